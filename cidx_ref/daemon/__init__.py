@@ -1,0 +1,1 @@
+"""The daemon: its cache, its lifecycle and its doors.  Start reading at `cache`."""

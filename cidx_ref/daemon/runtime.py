@@ -1,0 +1,89 @@
+"""Time, locks and threads: the only module that may touch them (a lint rule says so).
+
+Everything here is injected, so that a test can put a clock that stands still, or a scheduler that
+decides who runs next, in the place of the real thing.  Reading time is not waiting: `monotonic`
+never blocks, and what waits takes its timeout from the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+__all__ = ["SYSTEM", "Condition", "Event", "Lock", "Runtime", "Thread"]
+
+
+class Lock(AbstractContextManager[Any], Protocol):
+    """A mutual-exclusion lock, not reentrant."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+    def release(self) -> None: ...
+
+
+class Condition(AbstractContextManager[Any], Protocol):
+    """A lock, and a queue of those who wait for what it guards to change."""
+
+    def wait(self, timeout: float | None = None) -> bool: ...
+    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool: ...
+    def notify_all(self) -> None: ...
+
+
+class Event(Protocol):
+    """A flag that can be waited for."""
+
+    def is_set(self) -> bool: ...
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+class Thread(Protocol):
+    """A thread that has been started."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ident(self) -> int | None: ...
+    def is_alive(self) -> bool: ...
+    def join(self, timeout: float | None = None) -> None: ...
+
+
+class Runtime:
+    """The real thing.  `name` arguments are for the trace of a test's scheduler."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed point; never steps (TTL-3).  Every TTL is counted on it."""
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        """Local wall-clock time, to be shown and never to be reckoned with."""
+        return datetime.now()
+
+    def sleep(self, seconds: float) -> None:
+        """Do nothing for `seconds`; only for what can be polled but not waited for (`flock`)."""
+        time.sleep(seconds)
+
+    def lock(self, name: str) -> Lock:
+        return threading.Lock()
+
+    def condition(self, name: str) -> Condition:
+        return threading.Condition(threading.Lock())
+
+    def event(self, name: str) -> Event:
+        return threading.Event()
+
+    def thread(self, target: Callable[[], object], name: str) -> Thread:
+        """Run `target` in a thread that does not keep the process alive."""
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def step(self, name: str) -> None:
+        """Mark a place between two locks where a switch to another thread matters."""
+
+
+SYSTEM = Runtime()

@@ -1,0 +1,1 @@
+"""The index: what is scanned, how it is cut, stored, verified and searched.  No daemon in here."""

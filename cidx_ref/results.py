@@ -1,0 +1,69 @@
+"""What a search answers, as the client sees it: plain values, no connection behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+__all__ = ["Answer", "Hit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One chunk of one file.
+
+    `path` is relative to the project, with `/` (bytes that are not UTF-8 as lone surrogates, so
+    `open()` takes it).  `line_start` and `line_end` are 1-based and inclusive, `snippet_start` is
+    the number of the snippet's first line.  `score` orders the hits of one answer; its unit
+    depends on the mode (semantic: cosine similarity; fts: BM25; hybrid: reciprocal ranks).
+    `name` is the qualified name of what the chunk holds, or "".
+    """
+
+    path: str
+    line_start: int
+    line_end: int
+    language: str
+    score: float
+    snippet: str
+    snippet_start: int = 0
+    name: str = ""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Hit:
+        """The hit in `data`; keys this version does not know are left out."""
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Sequence[Hit]):
+    """The hits of one query, best first, and how they came about.
+
+    `generation` is the index that answered.  `unavailable` says, engine by engine, why a hybrid
+    answer had to do without it (QRY-3).  `took_ms` is the daemon's share of the time.
+    """
+
+    results: tuple[Hit, ...]
+    mode: str
+    generation: str
+    took_ms: float
+    semantic_count: int | None = None
+    fts_count: int | None = None
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Answer:
+        """The answer in `data`, as the daemon's `query` methods return it."""
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        known["results"] = tuple(Hit.from_dict(hit) for hit in data["results"])
+        return cls(**known)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self.results[index]
+
+    def __len__(self) -> int:
+        return len(self.results)
