@@ -12,6 +12,7 @@ __all__ = [
     "BusyError",
     "ConfigError",
     "DaemonUnavailableError",
+    "GenerationGone",
     "IndexUnusableError",
     "IndexingError",
     "InternalError",
@@ -84,6 +85,10 @@ class InternalError(CidxError):
 
     kind = "internal"
     failure = True
+
+
+class GenerationGone(CidxError):  # noqa: N818 - a turn of events, not an error; users never see it
+    """The generation was live when it was looked up and had been replaced when it was opened."""
 
 
 _BY_KIND: dict[str, type[CidxError]] = {

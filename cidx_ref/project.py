@@ -1,4 +1,4 @@
-"""Where a project is and where its files are.  Names and look-ups, and the making of the directory."""
+"""Where a project is, where its files are, and the making of `.code-indexer/`."""
 
 from __future__ import annotations
 

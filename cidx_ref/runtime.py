@@ -82,6 +82,10 @@ class Runtime:
         thread.start()
         return thread
 
+    def thread_names(self) -> dict[int, str]:
+        """The names of the threads that run now, by their ids."""
+        return {t.ident: t.name for t in threading.enumerate() if t.ident is not None}
+
     def step(self, name: str) -> None:
         """Mark a place between two locks where a switch to another thread matters."""
 

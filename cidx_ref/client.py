@@ -1,0 +1,394 @@
+"""The client: connects, starts a daemon where none answers, tries again, decodes the answers.
+
+It imports nothing of the daemon or the index; rpyc with the first connection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain, islice, repeat
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from cidx_ref import __version__
+from cidx_ref.config import Config
+from cidx_ref.errors import (
+    BadArgumentError,
+    BusyError,
+    DaemonUnavailableError,
+    ShuttingDownError,
+    from_kind,
+)
+from cidx_ref.interpreter import python_command
+from cidx_ref.project import Project
+from cidx_ref.results import Answer
+from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.sockets import connect as connect_socket
+
+__all__ = ["DaemonClient", "connect", "start_process"]
+
+#: `progress(current, total, path)`, and `info` as a fourth argument where there is some.
+Progress = Callable[..., object]
+
+_START_TIMEOUT_S = 60.0
+_CONNECT_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 40.0
+_STOP_POLL_S = 0.01
+_METHODS = {"hybrid": "query_hybrid", "semantic": "query", "fts": "query_fts"}
+
+
+def connect(
+    project: str | os.PathLike[str] = ".",
+    *,
+    start: bool = True,
+    timeout_s: float = 30.0,
+    runtime: Runtime = SYSTEM,
+) -> DaemonClient:
+    """A client of the daemon of the project around `project`; with `start`, one is started if
+    none answers.
+
+    `timeout_s` bounds every call but `index`.  Where the configuration says `enabled: false`, the
+    client answers in this process.  Raises `DaemonUnavailableError`, `ConfigError` and
+    `BadArgumentError`.
+    """
+    return DaemonClient(Project.around(project), start=start, timeout_s=timeout_s, runtime=runtime)
+
+
+class DaemonClient:
+    """One connection to one project's daemon.
+
+    A lost connection is made anew, and the call repeated, as often as the configuration's
+    `max_retries` says.  Thread-safe, but one call at a time: use one client a thread to have
+    them answered at once.  Any method raises `DaemonUnavailableError` if all tries fail.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        start: bool = True,
+        timeout_s: float = 30.0,
+        runtime: Runtime = SYSTEM,
+    ) -> None:
+        self.project = project
+        self.config = Config.load(project.config_path)
+        self._start = start
+        self._timeout_s = timeout_s
+        self._runtime = runtime
+        self._lock = runtime.lock("client")
+        self._backend: _Backend | None = None
+        self._call("ping", {})
+
+    def query(
+        self,
+        text: str,
+        *,
+        mode: str = "hybrid",
+        limit: int = 10,
+        languages: Iterable[str] = (),
+        paths: Iterable[str] = (),
+        exclude_paths: Iterable[str] = (),
+    ) -> Answer:
+        """Search.  `mode` is "hybrid", "semantic" or "fts"; `languages` are names like "python",
+        `paths` and `exclude_paths` patterns as in .gitignore.
+
+        Raises `NoIndexError`, `IndexUnusableError`, `BadArgumentError`.
+        """
+        if mode not in _METHODS:
+            raise BadArgumentError(f"mode: {mode!r}: must be one of {', '.join(_METHODS)}")
+        filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
+        arguments = {
+            "project_path": str(self.project.root),
+            "query": text,
+            "limit": limit,
+            **{k: [v] if isinstance(v, str) else list(v) for k, v in filters.items() if v},
+        }
+        return Answer.from_dict(self._call(_METHODS[mode], arguments))
+
+    def index(
+        self,
+        *,
+        progress: Progress | None = None,
+        full: bool = False,
+        wait_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Bring the index up to date, and return what it then holds.
+
+        Once this has returned, every later query answers from it.  Raises `BusyError` if another
+        writer is not done after `wait_s` seconds (None: wait for it), `IndexingError`.
+        """
+        arguments = {"project_path": str(self.project.root), "full": full, "wait_s": wait_s}
+        answer: dict[str, Any] = self._call("index", arguments, progress)
+        return answer
+
+    def status(self) -> dict[str, Any]:
+        return dict(self._call("get_status", {}))
+
+    def health(self) -> dict[str, Any]:
+        return dict(self._call("get_health", {}))
+
+    def metrics(self) -> dict[str, Any]:
+        return dict(self._call("get_metrics", {}))
+
+    def diagnostics(self) -> dict[str, Any]:
+        return dict(self._call("get_diagnostics", {}))
+
+    def clear_cache(self) -> dict[str, Any]:
+        return dict(self._call("clear_cache", {}))
+
+    def ping(self) -> dict[str, Any]:
+        return dict(self._call("ping", {}))
+
+    def shutdown(self) -> None:
+        """Stop the daemon, and wait until its process has ended."""
+        with self._lock:
+            if self._backend is None:
+                self._backend = self._connect()
+            self._backend.shut_down()
+            self._drop()
+
+    def close(self) -> None:
+        """End the connection; the daemon lives on."""
+        with self._lock:
+            self._drop()
+
+    def __enter__(self) -> DaemonClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(
+        self, method: str, arguments: dict[str, Any], progress: Progress | None = None
+    ) -> Any:
+        with self._lock:
+            for delay_s in self._delays():
+                try:
+                    return self._try(method, arguments, progress)
+                except (_ConnectionLostError, ShuttingDownError):
+                    self._drop()
+                    if delay_s is None:
+                        raise
+                except BusyError:
+                    # A writer has been waited for already.
+                    if delay_s is None or method == "index":
+                        raise
+                self._runtime.sleep(delay_s)
+        raise AssertionError("the last delay is None")
+
+    def _delays(self) -> Iterator[float | None]:
+        """Seconds to wait after each try that failed; None after the last."""
+        delays_ms = self.config.retry_delays_ms or (0,)
+        waits = chain(delays_ms, repeat(delays_ms[-1]))
+        yield from (delay / 1000 for delay in islice(waits, self.config.max_retries))
+        yield None
+
+    def _try(self, method: str, arguments: dict[str, Any], progress: Progress | None) -> Any:
+        if self._backend is None:
+            self._backend = self._connect()
+        timeout_s = None if method == "index" else self._timeout_s
+        return _decode(
+            self._backend.call(method, json.dumps(arguments), _harmless(progress), timeout_s)
+        )
+
+    def _connect(self) -> _Backend:
+        if not self.config.enabled:
+            return _InProcess(self.project)
+        try:
+            remote = _Remote(self.project, self._timeout_s, self._runtime)
+        except _ConnectionLostError:
+            if not self._start:
+                raise DaemonUnavailableError(
+                    f"no daemon is running for {self.project.root}"
+                ) from None
+            return self._start_and_connect()
+        if remote.version == __version__:
+            return remote
+        # Replaced, not talked to: what its answers mean is anybody's guess.
+        remote.shut_down()
+        return self._start_and_connect()
+
+    def _start_and_connect(self) -> _Backend:
+        start_process(self.project)
+        return _Remote(self.project, self._timeout_s, self._runtime)
+
+    def _drop(self) -> None:
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close()
+
+
+class _ConnectionLostError(DaemonUnavailableError):
+    """Nobody answers, or not any more; worth another try."""
+
+
+class _Backend(Protocol):
+    def call(
+        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
+    ) -> str: ...
+    def shut_down(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Remote:
+    """A connection to a daemon."""
+
+    def __init__(self, project: Project, timeout_s: float, runtime: Runtime) -> None:
+        import rpyc
+        from rpyc.core.stream import SocketStream
+
+        self._runtime = runtime
+        try:
+            sock = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
+        except OSError as error:
+            raise _ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
+        # Answers come uncompressed from the daemon, and requests are short.
+        channel = rpyc.Channel(SocketStream(sock), compress=False)
+        config = {"sync_request_timeout": timeout_s}
+        self._connection = rpyc.connect_channel(channel, config=config)
+        identity = _decode(self.call("ping", "{}", None, timeout_s))
+        self.version, self._pid = identity["version"], identity["pid"]
+
+    def call(
+        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
+    ) -> str:
+        from rpyc.core.async_ import AsyncResultTimeout
+        from rpyc.core.consts import HANDLE_CALLATTR
+
+        try:
+            # As one request: conn.root.call(...) would ask for the attribute first.
+            pending = self._connection.async_request(
+                HANDLE_CALLATTR,
+                self._connection.root,
+                "call",
+                (method, arguments, callback),
+                (),
+                timeout=timeout_s,
+            )
+            return str(pending.value)
+        except AsyncResultTimeout:
+            self.close()
+            raise DaemonUnavailableError(
+                f"the daemon did not answer within {timeout_s:g} s"
+            ) from None
+        except (EOFError, OSError) as error:
+            raise _ConnectionLostError(f"the connection was lost: {error}") from None
+
+    def shut_down(self) -> None:
+        with suppress(_ConnectionLostError):
+            self.call("shutdown", "{}", None, _CONNECT_TIMEOUT_S)
+        deadline = self._runtime.monotonic() + _STOP_TIMEOUT_S
+        while _is_alive(self._pid):
+            if self._runtime.monotonic() >= deadline:
+                raise DaemonUnavailableError(f"the daemon (pid {self._pid}) does not stop")
+            self._runtime.sleep(_STOP_POLL_S)
+
+    def close(self) -> None:
+        with suppress(Exception):  # whatever is wrong with it, it is gone
+            self._connection.close()
+
+
+class _InProcess:
+    """The daemon's service in this process, for `enabled: false`."""
+
+    def __init__(self, project: Project) -> None:
+        from cidx_ref.daemon.service import CIDXDaemonService
+
+        self._service = CIDXDaemonService(project.root)
+
+    def call(
+        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
+    ) -> str:
+        return self._service.exposed_call(method, arguments, callback)
+
+    def shut_down(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._service.exposed_clear_cache()
+
+
+def start_process(project: Project) -> str:
+    """Start the project's daemon in the background; return once it accepts connections.
+
+    Returns "serving" or "already running".  Raises what kept it from starting.
+    """
+    import select
+    import subprocess
+
+    ready, told = os.pipe()
+    try:
+        command, environment = python_command(
+            "cidx_ref", "serve", "--project", str(project.root), "--ready-fd", str(told)
+        )
+        with open(os.devnull, "r+b") as nothing:
+            # The process we start forks the daemon and ends, so that nobody has to wait for it.
+            subprocess.run(
+                command,
+                pass_fds=(told,),
+                stdin=nothing,
+                stdout=nothing,
+                stderr=nothing,
+                env=environment,
+                cwd="/",
+                check=False,
+            )
+        os.close(told)
+        told = -1
+        if not select.select([ready], [], [], _START_TIMEOUT_S)[0]:
+            raise DaemonUnavailableError(f"the daemon was not ready within {_START_TIMEOUT_S:g} s")
+        said = os.read(ready, 65_536)
+    finally:
+        os.close(ready)
+        if told >= 0:
+            os.close(told)
+    if not said:
+        raise DaemonUnavailableError(f"the daemon died while starting; see {project.log_path}")
+    return str(_decode(said))
+
+
+def _decode(text: str | bytes) -> Any:
+    message = json.loads(text)
+    if "error" in message:
+        raise from_kind(*message["error"])
+    return message["answer"]
+
+
+def _harmless(progress: Progress | None) -> Progress | None:
+    """`progress`, as a plain function that never raises: RPyC knows the type `function` without
+    asking, and a callback's error is none of the daemon's business."""
+    if progress is None:
+        return None
+    callbacks = [progress]
+
+    def relay(*event: Any) -> None:
+        for callback in callbacks:
+            try:
+                callback(*event)
+            except Exception:
+                callbacks.clear()
+
+    return relay
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        # A process that has ended but that nobody has waited for still has its id.
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # gone between the two; or a system without /proc
+        return not Path("/proc/self/stat").exists()
+    except PermissionError:
+        return True

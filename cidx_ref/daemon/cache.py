@@ -1,0 +1,325 @@
+"""The heart: one project's index in memory.  Loaded once, shared, renewed, evicted.
+
+The rules, from which everything below follows:
+
+1.  A *snapshot* is one generation of the index, loaded.  It never changes.  A query *pins* the
+    entry that holds it, searches outside any lock, and unpins it.  So a query sees one generation
+    from beginning to end (CACHE-4), readers never wait for one another, and a clear, an eviction
+    or a publish in the meantime only takes the entry out of the cache; the snapshot is closed by
+    whoever lets go of it last.
+
+2.  There is at most one entry, and at most one *load* that may become the entry.  Whoever needs
+    the same generation meanwhile waits for that load and shares its outcome (CACHE-1), an error
+    too, but nobody after it does (CACHE-2).
+
+3.  A load is installed only if it still is *the* load.  A clear, or a query that finds a newer
+    generation on disk, takes that place away, so a stale result can be used by those who asked
+    before, but never gets into the cache (CACHE-3).
+
+4.  Time is read once per operation, from a monotonic clock.  Every use renews the entry, when it
+    begins and when it ends.  An entry is expired when nobody uses it and nobody has for the TTL.
+
+What an index is and where it lies, this module does not know: see `IndexSource`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from cidx_ref.errors import CidxError, GenerationGone
+from cidx_ref.runtime import SYSTEM, Runtime
+
+__all__ = ["CacheEntry", "CacheListener", "IndexCache", "IndexSource", "Snapshot"]
+
+
+class Snapshot(Protocol):
+    """One generation in memory: immutable, and searchable by any number of threads at once."""
+
+    @property
+    def generation(self) -> str: ...
+
+    def close(self) -> None:
+        """Give everything back; called once, when nobody uses the snapshot any more."""
+
+
+S = TypeVar("S", bound=Snapshot)
+S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
+
+
+class IndexSource(Protocol[S_co]):
+    """What loads an index.  Called from many threads."""
+
+    def current(self) -> str:
+        """The generation that is live on disk now; must be cheap.
+
+        Raises `NoIndexError` where there is none.
+        """
+
+    def load(self, generation: str) -> S_co:
+        """Read and verify `generation`.
+
+        Raises `GenerationGone` if it was replaced and removed meanwhile, `IndexUnusableError` if
+        it cannot be used.
+        """
+
+
+class CacheListener(Protocol):
+    """Is told what happens to the cache, each thing once (OBS-3); never called under the lock."""
+
+    def __call__(self, event: str, generation: str, seconds: float = 0.0) -> None:
+        """`event`: hit, load, load_failed, evict, clear or replace; `seconds`: how long it took."""
+
+
+class CacheEntry(Generic[S]):
+    """One loaded generation, and who uses it since when.
+
+    Made by `IndexCache`; of the story's fields, `last_accessed` and `ttl_minutes` may be assigned
+    (a past `last_accessed` makes the entry that much older).
+    """
+
+    def __init__(
+        self,
+        project_path: Path | str,
+        snapshot: S | None = None,
+        *,
+        ttl_minutes: float = 10,
+        runtime: Runtime = SYSTEM,
+    ) -> None:
+        self.project_path = Path(project_path)
+        self.snapshot = snapshot
+        self.ttl_minutes = ttl_minutes
+        self.access_count = 0
+        self.pins = 0
+        self._runtime = runtime
+        self._used_at = runtime.monotonic()
+
+    @property
+    def generation(self) -> str:
+        return self.snapshot.generation if self.snapshot is not None else ""
+
+    @property
+    def last_accessed(self) -> datetime:
+        """When the entry was last used, as local wall-clock time; reckoned from the monotonic age
+        (TTL-3), so a step of the wall clock moves it too."""
+        return self._runtime.now() - timedelta(seconds=self.age_s(self._runtime.monotonic()))
+
+    @last_accessed.setter
+    def last_accessed(self, when: datetime) -> None:
+        now = self._runtime.now()
+        age = (now.astimezone() if when.tzinfo else now) - when
+        self._used_at = self._runtime.monotonic() - age.total_seconds()
+
+    def touch(self, now: float) -> None:
+        self._used_at = now
+
+    def age_s(self, now: float) -> float:
+        """Seconds since the entry was last used."""
+        return now - self._used_at
+
+    def is_expired(self, now: float) -> bool:
+        """Nobody uses it, and its TTL has passed: `>=`, so it is gone *at* the TTL (TTL-1)."""
+        return self.pins == 0 and self.age_s(now) >= self.ttl_minutes * 60
+
+
+class _Load(Generic[S]):
+    """A load under way: who waits for it, and then what came of it."""
+
+    def __init__(self, generation: str) -> None:
+        self.generation = generation
+        self.waiters = 0
+        self.done = False
+        self.entry: CacheEntry[S] | None = None
+        self.error: BaseException | None = None
+
+
+class IndexCache(Generic[S]):
+    """The index of one project.  Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        project_path: Path | str,
+        source: IndexSource[S],
+        *,
+        ttl_minutes: float = 10,
+        runtime: Runtime = SYSTEM,
+        listener: CacheListener = lambda event, generation, seconds=0.0: None,
+        on_free: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_free` is called after a snapshot was closed, so that its memory can be given back
+        to the system (CACHE-7)."""
+        self.project_path = Path(project_path)
+        self._source = source
+        self._ttl_minutes = ttl_minutes
+        self._runtime = runtime
+        self._tell = listener
+        self._on_free = on_free
+        self._changed = runtime.condition("cache")
+        self._entry: CacheEntry[S] | None = None
+        self._load: _Load[S] | None = None
+
+    @property
+    def entry(self) -> CacheEntry[S] | None:
+        return self._entry
+
+    @property
+    def is_loading(self) -> bool:
+        return self._load is not None
+
+    def set_ttl(self, minutes: float) -> None:
+        """Let entries live for `minutes`, the present one included."""
+        with self._changed:
+            self._ttl_minutes = minutes
+            if self._entry is not None:
+                self._entry.ttl_minutes = minutes
+
+    @contextmanager
+    def pin(self) -> Iterator[S]:
+        """The snapshot of the live generation, loaded if need be, for as long as the block runs.
+
+        Raises what `IndexSource` raises.
+        """
+        entry = self._acquire()
+        try:
+            assert entry.snapshot is not None
+            yield entry.snapshot
+        finally:
+            self._release(entry)
+
+    def clear(self) -> bool:
+        """Forget the entry, and let no load under way become one; False if there was nothing."""
+        with self._changed:
+            entry, self._entry = self._entry, None
+            had_something = entry is not None or self._load is not None
+            self._load = None
+            unused = _unused(entry)
+        if entry is not None:
+            self._tell("clear", entry.generation)
+        self._close(unused)
+        return had_something
+
+    def evict_expired(self) -> bool:
+        """Drop the entry if its TTL has passed and nobody uses it; True if it was dropped."""
+        with self._changed:
+            entry = self._entry
+            if entry is None or not entry.is_expired(self._runtime.monotonic()):
+                return False
+            self._entry = None
+        self._tell("evict", entry.generation)
+        self._close(entry)
+        return True
+
+    # A pin is taken and given back by these two.  `_acquire` decides under the lock, and loads
+    # outside it; it goes round again only when the generation it settled on was removed under it.
+
+    def _acquire(self) -> CacheEntry[S]:
+        while True:
+            with self._changed:
+                # Asked under the lock, though it reads a link on disk (some microseconds): asked
+                # before it, a slow thread would come with yesterday's answer, and put a load of
+                # the old generation in the place of the new one.
+                generation = self._source.current()
+                entry = self._entry
+                if entry is not None and entry.generation == generation:
+                    self._begin_use(entry)
+                    break
+                load = self._load
+                leads = load is None or load.generation != generation
+                if load is None or leads:
+                    load = self._load = _Load(generation)
+            try:
+                return self._lead(load) if leads else self._follow(load)
+            except GenerationGone:
+                continue
+        self._tell("hit", generation)
+        return entry
+
+    def _release(self, entry: CacheEntry[S]) -> None:
+        with self._changed:
+            entry.pins -= 1
+            entry.touch(self._runtime.monotonic())
+            unused = entry if entry.pins == 0 and entry is not self._entry else None
+        self._close(unused)
+
+    def _lead(self, load: _Load[S]) -> CacheEntry[S]:
+        started = self._runtime.monotonic()
+        try:
+            snapshot = self._source.load(load.generation)
+        except BaseException as error:
+            with self._changed:
+                load.done, load.error = True, error
+                if self._load is load:
+                    self._load = None
+                self._changed.notify_all()
+            self._tell("load_failed", load.generation)
+            raise
+        self._runtime.step("loaded")
+        entry = CacheEntry(
+            self.project_path, snapshot, ttl_minutes=self._ttl_minutes, runtime=self._runtime
+        )
+        replaced = None
+        with self._changed:
+            self._begin_use(entry)
+            # The waiters' pins are taken for them: between here and their waking up, nothing
+            # else would keep the snapshot open if it is cleared at once.
+            entry.pins += load.waiters
+            entry.access_count += load.waiters
+            load.done, load.entry = True, entry
+            if self._load is load:
+                self._load = None
+                replaced, self._entry = self._entry, entry
+                entry.ttl_minutes = self._ttl_minutes
+            unused = _unused(replaced)
+            self._changed.notify_all()
+        self._tell("load", entry.generation, self._runtime.monotonic() - started)
+        if replaced is not None:
+            self._tell("replace", replaced.generation)
+        self._close(unused)
+        return entry
+
+    def _follow(self, load: _Load[S]) -> CacheEntry[S]:
+        unused = None
+        try:
+            with self._changed:
+                load.waiters += 1
+                try:
+                    while not load.done:
+                        self._changed.wait()
+                except BaseException:  # interrupted: leave no pin behind
+                    load.waiters -= 1
+                    if load.entry is not None:
+                        load.entry.pins -= 1
+                        unused = _unused(load.entry) if load.entry is not self._entry else None
+                    raise
+        finally:
+            self._close(unused)
+        if load.error is not None:
+            raise _again(load.error) from None
+        assert load.entry is not None
+        self._tell("hit", load.generation)
+        return load.entry
+
+    def _begin_use(self, entry: CacheEntry[S]) -> None:
+        entry.pins += 1
+        entry.access_count += 1
+        entry.touch(self._runtime.monotonic())
+
+    def _close(self, entry: CacheEntry[S] | None) -> None:
+        """Close what nobody uses any more.  Outside the lock: it takes milliseconds."""
+        if entry is not None and entry.snapshot is not None:
+            snapshot, entry.snapshot = entry.snapshot, None
+            snapshot.close()
+            self._on_free()
+
+
+def _unused(entry: CacheEntry[S] | None) -> CacheEntry[S] | None:
+    return entry if entry is not None and entry.pins == 0 else None
+
+
+def _again(error: BaseException) -> BaseException:
+    """A new exception like `error`: one instance raised by many threads would mix up their
+    tracebacks, and keep their frames, with the snapshots in them, alive."""
+    return type(error)(*error.args) if isinstance(error, CidxError) else error

@@ -1,0 +1,264 @@
+"""The daemon as a process: claim the project, serve it, let go of it.
+
+Binding is the lock, and there is no PID file (SRV-2).  But bind alone is not enough: after a
+`kill -9` the socket's file stays and no bind succeeds, and whoever probes and unlinks it may
+unlink a daemon that is just starting.  So:
+
+1.  An exclusive `flock` on `.code-indexer/` is held for life.  The kernel gives it back when the
+    process ends, however it ends.
+2.  Only its holder touches `daemon.sock`: it binds a temporary name, listens, and renames that
+    over it.  So the path always leads to somebody who accepts, or to nobody.
+3.  It unlinks the path on leaving, if it still is its own, before the lock goes.
+
+Whoever finds the lock held and the socket answered has nothing to do.  Whoever finds it held and
+the socket not answered sees a daemon coming or going, and waits for one or the other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from cidx_ref import __version__
+from cidx_ref.daemon.eviction import CacheEvictionThread
+from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.daemon.transport import SocketServer
+from cidx_ref.errors import DaemonUnavailableError
+from cidx_ref.index.generation import Generations
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.sockets import address_of, is_answered
+
+__all__ = ["Claim", "Daemon", "serve", "start_daemon"]
+
+_log = logging.getLogger("cidx_ref")
+
+_CLAIM_TIMEOUT_S = 30.0
+_CLAIM_POLL_S = 0.01
+_WATCH_S = 1.0
+DRAIN_S = 10.0
+
+
+class Claim:
+    """The right to serve a project, from `acquire` to `release`."""
+
+    def __init__(self, project: Project, runtime: Runtime = SYSTEM) -> None:
+        self._project = project
+        self._runtime = runtime
+        self._directory = -1
+        self._inode: tuple[int, int] | None = None
+
+    def acquire(self, timeout_s: float = _CLAIM_TIMEOUT_S) -> bool:
+        """Become the project's one daemon; False if there is one that answers.
+
+        Raises `DaemonUnavailableError` if another holds the project and does not answer for
+        `timeout_s` seconds, or if the directory cannot be made.
+        """
+        deadline = self._runtime.monotonic() + timeout_s
+        while not self._try():
+            if is_answered(self._project.socket_path):
+                return False
+            if self._runtime.monotonic() >= deadline:
+                raise DaemonUnavailableError(
+                    f"another process holds {self._project.directory} and does not answer"
+                )
+            self._runtime.sleep(_CLAIM_POLL_S)
+        return True
+
+    def listen(self) -> socket.socket:
+        """The listening socket, reachable at the project's path."""
+        path = self._project.socket_path
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        for left in path.parent.glob(f"{path.name}.*"):  # of starters that died
+            left.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with address_of(temporary) as address:
+            listener.bind(address)
+        temporary.chmod(0o600)
+        self._runtime.step("bound")
+        # Listening before it has the name: a probe must never find a daemon that is starting.
+        listener.listen(socket.SOMAXCONN)
+        self._inode = _identity(temporary)
+        temporary.rename(path)
+        self._runtime.step("reachable")
+        return listener
+
+    def is_intact(self) -> bool:
+        """False once the socket or the project is no longer where it was claimed (SRV-5)."""
+        held = os.fstat(self._directory)
+        return _identity(self._project.socket_path) == self._inode and _identity(
+            self._project.directory
+        ) == (held.st_dev, held.st_ino)
+
+    def unlink(self) -> None:
+        """Remove the socket's name, if it still is ours."""
+        if self._inode is not None and _identity(self._project.socket_path) == self._inode:
+            self._project.socket_path.unlink(missing_ok=True)
+        self._inode = None
+
+    def release(self) -> None:
+        """Let the next daemon have the project."""
+        self.unlink()
+        fd, self._directory = self._directory, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _try(self) -> bool:
+        try:
+            path = self._project.create_directory()
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise DaemonUnavailableError(f"{self._project.directory}: {error.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.fstat(fd)
+            # The directory may have been replaced between open and flock: a lock on a directory
+            # that nobody can find any more is worth nothing.
+            if _identity(path) == (held.st_dev, held.st_ino):
+                self._directory = fd
+                return True
+        except BlockingIOError:
+            pass
+        os.close(fd)
+        return False
+
+
+class Daemon:
+    """One daemon: a claim, a service, a server and the eviction clockwork."""
+
+    def __init__(
+        self,
+        project: Project,
+        service: CIDXDaemonService,
+        claim: Claim,
+        *,
+        runtime: Runtime = SYSTEM,
+        watch_s: float = _WATCH_S,
+    ) -> None:
+        """`claim` must have been acquired."""
+        self.service = service
+        self._claim = claim
+        self._watch_s = watch_s
+        self._server = SocketServer(service, claim.listen(), runtime=runtime)
+        self._eviction = CacheEvictionThread(service)
+        self._reason = "asked to"
+        Generations(project.generations, runtime).sweep()
+        service.on_shutdown = self.stop
+
+    def run(self) -> None:
+        """Serve until stopped, idle, or robbed of the socket; then drain (SRV-4)."""
+        self._eviction.start()
+        try:
+            self._server.serve(self._watch, self._watch_s)
+        finally:
+            self._close()
+
+    def stop(self, reason: str = "asked to") -> None:
+        """Have `run` come to its end.  May be called from anywhere, also a signal handler."""
+        self._reason = reason
+        self._server.stop()
+
+    def _watch(self) -> bool:
+        if self._claim.is_intact():
+            return True
+        self._reason = "the socket or the project is gone"
+        return False
+
+    def _close(self) -> None:
+        _log.info("stopping: %s", self._reason)
+        self.service.gate.close()
+        # The name first: from here on clients find nobody, and start the next daemon, which
+        # waits for the lock while we answer those we have.
+        self._claim.unlink()
+        self._eviction.stop()
+        self.service.drain(DRAIN_S)
+        self._server.close(DRAIN_S)
+        self._claim.release()
+        _log.info("stopped")
+
+
+def serve(project: Project, on_ready: Callable[[str], None] = lambda state: None) -> None:
+    """Be the project's daemon until it ends.
+
+    `on_ready` is told "serving" once clients can connect, or "already running", and then there is
+    nothing to do.  Raises `ConfigError`, `DaemonUnavailableError`.
+    """
+    claim = Claim(project)
+    if not claim.acquire():
+        on_ready("already running")
+        return
+    try:
+        with _logging_to(project.log_path):
+            daemon = Daemon(project, CIDXDaemonService(project.root), claim)
+            with _signals(daemon):
+                _log.info("serving %s: version %s, pid %d", project.root, __version__, os.getpid())
+                on_ready("serving")
+                daemon.run()
+    finally:
+        claim.release()
+
+
+def start_daemon(config_path: Path | str) -> None:
+    """The story's entry point: serve the project that `config_path` (`.code-indexer/config.json`)
+    belongs to, in this thread.  Exits with status 0 if a daemon is running already."""
+    project = Project.at(Path(config_path).absolute().parent.parent)
+
+    def on_ready(state: str) -> None:
+        if state == "already running":
+            _log.info("Daemon already running")
+            sys.exit(0)
+
+    serve(project, on_ready)
+
+
+@contextmanager
+def _signals(daemon: Daemon) -> Iterator[None]:
+    """Stop on SIGTERM and SIGINT, where this is the main thread (elsewhere Python cannot)."""
+
+    def handle(number: int, frame: object) -> None:
+        daemon.stop(signal.Signals(number).name)
+
+    previous = {}
+    with suppress(ValueError):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    handler = RotatingFileHandler(
+        path, maxBytes=1_000_000, backupCount=2, encoding="utf-8", errors="backslashreplace"
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(message)s"))
+    _log.addHandler(handler)
+    level, propagates = _log.level, _log.propagate
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
+    try:
+        yield
+    finally:
+        _log.removeHandler(handler)
+        _log.setLevel(level)
+        _log.propagate = propagates
+        handler.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

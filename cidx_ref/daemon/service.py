@@ -1,0 +1,515 @@
+"""What the daemon offers: the exposed methods, and the parts they are made of.
+
+One instance serves one project and all its clients.  Every call takes the same way: arguments are
+checked, the gate lets it in, the work is done with the snapshot pinned, the outcome is counted.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from platform import python_version
+from typing import Any, ClassVar, TypeVar
+
+from cidx_ref import __version__
+from cidx_ref.config import Config
+from cidx_ref.daemon import arguments, cache
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.gate import Gate
+from cidx_ref.daemon.health import HealthMonitor, Metrics
+from cidx_ref.daemon.memory import give_back
+from cidx_ref.daemon.progress import Mailbox
+from cidx_ref.daemon.transport import (
+    FRAME_TIMEOUT_S,
+    MAX_CONNECTIONS,
+    MAX_REQUEST_BYTES,
+    ExposedService,
+    RemoteCallback,
+)
+from cidx_ref.errors import BadArgumentError, CidxError, ConfigError, InternalError, NoIndexError
+from cidx_ref.index.child import BuildProcess
+from cidx_ref.index.embed import Embedder, configured
+from cidx_ref.index.generation import Generations, read_manifest
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime
+
+__all__ = ["CIDXDaemonService"]
+
+_log = logging.getLogger("cidx_ref")
+
+T = TypeVar("T")
+
+
+class CIDXDaemonService(ExposedService):
+    """The story's service.  Thread-safe; use one instance for all connections."""
+
+    CacheEntry: ClassVar[type] = cache.CacheEntry  # where the story has it
+
+    EXPOSED = frozenset(
+        {
+            "query",
+            "query_fts",
+            "query_hybrid",
+            "index",
+            "get_status",
+            "get_health",
+            "get_metrics",
+            "get_diagnostics",
+            "clear_cache",
+            "ping",
+            "shutdown",
+            "call",
+        }
+    )
+
+    def __init__(
+        self,
+        project: Path | str | None = None,
+        *,
+        embedder: Embedder | None = None,
+        runtime: Runtime = SYSTEM,
+        max_calls: int = 256,
+    ) -> None:
+        """Serve `project`; without one, the project of the first query or index.
+
+        Raises `BadArgumentError` and `ConfigError`.
+        """
+        self.runtime = runtime
+        self.config = Config()
+        self.gate = Gate(runtime, max_calls=max_calls)
+        self.metrics = Metrics(runtime)
+        self.health_monitor = HealthMonitor(self, runtime=runtime)
+        #: Called when the daemon is to stop; without it, nobody is there to be stopped.
+        self.on_shutdown: Callable[[str], None] | None = None
+        self._embedder = embedder or configured()
+        self._started = runtime.monotonic()
+        self._adopting = runtime.lock("adopt")
+        self._builds: set[BuildProcess] = set()
+        self._project: Project | None = None
+        self._cache: IndexCache[Any] | None = None
+        if project is not None:
+            self._serve_only(Project.at(project))
+
+    # The exposed methods: the story's, with its parameters and result keys.
+
+    def exposed_query(
+        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Semantic search.  `languages`, `paths` and `exclude_paths` filter in every mode."""
+        return self._query("query", "semantic", project_path, query, limit, kwargs)
+
+    def exposed_query_fts(
+        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Full-text search."""
+        return self._query("query_fts", "fts", project_path, query, limit, kwargs)
+
+    def exposed_query_hybrid(
+        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Both at once, fused."""
+        return self._query("query_hybrid", "hybrid", project_path, query, limit, kwargs)
+
+    def exposed_index(
+        self, project_path: Any, callback: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Bring the index up to date, in a child process; queries go on meanwhile.
+
+        `full` builds anew what has not changed, too.  `wait_s` is how long another writer is
+        waited for (default: until it is done), then it is `BusyError`.  `callback(current, total,
+        path)` is told of the progress, with `info` as a fourth argument where there is some.
+        """
+
+        def check() -> Callable[[], dict[str, Any]]:
+            options = arguments.index_options(callback, kwargs)
+            project = self._admit(project_path)
+            return lambda: self._index(project, callback, **options)
+
+        return self._serve("index", check, is_use=True)
+
+    def exposed_get_status(self) -> dict[str, Any]:
+        """The story's figures; and who the daemon is, and how old the index."""
+        return self._simple("get_status", self._status)
+
+    def exposed_get_health(self) -> dict[str, Any]:
+        return self._simple("get_health", self.health_monitor.get_health)
+
+    def exposed_get_metrics(self) -> dict[str, Any]:
+        return self._simple("get_metrics", self.metrics.report)
+
+    def exposed_get_diagnostics(self) -> dict[str, Any]:
+        """What is in flight and for how long, where each thread is, versions, limits, and whether
+        the files on disk still match their manifest (which reads all of them)."""
+        return self._simple("get_diagnostics", self._diagnostics)
+
+    def exposed_clear_cache(self) -> dict[str, Any]:
+        """Forget the loaded index."""
+
+        def clear() -> dict[str, Any]:
+            if self._cache is not None:
+                self._cache.clear()
+            return {"status": "cache cleared"}
+
+        return self._simple("clear_cache", clear)
+
+    def exposed_ping(self) -> dict[str, Any]:
+        """Who answers.  A client compares `version` before it asks for anything else."""
+        return self._simple("ping", self._identity)
+
+    def exposed_shutdown(self) -> dict[str, Any]:
+        """Stop the daemon: what is in flight is answered first."""
+
+        def shut_down() -> dict[str, Any]:
+            self.shutdown("asked to")
+            return {"status": "shutting down", "pid": os.getpid()}
+
+        return self._simple("shutdown", shut_down)
+
+    def exposed_call(self, method: Any, arguments_json: Any = "{}", callback: Any = None) -> str:
+        """Any other exposed method, its arguments and its outcome by value, in one round trip.
+
+        Returns JSON: `{"answer": ...}`, or `{"error": [kind, message]}` (RPC-1, RPC-2).
+        """
+        try:
+            return json.dumps({"answer": self._dispatch(method, arguments_json, callback)})
+        except CidxError as error:
+            return json.dumps({"error": [error.kind, str(error)]})
+
+    # What the eviction thread and the server need.
+
+    @property
+    def cache_entry(self) -> cache.CacheEntry[Any] | None:
+        """The cached index, or None."""
+        return self._cache.entry if self._cache is not None else None
+
+    @property
+    def project(self) -> Project | None:
+        return self._project
+
+    def evict_expired(self) -> bool:
+        """Evict the cached index if its TTL has passed."""
+        return self._cache is not None and self._cache.evict_expired()
+
+    def shutdown_if_idle(self) -> bool:
+        """Stop the daemon if it has been idle for a TTL, with nothing cached or in flight."""
+        if self.on_shutdown is None or self.cache_entry is not None:
+            return False
+        if not self.gate.close_if_idle(self.config.ttl_s):
+            return False
+        self.on_shutdown("idle")
+        return True
+
+    def shutdown(self, reason: str = "asked to") -> None:
+        """Let no new call in, and have the daemon stopped."""
+        self.gate.close()
+        if self.on_shutdown is not None:
+            self.on_shutdown(reason)
+
+    def drain(self, timeout_s: float) -> None:
+        """Wait for what is in flight; a build that takes longer is ended, and says so."""
+        if not self.gate.wait_until_empty(timeout_s):
+            for build in list(self._builds):
+                build.cancel()
+            self.gate.wait_until_empty(timeout_s)
+
+    def reload_config(self) -> None:
+        """Take over what has changed in config.json; a bad file is logged and changes nothing."""
+        if self._project is None:
+            return
+        try:
+            config = Config.load(self._project.config_path)
+        except ConfigError as error:
+            _log.error("configuration not taken over: %s", error)
+            return
+        if config != self.config:
+            _log.info("configuration changed: %s", config)
+            if self._cache is not None and config.ttl_minutes != self.config.ttl_minutes:
+                self._cache.set_ttl(config.ttl_minutes)
+            self.config = config
+
+    # The way of a call.
+
+    def _serve(self, method: str, check: Callable[[], Callable[[], T]], *, is_use: bool) -> T:
+        """Check, enter, work, count.  `check` returns the work; it takes no lock (QRY-5)."""
+        started = self.runtime.monotonic()
+        outcome = "ok"
+        try:
+            work = check()
+            with self.gate.call(method, is_use=is_use):
+                return work()
+        except CidxError as error:
+            outcome = error.kind
+            self._note(method, error)
+            raise
+        except Exception as error:
+            outcome = InternalError.kind
+            _log.exception("%s failed", method)
+            self.health_monitor.record_error(error)
+            # Without its message: that may hold paths, and the log has it.
+            raise InternalError(f"{method}: {type(error).__name__}; see daemon.log") from None
+        finally:
+            seconds = self.runtime.monotonic() - started
+            self.metrics.count_call(method, outcome, seconds)
+            if outcome == "ok" and method.startswith("query"):
+                self.health_monitor.record_query(seconds)
+
+    def _note(self, method: str, error: CidxError) -> None:
+        if error.failure:
+            _log.error("%s failed: %s", method, error)
+            self.health_monitor.record_error(error)
+        else:
+            _log.info("%s refused: %s: %s", method, error.kind, error)
+
+    def _simple(self, method: str, work: Callable[[], T]) -> T:
+        return self._serve(method, lambda: work, is_use=False)
+
+    def _query(
+        self, method: str, mode: str, project_path: Any, query: Any, limit: Any, extra: Any
+    ) -> dict[str, Any]:
+        def check() -> Callable[[], dict[str, Any]]:
+            options = arguments.search_options(query, limit, extra)
+            self._admit(project_path)
+            return lambda: self._search(mode, options)
+
+        return self._serve(method, check, is_use=True)
+
+    def _search(self, mode: str, options: dict[str, Any]) -> dict[str, Any]:
+        # The engines, and numpy under them, are imported with the first query, not at the start.
+        from cidx_ref.index.search import Search, answer
+
+        assert self._cache is not None
+        with self._cache.pin() as snapshot:
+            return answer(snapshot, Search(mode=mode, **options), self._embedder, self.runtime)
+
+    def _index(
+        self, project: Project, callback: Any, *, full: bool, wait_s: float | None
+    ) -> dict[str, Any]:
+        started = self.runtime.monotonic()
+        progress = _relay(callback, self.runtime)
+        build = BuildProcess(
+            project,
+            full=full,
+            wait_s=wait_s,
+            max_file_size_bytes=self.config.max_file_size_bytes,
+        )
+        self._builds.add(build)
+        try:
+            report = build.run(progress or _ignore)
+        finally:
+            self._builds.discard(build)
+            if progress is not None:
+                progress.close()
+        seconds = self.runtime.monotonic() - started
+        _log.info("index of %s: %s in %.2f s", project.root, report, seconds)
+        return {
+            "status": "completed",
+            "project": str(project.root),
+            **report,
+            "took_ms": round(seconds * 1000, 3),
+        }
+
+    def _dispatch(self, method: Any, arguments_json: Any, callback: Any) -> Any:
+        if not isinstance(method, str) or method not in self.EXPOSED - {"call"}:
+            raise BadArgumentError(f"method: {method!r}: unknown")
+        try:
+            given = json.loads(arguments_json)
+            if not isinstance(given, dict):
+                raise TypeError("must be an object")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadArgumentError(f"arguments_json: {error}") from None
+        if callback is not None:
+            given["callback"] = callback
+        target = getattr(self, f"exposed_{method}")
+        try:
+            inspect.signature(target).bind(**given)
+        except TypeError as error:
+            raise BadArgumentError(f"{method}: {error}") from None
+        return target(**given)
+
+    # The project.
+
+    def _admit(self, project_path: Any) -> Project:
+        """The service's project, if it is what `project_path` names; else `BadArgumentError`."""
+        known = self._project
+        if known is not None and project_path == str(known.root):
+            return known  # the usual case, without asking the file system
+        if not isinstance(project_path, str | os.PathLike):
+            raise BadArgumentError(
+                f"project_path: must be a path, not {type(project_path).__name__}"
+            )
+        asked = Project.at(project_path)
+        if known is None:
+            return self._serve_only(asked)
+        if asked != known:
+            raise BadArgumentError(
+                f"project_path: {str(asked.root)!r} is not what this daemon serves"
+            )
+        return known
+
+    def _serve_only(self, project: Project) -> Project:
+        with self._adopting:
+            if self._project is None:
+                self.config = Config.load(project.config_path)
+                self._cache = IndexCache(
+                    project.root,
+                    _LazySource(project, self._embedder, self.runtime),
+                    ttl_minutes=self.config.ttl_minutes,
+                    runtime=self.runtime,
+                    listener=self._on_cache_event,
+                    on_free=give_back,
+                )
+                self._project = project
+        return self._admit(project.root)
+
+    def _on_cache_event(self, event: str, generation: str, seconds: float = 0.0) -> None:
+        self.metrics.count_cache(event, seconds)
+        if event != "hit":
+            _log.info("cache: %s of generation %s (%.1f ms)", event, generation, seconds * 1000)
+
+    # What it says of itself.
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "pong": True,
+            "pid": os.getpid(),
+            "version": __version__,
+            "project": str(self._project.root) if self._project is not None else None,
+        }
+
+    def _status(self) -> dict[str, Any]:
+        entry = self.cache_entry
+        snapshot = entry.snapshot if entry is not None else None
+        status: dict[str, Any] = {
+            "running": True,
+            "cache_empty": entry is None,
+            **{k: v for k, v in self._identity().items() if k != "pong"},
+            "uptime_seconds": round(self.runtime.monotonic() - self._started, 3),
+            "indexing": bool(self._builds),
+            **self._index_on_disk(),
+        }
+        if entry is not None:
+            status |= {
+                "semantic_cached": snapshot is not None and snapshot.semantic is not None,
+                "fts_available": snapshot is not None and snapshot.fulltext is not None,
+                "fts_cached": snapshot is not None and snapshot.fulltext is not None,
+                "cached_generation": entry.generation,
+                "last_accessed": entry.last_accessed.isoformat(),
+                "access_count": entry.access_count,
+                "ttl_minutes": entry.ttl_minutes,
+            }
+        return status
+
+    def _index_on_disk(self) -> dict[str, Any]:
+        nothing = {"generation": None, "index_age_seconds": None, "files": 0, "chunks": 0}
+        if self._project is None:
+            return nothing
+        generations = Generations(self._project.generations, self.runtime)
+        try:
+            generation = generations.current()
+            manifest = read_manifest(generations.path(generation))
+            age = self.runtime.now().astimezone() - datetime.fromisoformat(manifest["created_at"])
+        except NoIndexError:
+            return nothing
+        except (CidxError, OSError, KeyError, ValueError):
+            return {**nothing, "generation": "unusable"}
+        return {
+            "generation": generation,
+            "index_age_seconds": round(age.total_seconds(), 3),
+            **manifest["counts"],
+        }
+
+    def _diagnostics(self) -> dict[str, Any]:
+        from cidx_ref.index.snapshot import GenerationSource
+
+        now = self.runtime.monotonic()
+        check: dict[str, Any] = {}
+        if self._project is not None:
+            check = GenerationSource(self._project.generations, self._embedder).check()
+        return {
+            "in_flight": [
+                {"method": call.method, "seconds": round(now - call.started, 3)}
+                for call in self.gate.calls()
+            ],
+            "threads": self._threads(),
+            "versions": _versions(),
+            "limits": {
+                "max_calls": self.gate.max_calls,
+                "max_connections": MAX_CONNECTIONS,
+                "max_request_bytes": MAX_REQUEST_BYTES,
+                "frame_timeout_seconds": FRAME_TIMEOUT_S,
+                "max_query_chars": arguments.MAX_TEXT_CHARS,
+                "max_limit": arguments.MAX_LIMIT,
+            },
+            "embedder": {"id": self._embedder.id, "dim": self._embedder.dim},
+            "index_files": check,
+        }
+
+    def _threads(self) -> list[dict[str, Any]]:
+        names = self.runtime.thread_names()
+        return [
+            {"name": names.get(ident, "?"), "at": _where(frame)}
+            for ident, frame in sys._current_frames().items()
+        ]
+
+
+class _LazySource:
+    """The cache's source, whose engines (numpy, hnswlib, tantivy) are imported by the first load:
+    an idle daemon stays small, and a status call stays quick."""
+
+    def __init__(self, project: Project, embedder: Embedder, runtime: Runtime) -> None:
+        self._project = project
+        self._embedder = embedder
+        self._runtime = runtime
+        self._generations = Generations(project.generations, runtime)
+
+    def current(self) -> str:
+        return self._generations.current()
+
+    def load(self, generation: str) -> Any:
+        from cidx_ref.index.snapshot import GenerationSource
+
+        source = GenerationSource(self._project.generations, self._embedder, self._runtime)
+        return source.load(generation)
+
+
+def _relay(callback: Any, runtime: Runtime) -> RemoteCallback | Mailbox | None:
+    if callback is None:
+        return None
+    return (
+        RemoteCallback(callback)
+        if RemoteCallback.is_remote(callback)
+        else Mailbox(callback, runtime)
+    )
+
+
+def _ignore(current: int, total: int, path: str, info: str) -> None:
+    pass
+
+
+def _where(frame: Any) -> str:
+    """The innermost place of our own in `frame`'s stack, and what it called from there."""
+    inner = frame.f_code.co_name
+    while frame is not None and "cidx_ref" not in frame.f_globals.get("__name__", ""):
+        frame = frame.f_back
+    if frame is None:
+        return str(inner)
+    name, line = frame.f_globals["__name__"], frame.f_lineno
+    return f"{name}:{line} {frame.f_code.co_name} > {inner}"
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": python_version(), "cidx-ref": __version__}
+    for name in ("rpyc", "hnswlib", "tantivy", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "?"
+    return found

@@ -1,0 +1,300 @@
+"""Building a generation: a program of its own, run as a child process by `index.child`.
+
+Nothing heavy may run on the daemon's GIL: one busy Python thread takes its full-text queries from
+1 ms to 35 ms.  The child speaks JSON lines on standard output (`progress`, then `done` or
+`error`), and ends when its standard input does: that is how it dies with its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cidx_ref.errors import CidxError, IndexingError, IndexUnusableError, NoIndexError
+from cidx_ref.index import languages
+from cidx_ref.index.embed import Embedder, configured
+from cidx_ref.index.generation import FORMAT, Generations, Lease, read_manifest
+from cidx_ref.index.scan import SourceFile, list_paths, read_file
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime, Thread
+
+if TYPE_CHECKING:
+    from cidx_ref.index.snapshot import IndexSnapshot
+
+__all__ = ["Progress", "bring_up_to_date", "main"]
+
+#: `progress(current, total, path, info)`, in files.
+Progress = Callable[[int, int, str, str], None]
+
+_BATCH = 256  # chunks embedded at once
+
+
+def bring_up_to_date(
+    project: Project,
+    embedder: Embedder,
+    *,
+    full: bool = False,
+    wait_s: float | None = None,
+    max_file_size_bytes: int = 1_048_576,
+    progress: Progress = lambda current, total, path, info: None,
+    runtime: Runtime = SYSTEM,
+) -> dict[str, Any]:
+    """Build and publish a generation of what the project holds now, and say what is in it.
+
+    Without `full`, nothing is built when no file, and no part of the recipe, has changed since
+    the live one.  Raises `BusyError`, `IndexingError`.
+    """
+    try:
+        project.create_directory()
+        generations = Generations(project.generations, runtime)
+        with generations.writing(wait_s):
+            job = _Job(project.root, embedder, max_file_size_bytes, progress, runtime)
+            report = None if full else job.unchanged(generations)
+            return report or job.build(generations)
+    except OSError as error:
+        raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
+
+
+class _Job:
+    def __init__(
+        self,
+        root: Path,
+        embedder: Embedder,
+        max_bytes: int,
+        progress: Progress,
+        runtime: Runtime,
+    ) -> None:
+        self._root = root
+        self._embedder = embedder
+        self._max_bytes = max_bytes
+        self._progress = progress
+        self._runtime = runtime
+        self._paths = list_paths(root)
+        self._skipped: Counter[str] = Counter()
+
+    def unchanged(self, generations: Generations) -> dict[str, Any] | None:
+        """What to report of the live generation if it is up to date; else None."""
+        from cidx_ref.index.store import read_files
+
+        try:
+            generation = generations.current()
+            directory = generations.path(generation)
+            manifest = read_manifest(directory)
+            known = {file["path"]: file["digest"] for file in read_files(directory)}
+        except (NoIndexError, IndexUnusableError, OSError, ValueError):
+            return None
+        if manifest["embedder"] != self._recipe():
+            return None
+        for source in self._sources():
+            if known.pop(source.path, None) != source.digest:
+                self._skipped.clear()
+                return None
+        if known or self._verify(directory, generation) is not None:
+            self._skipped.clear()
+            return None
+        self._progress(len(self._paths), len(self._paths), "", "up to date")
+        return self._report(manifest, changed=False)
+
+    def build(self, generations: Generations) -> dict[str, Any]:
+        generation, building = generations.begin()
+        self._write(building)
+        self._runtime.step("written")
+        manifest = {
+            "format": FORMAT,
+            "generation": generation,
+            "created_at": self._runtime.now().astimezone().isoformat(timespec="seconds"),
+            "embedder": self._recipe(),
+            "space": self._space,
+            "counts": {"files": self._files, "chunks": self._chunks},
+            "skipped": dict(self._skipped),
+        }
+        generations.seal(building, manifest)
+        problem = self._verify(building, generation)
+        if problem is not None:
+            raise IndexingError(f"the new index failed its check: {problem}")
+        generations.publish(generation, building)
+        self._progress(len(self._paths), len(self._paths), "", "done")
+        return self._report(manifest, changed=True)
+
+    def _write(self, building: Path) -> None:
+        from cidx_ref.index import snapshot
+        from cidx_ref.index.chunk import chunk
+        from cidx_ref.index.fulltext import FullTextWriter
+        from cidx_ref.index.semantic import SPACE, VectorWriter
+        from cidx_ref.index.store import ChunkWriter
+
+        store = ChunkWriter(building)
+        fulltext = FullTextWriter(building / snapshot.FULLTEXT)
+        vectors = VectorWriter(self._embedder.dim)
+        feed = _VectorFeed(self._embedder, vectors.add, self._runtime)
+        for source in self._sources(report=True):
+            language = languages.of(source.path, source.text.partition("\n")[0])
+            chunks = chunk(source.text, language)
+            for number, piece in enumerate(chunks, start=store.chunk_count):
+                title = f"{source.path} {piece.name}"
+                fulltext.add(chunk=number, file=store.file_count, title=title, text=piece.text)
+                feed.put(f"{title}\n{piece.text}")
+            store.add_file(source.path, language, source.digest, chunks)
+        feed.finish()
+        vectors.save(building / snapshot.VECTORS)
+        fulltext.commit()
+        store.save()
+        self._space, self._files, self._chunks = SPACE, store.file_count, store.chunk_count
+
+    def _sources(self, report: bool = False) -> Iterator[SourceFile]:
+        total = len(self._paths)
+        for number, path in enumerate(self._paths):
+            if report:
+                self._progress(number, total, path, "")
+            found = read_file(self._root, path, self._max_bytes)
+            if isinstance(found, str):
+                self._skipped[found] += 1
+            else:
+                yield found
+
+    def _verify(self, directory: Path, generation: str) -> str | None:
+        """Load the generation as a daemon would, and find known chunks in it.
+
+        Returns what is wrong.  hnswlib reports no error on a full disk, so this is the only proof
+        that what was written can be read.
+        """
+        from cidx_ref.index.snapshot import IndexSnapshot
+
+        try:
+            with Lease(directory) as lease:
+                snapshot = IndexSnapshot(generation, lease, self._embedder)
+                try:
+                    return next(iter(snapshot.unavailable.values()), None) or self._probe(snapshot)
+                finally:
+                    snapshot.close()
+        except (CidxError, OSError) as error:
+            return str(error)
+
+    def _probe(self, snapshot: IndexSnapshot) -> str | None:
+        count = len(snapshot.chunks)
+        assert snapshot.semantic is not None
+        for number in {0, count // 2, count - 1} if count else ():
+            known = snapshot.chunks.read(number)
+            text = f"{known.path} {known.name}\n{known.text}"
+            vector = self._embedder.embed_documents([text])[0]
+            if not vector.any():
+                continue
+            nearest = snapshot.semantic.search(vector, 1)
+            if not nearest or nearest[0][1] < 0.99:
+                return f"chunk {number} is not found by its own vector"
+        return None
+
+    def _recipe(self) -> dict[str, Any]:
+        return {"id": self._embedder.id, "dim": self._embedder.dim}
+
+    def _report(self, manifest: dict[str, Any], *, changed: bool) -> dict[str, Any]:
+        return {
+            "generation": manifest["generation"],
+            "changed": changed,
+            **manifest["counts"],
+            "skipped": manifest["skipped"],
+        }
+
+
+class _VectorFeed:
+    """Embeds in batches, and links each batch in another thread: hnswlib releases the GIL for it,
+    so the next files are read and cut at the same time."""
+
+    def __init__(self, embedder: Embedder, add: Callable[[Any], None], runtime: Runtime) -> None:
+        self._embedder = embedder
+        self._add = add
+        self._runtime = runtime
+        self._pending: list[str] = []
+        self._adding: Thread | None = None
+        self._error: Exception | None = None
+
+    def put(self, text: str) -> None:
+        self._pending.append(text)
+        if len(self._pending) >= _BATCH:
+            self._flush()
+
+    def finish(self) -> None:
+        if self._pending:
+            self._flush()
+        self._join()
+
+    def _flush(self) -> None:
+        texts, self._pending = self._pending, []
+        vectors = self._embedder.embed_documents(texts)
+        self._join()
+        self._adding = self._runtime.thread(lambda: self._link(vectors), "vectors")
+
+    def _join(self) -> None:
+        if self._adding is not None:
+            self._adding.join()
+        if self._error is not None:
+            raise IndexingError(f"embedder {self._embedder.id}: {self._error}")
+
+    def _link(self, vectors: Any) -> None:
+        try:
+            self._add(vectors)
+        except Exception as error:
+            self._error = error
+
+
+class _Reporter:
+    """Writes progress to the parent: at most twenty lines a second, never going back."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._next_at = 0.0
+
+    def __call__(self, current: int, total: int, path: str, info: str) -> None:
+        now = self._runtime.monotonic()
+        if current == total or now >= self._next_at:
+            self._next_at = now + 0.05
+            say({"progress": [current, total, path, info]})
+
+
+def say(message: dict[str, Any]) -> None:
+    # ASCII, with non-UTF-8 paths as escaped surrogates: one line, whatever a file is called.
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _die_with_parent() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def main() -> int:
+    """Read one job as JSON from the first argument, do it, and report it."""
+    job = json.loads(sys.argv[1])
+    SYSTEM.thread(_die_with_parent, "parent watch")
+    try:
+        report = bring_up_to_date(
+            Project.at(job["root"]),
+            configured(),
+            full=job["full"],
+            wait_s=job["wait_s"],
+            max_file_size_bytes=job["max_file_size_bytes"],
+            progress=_Reporter(SYSTEM),
+        )
+    except CidxError as error:
+        say({"error": [error.kind, str(error)]})
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        say({"error": [IndexingError.kind, f"{type(error).__name__}: {error}"]})
+        return 1
+    say({"done": report})
+    return 0
+
+
+if __name__ == "__main__":
+    # Not through the interpreter's shutdown, which the thread that reads stdin might hold up.
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)

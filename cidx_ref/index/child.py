@@ -1,0 +1,89 @@
+"""The parent's side of a build: starts the child, relays what it says, ends it when told to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import tempfile
+from typing import Any
+
+from cidx_ref.errors import IndexingError, ShuttingDownError, from_kind
+from cidx_ref.index.build import Progress
+from cidx_ref.interpreter import python_command
+from cidx_ref.project import Project
+
+__all__ = ["BuildProcess"]
+
+_log = logging.getLogger("cidx_ref")
+_MAX_STDERR_BYTES = 65_536
+
+
+class BuildProcess:
+    """One build in a child process.  `run` in one thread; `cancel` from any other."""
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        full: bool,
+        wait_s: float | None,
+        max_file_size_bytes: int,
+    ) -> None:
+        job = {
+            "root": str(project.root),
+            "full": full,
+            "wait_s": wait_s,
+            "max_file_size_bytes": max_file_size_bytes,
+        }
+        command, environment = python_command("cidx_ref.index.build")
+        self._cancelled = False
+        # A file and not a pipe: nobody reads along, and a full pipe would stop the child.
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
+        self._process = subprocess.Popen(
+            [*command, json.dumps(job)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=environment,
+            cwd="/",
+        )
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Relay progress until the child is done; return its report.
+
+        Raises the child's error, `ShuttingDownError` if it was cancelled, `IndexingError` if it
+        died.  `progress` is called in this thread.
+        """
+        assert self._process.stdout is not None
+        outcome: dict[str, Any] = {}
+        with self._stderr, self._process:  # which closes the pipes, and waits
+            try:
+                for line in self._process.stdout:
+                    outcome = json.loads(line)
+                    if "progress" in outcome:
+                        progress(*outcome["progress"])
+            except BaseException:
+                self._process.kill()
+                raise
+            self._log_stderr()
+        return self._result(outcome)
+
+    def cancel(self) -> None:
+        """End the build; the live index stays as it is."""
+        self._cancelled = True
+        self._process.kill()
+
+    def _log_stderr(self) -> None:
+        self._stderr.seek(0)
+        if said := self._stderr.read(_MAX_STDERR_BYTES).decode("utf-8", "replace").strip():
+            _log.warning("the indexing process said: %s", said)
+
+    def _result(self, message: dict[str, Any]) -> dict[str, Any]:
+        if "done" in message:
+            return dict(message["done"])
+        if "error" in message:
+            raise from_kind(*message["error"])
+        if self._cancelled:
+            raise ShuttingDownError("the daemon is stopping; the index stays as it was")
+        raise IndexingError(f"the indexing process died (exit status {self._process.returncode})")

@@ -1,0 +1,131 @@
+"""How text becomes vectors: the `Embedder` protocol, and the default that needs no download.
+
+The default is lexical and says so in its id: it hashes terms into a fixed number of dimensions
+(Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning"), weighted by how
+rare each term is in code at large.  It knows no synonyms; a sentence model plugged in here does.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from importlib import import_module, resources
+from math import log1p
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cidx_ref.errors import ConfigError
+from cidx_ref.index.text import content_terms, terms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Embedder", "HashingEmbedder", "configured"]
+
+#: Names the embedder for a daemon and the builds it starts, as `package.module:callable`.  An
+#: environment variable and not a key of config.json: a repository that somebody clones must not
+#: choose what runs on their machine.
+VARIABLE = "CIDX_REF_EMBEDDER"
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors whose cosine says how near they are.
+
+    Used from many threads at once.  The same `id` must always give the same vectors: an index
+    made with another id is refused (`IndexUnusableError`).
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (len(texts), dim), float32, finite."""
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Shape (dim,), float32; all zero where the text says nothing to this embedder."""
+
+
+class HashingEmbedder:
+    """The default: term hashing, deterministic across processes and machines.  Thread-safe.
+
+    Design section 6 has its measurements: MRR@10 of .359 alone on docstring -> function, and .421
+    fused with BM25.
+    """
+
+    #: It matches words and nothing else, so a hit that shares no term with the query is a
+    #: collision of two hashes, and the search drops it.
+    lexical = True
+
+    def __init__(self, dim: int = 512) -> None:
+        self.dim = dim
+        self.id = f"lexical-hashing-{dim}-v1"
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        import numpy as np
+
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            self._fill(vector, terms(text))
+        return vectors
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        import numpy as np
+
+        vector = np.zeros(self.dim, dtype=np.float32)
+        self._fill(vector, content_terms(text))
+        return vector
+
+    def _fill(self, vector: NDArray[np.float32], found: list[str]) -> None:
+        counts = Counter(found)
+        if not counts:
+            return
+        slots, weights = zip(*map(_feature, counts), strict=True)
+        import numpy as np
+
+        values = np.fromiter(map(log1p, counts.values()), np.float32, len(counts))
+        values *= np.array(weights, dtype=np.float32)
+        np.add.at(vector, np.array(slots) % self.dim, values)
+        norm = float(np.linalg.norm(vector))
+        if norm > 0.0:  # two terms can cancel out
+            vector /= norm
+
+
+def configured() -> Embedder:
+    """The embedder that the environment names, or the default.  Raises `ConfigError`."""
+    name = os.environ.get(VARIABLE, "")
+    if not name:
+        return HashingEmbedder()
+    module, _, attribute = name.partition(":")
+    try:
+        embedder: Any = getattr(import_module(module), attribute)()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"{VARIABLE}: {name!r}: must be package.module:callable ({reason})"
+        ) from None
+    for needed in ("id", "dim", "embed_documents", "embed_query"):
+        if not hasattr(embedder, needed):
+            raise ConfigError(f"{VARIABLE}: {name!r}: what it makes has no {needed!r}")
+    return embedder  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=1 << 17)
+def _feature(term: str) -> tuple[int, float]:
+    """The slot of `term`, and its weight, whose sign comes from the same hash."""
+    # crc32, because Python's own hash() is another one in every process.
+    hashed = zlib.crc32(term.encode("utf-8", "surrogatepass"))
+    weight = _rarity().get(term, _rarity()[""])
+    return hashed >> 1, weight if hashed & 1 else -weight
+
+
+@cache
+def _rarity() -> dict[str, float]:
+    """Inverse document frequency of the commonest terms of code; the rest under ""."""
+    table = resources.files("cidx_ref.index").joinpath("rarity.txt").read_text("utf-8")
+    lines = (line.split() for line in table.splitlines() if not line.startswith("#"))
+    return {("" if term == "*" else term): float(weight) for term, weight in lines}

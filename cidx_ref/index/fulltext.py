@@ -1,0 +1,145 @@
+"""The full-text engine: the only module that imports tantivy.
+
+Text is analysed by `text`, not by tantivy, so that both engines agree on what a term is; tantivy
+sees terms with spaces between them.  Queries are built, never parsed: any text is legal (QRY-4).
+Ranking is BM25 over three fields, the sum of which counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import tantivy
+
+from cidx_ref.errors import IndexingError, IndexUnusableError
+from cidx_ref.index.text import content_terms, terms, whole_identifiers, words
+
+__all__ = ["FullTextIndex", "FullTextWriter"]
+
+#: BM25 weights: `name` holds the terms of path and qualified name, `body` those of the text,
+#: `identifier` the undivided identifiers.
+_BOOSTS = {"name": 1.6, "body": 1.0, "identifier": 1.0}
+_MAX_QUERY_TERMS = 256
+_WRITER_HEAP_BYTES = 64_000_000
+_QUOTED = re.compile(r'"([^"]*)"')
+
+T = TypeVar("T")
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("name", tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field("body", tokenizer_name="whitespace", index_option="position")
+    builder.add_text_field("identifier", tokenizer_name="whitespace", index_option="freq")
+    builder.add_unsigned_field("file", indexed=True)
+    builder.add_unsigned_field("chunk", fast=True)
+    return builder.build()
+
+
+class FullTextWriter:
+    """Writes the chunks of one generation into an empty directory."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        index = _guarded(lambda: tantivy.Index(_schema(), str(directory)), IndexingError)
+        # One thread: it keeps up with us, and segments come out the same every time.
+        self._writer = _guarded(lambda: index.writer(_WRITER_HEAP_BYTES, 1), IndexingError)
+
+    def add(self, *, chunk: int, file: int, title: str, text: str) -> None:
+        """Add one chunk; `title` is its path and qualified name."""
+        document = tantivy.Document()
+        document.add_text("name", " ".join(terms(title)))
+        document.add_text("body", " ".join(terms(text)))
+        document.add_text("identifier", " ".join(whole_identifiers(words(text))))
+        document.add_unsigned("file", file)
+        document.add_unsigned("chunk", chunk)
+        _guarded(lambda: self._writer.add_document(document), IndexingError)
+
+    def commit(self) -> None:
+        """Write everything out, and wait until it is."""
+        _guarded(self._writer.commit, IndexingError)
+        _guarded(self._writer.wait_merging_threads, IndexingError)
+
+
+class FullTextIndex:
+    """The full text of one generation, ready to be searched.  Thread-safe; never writes."""
+
+    def __init__(self, directory: Path, *, count: int) -> None:
+        self._index = _guarded(lambda: tantivy.Index.open(str(directory)), IndexUnusableError)
+        self._searcher = _guarded(self._index.searcher, IndexUnusableError)
+        self.count = count
+        if self._searcher.num_docs != count:
+            raise IndexUnusableError(
+                f"full-text index: {self._searcher.num_docs} chunks, expected {count}"
+            )
+
+    def search(
+        self, text: str, k: int, allowed_files: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """The `k` best as (chunk, BM25 score), best first.
+
+        Text in double quotes is a phrase and must be there; of the rest, the more the better.
+        `allowed_files` are the files that may be found.
+        """
+        query = self._query(text)
+        if query is None or k == 0 or self.count == 0 or allowed_files == []:
+            return []
+        if allowed_files is not None:
+            files = tantivy.Query.term_set_query(self._index.schema, "file", list(allowed_files))
+            query = tantivy.Query.boolean_query(
+                [
+                    (tantivy.Occur.Must, query),
+                    (tantivy.Occur.Must, tantivy.Query.const_score_query(files, 0.0)),
+                ]
+            )
+        return _guarded(lambda: self._run(query, k), IndexUnusableError)
+
+    def _run(self, query: tantivy.Query, k: int) -> list[tuple[int, float]]:
+        hits = self._searcher.search(query, min(k, self.count), count=False).hits
+        chunks = self._searcher.fast_field_values("chunk", [address for _, address in hits])
+        return [
+            (int(chunk), float(score))  # type: ignore[arg-type]  # an unsigned field, always set
+            for chunk, (score, _) in zip(chunks, hits, strict=True)
+        ]
+
+    def _query(self, text: str) -> tantivy.Query | None:
+        phrases = [found for quoted in _QUOTED.findall(text) if (found := terms(quoted))]
+        clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in phrases]
+        rest = _QUOTED.sub(" ", text) if phrases else text
+        clauses += [(tantivy.Occur.Should, query) for query in self._terms(rest)]
+        return tantivy.Query.boolean_query(clauses) if clauses else None
+
+    def _phrase(self, phrase: list[str]) -> tantivy.Query:
+        if len(phrase) == 1:  # tantivy panics on a phrase of one word
+            return tantivy.Query.term_query(self._index.schema, "body", phrase[0])
+        return tantivy.Query.phrase_query(
+            self._index.schema, "body", list(phrase[:_MAX_QUERY_TERMS])
+        )
+
+    def _terms(self, text: str) -> list[tantivy.Query]:
+        found = content_terms(text)[:_MAX_QUERY_TERMS]
+        wanted = [(field, term) for term in found for field in ("name", "body")]
+        identifiers = dict.fromkeys(whole_identifiers(words(text)))
+        wanted += [("identifier", term) for term in list(identifiers)[:_MAX_QUERY_TERMS]]
+        return [
+            tantivy.Query.boost_query(
+                tantivy.Query.term_query(self._index.schema, field, term), _BOOSTS[field]
+            )
+            for field, term in wanted
+        ]
+
+
+def _guarded(call: Callable[[], T], error: type[IndexUnusableError] | type[IndexingError]) -> T:
+    """What `call` returns, with tantivy's ways to fail made into `error`."""
+    try:
+        return call()
+    except (ValueError, OSError) as problem:
+        raise error(f"full-text index: {problem}") from None
+    except BaseException as problem:
+        # A panic of the Rust code comes as a BaseException that no module exports.
+        if type(problem).__name__ != "PanicException":
+            raise
+        raise error(f"full-text index: {problem}") from None

@@ -1,0 +1,195 @@
+"""What language a file is in, by its name or its `#!` line, and how a user may spell a language.
+
+A language is a lower-case word such as "python".  What no rule knows is "text".
+"""
+
+from __future__ import annotations
+
+from cidx_ref.errors import BadArgumentError
+
+__all__ = ["LANGUAGES", "canonical", "of"]
+
+# language: its file extensions, which are also other names of it
+_EXTENSIONS = {
+    "asm": "asm s nasm",
+    "astro": "astro",
+    "batch": "bat cmd",
+    "c": "c h",
+    "clojure": "clj cljs cljc edn",
+    "cmake": "cmake",
+    "cobol": "cob cbl",
+    "cpp": "cpp cc cxx c++ hpp hh hxx h++ inl ipp tpp cppm",
+    "crystal": "cr",
+    "csharp": "cs csx",
+    "css": "css",
+    "csv": "csv tsv",
+    "cuda": "cu cuh",
+    "cython": "pyx pxd pxi",
+    "d": "d",
+    "dart": "dart",
+    "diff": "diff patch",
+    "dockerfile": "dockerfile containerfile",
+    "elixir": "ex exs",
+    "elm": "elm",
+    "erlang": "erl hrl",
+    "fortran": "f f77 f90 f95 f03 f08",
+    "fsharp": "fs fsi fsx",
+    "glsl": "glsl vert frag",
+    "go": "go",
+    "graphql": "graphql gql",
+    "groovy": "groovy gradle",
+    "haskell": "hs lhs",
+    "hcl": "hcl tf tfvars",
+    "html": "html htm xhtml",
+    "ini": "ini cfg conf properties editorconfig",
+    "java": "java",
+    "javascript": "js jsx mjs cjs",
+    "json": "json json5 jsonc jsonl ndjson geojson ipynb webmanifest",
+    "julia": "jl",
+    "kotlin": "kt kts",
+    "less": "less",
+    "lisp": "lisp lsp cl el",
+    "lua": "lua",
+    "makefile": "mk mak make",
+    "markdown": "md markdown mdx mkd",
+    "meson": "meson",
+    "nim": "nim nims",
+    "nix": "nix",
+    "objective-c": "m mm",
+    "ocaml": "ml mli",
+    "pascal": "pas pp dpr",
+    "perl": "pl pm pod",
+    "php": "php phtml",
+    "powershell": "ps1 psm1 psd1",
+    "prolog": "pro",
+    "protobuf": "proto",
+    "python": "py pyi pyw",
+    "r": "r rmd",
+    "racket": "rkt",
+    "rst": "rst rest",
+    "ruby": "rb rake gemspec",
+    "rust": "rs",
+    "sass": "sass scss",
+    "scala": "scala sc sbt",
+    "scheme": "scm ss",
+    "shell": "sh bash zsh ksh dash fish bats",
+    "solidity": "sol",
+    "sql": "sql psql ddl",
+    "starlark": "bzl bazel star",
+    "svelte": "svelte",
+    "swift": "swift",
+    "tcl": "tcl",
+    "tex": "tex sty bib",
+    "text": "txt text log lock",
+    "thrift": "thrift",
+    "toml": "toml",
+    "typescript": "ts tsx mts cts",
+    "v": "v vsh",
+    "vb": "vb vbs bas",
+    "verilog": "sv svh",
+    "vhdl": "vhd vhdl",
+    "vim": "vim",
+    "vue": "vue",
+    "wasm": "wat wast",
+    "xml": "xml xsd xsl xslt svg plist csproj",
+    "yaml": "yaml yml",
+    "zig": "zig",
+}
+
+# language: whole file names, in lower case; they are asked before the extension
+_FILENAMES = {
+    "cmake": "cmakelists.txt",
+    "dockerfile": "dockerfile containerfile",
+    "go": "go.mod go.work",
+    "groovy": "jenkinsfile",
+    "ini": ".editorconfig .gitconfig .npmrc",
+    "json": ".babelrc .eslintrc .prettierrc composer.lock flake.lock pipfile.lock",
+    "makefile": "makefile gnumakefile bsdmakefile makefile.am makefile.in",
+    "meson": "meson.build meson_options.txt",
+    "python": "sconstruct sconscript wscript",
+    "ruby": "gemfile rakefile vagrantfile podfile brewfile",
+    "shell": ".bashrc .bash_profile .profile .zshrc .zprofile .envrc pkgbuild",
+    "starlark": "tiltfile",
+    "toml": "cargo.lock pdm.lock pipfile poetry.lock uv.lock",
+    "vim": ".vimrc vimrc",
+}
+
+# language: other names of it, of which some are interpreters
+_ALIASES = {
+    "asm": "assembly assembler",
+    "batch": "batchfile",
+    "cpp": "cplusplus",
+    "csharp": "c#",
+    "dockerfile": "docker",
+    "fsharp": "f#",
+    "go": "golang",
+    "hcl": "terraform",
+    "javascript": "node nodejs ecmascript bun",
+    "lua": "luajit",
+    "objective-c": "objc obj-c objectivec",
+    "powershell": "pwsh",
+    "protobuf": "protocol-buffers",
+    "python": "pypy cpython",
+    "r": "rscript",
+    "rst": "restructuredtext",
+    "scheme": "guile",
+    "tcl": "tclsh wish",
+    "tex": "latex",
+    "text": "plain plaintext",
+    "typescript": "deno ts-node",
+    "vb": "visual-basic vbnet",
+}
+
+LANGUAGES = frozenset(_EXTENSIONS)
+
+
+def _inverted(table: dict[str, str]) -> dict[str, str]:
+    return {word: language for language, words in table.items() for word in words.split()}
+
+
+_BY_EXTENSION = _inverted(_EXTENSIONS)
+_BY_FILENAME = _inverted(_FILENAMES)
+# The name of a language beats an extension: "v" is V, "d" is D.
+_BY_NAME = _BY_EXTENSION | _inverted(_ALIASES) | {name: name for name in _EXTENSIONS}
+
+
+def of(path: str, first_line: str = "") -> str:
+    """The language of the file at `path`, by its name alone where the name is a known one.
+
+    A file without a known extension may say its language in a `#!` line, for which `first_line`
+    is looked at.
+    """
+    name = path.rpartition("/")[2].lower()
+    stem, _, extension = name.rpartition(".")
+    known = _BY_FILENAME.get(name) or (_BY_EXTENSION.get(extension) if stem else None)
+    if known:
+        return known
+    if name.startswith(("dockerfile.", "makefile.")):  # such as Dockerfile.dev
+        return name.partition(".")[0]
+    return _BY_NAME.get(_interpreter(first_line), "text")
+
+
+def canonical(name: str) -> str:
+    """The one name of the language that a user calls `name`: "py", "C++" or "Python".
+
+    Raises `BadArgumentError`, with the likeliest name, where no language is called that.
+    """
+    wanted = name.strip().lower()
+    known = _BY_NAME.get(wanted)
+    if known:
+        return known
+    from difflib import get_close_matches  # only here: it is slow to import
+
+    likely = get_close_matches(wanted, _BY_NAME, n=1)
+    hint = f" (did you mean {likely[0]!r}?)" if likely else ""
+    raise BadArgumentError(f"languages: unknown language {name!r}{hint}")
+
+
+def _interpreter(first_line: str) -> str:
+    """The program that a `#!` line names, without its version: "python" of "python3.11"."""
+    if not first_line.startswith("#!"):
+        return ""
+    programs = [word.rpartition("/")[2] for word in first_line[2:].split()]
+    if programs[:1] == ["env"]:  # which takes options and variables first
+        programs = [word for word in programs[1:] if not word.startswith("-") and "=" not in word]
+    return programs[0].lower().rstrip("0123456789.-") if programs else ""

@@ -1,0 +1,153 @@
+"""How a query is answered from one snapshot: the three modes, fused and turned into hits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.filters import Filters
+from cidx_ref.index.hybrid import fuse
+from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.index.snippet import Probes
+from cidx_ref.index.text import terms
+from cidx_ref.runtime import SYSTEM, Runtime
+
+__all__ = ["MODES", "Search", "answer"]
+
+MODES = ("hybrid", "semantic", "fts")
+_POOL = 50  # hits of each engine that are fused, at the least
+
+Ranking = list[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is asked: checked, and complete."""
+
+    text: str
+    mode: str = "hybrid"
+    limit: int = 10
+    filters: Filters = field(default_factory=Filters)
+
+
+def answer(
+    snapshot: IndexSnapshot, search: Search, embedder: Embedder, runtime: Runtime = SYSTEM
+) -> dict[str, Any]:
+    """The answer as a plain dictionary: see `results.Answer` for its fields.
+
+    Raises `IndexUnusableError` if the engine asked for is missing, in hybrid mode only if both
+    are.
+    """
+    started = runtime.monotonic()
+    engines = _Engines(snapshot, search, embedder, Probes(search.text))
+    extra: dict[str, Any] = {}
+    if search.mode == "semantic":
+        ranking = engines.semantic(search.limit)
+    elif search.mode == "fts":
+        ranking = engines.fulltext(search.limit)
+    else:
+        ranking, extra = _hybrid(engines, search.limit, runtime)
+    return {
+        "results": [engines.hit(chunk, score) for chunk, score in ranking],
+        "mode": search.mode,
+        "generation": snapshot.generation,
+        **extra,
+        "took_ms": round((runtime.monotonic() - started) * 1000, 3),
+    }
+
+
+class _Engines:
+    """The engines of one snapshot, and one search."""
+
+    def __init__(
+        self, snapshot: IndexSnapshot, search: Search, embedder: Embedder, probes: Probes
+    ) -> None:
+        self._snapshot = snapshot
+        self._text = search.text
+        self._embedder = embedder
+        self._probes = probes
+        self._mask = snapshot.chunks.mask(search.filters)
+
+    def semantic(self, k: int) -> Ranking:
+        engine = self._snapshot.semantic
+        if engine is None:
+            raise IndexUnusableError(self._snapshot.unavailable["semantic"])
+        try:
+            vector = self._embedder.embed_query(self._text)
+        except CidxError:
+            raise
+        except Exception as error:
+            name = self._embedder.id
+            raise InternalError(f"embedder {name}: {type(error).__name__}: {error}") from error
+        found = engine.search(vector, k, None if self._mask is None else self._mask.chunks)
+        if getattr(self._embedder, "lexical", False):
+            chunks = self._snapshot.chunks
+            return [pair for pair in found if self._probes.touch(chunks.read(pair[0]))]
+        return found
+
+    def fulltext(self, k: int) -> Ranking:
+        engine = self._snapshot.fulltext
+        if engine is None:
+            raise IndexUnusableError(self._snapshot.unavailable["fts"])
+        if terms(self._text):
+            return engine.search(self._text, k, None if self._mask is None else self._mask.files)
+        needle = self._text.strip().strip('"')
+        if not needle:
+            return []
+        # Nothing but punctuation has no terms; it is looked for as it stands (QRY-4).
+        literally = self._snapshot.chunks.find_literally(needle, k, self._mask)
+        return [(chunk, 1.0) for chunk in literally]
+
+    def hit(self, number: int, score: float) -> dict[str, Any]:
+        chunk = self._snapshot.chunks.read(number)
+        snippet_start, snippet = self._probes.cut(chunk)
+        return {
+            "path": chunk.path,
+            "line_start": chunk.line_start,
+            "line_end": chunk.line_end,
+            "language": chunk.language,
+            "score": round(score, 6),
+            "snippet": snippet,
+            "snippet_start": snippet_start,
+            "name": chunk.name,
+        }
+
+
+def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, dict[str, Any]]:
+    """Both engines at once, the full text in a thread of its own: a slow embedder holds up
+    nothing but its own query, which a shared pool of threads would not guarantee (RPC-4)."""
+    pool = max(_POOL, 2 * limit)
+    fulltext, semantic = _Attempt(engines.fulltext), _Attempt(engines.semantic)
+    helper = runtime.thread(lambda: fulltext.run(pool), "full text")
+    semantic.run(pool)
+    helper.join()
+    if semantic.error is not None and fulltext.error is not None:
+        raise semantic.error
+    extra: dict[str, Any] = {
+        "semantic_count": len(semantic.ranking),
+        "fts_count": len(fulltext.ranking),
+    }
+    attempts = {"semantic": semantic, "fts": fulltext}
+    failed = {engine: str(a.error) for engine, a in attempts.items() if a.error is not None}
+    if failed:
+        extra["unavailable"] = failed
+    fused = fuse(*((chunk for chunk, _ in a.ranking) for a in (fulltext, semantic)))
+    return fused[:limit], extra
+
+
+class _Attempt:
+    """One engine's part of a hybrid search: its ranking, or its error."""
+
+    def __init__(self, search: Callable[[int], Ranking]) -> None:
+        self._search = search
+        self.ranking: Ranking = []
+        self.error: Exception | None = None
+
+    def run(self, k: int) -> None:
+        try:
+            self.ranking = self._search(k)
+        except Exception as error:  # not CidxError alone: it must reach the caller's thread
+            self.error = error

@@ -1,0 +1,133 @@
+"""A generation in memory, and how it gets there: the first implementation of the cache's source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.fulltext import FullTextIndex
+from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
+from cidx_ref.index.semantic import SPACE, SemanticIndex
+from cidx_ref.index.store import FILES, ChunkStore
+from cidx_ref.runtime import SYSTEM, Runtime
+
+__all__ = ["FULLTEXT", "VECTORS", "GenerationSource", "IndexSnapshot"]
+
+VECTORS = "vectors.hnsw"
+FULLTEXT = "fulltext"
+
+T = TypeVar("T")
+
+
+class IndexSnapshot:
+    """One verified generation: chunks, and as many of the two engines as could be loaded.
+
+    `unavailable` says of each missing engine ("semantic", "fts") why it is missing.
+    """
+
+    def __init__(self, generation: str, lease: Lease, embedder: Embedder) -> None:
+        """Load from `lease`, which the snapshot keeps.
+
+        Raises `IndexUnusableError` if not even one engine can answer, `FileNotFoundError` if the
+        generation is gone.
+        """
+        self.generation = generation
+        self._lease = lease
+        self.manifest = read_manifest(lease.directory)
+        self.unavailable: dict[str, str] = {}
+        # Checksums before anything is loaded: hnswlib crashes the process on a flipped bit.
+        self._damaged = damaged_files(lease.directory, self.manifest)
+        self._refuse_damage(*FILES)
+        self.chunks = ChunkStore(lease.directory)
+        count = len(self.chunks)
+        self.semantic = self._try(
+            "semantic", lambda: self._load_vectors(lease.directory / VECTORS, embedder, count)
+        )
+        self.fulltext = self._try(
+            "fts", lambda: self._load_fulltext(lease.directory / FULLTEXT, count)
+        )
+        if self.semantic is None and self.fulltext is None:
+            raise IndexUnusableError("; ".join(self.unavailable.values()))
+
+    def close(self) -> None:
+        """Give memory and files back.  No search may be running."""
+        self.semantic = self.fulltext = None
+        self.chunks.close()
+        self._lease.close()
+
+    def _load_vectors(self, path: Path, embedder: Embedder, count: int) -> SemanticIndex:
+        self._refuse_damage(VECTORS)
+        made_by = self.manifest["embedder"]
+        if (made_by["id"], made_by["dim"], self.manifest["space"]) != (
+            embedder.id,
+            embedder.dim,
+            SPACE,
+        ):
+            raise IndexUnusableError(
+                f"the index was made with embedder {made_by['id']!r} ({made_by['dim']} dimensions),"
+                f" this daemon has {embedder.id!r} ({embedder.dim}): run `cidx-ref index`"
+            )
+        return SemanticIndex(path, dim=embedder.dim, count=count)
+
+    def _load_fulltext(self, directory: Path, count: int) -> FullTextIndex:
+        self._refuse_damage(*(n for n in self.manifest["files"] if n.startswith(FULLTEXT + "/")))
+        return FullTextIndex(directory, count=count)
+
+    def _refuse_damage(self, *names: str) -> None:
+        problems = [f"{name}: {self._damaged[name]}" for name in names if name in self._damaged]
+        if problems:
+            raise IndexUnusableError(
+                f"the index is damaged ({'; '.join(problems)}): run `cidx-ref index --full`"
+            )
+
+    def _try(self, engine: str, load: Callable[[], T]) -> T | None:
+        try:
+            return load()
+        except IndexUnusableError as error:
+            self.unavailable[engine] = str(error)
+            return None
+
+
+class GenerationSource:
+    """Loads generations from the project's directory: an `IndexSource` for the cache."""
+
+    def __init__(self, directory: Path, embedder: Embedder, runtime: Runtime = SYSTEM) -> None:
+        self._generations = Generations(directory, runtime)
+        self._embedder = embedder
+        self._runtime = runtime
+
+    def current(self) -> str:
+        return self._generations.current()
+
+    def load(self, generation: str) -> IndexSnapshot:
+        """Raises `GenerationGone`, `NoIndexError` or `IndexUnusableError`."""
+        path = self._generations.path(generation)
+        self._runtime.step("open generation")
+        try:
+            lease = Lease(path)
+            try:
+                return IndexSnapshot(generation, lease, self._embedder)
+            except BaseException:
+                lease.close()
+                raise
+        except FileNotFoundError:
+            if self.current() != generation:
+                raise GenerationGone(generation) from None
+            raise IndexUnusableError(
+                f"generation {generation} is missing: run `cidx-ref index`"
+            ) from None
+
+    def check(self) -> dict[str, Any]:
+        """Whether the live generation on disk still is what its manifest says (diagnostics)."""
+        try:
+            generation = self.current()
+            directory = self._generations.path(generation)
+            damaged = damaged_files(directory, read_manifest(directory))
+        except NoIndexError:
+            return {"generation": None, "matches_manifest": None, "damaged": {}}
+        except (IndexUnusableError, FileNotFoundError) as error:
+            return {"generation": None, "matches_manifest": False, "damaged": {"": str(error)}}
+        return {"generation": generation, "matches_manifest": not damaged, "damaged": damaged}

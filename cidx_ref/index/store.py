@@ -1,0 +1,203 @@
+"""The chunks of one generation: what each is, where it lies, and its text.
+
+Three files: `files.json` (one object a file), `chunks.npy` (one row a chunk, memory-mapped) and
+`chunks.bin` (names and texts, memory-mapped).  A daemon with a hundred thousand chunks holds no
+Python object for any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cidx_ref.errors import IndexUnusableError
+from cidx_ref.index.chunk import Chunk
+from cidx_ref.index.filters import Filters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FILES", "ChunkStore", "ChunkWriter", "FilterMask", "StoredChunk"]
+
+FILES = ("files.json", "chunks.npy", "chunks.bin")
+_FILES, _ROWS, _TEXTS = FILES
+
+_ROW = np.dtype(
+    [
+        ("file", "<u4"),
+        ("line_start", "<u4"),
+        ("line_end", "<u4"),
+        ("name_size", "<u4"),
+        ("text_size", "<u4"),
+        ("offset", "<u8"),
+    ]
+)
+_SCAN_BYTES = 4 << 20  # looked through at once, so that a long scan lets other threads in between
+_CODEC = ("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """One chunk, with all that a hit shows of it.  Lines are 1-based and inclusive."""
+
+    path: str
+    language: str
+    name: str
+    line_start: int
+    line_end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilterMask:
+    """`Filters`, worked out for one generation."""
+
+    files: list[int]
+    chunks: NDArray[np.bool_]
+
+
+class ChunkWriter:
+    """Writes the store of a new generation into `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._texts = (directory / _TEXTS).open("wb")
+        self._files: list[dict[str, Any]] = []
+        self._rows: list[tuple[int, int, int, int, int, int]] = []
+        self._offset = 0
+
+    @property
+    def file_count(self) -> int:
+        return len(self._files)
+
+    @property
+    def chunk_count(self) -> int:
+        return len(self._rows)
+
+    def add_file(self, path: str, language: str, digest: str, chunks: Sequence[Chunk]) -> None:
+        """Add a file; its chunks are numbered on from the last one."""
+        file = len(self._files)
+        self._files.append({"path": path, "language": language, "digest": digest})
+        for chunk in chunks:
+            name, text = chunk.name.encode(*_CODEC), chunk.text.encode(*_CODEC)
+            self._rows.append(
+                (file, chunk.line_start, chunk.line_end, len(name), len(text), self._offset)
+            )
+            self._texts.write(name + text)
+            self._offset += len(name) + len(text)
+
+    def save(self) -> None:
+        """Write everything out."""
+        self._texts.close()
+        np.save(self._directory / _ROWS, np.array(self._rows, dtype=_ROW))
+        (self._directory / _FILES).write_text(json.dumps(self._files), encoding="ascii")
+
+
+class ChunkStore:
+    """The store of one generation, open for reading.  Thread-safe."""
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            self._files = read_files(directory)
+            self._rows = np.load(directory / _ROWS, mmap_mode="r")
+            with (directory / _TEXTS).open("rb") as file:
+                size = file.seek(0, 2)
+                self._texts = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
+        except (OSError, ValueError) as error:
+            raise IndexUnusableError(f"chunk store: {error}") from None
+        self._masks: dict[Filters, FilterMask] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def file_count(self) -> int:
+        return len(self._files)
+
+    def close(self) -> None:
+        """Let go of the files; nothing may be read afterwards."""
+        self._masks.clear()
+        self._rows = np.empty(0, dtype=_ROW)
+        if isinstance(self._texts, mmap.mmap):
+            self._texts.close()
+
+    def read(self, chunk: int) -> StoredChunk:
+        file, line_start, line_end, name_size, text_size, offset = self._rows[chunk].item()
+        middle = offset + name_size
+        return StoredChunk(
+            path=self._files[file]["path"],
+            language=self._files[file]["language"],
+            name=self._texts[offset:middle].decode(*_CODEC),
+            line_start=line_start,
+            line_end=line_end,
+            text=self._texts[middle : middle + text_size].decode(*_CODEC),
+        )
+
+    def mask(self, filters: Filters) -> FilterMask | None:
+        """Which files and chunks `filters` let through; None where they let everything through."""
+        if not filters:
+            return None
+        known = self._masks.get(filters)
+        if known is None:
+            passed = list(self._passing(filters))
+            files = np.zeros(len(self._files), dtype=np.bool_)
+            files[passed] = True
+            known = FilterMask(passed, files[self._rows["file"]])
+            if len(self._masks) >= 64:
+                self._masks.clear()
+            self._masks[filters] = known
+        return known
+
+    def find_literally(self, needle: str, k: int, mask: FilterMask | None) -> list[int]:
+        """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4)."""
+        wanted = needle.encode(*_CODEC)
+        found: list[int] = []
+        position = self._find(wanted, 0)
+        while position >= 0 and len(found) < k:
+            chunk = int(np.searchsorted(self._rows["offset"], position, side="right")) - 1
+            end = int(self._rows["offset"][chunk]) + int(
+                self._rows["name_size"][chunk] + self._rows["text_size"][chunk]
+            )
+            inside = position + len(wanted) <= end
+            if inside and (mask is None or mask.chunks[chunk]):
+                found.append(chunk)
+            position = self._find(wanted, end if inside else position + 1)
+        return found
+
+    def _find(self, wanted: bytes, start: int) -> int:
+        for begin in range(start, len(self._texts), _SCAN_BYTES):
+            position = self._texts.find(wanted, begin, begin + _SCAN_BYTES + len(wanted))
+            if position >= 0:
+                return position
+        return -1
+
+    def _passing(self, filters: Filters) -> Iterator[int]:
+        inside, outside = _patterns(filters.paths), _patterns(filters.exclude_paths)
+        for number, file in enumerate(self._files):
+            path = file["path"]
+            if filters.languages and file["language"] not in filters.languages:
+                continue
+            if filters.paths and not inside.match_file(path):
+                continue
+            if filters.exclude_paths and outside.match_file(path):
+                continue
+            yield number
+
+
+def read_files(directory: Path) -> list[dict[str, Any]]:
+    """The files of the generation in `directory`: path, language and digest of each."""
+    files: list[dict[str, Any]] = json.loads((directory / _FILES).read_bytes())
+    return files
+
+
+def _patterns(globs: Iterable[str]) -> Any:
+    from pathspec import GitIgnoreSpec
+
+    # A path may begin with what .gitignore takes for a comment or a negation.
+    return GitIgnoreSpec.from_lines("\\" + g if g[:1] in ("#", "!") else g for g in globs)

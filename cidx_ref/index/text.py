@@ -1,0 +1,103 @@
+"""How text becomes terms: the one analysis that both engines, queries and documents share.
+
+Code-aware: identifiers are split (`camelCase`, `snake_case`, digits) and stemmed, so that
+`parseHTTPHeaders`, `parse_http_header` and "parsing HTTP headers" meet in the same terms.
+Any text is legal (QRY-4); what holds no word at all gives no terms.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from itertools import chain
+from typing import Any
+
+__all__ = ["content_terms", "terms", "whole_identifiers", "words"]
+
+#: Longer terms are cut: a base64 blob is one "word", and nobody searches for all of it.
+MAX_TERM_CHARS = 64
+_MAX_WORD_CHARS = 256
+
+_WORD = re.compile(r"\w+")
+_ASCII_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Scripts written without spaces: each character is a term, or no part of a sentence is ever found.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+
+# Left out of queries only, and only where something else remains: in a question they carry no
+# meaning, but in code they are rare enough to look meaningful.
+_STOP_WORDS = frozenset(
+    "a about all an and are as at be been by can could did do does each for from had has have how "
+    "i if in into is it its me my of on or our shall should so some such that the their them then "
+    "there these they this those to was we were what when where which who why will with would you "
+    "your".split()
+)
+
+
+def words(text: str) -> list[str]:
+    """The words of `text` as they stand there: runs of letters, digits and underscores."""
+    return _WORD.findall(text)
+
+
+def terms(text: str) -> list[str]:
+    """The terms of `text`, in order, with repeats."""
+    return list(chain.from_iterable(map(_word_terms, _WORD.findall(text))))
+
+
+def content_terms(query: str) -> list[str]:
+    """The distinct terms of a query in order, without English stop words if others remain."""
+    found = words(query)
+    content = [word for word in found if word.lower() not in _STOP_WORDS] or found
+    return list(dict.fromkeys(chain.from_iterable(map(_word_terms, content))))
+
+
+def whole_identifiers(found: Iterable[str]) -> list[str]:
+    """Those of the words `found` that are made of parts, as one term each.
+
+    `getUserName` and `get_user_name` both give `getusername`, which is worth more than the three
+    parts found in three places.
+    """
+    return [_joined(word) for word in found if len(_word_terms(word)) > 1]
+
+
+@lru_cache(maxsize=1 << 17)
+def _word_terms(word: str) -> tuple[str, ...]:
+    word = word[:_MAX_WORD_CHARS]
+    if word.isascii():
+        # The common case, a lower-case word, needs no taking apart.
+        parts = [word] if word.isalpha() and word.islower() else _ASCII_PARTS.findall(word)
+    else:
+        parts = _unicode_parts(unicodedata.normalize("NFKC", word))
+    return tuple(_stem(part.lower()[:MAX_TERM_CHARS]) for part in parts)
+
+
+def _unicode_parts(word: str) -> list[str]:
+    parts: list[str] = []
+    for run in _UNSPACED.sub(lambda m: f" {m[0]} ", word).replace("_", " ").split():
+        start = 0
+        for i in range(1, len(run)):
+            before, after = run[i - 1], run[i]
+            if (before.islower() and after.isupper()) or before.isdigit() != after.isdigit():
+                parts.append(run[start:i])
+                start = i
+        parts.append(run[start:])
+    return [part.casefold() for part in parts]
+
+
+def _joined(word: str) -> str:
+    return word.replace("_", "").casefold()[:MAX_TERM_CHARS]
+
+
+@cache
+def _stemmer_class() -> Any:
+    # The pure-Python class by name, not snowballstemmer.stemmer(): that one silently takes a C
+    # extension of another version if one is installed, and two machines would disagree on terms.
+    from snowballstemmer.english_stemmer import EnglishStemmer
+
+    return EnglishStemmer
+
+
+def _stem(word: str) -> str:
+    # A new object each time (0.3 µs): it keeps the word it works on in itself.
+    return str(_stemmer_class()().stemWord(word))

@@ -1,0 +1,56 @@
+"""The project's socket, however long its path is; and who holds it.  No RPyC in here.
+
+A Unix socket's address has room for 107 bytes.  Longer paths are reached through the open
+directory, as /proc/self/fd/N/daemon.sock.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["address_of", "connect", "is_answered"]
+
+_MAX_ADDRESS_BYTES = 100  # of 107: room for the temporary name's suffix
+
+
+@contextmanager
+def address_of(path: Path) -> Iterator[bytes]:
+    """An address by which `path` can be bound or connected to while the block runs."""
+    direct = os.fsencode(path)
+    if len(direct) <= _MAX_ADDRESS_BYTES:
+        yield direct
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield os.fsencode(f"/proc/self/fd/{directory}/{path.name}")
+    finally:
+        os.close(directory)
+
+
+def connect(path: Path, timeout_s: float) -> socket.socket:
+    """A socket connected to the daemon at `path`, blocking.  Raises `OSError`."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout_s)
+        with address_of(path) as address:
+            sock.connect(address)
+        sock.settimeout(None)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def is_answered(path: Path) -> bool:
+    """True if somebody listens at `path`."""
+    try:
+        connect(path, timeout_s=1.0).close()
+    except BlockingIOError:  # the backlog is full: somebody listens, and is busy
+        return True
+    except OSError:
+        return False
+    return True

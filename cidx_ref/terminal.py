@@ -1,0 +1,281 @@
+"""What a person sees in a terminal: results and the progress bar.  There is no daemon in here.
+
+Whatever a file or a path holds, nothing of it but printable text reaches the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    import re
+    from types import TracebackType
+
+    from cidx_ref.results import Answer, Hit
+
+__all__ = ["ProgressBar", "escape_path", "render_answer", "unavailable_note", "use_color"]
+
+_PATH = "1;35"  # bold magenta
+_NUMBER = "32"  # green
+_FAINT = "2"
+_MATCH = "1;31"  # bold red
+
+_ELLIPSIS = "…"
+_REPLACEMENT = "·"
+_TAB = 4
+_GUTTER = 5
+
+#: One stretch of a line and its style ("" for none).
+_Piece = tuple[str, str]
+
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def use_color(stream: TextIO | None, env: Mapping[str, str]) -> bool:
+    """Whether colors are welcome on `stream`: a terminal that can show them, and no `NO_COLOR`."""
+    return _can_draw(stream, env) and not env.get("NO_COLOR")
+
+
+def escape_path(path: str) -> str:
+    r"""`path` on one line: what cannot be printed becomes `\n`, `\x1b`, `\u202e` and the like.
+
+    A byte that is not UTF-8 (a lone surrogate) shows as that byte, `\xff`.  A printable path,
+    backslashes and all, stays as it is.  This is for eyes only: there is no way back.
+    """
+    return path if path.isprintable() else "".join(map(_escape, path))
+
+
+def render_answer(answer: Answer, *, query: str, width: int | None, color: bool) -> str:
+    """The hits of `answer` for a person: a headline and the numbered snippet of each.
+
+    No line has more than `width` columns; None cuts nothing.  The text ends with a newline and
+    is "" where there is no hit.
+    """
+    if not answer.results:
+        return ""
+    words = _query_pattern(query) if color else None
+    blocks = ["\n".join(_lines(_hit(hit, words), width, color)) for hit in answer.results]
+    note = unavailable_note(answer)
+    if note:
+        blocks.append("\n".join(_lines([[(note, _FAINT)]], width, color)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def unavailable_note(answer: Answer) -> str:
+    """One line on the engines `answer` had to do without, and why; "" if there are none."""
+    reasons = "; ".join(f"{engine}: {why}" for engine, why in answer.unavailable.items())
+    return _clean(f"(without {reasons})") if reasons else ""
+
+
+class ProgressBar:
+    """How far the indexing is: one line drawn in place, or on a non-terminal one line each 10 %.
+
+    An instance is a progress callback, `bar(current, total, path, info)`, and a context manager
+    that ends the line.  It never raises: once the stream fails, the bar is silent.
+    """
+
+    def __init__(
+        self, stream: TextIO | None, *, label: str = "indexing", width: int | None = None
+    ) -> None:
+        self._stream = stream
+        self._label = _clean(label)
+        self._width = width
+        self._in_place = _can_draw(stream, os.environ)
+        self._shown = ""
+        self._tenths = 0
+
+    def __call__(self, current: int, total: int, path: str, info: str = "") -> None:
+        """Show that `current` of `total` are done, and `path`; a `total` of 0 is not known yet."""
+        current = min(max(current, 0), total) if total > 0 else 0
+        if self._in_place:
+            self._draw(current, total, path, info)
+        else:
+            self._log(current, total)
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._in_place and self._shown:
+            self._write("\n")
+            self._shown = ""
+
+    def _draw(self, current: int, total: int, path: str, info: str) -> None:
+        # The last column stays free: after writing there, erasing to the end may take it back.
+        room = _terminal_width(self._stream) if self._width is None else self._width
+        parts = [self._label, *_counts(current, total, bar=room // 5), _clean(info)]
+        parts.append(escape_path(path))
+        line = _plain(_fit([("  ".join(filter(None, parts)), "")], room - 1))
+        if line != self._shown:
+            self._shown = line
+            self._write(f"\r{line}\x1b[K")
+
+    def _log(self, current: int, total: int) -> None:
+        tenths = current * 10 // total if total > 0 else 0
+        if tenths > self._tenths:
+            self._tenths = tenths
+            self._write(f"{self._label} {current}/{total} {current * 100 // total}%\n")
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            encoding = getattr(self._stream, "encoding", None) or "utf-8"
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: it is closed
+            self._stream = None
+
+
+def _counts(current: int, total: int, bar: int) -> Iterator[str]:
+    """The bar (unless there is no room for it), the numbers and the percentage."""
+    if total <= 0:
+        return
+    if bar >= 6:
+        size = min(bar, 24)
+        done = size * current // total
+        yield f"[{'#' * done}{'-' * (size - done)}]"
+    yield f"{current:>{len(str(total))}}/{total}"
+    yield f"{current * 100 // total:>3}%"
+
+
+def _can_draw(stream: TextIO | None, env: Mapping[str, str]) -> bool:
+    try:
+        terminal = stream is not None and stream.isatty()
+    except (OSError, ValueError):  # ValueError: it is closed
+        return False
+    return terminal and env.get("TERM") != "dumb"
+
+
+def _terminal_width(stream: TextIO | None) -> int:
+    """`$COLUMNS`, or what stdout's terminal has, or what that of `stream` has."""
+    import shutil
+
+    try:
+        size = os.get_terminal_size(stream.fileno() if stream else -1)
+    except (OSError, ValueError):
+        size = os.terminal_size((80, 24))
+    return shutil.get_terminal_size(size).columns
+
+
+def _hit(hit: Hit, words: re.Pattern[str] | None) -> Iterator[list[_Piece]]:
+    yield _headline(hit)
+    if not hit.snippet:
+        return
+    lines = hit.snippet.removesuffix("\n").split("\n")
+    first = hit.snippet_start or hit.line_start
+    digits = max(_GUTTER, len(str(first + len(lines) - 1)))
+    for number, line in enumerate(lines, first):
+        text = _clean(line.removesuffix("\r")).rstrip()
+        gutter = [(f"{number:>{digits}}", _NUMBER), (" │", _FAINT)]
+        yield [*gutter, (" ", ""), *_highlight(text, words)] if text else gutter
+
+
+def _headline(hit: Hit) -> list[_Piece]:
+    pieces = [(escape_path(hit.path), _PATH), (":", ""), (str(hit.line_start), _NUMBER)]
+    pieces.append((f"  {_score(hit.score)}", _FAINT))
+    pieces.extend((f"  {_clean(text)}", "") for text in (hit.language, hit.name) if text)
+    return pieces
+
+
+def _score(score: float) -> str:
+    return f"{score:.2f}" if abs(score) >= 0.1 else f"{score:#.3g}"
+
+
+def _query_pattern(query: str) -> re.Pattern[str] | None:
+    import re
+
+    words = sorted({w for w in re.findall(r"\w+", query) if len(w) > 1}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, words)), re.IGNORECASE) if words else None
+
+
+def _highlight(text: str, words: re.Pattern[str] | None) -> Iterator[_Piece]:
+    end = 0
+    for match in words.finditer(text) if words else ():
+        yield text[end : match.start()], ""
+        yield match[0], _MATCH
+        end = match.end()
+    yield text[end:], ""
+
+
+def _lines(lines: Iterable[list[_Piece]], width: int | None, color: bool) -> Iterator[str]:
+    show = _paint if color else _plain
+    return (show(line if width is None else _fit(line, width)) for line in lines)
+
+
+def _plain(pieces: Iterable[_Piece]) -> str:
+    return "".join(text for text, _ in pieces)
+
+
+def _paint(pieces: Iterable[_Piece]) -> str:
+    return "".join(f"\x1b[{sgr}m{text}\x1b[0m" if sgr else text for text, sgr in pieces if text)
+
+
+def _fit(pieces: list[_Piece], width: int) -> list[_Piece]:
+    """`pieces`, cut where they take more than `width` columns."""
+    if sum(_columns(text) for text, _ in pieces) <= width:
+        return pieces
+    room = width - len(_ELLIPSIS)
+    kept: list[_Piece] = []
+    for text, sgr in pieces:
+        kept.append((_prefix(text, room), sgr))
+        room -= _columns(text)
+    return [*kept, (_ELLIPSIS, "")]
+
+
+def _prefix(text: str, width: int) -> str:
+    """As much of the start of `text` as `width` columns hold."""
+    for index, char in enumerate(text):
+        width -= _columns(char)
+        if width < 0:
+            return text[:index]
+    return text
+
+
+def _columns(text: str) -> int:
+    """How many columns printable `text` takes; where terminals differ, the most it may take."""
+    return len(text) if text.isascii() else sum(map(_char_columns, text))
+
+
+def _char_columns(char: str) -> int:
+    import unicodedata
+
+    if char == "\ufe0f":  # asks for the emoji form of the character before it, which may be wider
+        return 1
+    category = unicodedata.category(char)
+    if category in ("Mn", "Me", "Cf"):
+        return 0
+    # "Cn" is a character that is younger than this Python, maybe an emoji.
+    return 2 if category == "Cn" or unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _clean(text: str) -> str:
+    """`text` on one line, tabs expanded, with a dot for every character that does things."""
+    if not text.isprintable():
+        text = "".join(map(_visible, text)).expandtabs(_TAB)
+    return text
+
+
+def _visible(char: str) -> str:
+    import unicodedata
+
+    if char.isprintable() or char in "\t\u200c\u200d":  # these two join letters and emoji
+        return char
+    return _REPLACEMENT if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
+
+
+def _escape(char: str) -> str:
+    if char.isprintable():
+        return char
+    if "\udc80" <= char <= "\udcff":
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    code = ord(char)
+    digits = "x{:02x}" if code < 0x80 else "u{:04x}" if code < 0x10000 else "U{:08x}"
+    return _ESCAPES.get(char, "\\" + digits.format(code))

@@ -1,0 +1,374 @@
+"""Where a file is cut: pieces that are just lines of it, and that miss none."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cidx_ref.index.chunk import Chunk, chunk
+
+
+def python(text: str) -> list[Chunk]:
+    return chunk(textwrap.dedent(text).lstrip("\n"), "python")
+
+
+def outline(chunks: list[Chunk]) -> list[tuple[str, int, int]]:
+    return [(piece.name, piece.line_start, piece.line_end) for piece in chunks]
+
+
+def numbered(count: int) -> str:
+    return "".join(f"x{number} = {number}\n" for number in range(1, count + 1))
+
+
+def assert_sound(text: str, chunks: list[Chunk]) -> None:
+    """Every piece is exactly its lines, in order, and no line that is not blank is missed."""
+    lines = text.split("\n")
+    for piece in chunks:
+        assert 1 <= piece.line_start <= piece.line_end <= len(lines)
+        assert piece.text == "\n".join(lines[piece.line_start - 1 : piece.line_end])
+        ends = (lines[piece.line_start - 1], lines[piece.line_end - 1])
+        assert all(line.strip() for line in ends), "a blank line at an end"
+    starts = [piece.line_start for piece in chunks]
+    assert starts == sorted(set(starts))
+    found = {n for piece in chunks for n in range(piece.line_start, piece.line_end + 1)}
+    assert {n for n, line in enumerate(lines, 1) if line.strip()} <= found
+
+
+LINES = st.sampled_from(
+    [
+        "",
+        " ",
+        "\x0c",
+        "x = 1",
+        "    x = 1",
+        "        y = 2",
+        "def f():",
+        "    def g(self): pass",
+        "    def h():",
+        "        return '''",
+        "    # '''",
+        "class A:",
+        "class B(A): z = 3",
+        "    class C:",
+        "@d",
+        "    @d(",
+        "    )",
+        "# comment",
+        "    # comment",
+        "if x:",
+        "else:",
+        "try:",
+        "except E:",
+        "'''",
+        "s = '\\d'",
+        "t = 1; \\",
+        "}",
+        "\r",
+        "u\x85v\u2028w",
+        "\ud800",
+        "\0",
+    ]
+)
+
+
+@pytest.mark.promise("QRY-1")
+@given(text=st.text(), language=st.sampled_from(["python", "c", "text"]))
+def test_any_text_is_cut_into_its_own_lines(text: str, language: str) -> None:
+    assert_sound(text, chunk(text, language))
+
+
+@pytest.mark.promise("QRY-1")
+@given(
+    lines=st.lists(LINES, max_size=200),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    language=st.sampled_from(["python", "c", "text"]),
+)
+def test_anything_like_code_is_cut_into_its_own_lines(
+    lines: list[str], newline: str, language: str
+) -> None:
+    text = newline.join(lines)
+    assert_sound(text, chunk(text, language))
+
+
+DEFINITIONS = st.recursive(
+    st.sampled_from(["x = 1\n", "def f():\n    pass\n", "# c\n", "\n", "'''\n# s'''\n"]),
+    lambda inner: st.builds(
+        lambda head, bodies: head + textwrap.indent("".join(bodies) + "pass\n", "    "),
+        st.sampled_from(["class A:\n", "if x:\n", "@d\nclass B:\n", "for i in x:\n", "def g():\n"]),
+        st.lists(inner, max_size=5),
+    ),
+    max_leaves=40,
+)
+
+
+@given(st.lists(DEFINITIONS, max_size=12).map("".join))
+def test_pieces_of_python_do_not_overlap_where_none_is_long(text: str) -> None:
+    chunks = chunk(text, "python")
+    assert_sound(text, chunks)
+    if not any(piece.line_end - piece.line_start >= 79 for piece in chunks):
+        numbers = [n for p in chunks for n in range(p.line_start, p.line_end + 1)]
+        assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("language", ["python", "c", "text"])
+@pytest.mark.parametrize("text", ["", "\n", "  \n\t\n\x0c\n"])
+def test_where_there_is_nothing_there_are_no_pieces(text: str, language: str) -> None:
+    assert chunk(text, language) == []
+
+
+# Python
+
+
+def test_functions_are_pieces_and_so_is_what_lies_around_them() -> None:
+    chunks = python('''
+        """Module."""
+
+        import os
+        LIMIT = 3
+
+        def first():
+            return 1
+
+
+        async def second():
+            def inner():
+                return 2
+            return inner
+
+        if __name__ == "__main__":
+            first()
+    ''')
+    assert outline(chunks) == [("", 1, 4), ("first", 6, 7), ("second", 10, 13), ("", 15, 16)]
+    assert chunks[1].text == "def first():\n    return 1"
+
+
+def test_a_class_is_a_header_and_its_methods_also_when_nested() -> None:
+    chunks = python('''
+        @decorated
+        class Outer(Base):
+            """Docstring."""
+
+            limit = 1
+
+            def method(self):
+                pass
+
+            class Inner:
+                """More."""
+
+                async def method(self):
+                    pass
+
+        class Plain:
+            x = 1
+    ''')
+    assert outline(chunks) == [
+        ("Outer", 1, 5),
+        ("Outer.method", 7, 8),
+        ("Outer.Inner", 10, 11),
+        ("Outer.Inner.method", 13, 14),
+        ("Plain", 16, 17),
+    ]
+
+
+def test_decorators_and_the_comments_right_above_belong_to_a_definition() -> None:
+    chunks = python("""
+        x = 1
+        # Section.
+
+        # About f,
+        # at length.
+        @one
+        @two(
+            3)
+        def f(): pass
+        class A:
+            # About m.
+            def m(self):
+                return 1
+                # Still in m.
+            # About n.
+            def n(self): pass
+    """)
+    assert outline(chunks) == [
+        ("", 1, 2),
+        ("f", 4, 9),
+        ("A", 10, 10),
+        ("A.m", 11, 14),
+        ("A.n", 15, 16),
+    ]
+
+
+def test_the_end_of_a_string_is_no_comment_of_the_next_definition() -> None:
+    chunks = python("""
+        def f():
+            return '''
+        # string'''
+        def g(): pass
+    """)
+    assert outline(chunks) == [("f", 1, 3), ("g", 4, 4)]
+
+
+def test_definitions_are_found_in_the_branches_of_a_module_and_a_class() -> None:
+    chunks = python("""
+        try:
+            from fast import f
+        except ImportError:
+            def f(): pass
+        if True:
+            class A:
+                if True:
+                    def m(self): pass
+        else:
+            with x:
+                def g(): pass
+    """)
+    names = [name for name, _, _ in outline(chunks)]
+    assert names == ["", "f", "A", "A.m", "g"]
+
+
+def test_a_few_lines_between_definitions_stay_with_the_one_before_them() -> None:
+    chunks = python("""
+        class A:
+            def get(self): pass
+            def set(self): pass
+            both = property(get, set)
+
+            few = 2
+            def more(self): pass
+
+            a = 1
+            b = 2
+            c = 3
+            def last(self): pass
+    """)
+    assert outline(chunks) == [
+        ("A", 1, 1),
+        ("A.get", 2, 2),
+        ("A.set", 3, 6),
+        ("A.more", 7, 7),
+        ("A", 9, 11),
+        ("A.last", 12, 12),
+    ]
+
+
+def test_blank_lines_at_the_top_change_no_cut() -> None:
+    text = "def f(): pass\nX = 1\ndef g(): pass\n"
+    assert [p.text for p in chunk("\n\n" + text, "python")] == [
+        p.text for p in chunk(text, "python")
+    ]
+
+
+def test_definitions_of_the_same_name_are_pieces_of_their_own() -> None:
+    chunks = python("""
+        @overload
+        def f(x: int): ...
+        @overload
+        def f(x: str): ...
+        def f(x): ...
+    """)
+    assert outline(chunks) == [("f", 1, 2), ("f", 3, 4), ("f", 5, 5)]
+
+
+@pytest.mark.parametrize("separator", ["\x0c", "\x0b", "\x1c", "\x85", "\u2028"])
+def test_only_newlines_count_as_line_ends(separator: str) -> None:
+    text = f"x = '{separator}' # {separator}\n\ndef f():\n    '''{separator}'''\n\ndef g(): pass\n"
+    assert outline(chunk(text, "python")) == [("", 1, 1), ("f", 3, 4), ("g", 6, 6)]
+    assert chunk(text, "python")[2].text == "def g(): pass"
+
+
+def test_a_form_feed_between_definitions_moves_no_line_number() -> None:
+    text = "def f(): pass\n\x0c\ndef g(): pass\n\x0cdef h(): pass\n"
+    assert outline(chunk(text, "python")) == [("f", 1, 1), ("g", 3, 3), ("h", 4, 4)]
+
+
+def test_carriage_returns_move_no_line_number_either() -> None:
+    text = "x = 1 \\\r\n  + 2\r\n\r\ny = '\r'\r\ndef f():\r\n    pass\r\n"
+    assert outline(chunk(text.replace("'\r'", "\r 3"), "python")) == [("", 1, 4), ("f", 5, 6)]
+
+
+@pytest.mark.parametrize("length", [100, 101, 150, 151, 400])
+def test_only_a_long_definition_is_cut_into_windows_that_overlap(length: int) -> None:
+    text = "def f():\n" + "    x = 1\n" * (length - 1)
+    windows = outline(chunk(text, "python"))
+    assert {name for name, _, _ in windows} == {"f"}
+    assert windows[0][1] == 1
+    assert windows[-1][2] == length
+    if length == 100:
+        assert windows == [("f", 1, 100)]
+    else:
+        assert all(end - start + 1 == 80 for _, start, end in windows[:-1])
+        assert windows[-1][2] - windows[-1][1] + 1 <= 80
+        overlaps = {earlier[2] - later[1] + 1 for earlier, later in pairwise(windows)}
+        assert overlaps == {10}
+
+
+def test_no_two_windows_begin_at_the_same_line() -> None:
+    text = "def f():\n" + "    x = 1\n" * 69 + "\n" * 75 + "    x = 1\n" * 100
+    chunks = chunk(text, "python")
+    assert_sound(text, chunks)
+    assert outline(chunks) == [("f", 1, 70), ("f", 146, 225), ("f", 216, 245)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print 'python 2'\n" + numbered(60),
+        "x = '\ud800'\n" + numbered(60),
+        "x = 0 \0\n" + numbered(60),
+        "x = " + "(" * 9000 + ")" * 9000 + "\n" + numbered(60),
+        "x = " + "-" * 100_000 + "1\n" + numbered(60),
+    ],
+)
+def test_what_is_no_python_is_cut_like_any_text(text: str) -> None:
+    assert outline(chunk(text, "python")) == [("", 1, 50), ("", 41, 61)]
+
+
+def test_branches_nested_beyond_all_measure_are_cut_somehow() -> None:
+    text = "if x:\n  y\n" + "elif x:\n  y\n" * 20_000
+    assert_sound(text, chunk(text, "python"))
+
+
+def test_bad_escapes_in_python_give_no_warning() -> None:
+    assert outline(chunk("def f(): return '\\d'\n", "python")) == [("f", 1, 1)]
+
+
+# Every other language
+
+
+def test_text_without_gaps_is_cut_into_windows_that_overlap() -> None:
+    assert outline(chunk(numbered(50), "text")) == [("", 1, 50)]
+    assert outline(chunk(numbered(51), "text")) == [("", 1, 50), ("", 41, 51)]
+    assert outline(chunk(numbered(130), "text")) == [("", 1, 50), ("", 41, 90), ("", 81, 130)]
+
+
+@pytest.mark.parametrize("gap", ["", "   ", "}", "};"])
+def test_a_window_ends_at_the_gap_nearest_to_its_end(gap: str) -> None:
+    lines = [f"x{number}" for number in range(100)]
+    lines[38] = lines[44] = gap  # lines 39 and 45
+    first, second, *_ = chunk("\n".join(lines), "c")
+    assert first.line_end == (45 if gap.strip() else 44)
+    assert second.line_start == 46
+
+
+@pytest.mark.parametrize(("line", "end"), [(35, 50), (36, 36), (50, 50)])
+def test_a_gap_counts_only_in_the_last_lines_of_a_window(line: int, end: int) -> None:
+    lines = [f"x{number}" for number in range(100)]
+    lines[line - 1] = "}"
+    first, second, *_ = chunk("\n".join(lines), "c")
+    assert (first.line_end, second.line_start) == (end, end + 1 if line == end else 41)
+
+
+def test_an_indented_brace_is_no_gap() -> None:
+    lines = [f"x{number}" for number in range(60)]
+    lines[44] = "    }"
+    assert outline(chunk("\n".join(lines), "c")) == [("", 1, 50), ("", 41, 60)]
+
+
+def test_blank_lines_around_a_text_take_no_room_in_its_windows() -> None:
+    text = "\n" * 30 + numbered(50) + "\n" * 30
+    assert outline(chunk(text, "markdown")) == [("", 31, 80)]

@@ -1,0 +1,403 @@
+"""Which files are indexed, and why not the others: with real files and the real git."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from cidx_ref.index import scan
+from cidx_ref.index.scan import SourceFile, list_paths, read_file
+
+LIMIT = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _no_git_config_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """An empty folder that is in no git work tree."""
+    root = tmp_path / "tree"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def repository(tree: Path) -> Path:
+    """An empty git work tree."""
+    git(tree, "init", "--quiet")
+    return tree
+
+
+def git(root: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=root, check=True, stdout=subprocess.DEVNULL)
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+
+
+def without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "home"))
+    assert shutil.which("git") is None
+
+
+# What is listed
+
+
+def test_tracked_and_new_files_are_listed_but_ignored_ones_are_not(repository: Path) -> None:
+    write(repository, {"b.py": "", "a/new.py": "", "a/x.log": "", ".gitignore": "*.log\n"})
+    git(repository, "add", "b.py")
+    assert list_paths(repository) == [".gitignore", "a/new.py", "b.py"]
+
+
+def test_a_tracked_file_is_listed_although_a_pattern_ignores_it(repository: Path) -> None:
+    write(repository, {"x.log": "", "y.log": "", ".gitignore": "*.log\n"})
+    git(repository, "add", "--force", "x.log")
+    assert list_paths(repository) == [".gitignore", "x.log"]
+
+
+def test_a_folder_below_the_git_root_lists_its_own_files_only(repository: Path) -> None:
+    write(repository, {"top.py": "", "sub/a.py": "", "sub/x.log": "", ".gitignore": "*.log\n"})
+    assert list_paths(repository / "sub") == ["a.py"]
+
+
+def test_paths_in_conflict_are_listed_once(repository: Path) -> None:
+    write(repository, {"a.py": "x"})
+    git(repository, "add", "a.py")
+    (line,) = subprocess.check_output(["git", "ls-files", "-s"], cwd=repository).splitlines()
+    blob = line.split()[1]
+    stages = b"".join(b"100644 %s %d\ta.py\n" % (blob, stage) for stage in (1, 2, 3))
+    stages = b"0 " + b"0" * 40 + b"\ta.py\n" + stages
+    subprocess.run(
+        ["git", "update-index", "--index-info"], cwd=repository, input=stages, check=True
+    )
+    assert list_paths(repository) == ["a.py"]
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+def test_the_directory_of_the_index_is_left_out_but_not_its_namesakes(
+    tree: Path, with_git: bool
+) -> None:
+    if with_git:
+        git(tree, "init", "--quiet")
+    write(tree, {".code-indexer/config.json": "{}", ".code-indexer-not/a": "", "a.py": ""})
+    write(tree, {"sub/.code-indexer/mine.py": ""})
+    assert list_paths(tree) == [".code-indexer-not/a", "a.py", "sub/.code-indexer/mine.py"]
+
+
+STRANGE = [
+    b"caf\xe9.py",
+    "caf\u00e9 \U0001f600.py".encode(),
+    b"quo\"te's.py",
+    b"two\nlines.py",
+    b"back\\slash.py",
+    b" space .py",
+    b"-dash.py",
+    b"/".join([b"d" * 99] * 3) + b"/deep.py",
+]
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_file_of_any_name_is_listed_and_read(tree: Path, name: bytes, with_git: bool) -> None:
+    if with_git:
+        git(tree, "init", "--quiet")
+    path = os.fsencode(tree) + b"/" + name
+    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+    with open(path, "w") as file:
+        file.write("here")
+    ((listed, found),) = scan.scan(tree, LIMIT)
+    assert os.fsencode(listed) == name
+    assert isinstance(found, SourceFile)
+    assert (found.path, found.text) == (listed, "here")
+
+
+def test_variables_that_point_git_elsewhere_are_not_heeded(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(repository, {"a.py": ""})
+    write(tmp_path / "other", {"b.py": ""})
+    git(tmp_path / "other", "init", "--quiet")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "other"))
+    assert list_paths(repository) == ["a.py"]
+
+
+def test_no_program_that_the_repository_names_is_run(repository: Path, tmp_path: Path) -> None:
+    hook, ran = tmp_path / "hook", tmp_path / "ran"
+    hook.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    hook.chmod(0o755)
+    git(repository, "config", "core.fsmonitor", str(hook))
+    write(repository, {"a.py": ""})
+    assert list_paths(repository) == ["a.py"]
+    assert not ran.exists()
+
+
+# Where git has no answer
+
+
+IGNORING = {
+    ".gitignore": "\ufeff*.log\r\nbuild/\n/only-here\n!keep.log\n__pycache__/\n!lib/\n"
+    "data/**\n!data/*/\n!data/**/*.csv\na\\ \n*.swp  \ncaf??\n[bad\n[z-a]\n# comment\n!\n",
+    "x.log": "",
+    "keep.log": "",
+    "only-here": "",
+    "a ": "",
+    "a.swp": "",
+    "caf\u00e9": "",
+    "two\nlines.log": "",
+    "x.log\n": "",
+    "two\nlines/keep.log": "",
+    "two\nlines/__pycache__/a.pyc": "",
+    "build/out.py": "",
+    "build/.gitignore": "!out.py\n",
+    "sub/only-here": "",
+    "sub/build/out.py": "",
+    "sub/.gitignore": "!x.log\nkeep.log\n/deep/*\n!/deep/kept/\n",
+    "sub/x.log": "",
+    "sub/y.log": "",
+    "sub/keep.log": "",
+    "sub/deep/a.py": "",
+    "sub/deep/kept/b.py": "",
+    "sub/deep/kept/c.log": "",
+    "lib/a.py": "",
+    "lib/__pycache__/a.pyc": "",
+    "data/a.bin": "",
+    "data/2024/a.bin": "",
+    "data/2024/a.csv": "",
+    "other/.gitignore": "*\n!*/\n!*.py\n",
+    "other/a.txt": "",
+    "other/a.py": "",
+    "other/more/a.txt": "",
+    "other/more/a.py": "",
+}
+
+
+def test_the_walk_lists_what_git_lists(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(repository, IGNORING)
+    (repository / "link").symlink_to("lib")
+    (repository / "dangling").symlink_to("nowhere")
+    os.mkfifo(repository / "fifo")
+    by_git = list_paths(repository)
+    without_git(monkeypatch, tmp_path)
+    assert list_paths(repository) == by_git
+    assert "sub/x.log" in by_git  # both could be wrong in the same way
+    assert "data/2024/a.csv" in by_git
+    assert not {"sub/y.log", "lib/__pycache__/a.pyc", "build/out.py"} & {*by_git}
+
+
+def test_outside_a_work_tree_the_files_are_walked(tree: Path) -> None:
+    write(tree, {"b.py": "", "a/a.py": "", "x.log": "", ".gitignore": "*.log\n"})
+    assert list_paths(tree) == [".gitignore", "a/a.py", "b.py"]
+
+
+def test_a_root_that_an_enclosing_repository_ignores_is_walked(repository: Path) -> None:
+    write(repository, {".gitignore": "node_modules/\n", "node_modules/x/index.js": ""})
+    assert list_paths(repository / "node_modules/x") == ["index.js"]
+
+
+def test_a_repository_in_which_all_is_ignored_stays_empty(repository: Path) -> None:
+    write(repository, {".git/info/exclude": "*\n", "a.py": ""})
+    assert list_paths(repository) == []
+
+
+def test_a_repository_that_git_refuses_is_walked(repository: Path) -> None:
+    write(repository, {"a.py": "", "x.log": "", ".gitignore": "*.log\n"})
+    (repository / ".git/config").write_text("[core\n")
+    assert list_paths(repository) == [".gitignore", "a.py"]
+
+
+def test_a_missing_root_holds_no_files(tree: Path) -> None:
+    assert list_paths(tree / "gone") == []
+
+
+def test_the_walk_enters_no_symlinked_folder(tree: Path) -> None:
+    write(tree, {"sub/a.py": ""})
+    (tree / "sub/loop").symlink_to("..")
+    assert list_paths(tree) == ["sub/a.py", "sub/loop"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "dangling"])
+def test_a_gitignore_that_cannot_be_read_ignores_nothing(tree: Path, kind: str) -> None:
+    write(tree, {"a.py": ""})
+    ignore = tree / ".gitignore"
+    if kind == "folder":
+        ignore.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(ignore)
+    else:
+        ignore.symlink_to("nowhere")
+    assert "a.py" in list_paths(tree)
+
+
+def test_a_folder_whose_path_is_too_long_is_passed_over(tree: Path) -> None:
+    write(tree, {"a.py": ""})
+    here = os.open(tree, os.O_RDONLY)
+    try:
+        for _ in range(20):  # longer than a path may be, so made step by step
+            os.mkdir("d" * 250, dir_fd=here)
+            here, above = os.open("d" * 250, os.O_RDONLY, dir_fd=here), here
+            os.close(above)
+    finally:
+        os.close(here)
+    assert list_paths(tree) == ["a.py"]
+    shutil.rmtree(tree)
+
+
+# What is read, and what is skipped
+
+
+def read(root: Path, data: bytes, path: str = "a.txt") -> SourceFile:
+    (root / path).write_bytes(data)
+    found = read_file(root, path, LIMIT)
+    assert isinstance(found, SourceFile)
+    return found
+
+
+def test_a_file_is_read_with_its_digest_and_size(tree: Path) -> None:
+    data = "h\u00e9\r\n".encode()
+    digest = blake2b(data, digest_size=16).hexdigest()
+    assert read(tree, data) == SourceFile("a.txt", "h\u00e9\n", digest, 5)
+
+
+def test_an_empty_file_is_a_file(tree: Path) -> None:
+    assert read(tree, b"").text == ""
+
+
+def test_every_kind_of_line_end_becomes_a_newline(tree: Path) -> None:
+    assert read(tree, b"a\r\nb\rc\nd\x0ce\n\r\n").text == "a\nb\nc\nd\x0ce\n\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "text"),
+    [
+        (b"\xef\xbb\xbfbom", "a.py", "bom"),
+        (b"# coding: latin-1\n\xe9", "a.py", "# coding: latin-1\n\u00e9"),
+        (b"# coding: latin-1\n\xc3\xa9", "a.py", "# coding: latin-1\n\u00e9"),
+        (b"# coding: latin-1\n\xe9", "a.txt", "# coding: latin-1\n\ufffd"),
+        (b"# coding: no-such\n\xe9", "a.py", "# coding: no-such\n\ufffd"),
+        (b"# coding: hex\n\xe9", "a.py", "# coding: hex\n\ufffd"),
+        (b"# coding: ascii\n\xe9", "a.py", "# coding: ascii\n\ufffd"),
+        (b"#coding:unicode_escape\n\\ud800\xe9", "a.py", "#coding:unicode_escape\n\\ud800\ufffd"),
+        (b"\xe9", "a.py", "\ufffd"),
+        (b"\xef\xbb\xbf\xe9", "a.py", "\ufffd"),
+    ],
+)
+def test_text_is_decoded_as_its_author_meant_if_that_can_be_known(
+    tree: Path, data: bytes, path: str, text: str
+) -> None:
+    assert read(tree, data, path).text == text
+
+
+@pytest.mark.parametrize(("size", "reason"), [(9, None), (10, None), (11, "too large")])
+def test_a_file_of_more_than_the_limit_is_skipped(
+    tree: Path, size: int, reason: str | None
+) -> None:
+    (tree / "a.txt").write_bytes(b"x" * size)
+    found = read_file(tree, "a.txt", 10)
+    assert (None if isinstance(found, SourceFile) else found) == reason
+
+
+def test_a_huge_file_is_not_read_to_its_end(tree: Path) -> None:
+    with (tree / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    assert read_file(tree, "sparse", LIMIT) == "too large"
+
+
+@pytest.mark.parametrize(("zeros_after", "reason"), [(0, "binary"), (8191, "binary"), (8192, None)])
+def test_a_zero_byte_near_the_start_makes_a_file_binary(
+    tree: Path, zeros_after: int, reason: str | None
+) -> None:
+    (tree / "a.txt").write_bytes(b"x" * zeros_after + b"\0")
+    found = read_file(tree, "a.txt", LIMIT)
+    assert (None if isinstance(found, SourceFile) else found) == reason
+
+
+def test_what_is_no_regular_file_is_skipped_and_never_waited_for(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tree, {"a.txt": "", "folder/b.txt": ""})
+    (tree / "link").symlink_to("a.txt")
+    os.mkfifo(tree / "fifo")
+    monkeypatch.chdir(tree)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        reasons = {
+            path: read_file(tree, path, LIMIT)
+            for path in ("link", "fifo", "socket", "folder", "folder/", "gone", "a.txt/below")
+        }
+    assert reasons == {
+        "link": "symlink",
+        "fifo": "not a regular file",
+        "socket": "not a regular file",
+        "folder": "not a regular file",
+        "folder/": "not a regular file",
+        "gone": "missing",
+        "a.txt/below": "missing",
+    }
+    assert read_file(Path("/dev"), "null", LIMIT) == "not a regular file"
+
+
+def test_a_file_that_cannot_be_opened_is_unreadable(tree: Path) -> None:
+    assert read_file(tree, "n" * 300, LIMIT) == "unreadable"
+
+
+def test_a_file_that_may_not_be_read_is_unreadable(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "refused", path)  # which root never meets
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert read_file(tree, "a.txt", LIMIT) == "unreadable"
+
+
+def test_reading_leaves_no_file_open(tree: Path) -> None:
+    write(tree, {"a.txt": "x", "folder/b": ""})
+    os.mkfifo(tree / "fifo")
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    for path in ("a.txt", "folder", "fifo", "gone"):
+        read_file(tree, path, LIMIT)
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+
+
+def test_a_scan_pairs_each_path_with_its_file_or_the_reason(repository: Path) -> None:
+    write(repository, {"a.py": "x", "deleted.py": "", "nested/b.py": "", "z.bin": "\0"})
+    git(repository, "add", "deleted.py")
+    (repository / "deleted.py").unlink()
+    (repository / "link").symlink_to("a.py")
+    git(repository / "nested", "init", "--quiet")
+    found = dict(scan.scan(repository, LIMIT))
+    assert list(found) == ["a.py", "deleted.py", "link", "nested/", "z.bin"]
+    assert isinstance(found.pop("a.py"), SourceFile)
+    assert found == {
+        "deleted.py": "missing",
+        "link": "symlink",
+        "nested/": "not a regular file",
+        "z.bin": "binary",
+    }
+
+
+def test_a_submodule_is_skipped(repository: Path) -> None:
+    commit = "1" * 40
+    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
+    (repository / "module").mkdir()
+    assert list(scan.scan(repository, LIMIT)) == [("module", "not a regular file")]
