@@ -82,9 +82,9 @@ class Runtime:
         thread.start()
         return thread
 
-    def thread_names(self) -> dict[int, str]:
-        """The names of the threads that run now, by their ids."""
-        return {t.ident: t.name for t in threading.enumerate() if t.ident is not None}
+    def threads(self) -> list[Thread]:
+        """The threads that run now, whoever started them."""
+        return list(threading.enumerate())
 
     def step(self, name: str) -> None:
         """Mark a place between two locks where a switch to another thread matters."""

@@ -451,7 +451,7 @@ class CIDXDaemonService(ExposedService):
         }
 
     def _threads(self) -> list[dict[str, Any]]:
-        names = self.runtime.thread_names()
+        names = {thread.ident: thread.name for thread in self.runtime.threads()}
         return [
             {"name": names.get(ident, "?"), "at": _where(frame)}
             for ident, frame in sys._current_frames().items()

@@ -2,7 +2,7 @@
 
 Text is analysed by `text`, not by tantivy, so that both engines agree on what a term is; tantivy
 sees terms with spaces between them.  Queries are built, never parsed: any text is legal (QRY-4).
-Ranking is BM25 over three fields, the sum of which counts.
+Ranking is BM25 over two fields, the sum of which counts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cidx_ref.index.text import content_terms, terms, whole_identifiers, words
 
 __all__ = ["FullTextIndex", "FullTextWriter"]
 
-#: BM25 weights: `name` holds the terms of path and qualified name, `body` those of the text,
-#: `identifier` the undivided identifiers.
-_BOOSTS = {"name": 1.6, "body": 1.0, "identifier": 1.0}
+# Path and qualified name count as text that is there twice.  In a field of their own they are so
+# short that BM25 takes one word of a path for more than a sentence of the text.
+_TITLE_REPEATS = 2
 _MAX_QUERY_TERMS = 256
 _WRITER_HEAP_BYTES = 64_000_000
 _QUOTED = re.compile(r'"([^"]*)"')
@@ -31,7 +31,6 @@ T = TypeVar("T")
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    builder.add_text_field("name", tokenizer_name="whitespace", index_option="freq")
     builder.add_text_field("body", tokenizer_name="whitespace", index_option="position")
     builder.add_text_field("identifier", tokenizer_name="whitespace", index_option="freq")
     builder.add_unsigned_field("file", indexed=True)
@@ -51,8 +50,8 @@ class FullTextWriter:
     def add(self, *, chunk: int, file: int, title: str, text: str) -> None:
         """Add one chunk; `title` is its path and qualified name."""
         document = tantivy.Document()
-        document.add_text("name", " ".join(terms(title)))
-        document.add_text("body", " ".join(terms(text)))
+        body = terms(title) * _TITLE_REPEATS + terms(text)
+        document.add_text("body", " ".join(body))
         document.add_text("identifier", " ".join(whole_identifiers(words(text))))
         document.add_unsigned("file", file)
         document.add_unsigned("chunk", chunk)
@@ -121,15 +120,10 @@ class FullTextIndex:
 
     def _terms(self, text: str) -> list[tantivy.Query]:
         found = content_terms(text)[:_MAX_QUERY_TERMS]
-        wanted = [(field, term) for term in found for field in ("name", "body")]
-        identifiers = dict.fromkeys(whole_identifiers(words(text)))
-        wanted += [("identifier", term) for term in list(identifiers)[:_MAX_QUERY_TERMS]]
-        return [
-            tantivy.Query.boost_query(
-                tantivy.Query.term_query(self._index.schema, field, term), _BOOSTS[field]
-            )
-            for field, term in wanted
-        ]
+        identifiers = list(dict.fromkeys(whole_identifiers(words(text))))[:_MAX_QUERY_TERMS]
+        wanted = [("body", term) for term in found] + [("identifier", i) for i in identifiers]
+        schema = self._index.schema
+        return [tantivy.Query.term_query(schema, field, term) for field, term in wanted]
 
 
 def _guarded(call: Callable[[], T], error: type[IndexUnusableError] | type[IndexingError]) -> T:

@@ -9,7 +9,7 @@ from typing import Any
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.filters import Filters
-from cidx_ref.index.hybrid import fuse
+from cidx_ref.index.hybrid import fuse, spread
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.text import terms
@@ -18,6 +18,7 @@ from cidx_ref.runtime import SYSTEM, Runtime
 __all__ = ["MODES", "Search", "answer"]
 
 MODES = ("hybrid", "semantic", "fts")
+_SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the weaker of the two
 _POOL = 50  # hits of each engine that are fused, at the least
 
 Ranking = list[tuple[int, float]]
@@ -101,6 +102,9 @@ class _Engines:
         literally = self._snapshot.chunks.find_literally(needle, k, self._mask)
         return [(chunk, 1.0) for chunk in literally]
 
+    def file_of(self, number: int) -> int:
+        return self._snapshot.chunks.file_of(number)
+
     def hit(self, number: int, score: float) -> dict[str, Any]:
         chunk = self._snapshot.chunks.read(number)
         snippet_start, snippet = self._probes.cut(chunk)
@@ -134,8 +138,8 @@ def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, d
     failed = {engine: str(a.error) for engine, a in attempts.items() if a.error is not None}
     if failed:
         extra["unavailable"] = failed
-    fused = fuse(*((chunk for chunk, _ in a.ranking) for a in (fulltext, semantic)))
-    return fused[:limit], extra
+    fused = fuse((1.0, fulltext.items()), (_SEMANTIC_WEIGHT, semantic.items()))
+    return spread(fused, engines.file_of)[:limit], extra
 
 
 class _Attempt:
@@ -145,6 +149,9 @@ class _Attempt:
         self._search = search
         self.ranking: Ranking = []
         self.error: Exception | None = None
+
+    def items(self) -> list[int]:
+        return [chunk for chunk, _ in self.ranking]
 
     def run(self, k: int) -> None:
         try:

@@ -139,6 +139,10 @@ class ChunkStore:
             text=self._texts[middle : middle + text_size].decode(*_CODEC),
         )
 
+    def file_of(self, chunk: int) -> int:
+        """The number of the file that `chunk` is part of."""
+        return int(self._rows["file"][chunk])
+
     def mask(self, filters: Filters) -> FilterMask | None:
         """Which files and chunks `filters` let through; None where they let everything through."""
         if not filters:

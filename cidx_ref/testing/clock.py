@@ -1,0 +1,53 @@
+"""Time that stands still until a test moves it, and places where a test can step in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from cidx_ref.runtime import Runtime
+
+__all__ = ["FakeRuntime"]
+
+
+class FakeRuntime(Runtime):
+    """The real locks and threads, on a clock of the test's own.
+
+    Monotonic and wall-clock time begin at fixed values and move with `advance` (both) and
+    `step_wall_clock` (the latter only).  Sleeping takes no time but the clock's.  `at` has a
+    function called whenever the code passes the step of that name; it may raise.
+    """
+
+    def __init__(self) -> None:
+        self._time_s = 1000.0
+        self._wall = datetime(2026, 1, 1, 12, 0, 0)  # noqa: DTZ001 - local, as the story's
+        self._hooks: defaultdict[str, list[Callable[[], object]]] = defaultdict(list)
+        self.steps: list[str] = []
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        self._time_s += seconds
+        self._wall += timedelta(seconds=seconds)
+
+    def step_wall_clock(self, seconds: float) -> None:
+        """Set the wall clock forward, or back, as an administrator or NTP would."""
+        self._wall += timedelta(seconds=seconds)
+
+    def at(self, step: str, hook: Callable[[], object]) -> None:
+        """Call `hook` at every pass of `step`, in the thread that passes it."""
+        self._hooks[step].append(hook)
+
+    def monotonic(self) -> float:
+        return self._time_s
+
+    def now(self) -> datetime:
+        return self._wall
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def step(self, name: str) -> None:
+        self.steps.append(name)
+        for hook in tuple(self._hooks.get(name, ())):
+            hook()
