@@ -373,10 +373,10 @@ def test_a_file_that_may_not_be_read_is_unreadable(
 def test_reading_leaves_no_file_open(tree: Path) -> None:
     write(tree, {"a.txt": "x", "folder/b": ""})
     os.mkfifo(tree / "fifo")
-    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    before = os.listdir("/proc/self/fd")
     for path in ("a.txt", "folder", "fifo", "gone"):
         read_file(tree, path, LIMIT)
-    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_scan_pairs_each_path_with_its_file_or_the_reason(repository: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
@@ -19,6 +20,7 @@ __all__ = ["MODES", "Search", "answer"]
 
 MODES = ("hybrid", "semantic", "fts")
 _SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the weaker of the two
+_SURPLUS = 3
 _POOL = 50  # hits of each engine that are fused, at the least
 
 Ranking = list[tuple[int, float]]
@@ -83,11 +85,14 @@ class _Engines:
         except Exception as error:
             name = self._embedder.id
             raise InternalError(f"embedder {name}: {type(error).__name__}: {error}") from error
-        found = engine.search(vector, k, None if self._mask is None else self._mask.chunks)
-        if getattr(self._embedder, "lexical", False):
-            chunks = self._snapshot.chunks
-            return [pair for pair in found if self._probes.touch(chunks.read(pair[0]))]
-        return found
+        allowed = None if self._mask is None else self._mask.chunks
+        if not getattr(self._embedder, "lexical", False):
+            return engine.search(vector, k, allowed)
+        # A hit that shares no word with the query is a collision of hashes; there are some among
+        # the weaker hits, so more are fetched than are wanted.
+        found = engine.search(vector, _SURPLUS * k, allowed)
+        read = self._snapshot.chunks.read
+        return list(islice((pair for pair in found if self._probes.touch(read(pair[0]))), k))
 
     def fulltext(self, k: int) -> Ranking:
         engine = self._snapshot.fulltext

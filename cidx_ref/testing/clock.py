@@ -21,7 +21,7 @@ class FakeRuntime(Runtime):
 
     def __init__(self) -> None:
         self._time_s = 1000.0
-        self._wall = datetime(2026, 1, 1, 12, 0, 0)  # noqa: DTZ001 - local, as the story's
+        self._wall = datetime(2026, 1, 1, 12, 0, 0)
         self._hooks: defaultdict[str, list[Callable[[], object]]] = defaultdict(list)
         self.steps: list[str] = []
 
