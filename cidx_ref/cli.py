@@ -39,7 +39,9 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FOUND
     except KeyboardInterrupt:
-        print("cidx-ref: interrupted", file=sys.stderr)
+        print(
+            "cidx-ref: interrupted (an index run goes on; `cidx-ref stop` ends it)", file=sys.stderr
+        )
         return INTERRUPTED
 
 

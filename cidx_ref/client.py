@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, islice, repeat
 from pathlib import Path
+from signal import SIGTERM
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from cidx_ref.config import Config
 from cidx_ref.errors import (
     BadArgumentError,
     BusyError,
+    CidxError,
     DaemonUnavailableError,
     ShuttingDownError,
     from_kind,
@@ -28,6 +30,7 @@ from cidx_ref.project import Project
 from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.sockets import connect as connect_socket
+from cidx_ref.sockets import peer_pid
 
 __all__ = ["DaemonClient", "connect", "start_process"]
 
@@ -214,7 +217,10 @@ class DaemonClient:
         if remote.version == __version__:
             return remote
         # Replaced, not talked to: what its answers mean is anybody's guess.
-        remote.shut_down()
+        try:
+            remote.replace()
+        finally:
+            remote.close()
         return self._start_and_connect()
 
     def _start_and_connect(self) -> _Backend:
@@ -251,12 +257,23 @@ class _Remote:
             sock = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
         except OSError as error:
             raise _ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
+        self._pid = peer_pid(sock)
         # Answers come uncompressed from the daemon, and requests are short.
         channel = rpyc.Channel(SocketStream(sock), compress=False)
-        config = {"sync_request_timeout": timeout_s}
-        self._connection = rpyc.connect_channel(channel, config=config)
-        identity = _decode(self.call("ping", "{}", None, timeout_s))
-        self.version, self._pid = identity["version"], identity["pid"]
+        self._connection = rpyc.connect_channel(channel, config={"sync_request_timeout": timeout_s})
+        try:
+            self.version = self._ask_version(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _ask_version(self, timeout_s: float) -> str:
+        try:
+            return str(_decode(self.call("ping", "{}", None, timeout_s))["version"])
+        except CidxError:
+            raise
+        except Exception as error:  # it speaks RPyC, but does not know `call`
+            return f"unknown ({type(error).__name__})"
 
     def call(
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
@@ -286,6 +303,22 @@ class _Remote:
     def shut_down(self) -> None:
         with suppress(_ConnectionLostError):
             self.call("shutdown", "{}", None, _CONNECT_TIMEOUT_S)
+        self._wait_for_end()
+
+    def replace(self) -> None:
+        """End a daemon of another version, by a signal: what its methods are is not known."""
+        try:
+            os.kill(self._pid, SIGTERM)
+        except ProcessLookupError:
+            return
+        except PermissionError:
+            raise DaemonUnavailableError(
+                f"a daemon of version {self.version} (pid {self._pid}) serves this project, and is "
+                "not ours to end"
+            ) from None
+        self._wait_for_end()
+
+    def _wait_for_end(self) -> None:
         deadline = self._runtime.monotonic() + _STOP_TIMEOUT_S
         while _is_alive(self._pid):
             if self._runtime.monotonic() >= deadline:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["address_of", "connect", "is_answered"]
+__all__ = ["address_of", "connect", "is_answered", "peer_pid"]
 
 _MAX_ADDRESS_BYTES = 100  # of 107: room for the temporary name's suffix
 
@@ -43,6 +44,13 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def peer_pid(sock: socket.socket) -> int:
+    """The process that listens at the other end of a connected socket."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid: int = struct.unpack("3i", credentials)[0]
+    return pid
 
 
 def is_answered(path: Path) -> bool:

@@ -195,13 +195,19 @@ def serve(project: Project, on_ready: Callable[[str], None] = lambda state: None
     if not claim.acquire():
         on_ready("already running")
         return
+    daemon: Daemon | None = None
+
+    def on_signal(name: str) -> None:
+        if daemon is None:
+            sys.exit(0)  # through the `finally` below
+        daemon.stop(name)
+
     try:
-        with _logging_to(project.log_path):
+        with _logging_to(project.log_path), _signals(on_signal):
             daemon = Daemon(project, CIDXDaemonService(project.root), claim)
-            with _signals(daemon):
-                _log.info("serving %s: version %s, pid %d", project.root, __version__, os.getpid())
-                on_ready("serving")
-                daemon.run()
+            _log.info("serving %s: version %s, pid %d", project.root, __version__, os.getpid())
+            on_ready("serving")
+            daemon.run()
     finally:
         claim.release()
 
@@ -220,11 +226,11 @@ def start_daemon(config_path: Path | str) -> None:
 
 
 @contextmanager
-def _signals(daemon: Daemon) -> Iterator[None]:
-    """Stop on SIGTERM and SIGINT, where this is the main thread (elsewhere Python cannot)."""
+def _signals(on_signal: Callable[[str], None]) -> Iterator[None]:
+    """Have SIGTERM and SIGINT reported, where this is the main thread (elsewhere Python cannot)."""
 
     def handle(number: int, frame: object) -> None:
-        daemon.stop(signal.Signals(number).name)
+        on_signal(signal.Signals(number).name)
 
     previous = {}
     with suppress(ValueError):
@@ -249,6 +255,9 @@ def _logging_to(path: Path) -> Iterator[None]:
     _log.propagate = False
     try:
         yield
+    except Exception:
+        _log.exception("the daemon failed")
+        raise
     finally:
         _log.removeHandler(handler)
         _log.setLevel(level)

@@ -305,7 +305,8 @@ class SocketServer:
         self._max_connections = max_connections
         self._changed = runtime.condition("connections")
         self._connections: dict[int, Any] = {}
-        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_w, False)
         listener.setblocking(False)
 
     def serve(self, watch: Callable[[], bool], every_s: float) -> None:
@@ -335,8 +336,10 @@ class SocketServer:
             connections = list(self._connections.values())
         for connection in connections:
             _shut(connection, socket.SHUT_RDWR)
+        # Forgotten before it is closed: a late `stop` must not write to whoever gets the number.
+        wake, self._wake_w = self._wake_w, -1
         os.close(self._wake_r)
-        os.close(self._wake_w)
+        os.close(wake)
 
     @property
     def connection_count(self) -> int:
