@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cidx_ref import __version__
@@ -29,39 +30,58 @@ FOUND, NO_MATCH, FAILED, INTERRUPTED = 0, 1, 2, 130
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
+    arguments = sys.argv[1:] if argv is None else argv
+    options = argparse.Namespace(json="--json" in arguments)
     try:
-        options = _parser().parse_args(argv)
-        return _run(options)
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`).  Python must not complain while exiting.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FOUND
-    except KeyboardInterrupt:
-        print(
-            "cidx-ref: interrupted (an index run goes on; `cidx-ref stop` ends it)", file=sys.stderr
-        )
-        return INTERRUPTED
-
-
-def _run(options: argparse.Namespace) -> int:
-    command: Callable[[argparse.Namespace], int] = options.run
-    try:
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.run
         status = command(options)
-        sys.stdout.flush()
+        _flush()
     except CidxError as error:
         return _fail(error, as_json=options.json)
+    except OSError as error:
+        return _give_up(error)
+    except KeyboardInterrupt:
+        _complain("interrupted (an index run goes on; `cidx-ref stop` ends it)")
+        return INTERRUPTED
     return status
 
 
 def _fail(error: CidxError, *, as_json: bool) -> int:
+    _complain(str(error))
+    if as_json:
+        try:
+            _print_json({"error": {"kind": error.kind, "message": str(error)}})
+            _flush()
+        except OSError as problem:
+            _give_up(problem)
+    return FAILED
+
+
+def _give_up(error: OSError) -> int:
+    """Standard output takes no more."""
+    # Python flushes it once more while exiting, and must not complain then.
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # the reader has seen enough (`| head`)
+        return FOUND
+    _complain(f"{error.filename or 'cannot write the output'}: {error.strerror}")
+    return FAILED
+
+
+def _complain(message: str) -> None:
     from cidx_ref.terminal import escape_path
 
-    if as_json:
-        _print_json({"error": {"kind": error.kind, "message": str(error)}})
-    print(f"cidx-ref: {escape_path(str(error))}", file=sys.stderr)
-    return FAILED
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"cidx-ref: {escape_path(message)}", file=sys.stderr, flush=True)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 # The commands.
@@ -112,12 +132,11 @@ def _start(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    with_daemon = _running(options)
-    if with_daemon is None:
-        return _report(options, {"status": "not running"}, "not running")
-    with with_daemon as daemon:
-        daemon.shutdown()
-    return _report(options, {"status": "stopped"}, "stopped")
+    from cidx_ref.client import stop
+    from cidx_ref.project import Project
+
+    state = "stopped" if stop(Project.around(options.project)) else "not running"
+    return _report(options, {"status": state}, state)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -252,6 +271,8 @@ def _summary(report: dict[str, Any]) -> str:
 def _show(answer: Answer, query: str) -> None:
     from cidx_ref.terminal import render_answer, unavailable_note, use_color
 
+    if sys.stdout is None:
+        return
     width = None
     if sys.stdout.isatty():
         from shutil import get_terminal_size
@@ -275,7 +296,7 @@ def _report(options: argparse.Namespace, told: dict[str, Any], text: str) -> int
         _print_json(told)
     else:
         print(text)
-    sys.stdout.flush()
+    _flush()
     return FOUND
 
 
@@ -309,7 +330,9 @@ def _plain(value: Any) -> str:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(FAILED, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        if "required: TEXT" in message:
+            message += "; one that begins with - goes after --"
+        raise BadArgumentError(f"{message} (see {self.prog} --help)")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -320,15 +343,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cidx-ref {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    common = _Parser(add_help=False)
-    common.add_argument(
-        "--project",
-        metavar="DIR",
-        default=".",
-        help="the repository (default: the nearest directory above that has .code-indexer/, else "
-        "the git root, else this directory)",
-    )
-    common.add_argument("--json", action="store_true", help="print one JSON object")
+    # Before the command or after it; suppressed defaults, or the latter would undo the former.
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    for each in (parser, common):
+        each.add_argument(
+            "--project",
+            metavar="DIR",
+            help="the repository (default: the nearest directory above that has .code-indexer/, "
+            "else the git root, else this directory)",
+        )
+        each.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(project=".", json=False)
 
     def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, parents=[common], help=text, description=text)

@@ -12,8 +12,8 @@ from contextlib import suppress
 from itertools import chain, islice, repeat
 from pathlib import Path
 from signal import SIGTERM
-from types import TracebackType
-from typing import Any, Protocol
+from socket import SHUT_RDWR
+from typing import Any, Protocol, TypeVar
 
 from cidx_ref import __version__
 from cidx_ref.config import Config
@@ -26,16 +26,19 @@ from cidx_ref.errors import (
     from_kind,
 )
 from cidx_ref.interpreter import python_command
+from cidx_ref.limits import check_length
 from cidx_ref.project import Project
 from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.sockets import connect as connect_socket
-from cidx_ref.sockets import peer_pid
+from cidx_ref.sockets import is_answered, peer_pid
 
-__all__ = ["DaemonClient", "connect", "start_process"]
+__all__ = ["DaemonClient", "connect", "start_process", "stop"]
 
 #: `progress(current, total, path)`, and `info` as a fourth argument where there is some.
 Progress = Callable[..., object]
+
+T = TypeVar("T")
 
 _START_TIMEOUT_S = 60.0
 _CONNECT_TIMEOUT_S = 5.0
@@ -84,7 +87,7 @@ class DaemonClient:
         self._runtime = runtime
         self._lock = runtime.lock("client")
         self._backend: _Backend | None = None
-        self._call("ping", {})
+        self._retrying(lambda: None)
 
     def query(
         self,
@@ -103,6 +106,7 @@ class DaemonClient:
         """
         if mode not in _METHODS:
             raise BadArgumentError(f"mode: {mode!r}: must be one of {', '.join(_METHODS)}")
+        check_length(text)
         filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
         arguments = {
             "project_path": str(self.project.root),
@@ -147,12 +151,13 @@ class DaemonClient:
         return dict(self._call("ping", {}))
 
     def shutdown(self) -> None:
-        """Stop the daemon, and wait until its process has ended."""
+        """Stop the daemon, and wait until its process has ended.
+
+        It answers what is in flight first.  Does nothing if there is none.
+        """
         with self._lock:
-            if self._backend is None:
-                self._backend = self._connect()
-            self._backend.shut_down()
             self._drop()
+            stop(self.project, self._runtime)
 
     def close(self) -> None:
         """End the connection; the daemon lives on."""
@@ -162,28 +167,38 @@ class DaemonClient:
     def __enter__(self) -> DaemonClient:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _call(
         self, method: str, arguments: dict[str, Any], progress: Progress | None = None
     ) -> Any:
+        timeout_s = None if method == "index" else self._timeout_s
+        text, callback = json.dumps(arguments), _harmless(progress)
+
+        def ask() -> Any:
+            assert self._backend is not None
+            return _decode(self._backend.call(method, text, callback, timeout_s))
+
+        # A writer that is busy has been waited for already.
+        return self._retrying(ask, when_busy=method != "index")
+
+    def _retrying(self, ask: Callable[[], T], *, when_busy: bool = True) -> T:
         with self._lock:
             for delay_s in self._delays():
                 try:
-                    return self._try(method, arguments, progress)
+                    if self._backend is None:
+                        self._backend = self._connect()
+                    return ask()
                 except (_ConnectionLostError, ShuttingDownError):
                     self._drop()
                     if delay_s is None:
                         raise
+                except _TimedOutError:
+                    self._drop()
+                    raise
                 except BusyError:
-                    # A writer has been waited for already.
-                    if delay_s is None or method == "index":
+                    if delay_s is None or not when_busy:
                         raise
                 self._runtime.sleep(delay_s)
         raise AssertionError("the last delay is None")
@@ -195,19 +210,11 @@ class DaemonClient:
         yield from (delay / 1000 for delay in islice(waits, self.config.max_retries))
         yield None
 
-    def _try(self, method: str, arguments: dict[str, Any], progress: Progress | None) -> Any:
-        if self._backend is None:
-            self._backend = self._connect()
-        timeout_s = None if method == "index" else self._timeout_s
-        return _decode(
-            self._backend.call(method, json.dumps(arguments), _harmless(progress), timeout_s)
-        )
-
     def _connect(self) -> _Backend:
         if not self.config.enabled:
             return _InProcess(self.project)
         try:
-            remote = _Remote(self.project, self._timeout_s, self._runtime)
+            remote = _Remote(self.project, self._timeout_s)
         except _ConnectionLostError:
             if not self._start:
                 raise DaemonUnavailableError(
@@ -217,15 +224,17 @@ class DaemonClient:
         if remote.version == __version__:
             return remote
         # Replaced, not talked to: what its answers mean is anybody's guess.
-        try:
-            remote.replace()
-        finally:
-            remote.close()
+        remote.close()
+        if not self._start:
+            raise DaemonUnavailableError(
+                f"the daemon that runs is of version {remote.version}, this is {__version__}"
+            )
+        stop(self.project, self._runtime)
         return self._start_and_connect()
 
     def _start_and_connect(self) -> _Backend:
         start_process(self.project)
-        return _Remote(self.project, self._timeout_s, self._runtime)
+        return _Remote(self.project, self._timeout_s)
 
     def _drop(self) -> None:
         backend, self._backend = self._backend, None
@@ -237,27 +246,30 @@ class _ConnectionLostError(DaemonUnavailableError):
     """Nobody answers, or not any more; worth another try."""
 
 
+class _TimedOutError(DaemonUnavailableError):
+    """The daemon took too long; another try would, too."""
+
+
 class _Backend(Protocol):
     def call(
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
     ) -> str: ...
-    def shut_down(self) -> None: ...
     def close(self) -> None: ...
 
 
 class _Remote:
     """A connection to a daemon."""
 
-    def __init__(self, project: Project, timeout_s: float, runtime: Runtime) -> None:
+    def __init__(self, project: Project, timeout_s: float) -> None:
         import rpyc
         from rpyc.core.stream import SocketStream
 
-        self._runtime = runtime
         try:
             sock = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
         except OSError as error:
             raise _ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
-        self._pid = peer_pid(sock)
+        self._socket = sock
+        self.pid = peer_pid(sock)
         # Answers come uncompressed from the daemon, and requests are short.
         channel = rpyc.Channel(SocketStream(sock), compress=False)
         self._connection = rpyc.connect_channel(channel, config={"sync_request_timeout": timeout_s})
@@ -293,40 +305,16 @@ class _Remote:
             )
             return str(pending.value)
         except AsyncResultTimeout:
-            self.close()
-            raise DaemonUnavailableError(
-                f"the daemon did not answer within {timeout_s:g} s"
-            ) from None
+            raise _TimedOutError(f"the daemon did not answer within {timeout_s:g} s") from None
         except (EOFError, OSError) as error:
             raise _ConnectionLostError(f"the connection was lost: {error}") from None
 
-    def shut_down(self) -> None:
-        with suppress(_ConnectionLostError):
-            self.call("shutdown", "{}", None, _CONNECT_TIMEOUT_S)
-        self._wait_for_end()
-
-    def replace(self) -> None:
-        """End a daemon of another version, by a signal: what its methods are is not known."""
-        try:
-            os.kill(self._pid, SIGTERM)
-        except ProcessLookupError:
-            return
-        except PermissionError:
-            raise DaemonUnavailableError(
-                f"a daemon of version {self.version} (pid {self._pid}) serves this project, and is "
-                "not ours to end"
-            ) from None
-        self._wait_for_end()
-
-    def _wait_for_end(self) -> None:
-        deadline = self._runtime.monotonic() + _STOP_TIMEOUT_S
-        while _is_alive(self._pid):
-            if self._runtime.monotonic() >= deadline:
-                raise DaemonUnavailableError(f"the daemon (pid {self._pid}) does not stop")
-            self._runtime.sleep(_STOP_POLL_S)
-
     def close(self) -> None:
-        with suppress(Exception):  # whatever is wrong with it, it is gone
+        # The socket first: RPyC would ask the daemon to close, too, and wait for an answer from one
+        # that may be busy with our own question.
+        with suppress(OSError):
+            self._socket.shutdown(SHUT_RDWR)
+        with suppress(Exception):  # the goodbye cannot be sent
             self._connection.close()
 
 
@@ -342,9 +330,6 @@ class _InProcess:
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
     ) -> str:
         return self._service.exposed_call(method, arguments, callback)
-
-    def shut_down(self) -> None:
-        pass
 
     def close(self) -> None:
         self._service.exposed_clear_cache()
@@ -387,6 +372,47 @@ def start_process(project: Project) -> str:
     if not said:
         raise DaemonUnavailableError(f"the daemon died while starting; see {project.log_path}")
     return str(_decode(said))
+
+
+def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
+    """Stop the project's daemon, of whatever version, and wait until its process has ended.
+
+    It answers what is in flight first (SRV-4).  False if none runs.  Raises
+    `DaemonUnavailableError` if it does not end, or is not ours to end.
+    """
+    try:
+        remote = _Remote(project, _CONNECT_TIMEOUT_S)
+    except _ConnectionLostError:
+        return False
+    try:
+        if remote.version == __version__:
+            with suppress(_ConnectionLostError, ShuttingDownError):
+                remote.call("shutdown", "{}", None, _CONNECT_TIMEOUT_S)
+        else:
+            _terminate(remote.pid)
+    finally:
+        remote.close()
+    deadline = runtime.monotonic() + _STOP_TIMEOUT_S
+    while _is_alive(remote.pid) and not _is_a_host(remote.pid, project):
+        if runtime.monotonic() >= deadline:
+            raise DaemonUnavailableError(f"the daemon (pid {remote.pid}) does not stop")
+        runtime.sleep(_STOP_POLL_S)
+    return True
+
+
+def _terminate(pid: int) -> None:
+    """By a signal: what the methods of another version are called is not known."""
+    try:
+        os.kill(pid, SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise DaemonUnavailableError(f"the daemon (pid {pid}) is not ours to stop") from None
+
+
+def _is_a_host(pid: int, project: Project) -> bool:
+    """True if the daemon is gone and the process is not: it was a thread of this very program."""
+    return pid == os.getpid() and not is_answered(project.socket_path)
 
 
 def _decode(text: str | bytes) -> Any:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ class Config:
         if not isinstance(old, dict):
             raise ConfigError(f"{project.config_path}: daemon: {old!r}: must be an object")
         project.create_directory()
-        document["daemon"] = {**_STORY_DEFAULTS, **old, **changes}
+        defaults = asdict(cls())
+        del defaults["max_file_size_bytes"]  # ours, and not the story's
+        document["daemon"] = {**defaults, **old, **changes}
         return _replace(project.config_path, json.dumps(document, indent=2) + "\n")
 
 
@@ -87,24 +89,28 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _replace(path: Path, text: str) -> Config:
     # Checked under a temporary name and renamed: a reader sees the old file or the new one, and
-    # a bad value never gets so far.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".config-")
+    # a bad value never gets so far.  A link stays one, and who may read the file stays the same.
+    path = path.resolve()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        temporary.write_text(text, encoding="utf-8")
+        if path.exists():
+            shutil.copymode(path, temporary)
         try:
-            config = Config.load(Path(name))
+            config = Config.load(temporary)
         except ConfigError as error:
-            raise ConfigError(str(error).replace(name, str(path))) from None
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+            raise ConfigError(str(error).replace(str(temporary), str(path))) from None
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return config
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # No whole number is too large to be compared; isfinite() would overflow on some.
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_delays(value: object) -> bool:
@@ -134,13 +140,4 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a whole number from 1 to 1073741824 (1 GiB)",
         lambda v: _is_whole(v, 1, 1 << 30),
     ),
-}
-
-_STORY_DEFAULTS: dict[str, Any] = {
-    "enabled": True,
-    "ttl_minutes": 10,
-    "auto_shutdown_on_idle": True,
-    "eviction_check_interval_seconds": 60,
-    "max_retries": 4,
-    "retry_delays_ms": [100, 500, 1000, 2000],
 }

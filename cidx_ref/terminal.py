@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     import re
-    from types import TracebackType
 
     from cidx_ref.results import Answer, Hit
 
@@ -97,12 +96,7 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._in_place and self._shown:
             self._write("\n")
             self._shown = ""

@@ -14,7 +14,7 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["cidx_ref", "errors", "runtime", "interpreter"],
-    ["project", "results", "sockets"],
+    ["limits", "project", "results", "sockets"],
     ["config"],
     ["index"],
     ["daemon"],

@@ -6,32 +6,30 @@ round trip; so they are copied here, at most so many of them, and nothing below 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.index import languages
-from cidx_ref.index.filters import Filters
+from cidx_ref.index.filters import Filters, problem_with
+from cidx_ref.limits import MAX_LIMIT, check_length
 
-__all__ = ["MAX_LIMIT", "MAX_TEXT_CHARS", "index_options", "search_options"]
+__all__ = ["index_options", "is_a", "search_options"]
 
-MAX_LIMIT = 1000
-MAX_TEXT_CHARS = 100_000
 _MAX_ITEMS = 1000
+_MAX_ITEM_CHARS = 4096
+_MAX_WAIT_S = 31_536_000  # a year; NaN and infinity are not at most that, either
 
 
-def search_options(text: object, limit: object, extra: Mapping[str, Any]) -> dict[str, Any]:
+def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
     """`text`, `limit` and `filters` for a `Search`.  Raises `BadArgumentError`."""
-    if not isinstance(text, str):
+    if not is_a(text, str):
         raise BadArgumentError(f"query: must be a string, not {type(text).__name__}")
-    if len(text) > MAX_TEXT_CHARS:
+    check_length(text)
+    if is_a(limit, bool) or not is_a(limit, int) or not 1 <= limit <= MAX_LIMIT:
         raise BadArgumentError(
-            f"query: {len(text)} characters are too many; at most {MAX_TEXT_CHARS}"
+            f"limit: {_shown(limit)}: must be a whole number from 1 to {MAX_LIMIT}"
         )
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-        raise BadArgumentError(f"limit: {limit!r}: must be a whole number from 1 to {MAX_LIMIT}")
     _refuse_unknown(extra, ("languages", "paths", "exclude_paths"))
     filters = Filters(
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
@@ -47,10 +45,10 @@ def index_options(callback: object, extra: Mapping[str, Any]) -> dict[str, Any]:
         raise BadArgumentError(f"callback: must be callable, not {type(callback).__name__}")
     _refuse_unknown(extra, ("full", "wait_s"))
     full, wait_s = extra.get("full", False), extra.get("wait_s")
-    if not isinstance(full, bool):
-        raise BadArgumentError(f"full: {full!r}: must be true or false")
+    if not is_a(full, bool):
+        raise BadArgumentError(f"full: {_shown(full)}: must be true or false")
     if wait_s is not None and not _is_duration(wait_s):
-        raise BadArgumentError(f"wait_s: {wait_s!r}: must be a number of seconds, 0 or more")
+        raise BadArgumentError(f"wait_s: {_shown(wait_s)}: must be 0 to {_MAX_WAIT_S} seconds")
     return {"full": full, "wait_s": wait_s}
 
 
@@ -64,18 +62,28 @@ def _strings(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = given.get(name)
     if value is None:
         return ()
-    if isinstance(value, str):  # one, where a list of one was meant
-        return (str(value),)
+    if is_a(value, str):  # one, where a list of one was meant
+        value = (value,)
+    items: list[str] = []
     try:
-        items = tuple(islice(iter(value), _MAX_ITEMS + 1))
-    except TypeError:
+        # Each is checked before the next is asked for: a proxy need not have an end.
+        for item in value:
+            _check_item(name, item, len(items))
+            items.append(item)
+    except BadArgumentError:
+        raise
+    except Exception:  # not iterable; or the client's own trouble with its list
         raise BadArgumentError(f"{name}: must be a list of strings") from None
-    if len(items) > _MAX_ITEMS:
+    return tuple(items)
+
+
+def _check_item(name: str, item: Any, before: int) -> None:
+    if before == _MAX_ITEMS:
         raise BadArgumentError(f"{name}: more than {_MAX_ITEMS}")
-    for item in items:
-        if not isinstance(item, str):
-            raise BadArgumentError(f"{name}: {item!r}: must be a string")
-    return items
+    if not is_a(item, str):
+        raise BadArgumentError(f"{name}: {_shown(item)}: must be a string")
+    if len(item) > _MAX_ITEM_CHARS:
+        raise BadArgumentError(f"{name}: {len(item)} characters are too many")
 
 
 def _globs(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -83,9 +91,21 @@ def _globs(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
     for glob in globs:
         if not glob.strip():
             raise BadArgumentError(f"{name}: {glob!r}: must not be empty")
+        if (problem := problem_with(glob)) is not None:
+            raise BadArgumentError(f"{name}: {glob!r}: {problem}")
     return globs
 
 
-def _is_duration(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value >= 0  # type: ignore[arg-type,operator]
+def is_a(value: object, kind: type) -> bool:
+    """`isinstance`, but asking the type only: a proxy's class is what the client says it is."""
+    return issubclass(type(value), kind)
+
+
+def _shown(value: object) -> str:
+    plain = type(value) in (bool, bytes, float, int, list, str, tuple, type(None))
+    return repr(value) if plain else f"a {type(value).__name__}"
+
+
+def _is_duration(value: Any) -> bool:
+    is_number = (is_a(value, int) or is_a(value, float)) and not is_a(value, bool)
+    return is_number and bool(0 <= value <= _MAX_WAIT_S)

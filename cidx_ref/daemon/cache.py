@@ -24,6 +24,7 @@ What an index is and where it lies, this module does not know: see `IndexSource`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -45,6 +46,8 @@ class Snapshot(Protocol):
     def close(self) -> None:
         """Give everything back; called once, when nobody uses the snapshot any more."""
 
+
+_log = logging.getLogger("cidx_ref")
 
 S = TypeVar("S", bound=Snapshot)
 S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
@@ -91,15 +94,13 @@ class CacheEntry(Generic[S]):
     ) -> None:
         self.project_path = Path(project_path)
         self.snapshot = snapshot
+        #: Kept when the snapshot is closed, so that what is said of the entry stays true.
+        self.generation = snapshot.generation if snapshot is not None else ""
         self.ttl_minutes = ttl_minutes
         self.access_count = 0
         self.pins = 0
         self._runtime = runtime
         self._used_at = runtime.monotonic()
-
-    @property
-    def generation(self) -> str:
-        return self.snapshot.generation if self.snapshot is not None else ""
 
     @property
     def last_accessed(self) -> datetime:
@@ -246,17 +247,19 @@ class IndexCache(Generic[S]):
 
     def _lead(self, load: _Load[S]) -> CacheEntry[S]:
         started = self._runtime.monotonic()
+        snapshot: S | None = None
         try:
             snapshot = self._source.load(load.generation)
+            self._runtime.step("loaded")
         except BaseException as error:
             with self._changed:
                 load.done, load.error = True, error
                 if self._load is load:
                     self._load = None
                 self._changed.notify_all()
+            self._close_snapshot(snapshot)
             self._tell("load_failed", load.generation)
             raise
-        self._runtime.step("loaded")
         entry = CacheEntry(
             self.project_path, snapshot, ttl_minutes=self._ttl_minutes, runtime=self._runtime
         )
@@ -270,8 +273,9 @@ class IndexCache(Generic[S]):
             load.done, load.entry = True, entry
             if self._load is load:
                 self._load = None
-                replaced, self._entry = self._entry, entry
-                entry.ttl_minutes = self._ttl_minutes
+                if self._is_live(entry.generation):
+                    replaced, self._entry = self._entry, entry
+                    entry.ttl_minutes = self._ttl_minutes
             unused = _unused(replaced)
             self._changed.notify_all()
         self._tell("load", entry.generation, self._runtime.monotonic() - started)
@@ -279,6 +283,12 @@ class IndexCache(Generic[S]):
             self._tell("replace", replaced.generation)
         self._close(unused)
         return entry
+
+    def _is_live(self, generation: str) -> bool:
+        try:
+            return self._source.current() == generation
+        except CidxError:
+            return False
 
     def _follow(self, load: _Load[S]) -> CacheEntry[S]:
         unused = None
@@ -309,10 +319,18 @@ class IndexCache(Generic[S]):
 
     def _close(self, entry: CacheEntry[S] | None) -> None:
         """Close what nobody uses any more.  Outside the lock: it takes milliseconds."""
-        if entry is not None and entry.snapshot is not None:
+        if entry is not None:
             snapshot, entry.snapshot = entry.snapshot, None
+            self._close_snapshot(snapshot)
+
+    def _close_snapshot(self, snapshot: S | None) -> None:
+        if snapshot is None:
+            return
+        try:
             snapshot.close()
-            self._on_free()
+        except Exception:  # whoever happens to let go of it last cannot help it
+            _log.exception("generation %s could not be closed", snapshot.generation)
+        self._on_free()
 
 
 def _unused(entry: CacheEntry[S] | None) -> CacheEntry[S] | None:
@@ -320,6 +338,12 @@ def _unused(entry: CacheEntry[S] | None) -> CacheEntry[S] | None:
 
 
 def _again(error: BaseException) -> BaseException:
-    """A new exception like `error`: one instance raised by many threads would mix up their
-    tracebacks, and keep their frames, with the snapshots in them, alive."""
-    return type(error)(*error.args) if isinstance(error, CidxError) else error
+    """What those who waited are told of a load that failed with `error`."""
+    if isinstance(error, CidxError):
+        # A new exception: one instance raised by many threads would mix up their tracebacks, and
+        # keep their frames, with the snapshots in them, alive.
+        return type(error)(*error.args)
+    if isinstance(error, Exception):
+        return error
+    # The loading thread was interrupted, which is none of theirs: they go round again.
+    return GenerationGone("the load was interrupted")

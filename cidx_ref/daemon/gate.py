@@ -69,13 +69,22 @@ class Gate:
         with self._left:
             self._closed = True
 
+    def reopen(self) -> None:
+        """Let calls in again: whoever was to be stopped could not be."""
+        with self._left:
+            self._closed = False
+
     def close_if_idle(self, idle_s: float) -> bool:
-        """Close if nobody is inside and there was no use for `idle_s` seconds; True if closed."""
+        """Close if nobody is inside and there was no use for `idle_s` seconds.
+
+        True if this closed it, False also if it had been closed before.
+        """
         with self._left:
             idle = self._runtime.monotonic() - self._used_at
-            if not self._calls and idle >= idle_s:
-                self._closed = True
-            return self._closed
+            if self._closed or self._calls or idle < idle_s:
+                return False
+            self._closed = True
+            return True
 
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Wait until all have left; False if some have not after `timeout_s`."""

@@ -38,38 +38,39 @@ class HealthMonitor:
         self._recent: deque[tuple[float, bool]] = deque()
 
     def record_query(self, duration: float) -> None:
-        """A query was answered, after `duration` seconds."""
-        self._record(failed=False)
+        """A query was processed, in `duration` seconds, whatever came of it."""
+        with self._lock:
+            self.query_count += 1
+            self._note(is_error=False)
 
     def record_error(self, error: BaseException) -> None:
-        """A query failed through the daemon's fault."""
-        self._record(failed=True)
+        """A query, or anything else, failed through the daemon's fault."""
+        with self._lock:
+            self.error_count += 1
+            self._note(is_error=True)
 
     def get_health(self) -> dict[str, Any]:
         """`queries_processed` and `errors` count from the start; `status`, `error_rate` and the
         `recent_` figures are about the window of `window_seconds`."""
         with self._lock:
             self._forget()
-            recent = len(self._recent)
-            failed = sum(is_failure for _, is_failure in self._recent)
+            failed = sum(is_error for _, is_error in self._recent)
+            recent = len(self._recent) - failed
             return {
                 "status": "degraded" if failed >= DEGRADED_AT else "healthy",
                 "uptime_seconds": round(self._runtime.monotonic() - self._started, 3),
                 "queries_processed": self.query_count,
                 "errors": self.error_count,
-                "error_rate": failed / max(1, recent),
+                "error_rate": min(1.0, failed / max(1, recent)),
                 "cache_active": self.daemon_service.cache_entry is not None,
                 "window_seconds": WINDOW_S,
                 "recent_queries": recent,
                 "recent_errors": failed,
             }
 
-    def _record(self, *, failed: bool) -> None:
-        with self._lock:
-            self.query_count += 1
-            self.error_count += failed
-            self._recent.append((self._runtime.monotonic(), failed))
-            self._forget()
+    def _note(self, *, is_error: bool) -> None:
+        self._recent.append((self._runtime.monotonic(), is_error))
+        self._forget()
 
     def _forget(self) -> None:
         horizon = self._runtime.monotonic() - WINDOW_S

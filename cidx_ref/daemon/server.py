@@ -80,14 +80,19 @@ class Claim:
         for left in path.parent.glob(f"{path.name}.*"):  # of starters that died
             left.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with address_of(temporary) as address:
-            listener.bind(address)
-        temporary.chmod(0o600)
-        self._runtime.step("bound")
-        # Listening before it has the name: a probe must never find a daemon that is starting.
-        listener.listen(socket.SOMAXCONN)
-        self._inode = _identity(temporary)
-        temporary.rename(path)
+        try:
+            with address_of(temporary) as address:
+                listener.bind(address)
+            temporary.chmod(0o600)
+            self._runtime.step("bound")
+            # Listening before it has the name: a probe must never find a daemon that is starting.
+            listener.listen(socket.SOMAXCONN)
+            self._inode = _identity(temporary)
+            temporary.rename(path)
+        except BaseException:
+            listener.close()
+            temporary.unlink(missing_ok=True)
+            raise
         self._runtime.step("reachable")
         return listener
 
@@ -178,6 +183,7 @@ class Daemon:
         # The name first: from here on clients find nobody, and start the next daemon, which
         # waits for the lock while we answer those we have.
         self._claim.unlink()
+        self._server.close_listener()
         self._eviction.stop()
         self.service.drain(DRAIN_S)
         self._server.close(DRAIN_S)
@@ -208,6 +214,9 @@ def serve(project: Project, on_ready: Callable[[str], None] = lambda state: None
             _log.info("serving %s: version %s, pid %d", project.root, __version__, os.getpid())
             on_ready("serving")
             daemon.run()
+    except OSError as error:
+        where = f"{error.filename2 or error.filename}: " if error.filename else ""
+        raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}") from error
     finally:
         claim.release()
 

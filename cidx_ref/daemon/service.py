@@ -10,32 +10,25 @@ import inspect
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
-from platform import python_version
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, TypeVar
 
-from cidx_ref import __version__
 from cidx_ref.config import Config
-from cidx_ref.daemon import arguments, cache
+from cidx_ref.daemon import arguments, cache, report
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.memory import give_back
 from cidx_ref.daemon.progress import Mailbox
 from cidx_ref.daemon.transport import (
-    FRAME_TIMEOUT_S,
-    MAX_CONNECTIONS,
-    MAX_REQUEST_BYTES,
     ExposedService,
     RemoteCallback,
 )
-from cidx_ref.errors import BadArgumentError, CidxError, ConfigError, InternalError, NoIndexError
+from cidx_ref.errors import BadArgumentError, CidxError, ConfigError, InternalError
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import Embedder, configured
-from cidx_ref.index.generation import Generations, read_manifest
+from cidx_ref.index.generation import Generations
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -87,7 +80,7 @@ class CIDXDaemonService(ExposedService):
         self.health_monitor = HealthMonitor(self, runtime=runtime)
         #: Called when the daemon is to stop; without it, nobody is there to be stopped.
         self.on_shutdown: Callable[[str], None] | None = None
-        self._embedder = embedder or configured()
+        self.embedder = embedder or configured()
         self._started = runtime.monotonic()
         self._adopting = runtime.lock("adopt")
         self._builds: set[BuildProcess] = set()
@@ -135,7 +128,7 @@ class CIDXDaemonService(ExposedService):
 
     def exposed_get_status(self) -> dict[str, Any]:
         """The story's figures; and who the daemon is, and how old the index."""
-        return self._simple("get_status", self._status)
+        return self._simple("get_status", lambda: report.status(self))
 
     def exposed_get_health(self) -> dict[str, Any]:
         return self._simple("get_health", self.health_monitor.get_health)
@@ -146,7 +139,7 @@ class CIDXDaemonService(ExposedService):
     def exposed_get_diagnostics(self) -> dict[str, Any]:
         """What is in flight and for how long, where each thread is, versions, limits, and whether
         the files on disk still match their manifest (which reads all of them)."""
-        return self._simple("get_diagnostics", self._diagnostics)
+        return self._simple("get_diagnostics", lambda: report.diagnostics(self))
 
     def exposed_clear_cache(self) -> dict[str, Any]:
         """Forget the loaded index."""
@@ -160,7 +153,7 @@ class CIDXDaemonService(ExposedService):
 
     def exposed_ping(self) -> dict[str, Any]:
         """Who answers.  A client compares `version` before it asks for anything else."""
-        return self._simple("ping", self._identity)
+        return self._simple("ping", lambda: {"pong": True, **report.identity(self)})
 
     def exposed_shutdown(self) -> dict[str, Any]:
         """Stop the daemon: what is in flight is answered first."""
@@ -192,6 +185,22 @@ class CIDXDaemonService(ExposedService):
     def project(self) -> Project | None:
         return self._project
 
+    @property
+    def is_indexing(self) -> bool:
+        return bool(self._builds)
+
+    def uptime_s(self) -> float:
+        """Seconds since this service was made."""
+        return self.runtime.monotonic() - self._started
+
+    def check_files(self) -> dict[str, Any]:
+        """Whether the live generation on disk still is what its manifest says."""
+        from cidx_ref.index.snapshot import GenerationSource
+
+        if self._project is None:
+            return {}
+        return GenerationSource(self._project.generations, self.embedder, self.runtime).check()
+
     def evict_expired(self) -> bool:
         """Evict the cached index if its TTL has passed."""
         return self._cache is not None and self._cache.evict_expired()
@@ -202,7 +211,11 @@ class CIDXDaemonService(ExposedService):
             return False
         if not self.gate.close_if_idle(self.config.ttl_s):
             return False
-        self.on_shutdown("idle")
+        try:
+            self.on_shutdown("idle")
+        except BaseException:
+            self.gate.reopen()
+            raise
         return True
 
     def shutdown(self, reason: str = "asked to") -> None:
@@ -238,13 +251,13 @@ class CIDXDaemonService(ExposedService):
     def _serve(self, method: str, check: Callable[[], Callable[[], T]], *, is_use: bool) -> T:
         """Check, enter, work, count.  `check` returns the work; it takes no lock (QRY-5)."""
         started = self.runtime.monotonic()
-        outcome = "ok"
+        outcome, was_processed = "ok", True
         try:
             work = check()
             with self.gate.call(method, is_use=is_use):
                 return work()
         except CidxError as error:
-            outcome = error.kind
+            outcome, was_processed = error.kind, error.failure
             self._note(method, error)
             raise
         except Exception as error:
@@ -256,7 +269,7 @@ class CIDXDaemonService(ExposedService):
         finally:
             seconds = self.runtime.monotonic() - started
             self.metrics.count_call(method, outcome, seconds)
-            if outcome == "ok" and method.startswith("query"):
+            if was_processed and method.startswith("query"):
                 self.health_monitor.record_query(seconds)
 
     def _note(self, method: str, error: CidxError) -> None:
@@ -285,13 +298,12 @@ class CIDXDaemonService(ExposedService):
 
         assert self._cache is not None
         with self._cache.pin() as snapshot:
-            return answer(snapshot, Search(mode=mode, **options), self._embedder, self.runtime)
+            return answer(snapshot, Search(mode=mode, **options), self.embedder, self.runtime)
 
     def _index(
         self, project: Project, callback: Any, *, full: bool, wait_s: float | None
     ) -> dict[str, Any]:
         started = self.runtime.monotonic()
-        progress = _relay(callback, self.runtime)
         build = BuildProcess(
             project,
             full=full,
@@ -299,18 +311,19 @@ class CIDXDaemonService(ExposedService):
             max_file_size_bytes=self.config.max_file_size_bytes,
         )
         self._builds.add(build)
+        progress = _relay(callback, self.runtime)
         try:
-            report = build.run(progress or _ignore)
+            built = build.run(progress or _ignore)
         finally:
             self._builds.discard(build)
             if progress is not None:
                 progress.close()
         seconds = self.runtime.monotonic() - started
-        _log.info("index of %s: %s in %.2f s", project.root, report, seconds)
+        _log.info("index of %s: %s in %.2f s", project.root, built, seconds)
         return {
             "status": "completed",
             "project": str(project.root),
-            **report,
+            **built,
             "took_ms": round(seconds * 1000, 3),
         }
 
@@ -337,9 +350,10 @@ class CIDXDaemonService(ExposedService):
     def _admit(self, project_path: Any) -> Project:
         """The service's project, if it is what `project_path` names; else `BadArgumentError`."""
         known = self._project
-        if known is not None and project_path == str(known.root):
+        if known is not None and type(project_path) is str and project_path == str(known.root):
             return known  # the usual case, without asking the file system
-        if not isinstance(project_path, str | os.PathLike):
+        is_path = arguments.is_a(project_path, str) or arguments.is_a(project_path, PurePath)
+        if not is_path:
             raise BadArgumentError(
                 f"project_path: must be a path, not {type(project_path).__name__}"
             )
@@ -358,7 +372,7 @@ class CIDXDaemonService(ExposedService):
                 self.config = Config.load(project.config_path)
                 self._cache = IndexCache(
                     project.root,
-                    _LazySource(project, self._embedder, self.runtime),
+                    _LazySource(project, self.embedder, self.runtime),
                     ttl_minutes=self.config.ttl_minutes,
                     runtime=self.runtime,
                     listener=self._on_cache_event,
@@ -371,91 +385,6 @@ class CIDXDaemonService(ExposedService):
         self.metrics.count_cache(event, seconds)
         if event != "hit":
             _log.info("cache: %s of generation %s (%.1f ms)", event, generation, seconds * 1000)
-
-    # What it says of itself.
-
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "pong": True,
-            "pid": os.getpid(),
-            "version": __version__,
-            "project": str(self._project.root) if self._project is not None else None,
-        }
-
-    def _status(self) -> dict[str, Any]:
-        entry = self.cache_entry
-        snapshot = entry.snapshot if entry is not None else None
-        status: dict[str, Any] = {
-            "running": True,
-            "cache_empty": entry is None,
-            **{k: v for k, v in self._identity().items() if k != "pong"},
-            "uptime_seconds": round(self.runtime.monotonic() - self._started, 3),
-            "indexing": bool(self._builds),
-            **self._index_on_disk(),
-        }
-        if entry is not None:
-            status |= {
-                "semantic_cached": snapshot is not None and snapshot.semantic is not None,
-                "fts_available": snapshot is not None and snapshot.fulltext is not None,
-                "fts_cached": snapshot is not None and snapshot.fulltext is not None,
-                "cached_generation": entry.generation,
-                "last_accessed": entry.last_accessed.isoformat(),
-                "access_count": entry.access_count,
-                "ttl_minutes": entry.ttl_minutes,
-            }
-        return status
-
-    def _index_on_disk(self) -> dict[str, Any]:
-        nothing = {"generation": None, "index_age_seconds": None, "files": 0, "chunks": 0}
-        if self._project is None:
-            return nothing
-        generations = Generations(self._project.generations, self.runtime)
-        try:
-            generation = generations.current()
-            manifest = read_manifest(generations.path(generation))
-            age = self.runtime.now().astimezone() - datetime.fromisoformat(manifest["created_at"])
-        except NoIndexError:
-            return nothing
-        except (CidxError, OSError, KeyError, ValueError):
-            return {**nothing, "generation": "unusable"}
-        return {
-            "generation": generation,
-            "index_age_seconds": round(age.total_seconds(), 3),
-            **manifest["counts"],
-        }
-
-    def _diagnostics(self) -> dict[str, Any]:
-        from cidx_ref.index.snapshot import GenerationSource
-
-        now = self.runtime.monotonic()
-        check: dict[str, Any] = {}
-        if self._project is not None:
-            check = GenerationSource(self._project.generations, self._embedder).check()
-        return {
-            "in_flight": [
-                {"method": call.method, "seconds": round(now - call.started, 3)}
-                for call in self.gate.calls()
-            ],
-            "threads": self._threads(),
-            "versions": _versions(),
-            "limits": {
-                "max_calls": self.gate.max_calls,
-                "max_connections": MAX_CONNECTIONS,
-                "max_request_bytes": MAX_REQUEST_BYTES,
-                "frame_timeout_seconds": FRAME_TIMEOUT_S,
-                "max_query_chars": arguments.MAX_TEXT_CHARS,
-                "max_limit": arguments.MAX_LIMIT,
-            },
-            "embedder": {"id": self._embedder.id, "dim": self._embedder.dim},
-            "index_files": check,
-        }
-
-    def _threads(self) -> list[dict[str, Any]]:
-        names = {thread.ident: thread.name for thread in self.runtime.threads()}
-        return [
-            {"name": names.get(ident, "?"), "at": _where(frame)}
-            for ident, frame in sys._current_frames().items()
-        ]
 
 
 class _LazySource:
@@ -490,26 +419,3 @@ def _relay(callback: Any, runtime: Runtime) -> RemoteCallback | Mailbox | None:
 
 def _ignore(current: int, total: int, path: str, info: str) -> None:
     pass
-
-
-def _where(frame: Any) -> str:
-    """The innermost place of our own in `frame`'s stack, and what it called from there."""
-    inner = frame.f_code.co_name
-    while frame is not None and "cidx_ref" not in frame.f_globals.get("__name__", ""):
-        frame = frame.f_back
-    if frame is None:
-        return str(inner)
-    name, line = frame.f_globals["__name__"], frame.f_lineno
-    return f"{name}:{line} {frame.f_code.co_name} > {inner}"
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": python_version(), "cidx-ref": __version__}
-    for name in ("rpyc", "hnswlib", "tantivy", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "?"
-    return found

@@ -28,19 +28,21 @@ from rpyc.core.netref import BaseNetref
 from rpyc.core.protocol import Connection
 from rpyc.core.stream import SocketStream
 
+from cidx_ref.errors import CidxError
+from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["MAX_REQUEST_BYTES", "ExposedService", "RemoteCallback", "SocketServer"]
+__all__ = ["ExposedService", "RemoteCallback", "SocketServer"]
 
 _log = logging.getLogger("cidx_ref")
 
-#: The longest request is a query of 100,000 characters, some of them four bytes long.
-MAX_REQUEST_BYTES = 1 << 20
 #: A frame that has begun must end within so many seconds; between frames a client may be silent.
 FRAME_TIMEOUT_S = 10.0
 #: A reply must have been taken by then.
 SEND_TIMEOUT_S = 30.0
 MAX_CONNECTIONS = 900
+#: So many answers, and parts of answers, may a plain client hold at once.
+MAX_REFERENCES = 10_000
 _ACCEPT_PAUSE_S = 0.05
 _CALLBACK_GRACE_S = 1.0
 
@@ -183,7 +185,30 @@ class _Connection(Connection):  # type: ignore[misc]
             self._last_traceback = None
 
     def _box(self, obj: Any) -> Any:
+        if len(self._local_objects._dict) > MAX_REFERENCES:
+            self.close()
+            raise EOFError("refused: too many references")
         return super()._box(_encodable(obj))
+
+    def _box_exc(self, typ: Any, val: Any, tb: Any) -> Any:
+        # Class and arguments, and nothing else of it: the repr of a method tells an address.
+        if typ is StopIteration:
+            return consts.EXC_STOP_ITERATION
+        args = tuple(_encodable(a) if dumpable(a) else type(a).__name__ for a in val.args)
+        kind = (("kind", val.kind),) if isinstance(val, CidxError) else ()
+        return (typ.__module__, typ.__name__), args, kind, "<traceback denied>"
+
+    def _unbox_exc(self, raw: Any) -> Exception:
+        # What a client raises, in its callback or its lists.  RPyC would make a class of that name
+        # and keep it for ever, or raise its SystemExit in our thread.
+        if raw == consts.EXC_STOP_ITERATION:
+            return StopIteration()
+        name = raw[0][1]
+        known: dict[str, type[Exception]] = {
+            "AttributeError": AttributeError,
+            "TypeError": TypeError,
+        }
+        return known.get(name, RuntimeError)(f"the client raised {name}")
 
     def _reachable(self, obj: Any) -> frozenset[str]:
         if isinstance(obj, ExposedService):
@@ -193,9 +218,10 @@ class _Connection(Connection):  # type: ignore[misc]
     def _access_attr(
         self, obj: Any, name: Any, args: Any, overrider: str, param: str, default: Any
     ) -> Any:
-        if isinstance(name, bytes):
+        # By their types: isinstance would ask a proxy's client what it is.
+        if type(name) is bytes:
             name = name.decode("utf-8")
-        if not isinstance(name, str):
+        if type(name) is not str:
             raise TypeError("name must be a string")
         wanted = name.removeprefix("exposed_") if isinstance(obj, ExposedService) else name
         if overrider != "_rpyc_getattr" or wanted not in self._reachable(obj):
@@ -207,6 +233,8 @@ class _Connection(Connection):  # type: ignore[misc]
     def _handle_call(self, obj: Any, args: Any, kwargs: Any = ()) -> Any:
         # Only what `_access_attr` gave out can be called: a bound method of the service, or of
         # plain data.  Never a callable that the client sent, or a class.
+        if type(args) is not tuple or type(kwargs) is not tuple:
+            raise TypeError("arguments must be tuples")
         owner = getattr(obj, "__self__", None)
         if isinstance(obj, BaseNetref) or not (
             isinstance(owner, ExposedService) or type(owner) in _REACHABLE
@@ -222,12 +250,13 @@ class _Connection(Connection):  # type: ignore[misc]
         return tuple(sorted(self._reachable(obj)))
 
     def _handle_str(self, obj: Any) -> str:
-        return str(obj) if type(obj) in _REACHABLE else type(obj).__name__
+        # Containers of plain data only: others tell where they are in memory.
+        return str(obj) if self._reachable(obj) >= _CONTAINER else type(obj).__name__
 
     _handle_repr = _handle_str
 
     def _handle_cmp(self, obj: Any, other: Any, op: str = "") -> Any:
-        if op not in ("__eq__", "__ne__"):
+        if type(op) is not str or op not in ("__eq__", "__ne__"):
             raise AttributeError(f"cannot access {op!r}")
         return self._access_attr(obj, op, (), "_rpyc_getattr", "", None)(other)
 
@@ -324,9 +353,13 @@ class SocketServer:
         with suppress(OSError):  # full, or closed: it has been told already
             os.write(self._wake_w, b"x")
 
+    def close_listener(self) -> None:
+        """Turn away those who have connected and were not accepted yet, and all who come."""
+        self._listener.close()
+
     def close(self, drain_s: float) -> None:
         """Take no new connections, let replies under way be sent, then close everything."""
-        self._listener.close()
+        self.close_listener()
         with self._changed:
             connections = list(self._connections.values())
         for connection in connections:

@@ -129,22 +129,22 @@ class _Job:
         from cidx_ref.index.semantic import SPACE, VectorWriter
         from cidx_ref.index.store import ChunkWriter
 
-        store = ChunkWriter(building)
         fulltext = FullTextWriter(building / snapshot.FULLTEXT)
         vectors = VectorWriter(self._embedder.dim)
         feed = _VectorFeed(self._embedder, vectors.add, self._runtime)
-        for source in self._sources(report=True):
-            language = languages.of(source.path, source.text.partition("\n")[0])
-            chunks = chunk(source.text, language)
-            for number, piece in enumerate(chunks, start=store.chunk_count):
-                title = f"{source.path} {piece.name}"
-                fulltext.add(chunk=number, file=store.file_count, title=title, text=piece.text)
-                feed.put(f"{title}\n{piece.text}")
-            store.add_file(source.path, language, source.digest, chunks)
-        feed.finish()
-        vectors.save(building / snapshot.VECTORS)
-        fulltext.commit()
-        store.save()
+        with ChunkWriter(building) as store:
+            for source in self._sources(report=True):
+                language = languages.of(source.path, source.text.partition("\n")[0])
+                chunks = chunk(source.text, language)
+                for number, piece in enumerate(chunks, start=store.chunk_count):
+                    title = f"{source.path} {piece.name}"
+                    fulltext.add(chunk=number, file=store.file_count, title=title, text=piece.text)
+                    feed.put(f"{title}\n{piece.text}")
+                store.add_file(source.path, language, source.digest, chunks)
+            feed.finish()
+            vectors.save(building / snapshot.VECTORS)
+            fulltext.commit()
+            store.save()
         self._space, self._files, self._chunks = SPACE, store.file_count, store.chunk_count
 
     def _sources(self, report: bool = False) -> Iterator[SourceFile]:
@@ -177,6 +177,8 @@ class _Job:
             return str(error)
 
     def _probe(self, snapshot: IndexSnapshot) -> str | None:
+        import numpy as np
+
         count = len(snapshot.chunks)
         assert snapshot.semantic is not None
         for number in {0, count // 2, count - 1} if count else ():
@@ -185,8 +187,11 @@ class _Job:
             vector = self._embedder.embed_documents([text])[0]
             if not vector.any():
                 continue
-            nearest = snapshot.semantic.search(vector, 1)
-            if not nearest or nearest[0][1] < 0.99:
+            # Its own place must hold its vector.  Through the graph, too, something must be found,
+            # but not necessarily this chunk: many may be alike, and the search is approximate.
+            only_this = np.arange(count) == number
+            stored = snapshot.semantic.search(vector, 1, only_this)
+            if not stored or stored[0][1] < 0.99 or not snapshot.semantic.search(vector, 1):
                 return f"chunk {number} is not found by its own vector"
         return None
 
@@ -226,9 +231,26 @@ class _VectorFeed:
 
     def _flush(self) -> None:
         texts, self._pending = self._pending, []
-        vectors = self._embedder.embed_documents(texts)
+        vectors = self._embed(texts)
         self._join()
         self._adding = self._runtime.thread(lambda: self._link(vectors), "vectors")
+
+    def _embed(self, texts: list[str]) -> Any:
+        import numpy as np
+
+        try:
+            vectors = np.asarray(self._embedder.embed_documents(texts), dtype=np.float32)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise IndexingError(f"embedder {self._embedder.id}: {reason}") from error
+        wanted = (len(texts), self._embedder.dim)
+        if vectors.shape != wanted:
+            raise IndexingError(
+                f"embedder {self._embedder.id}: vectors of shape {vectors.shape}, not {wanted}"
+            )
+        if not np.isfinite(vectors).all():
+            raise IndexingError(f"embedder {self._embedder.id}: vectors that are not finite")
+        return vectors
 
     def _join(self) -> None:
         if self._adding is not None:

@@ -40,14 +40,18 @@ class BuildProcess:
         self._cancelled = False
         # A file and not a pipe: nobody reads along, and a full pipe would stop the child.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
-        self._process = subprocess.Popen(
-            [*command, json.dumps(job)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=environment,
-            cwd="/",
-        )
+        try:
+            self._process = subprocess.Popen(
+                [*command, json.dumps(job)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment,
+                cwd="/",
+            )
+        except BaseException:
+            self._stderr.close()
+            raise
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Relay progress until the child is done; return its report.

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Filters"]
+__all__ = ["Filters", "patterns", "problem_with"]
+
+_MAX_STARS = 8
+_WILDCARDS = re.compile(r"[*?]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +27,37 @@ class Filters:
 
     def __bool__(self) -> bool:
         return bool(self.languages or self.paths or self.exclude_paths)
+
+
+def problem_with(glob: str) -> str | None:
+    """Why `glob` cannot be used; None if it can."""
+    # Matching goes back over the path once for each star, so their number is bounded.
+    if _simplified(glob).count("*") > _MAX_STARS:
+        return f"more than {_MAX_STARS} wildcards"
+    try:
+        patterns([glob])
+    except (ValueError, re.error):
+        return "not a pattern as in .gitignore"
+    return None
+
+
+def patterns(globs: Iterable[str]) -> Any:
+    """`globs` as one `pathspec.GitIgnoreSpec`."""
+    from pathspec import GitIgnoreSpec
+
+    # A path may begin with what .gitignore takes for a comment or a negation.
+    simple = map(_simplified, globs)
+    return GitIgnoreSpec.from_lines("\\" + g if g[:1] in ("#", "!") else g for g in simple)
+
+
+def _simplified(glob: str) -> str:
+    """The same pattern with each run of wildcards as `??*`: `*?*?` would be tried in all ways."""
+    if "\\" in glob or "[" in glob:  # where a wildcard may be none
+        return glob
+    return "/".join(
+        part if part == "**" else _WILDCARDS.sub(_gathered, part) for part in glob.split("/")
+    )
+
+
+def _gathered(run: re.Match[str]) -> str:
+    return "?" * run[0].count("?") + "*" * ("*" in run[0])

@@ -7,6 +7,7 @@ Ranking is BM25 over two fields, the sum of which counts.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,7 +44,8 @@ class FullTextWriter:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
-        index = _guarded(lambda: tantivy.Index(_schema(), str(directory)), IndexingError)
+        self._path = _EncodablePath(directory)
+        index = _guarded(lambda: tantivy.Index(_schema(), self._path.text), IndexingError)
         # One thread: it keeps up with us, and segments come out the same every time.
         self._writer = _guarded(lambda: index.writer(_WRITER_HEAP_BYTES, 1), IndexingError)
 
@@ -61,19 +63,25 @@ class FullTextWriter:
         """Write everything out, and wait until it is."""
         _guarded(self._writer.commit, IndexingError)
         _guarded(self._writer.wait_merging_threads, IndexingError)
+        self._path.close()
 
 
 class FullTextIndex:
     """The full text of one generation, ready to be searched.  Thread-safe; never writes."""
 
     def __init__(self, directory: Path, *, count: int) -> None:
-        self._index = _guarded(lambda: tantivy.Index.open(str(directory)), IndexUnusableError)
+        self._path = _EncodablePath(directory)
+        self._index = _guarded(lambda: tantivy.Index.open(self._path.text), IndexUnusableError)
         self._searcher = _guarded(self._index.searcher, IndexUnusableError)
         self.count = count
         if self._searcher.num_docs != count:
             raise IndexUnusableError(
                 f"full-text index: {self._searcher.num_docs} chunks, expected {count}"
             )
+
+    def close(self) -> None:
+        """Let go of the directory; nothing may be searched afterwards."""
+        self._path.close()
 
     def search(
         self, text: str, k: int, allowed_files: Sequence[int] | None = None
@@ -124,6 +132,25 @@ class FullTextIndex:
         wanted = [("body", term) for term in found] + [("identifier", i) for i in identifiers]
         schema = self._index.schema
         return [tantivy.Query.term_query(schema, field, term) for field, term in wanted]
+
+
+class _EncodablePath:
+    """A directory under a name that tantivy takes: only UTF-8.  Where the path is not, that is the
+    open descriptor's name, so it stays open."""
+
+    def __init__(self, directory: Path) -> None:
+        self.text = str(directory)
+        self._fd = -1
+        try:
+            self.text.encode()
+        except UnicodeEncodeError:
+            self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.text = f"/proc/self/fd/{self._fd}"
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _guarded(call: Callable[[], T], error: type[IndexUnusableError] | type[IndexingError]) -> T:

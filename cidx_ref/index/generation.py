@@ -23,7 +23,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from cidx_ref.errors import BusyError, IndexUnusableError, NoIndexError
@@ -37,15 +36,16 @@ _CURRENT = "current"
 _BUILDING = ".building-"
 _ID = re.compile(r"(\d{6,})-[0-9a-f]{6}")
 _POLL_S = 0.02
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Lease:
     """A generation that may not be removed until `close`.  Closing twice does nothing."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises `FileNotFoundError` if the generation is gone."""
+        """Raises `FileNotFoundError` if the generation is gone, `OSError` if it cannot be read."""
         self.directory = directory
-        self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._fd = os.open(directory, _OPEN_DIRECTORY)
         # A sweep holds it exclusively while it deletes; then the manifest is gone when we get it.
         fcntl.flock(self._fd, fcntl.LOCK_SH)
 
@@ -57,12 +57,7 @@ class Lease:
     def __enter__(self) -> Lease:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -95,10 +90,12 @@ class Generations:
     def writing(self, wait_s: float | None = None) -> Iterator[None]:
         """Be the one writer, after waiting `wait_s` seconds at most (None: for as long as it
         takes).  Raises `BusyError`.  What dead writers left is swept on entering."""
-        self.directory.mkdir(exist_ok=True)
-        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        deadline = None if wait_s is None else self._runtime.monotonic() + wait_s
+        while (fd := self._try_lock()) is None:
+            if deadline is not None and self._runtime.monotonic() >= deadline:
+                raise BusyError("another process is indexing this project")
+            self._runtime.sleep(_POLL_S)
         try:
-            self._lock(fd, wait_s)
             self._sweep()
             yield
         finally:
@@ -135,6 +132,8 @@ class Generations:
         link = self.directory / f"{_BUILDING}link"
         link.symlink_to(generation)
         self._runtime.step("linked")
+        if not self._link.is_symlink():  # whatever it is, it is no generation, and in the way
+            _remove(self._link)
         link.replace(self._link)
         _sync(self.directory)
         self._runtime.step("published")
@@ -158,13 +157,14 @@ class Generations:
 
     def _remove_unused(self, directory: Path) -> None:
         try:
-            lease = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
+            lease = os.open(directory, _OPEN_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # a file or a link of that name is nobody's generation
+            _remove(directory)
             return
         try:
             fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The manifest first: half a generation must never look like a whole one.
-            (directory / MANIFEST).unlink(missing_ok=True)
+            _remove(directory / MANIFEST)
             _remove(directory)
         except BlockingIOError:
             pass  # in use; a later sweep gets it
@@ -174,17 +174,20 @@ class Generations:
     def _names(self) -> list[str]:
         return sorted(os.listdir(self.directory))
 
-    def _lock(self, fd: int, wait_s: float | None) -> None:
-        deadline = None if wait_s is None else self._runtime.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if deadline is not None and self._runtime.monotonic() >= deadline:
-                    raise BusyError("another process is indexing this project") from None
-                self._runtime.sleep(_POLL_S)
-            else:
-                return
+    def _try_lock(self) -> int | None:
+        """The writers' lock, as the descriptor that holds it; None while another has it."""
+        self.directory.mkdir(exist_ok=True)
+        fd = os.open(self.directory, _OPEN_DIRECTORY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # It may have been replaced between open and flock: a lock on a directory that nobody
+            # can find any more keeps nobody out.
+            if os.path.samestat(os.fstat(fd), self.directory.stat()):
+                return fd
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(fd)
+        return None
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -194,12 +197,38 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads((directory / MANIFEST).read_bytes())
-    except (ValueError, RecursionError):
-        raise IndexUnusableError(f"{MANIFEST} is damaged") from None
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError):
+        raise IndexUnusableError(f"{MANIFEST} is damaged: run `cidx-ref index --full`") from None
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise IndexUnusableError(f"{MANIFEST}: format {found!r}, this version reads {FORMAT}")
+    if not _has_shape(manifest, _SHAPE):
+        raise IndexUnusableError(f"{MANIFEST} is damaged: run `cidx-ref index --full`")
     return manifest  # type: ignore[no-any-return]
+
+
+#: What a manifest holds; `...` stands for any key.
+_SHAPE: dict[Any, Any] = {
+    "generation": str,
+    "created_at": str,
+    "embedder": {"id": str, "dim": int},
+    "space": str,
+    "counts": {"files": int, "chunks": int},
+    "skipped": {...: int},
+    "files": {...: {"size_bytes": int, "sha256": str}},
+}
+
+
+def _has_shape(value: Any, shape: Any) -> bool:
+    if isinstance(shape, type):
+        return isinstance(value, shape)
+    if not isinstance(value, dict):
+        return False
+    if ... in shape:
+        return all(_has_shape(item, shape[...]) for item in value.values())
+    return all(name in value and _has_shape(value[name], inner) for name, inner in shape.items())
 
 
 def damaged_files(directory: Path, manifest: dict[str, Any]) -> dict[str, str]:
@@ -233,7 +262,9 @@ def _sync(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
+    """Remove whatever is there, as far as it goes: what cannot be removed keeps nobody waiting."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()

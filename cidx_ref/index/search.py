@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,9 +19,11 @@ from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["MODES", "Search", "answer"]
 
+_log = logging.getLogger("cidx_ref")
+
 MODES = ("hybrid", "semantic", "fts")
 _SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the weaker of the two
-_SURPLUS = 3
+_SURPLUS = 256
 _POOL = 50  # hits of each engine that are fused, at the least
 
 Ranking = list[tuple[int, float]]
@@ -84,13 +87,15 @@ class _Engines:
             raise
         except Exception as error:
             name = self._embedder.id
-            raise InternalError(f"embedder {name}: {type(error).__name__}: {error}") from error
+            # Without its message: that may hold paths, and the log has it.
+            _log.exception("embedder %s failed", name)
+            raise InternalError(f"embedder {name}: {type(error).__name__}") from None
         allowed = None if self._mask is None else self._mask.chunks
         if not getattr(self._embedder, "lexical", False):
             return engine.search(vector, k, allowed)
-        # A hit that shares no word with the query is a collision of hashes; there are some among
-        # the weaker hits, so more are fetched than are wanted.
-        found = engine.search(vector, _SURPLUS * k, allowed)
+        # A hit that shares no word with the query is a collision of hashes, and can come before
+        # the one long chunk in which a rare word stands; so many more are fetched than are wanted.
+        found = engine.search(vector, max(_SURPLUS, k), allowed)
         read = self._snapshot.chunks.read
         return list(islice((pair for pair in found if self._probes.touch(read(pair[0]))), k))
 
@@ -100,7 +105,8 @@ class _Engines:
             raise IndexUnusableError(self._snapshot.unavailable["fts"])
         if terms(self._text):
             return engine.search(self._text, k, None if self._mask is None else self._mask.files)
-        needle = self._text.strip().strip('"')
+        needle = self._text.strip()
+        needle = needle.strip('"') or needle
         if not needle:
             return []
         # Nothing but punctuation has no terms; it is looked for as it stands (QRY-4).

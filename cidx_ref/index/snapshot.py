@@ -54,6 +54,8 @@ class IndexSnapshot:
 
     def close(self) -> None:
         """Give memory and files back.  No search may be running."""
+        if self.fulltext is not None:
+            self.fulltext.close()
         self.semantic = self.fulltext = None
         self.chunks.close()
         self._lease.close()
@@ -73,11 +75,15 @@ class IndexSnapshot:
         return SemanticIndex(path, dim=embedder.dim, count=count)
 
     def _load_fulltext(self, directory: Path, count: int) -> FullTextIndex:
-        self._refuse_damage(*(n for n in self.manifest["files"] if n.startswith(FULLTEXT + "/")))
+        within = [name for name in self.manifest["files"] if name.startswith(f"{FULLTEXT}/")]
+        self._refuse_damage(f"{FULLTEXT}/meta.json", *within)
         return FullTextIndex(directory, count=count)
 
     def _refuse_damage(self, *names: str) -> None:
-        problems = [f"{name}: {self._damaged[name]}" for name in names if name in self._damaged]
+        known = self.manifest["files"]
+        unknown = {name: "not in the manifest" for name in names if name not in known}
+        wrong = {**self._damaged, **unknown}
+        problems = [f"{name}: {wrong[name]}" for name in names if name in wrong]
         if problems:
             raise IndexUnusableError(
                 f"the index is damaged ({'; '.join(problems)}): run `cidx-ref index --full`"
@@ -119,6 +125,8 @@ class GenerationSource:
             raise IndexUnusableError(
                 f"generation {generation} is missing: run `cidx-ref index`"
             ) from None
+        except OSError as error:
+            raise IndexUnusableError(f"generation {generation}: {error.strerror}") from None
 
     def check(self) -> dict[str, Any]:
         """Whether the live generation on disk still is what its manifest says (diagnostics)."""
@@ -128,6 +136,6 @@ class GenerationSource:
             damaged = damaged_files(directory, read_manifest(directory))
         except NoIndexError:
             return {"generation": None, "matches_manifest": None, "damaged": {}}
-        except (IndexUnusableError, FileNotFoundError) as error:
+        except (IndexUnusableError, OSError) as error:
             return {"generation": None, "matches_manifest": False, "damaged": {"": str(error)}}
         return {"generation": generation, "matches_manifest": not damaged, "damaged": damaged}

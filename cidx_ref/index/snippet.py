@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cidx_ref.index.store import StoredChunk
-from cidx_ref.index.text import content_terms
+from cidx_ref.index.text import content_terms, content_words
 
 __all__ = ["Probes"]
 
@@ -15,11 +15,14 @@ class Probes:
     """A query, as substrings to look for in lower-case text: far cheaper than analysing it."""
 
     def __init__(self, query: str) -> None:
-        # Snowball ends some stems in an i that the word does not have: librari, library.
-        self._probes = [
-            term[:-1] if len(term) > 3 and term.endswith("i") else term
+        # Snowball ends some stems in an i or e that the word does not have: librari for library,
+        # write for writing.  The words themselves are looked for, too.
+        stems = [
+            term[:-1] if len(term) > 3 and term[-1] in "ie" else term
             for term in content_terms(query)
-        ] or [query.strip().lower()]
+        ]
+        said = [word.lower() for word in content_words(query)]
+        self._probes = list(dict.fromkeys([*stems, *said])) or [query.strip().lower()]
 
     def touch(self, chunk: StoredChunk) -> bool:
         """True if the chunk, its name or its path holds any of the query's terms."""

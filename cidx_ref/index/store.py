@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.chunk import Chunk
-from cidx_ref.index.filters import Filters
+from cidx_ref.index.filters import Filters, patterns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,6 +91,12 @@ class ChunkWriter:
             )
             self._texts.write(name + text)
             self._offset += len(name) + len(text)
+
+    def __enter__(self) -> ChunkWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._texts.close()
 
     def save(self) -> None:
         """Write everything out."""
@@ -182,7 +188,7 @@ class ChunkStore:
         return -1
 
     def _passing(self, filters: Filters) -> Iterator[int]:
-        inside, outside = _patterns(filters.paths), _patterns(filters.exclude_paths)
+        inside, outside = patterns(filters.paths), patterns(filters.exclude_paths)
         for number, file in enumerate(self._files):
             path = file["path"]
             if filters.languages and file["language"] not in filters.languages:
@@ -198,10 +204,3 @@ def read_files(directory: Path) -> list[dict[str, Any]]:
     """The files of the generation in `directory`: path, language and digest of each."""
     files: list[dict[str, Any]] = json.loads((directory / _FILES).read_bytes())
     return files
-
-
-def _patterns(globs: Iterable[str]) -> Any:
-    from pathspec import GitIgnoreSpec
-
-    # A path may begin with what .gitignore takes for a comment or a negation.
-    return GitIgnoreSpec.from_lines("\\" + g if g[:1] in ("#", "!") else g for g in globs)

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 
-__all__ = ["content_terms", "terms", "whole_identifiers", "words"]
+__all__ = ["content_terms", "content_words", "terms", "whole_identifiers", "words"]
 
 #: Longer terms are cut: a base64 blob is one "word", and nobody searches for all of it.
 MAX_TERM_CHARS = 64
@@ -45,11 +45,15 @@ def terms(text: str) -> list[str]:
     return list(chain.from_iterable(map(_word_terms, _WORD.findall(text))))
 
 
-def content_terms(query: str) -> list[str]:
-    """The distinct terms of a query in order, without English stop words if others remain."""
+def content_words(query: str) -> list[str]:
+    """The words of a query, without English stop words if others remain."""
     found = words(query)
-    content = [word for word in found if word.lower() not in _STOP_WORDS] or found
-    return list(dict.fromkeys(chain.from_iterable(map(_word_terms, content))))
+    return [word for word in found if word.lower() not in _STOP_WORDS] or found
+
+
+def content_terms(query: str) -> list[str]:
+    """The distinct terms of a query's content words, in order."""
+    return list(dict.fromkeys(chain.from_iterable(map(_word_terms, content_words(query)))))
 
 
 def whole_identifiers(found: Iterable[str]) -> list[str]:

@@ -1,0 +1,328 @@
+"""Building an index: a crash at any instant leaves the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.errors import CidxError, IndexingError
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.child import BuildProcess
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.generation import Generations, damaged_files, read_manifest
+from cidx_ref.interpreter import python_command
+from cidx_ref.project import Project
+from cidx_ref.testing.clock import FakeRuntime
+
+OLD, NEW = "retry when the peer disconnects", "a marker that is only in the new file"
+TIMEOUT_S = 60
+
+
+class Crash(BaseException):
+    """The end of the process, as far as the code can tell."""
+
+
+class Crashing(FakeRuntime):
+    """Crashes at the n-th step, whichever that is."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+
+    def step(self, name: str) -> None:
+        super().step(name)
+        self.left -= 1
+        if self.left == 0:
+            raise Crash(name)
+
+
+def change(project: Project) -> None:
+    (project.root / "new.py").write_text(f'def new():\n    """{NEW}"""\n')
+
+
+def assert_old_or_new(project: Project, old: str) -> bool:
+    """The live index is whole; True if it is the new one.  Nothing else is left after a sweep."""
+    generations = Generations(project.generations)
+    generations.sweep()  # as the next daemon does when it starts
+    live = generations.current()
+    directory = generations.path(live)
+    assert sorted(os.listdir(project.generations)) == [live, "current"]
+    assert damaged_files(directory, read_manifest(directory)) == {}
+    service = CIDXDaemonService(project.root)
+    try:
+        found = [
+            service.exposed_query_hybrid(str(project.root), text)["results"] for text in (OLD, NEW)
+        ]
+    finally:
+        service.exposed_clear_cache()
+    assert found[0][0]["path"] == "net/retry.py"
+    assert any(hit["path"] == "new.py" for hit in found[1]) is (live != old)
+    return live != old
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.parametrize("has_litter", [False, True])
+def test_a_crash_at_any_step_leaves_the_old_index_or_the_new_one_whole(
+    make_project: Callable[..., Project],
+    figure: Callable[..., None],
+    tmp_path: Path,
+    has_litter: bool,
+) -> None:
+    outcomes = []
+    for number in range(1, 100):
+        project = make_project(name=f"p{number}")
+        old = bring_up_to_date(project, HashingEmbedder())["generation"]
+        if has_litter:
+            (project.generations / ".building-000009-aaaaaa").mkdir()
+            (project.generations / ".building-link").symlink_to("000009-aaaaaa")
+            (project.generations / "000009-aaaaaa").mkdir()
+        change(project)
+        runtime = Crashing(number)
+        try:
+            bring_up_to_date(project, HashingEmbedder(), runtime=runtime)
+        except Crash:
+            outcomes.append((runtime.steps[-1], assert_old_or_new(project, old)))
+        else:
+            assert assert_old_or_new(project, old)
+            break
+    steps = [step for step, _ in outcomes]
+    assert [step for step in steps if step != "swept"] == [
+        "written",
+        "sealed",
+        "renamed",
+        "linked",
+        "published",
+    ]
+    # Old up to the renaming of the link, new from there on; never back.
+    assert [is_new for _, is_new in outcomes] == sorted(is_new for _, is_new in outcomes)
+    assert dict(outcomes)["linked"] is False
+    assert dict(outcomes)["published"] is True
+    figure("WRITE-3", f"crash points{' with litter' * has_litter}", len(outcomes))
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_crash_while_files_are_read_leaves_the_old_index(project: Project) -> None:
+    old = Generations(project.generations).current()
+    change(project)
+
+    def crash(current: int, total: int, path: str, info: str) -> None:
+        if current == 2:
+            raise Crash
+
+    with pytest.raises(Crash):
+        bring_up_to_date(project, HashingEmbedder(), progress=crash)
+    assert assert_old_or_new(project, old) is False
+
+
+KILLER = """
+import os, signal
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.runtime import SYSTEM
+
+def die_at(name):
+    if name == os.environ["DIE_AT"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Embedder(HashingEmbedder):
+    def embed_documents(self, texts):
+        die_at("embedding")
+        return super().embed_documents(texts)
+
+SYSTEM.step = die_at
+"""
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, directory: Path, name: str, source: str) -> None:
+    """Have every process started from here use `name`:Embedder, which `source` defines."""
+    directory.mkdir()
+    (directory / f"{name}.py").write_text(source)
+    path = os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("CIDX_REF_EMBEDDER", f"{name}:Embedder")
+
+
+def build_in_child(project: Project, **options: object) -> dict[str, object]:
+    defaults = {"full": False, "wait_s": None, "max_file_size_bytes": 1 << 20}
+    return BuildProcess(project, **{**defaults, **options}).run(lambda *event: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.parametrize(
+    "step", ["swept", "embedding", "written", "sealed", "renamed", "linked", "published"]
+)
+def test_a_build_killed_outright_is_reported_and_leaves_the_old_index_or_the_new(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str
+) -> None:
+    old = Generations(project.generations).current()
+    change(project)
+    plug_in(monkeypatch, tmp_path / "lib", "killer", KILLER)
+    monkeypatch.setenv("DIE_AT", step)
+    with pytest.raises(IndexingError, match=r"died \(exit status -9\)"):
+        build_in_child(project)
+    monkeypatch.delenv("CIDX_REF_EMBEDDER")
+    assert assert_old_or_new(project, old) is (step == "published")
+    assert build_in_child(project, wait_s=0)["changed"] is (step != "published")
+    assert assert_old_or_new(project, old) is True
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.parametrize("size_bytes", [0, 1, 100, 1000, 4000, 10_000])
+def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
+    project: Project, size_bytes: int
+) -> None:
+    old = Generations(project.generations).current()
+    change(project)
+    program = dedent(
+        """
+        import os, resource, sys
+        limit = int(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        sys.argv[:] = ["build", sys.argv[2]]
+        from cidx_ref.index.build import main
+        os._exit(main())
+        """
+    )
+    job = '{"root": "%s", "full": false, "wait_s": 0, "max_file_size_bytes": 100000}'
+    command, environment = python_command("cidx_ref.index.build")
+    alive, parent = os.pipe()
+    try:
+        ran = subprocess.run(
+            [*command[:2], "-c", program, str(size_bytes), job % project.root],
+            env=environment,
+            cwd="/",
+            stdin=alive,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    finally:
+        os.close(alive)
+        os.close(parent)
+    assert ran.returncode == 1, ran
+    assert ran.stdout.splitlines()[-1].startswith('{"error": ["indexing_failed", ')
+    assert "Traceback" not in ran.stderr
+    assert assert_old_or_new(project, old) is False
+
+
+@pytest.mark.promise("WRITE-1", "WRITE-3")
+def test_a_build_ends_when_its_parent_does_and_leaves_the_lock_free(project: Project) -> None:
+    old = Generations(project.generations).current()
+    change(project)
+    command, environment = python_command("cidx_ref.index.build")
+    job = f'{{"root": "{project.root}", "full": true, "wait_s": null, "max_file_size_bytes": 9999}}'
+    with Generations(project.generations).writing():  # so that it cannot be done before
+        child = subprocess.Popen(
+            [*command, job], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        with child:
+            assert child.stdin is not None
+            child.stdin.close()
+            try:
+                assert child.wait(TIMEOUT_S) == 1
+            finally:
+                child.kill()
+    with Generations(project.generations).writing(wait_s=0):
+        pass
+    assert assert_old_or_new(project, old) is False
+
+
+@pytest.mark.promise("WRITE-2")
+def test_nothing_is_built_where_nothing_changed_unless_asked_for(project: Project) -> None:
+    first = bring_up_to_date(project, HashingEmbedder())
+    assert first["changed"] is False
+    assert bring_up_to_date(project, HashingEmbedder())["generation"] == first["generation"]
+    forced = bring_up_to_date(project, HashingEmbedder(), full=True)
+    assert forced["changed"] is True
+    assert forced["generation"] != first["generation"]
+    for edit in (
+        lambda: (project.root / "README.md").write_text("changed\n"),
+        lambda: (project.root / "README.md").unlink(),
+        lambda: (project.root / "web/app.js").rename(project.root / "web/b.js"),
+    ):
+        edit()
+        report = bring_up_to_date(project, HashingEmbedder())
+        assert report["changed"] is True
+    assert report["files"] == 3
+
+
+class Broken(HashingEmbedder):
+    """An embedder that goes wrong in one of the ways a plugged-in one may."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def embed_documents(self, texts):  # type: ignore[no-untyped-def]
+        vectors = super().embed_documents(texts)
+        if self.how == "raises":
+            raise RuntimeError("out of luck")
+        return {
+            "too few": vectors[:-1],
+            "too wide": np.hstack([vectors, vectors]),
+            "not finite": np.full_like(vectors, np.nan),
+            "not numbers": ["x"] * len(texts),
+        }[self.how]
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.parametrize("how", ["raises", "too few", "too wide", "not finite", "not numbers"])
+def test_an_embedder_that_goes_wrong_fails_the_build_by_name_and_nothing_else(
+    project: Project, how: str
+) -> None:
+    old = Generations(project.generations).current()
+    change(project)
+    with pytest.raises(IndexingError):
+        bring_up_to_date(project, Broken(how))
+    assert assert_old_or_new(project, old) is False
+
+
+SHADOW = 'raise SystemExit("imported from the project")\n'
+
+
+@pytest.mark.promise("WRITE-3")
+def test_what_a_project_calls_its_files_is_never_imported(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (
+        "json/__init__.py rpyc/__init__.py cidx_ref/__init__.py numpy.py site.py sitecustomize.py "
+        "socket.py logging.py hnswlib.py tantivy.py pathspec.py snowballstemmer.py"
+    )
+    files: Mapping[str, str] = dict.fromkeys(names.split(), SHADOW)
+    project = make_project(files)
+    monkeypatch.chdir(project.root)
+    assert build_in_child(project)["files"] == len(files)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command, environment = python_command("cidx_ref", *arguments)
+        return subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+
+    ran = run("query", "imported from the project", "--json")
+    stopped = run("stop")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert '"path": "numpy.py"' in ran.stdout
+    assert stopped.returncode == 0
+
+
+def test_a_build_that_is_cancelled_says_that_the_daemon_is_stopping(project: Project) -> None:
+    with Generations(project.generations).writing():
+        child = BuildProcess(project, full=True, wait_s=None, max_file_size_bytes=1 << 20)
+        child.cancel()
+        with pytest.raises(CidxError, match="the daemon is stopping"):
+            child.run(lambda *event: None)
+    assert -child._process.returncode == signal.SIGKILL

@@ -1,0 +1,530 @@
+"""The command line, as whoever types it or calls it from a program meets it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cidx_ref import CIDXDaemonService, __version__
+from cidx_ref.config import Config
+from cidx_ref.daemon.server import Claim, Daemon
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
+from cidx_ref.sockets import is_answered
+from cidx_ref.testing.fixtures import MakeProject, build, end_daemon, git
+
+COMMAND = [sys.executable, "-P", "-m", "cidx_ref"]
+COMMANDS = ("query", "index", "start", "stop", "serve", "status", "health", "metrics", "diagnose",
+            "clear-cache", "ping", "init")  # fmt: skip
+#: What a terminal takes for a command, of which there must be none in a pipe.
+ESCAPE = "\x1b"
+
+
+def _environment(**extra: str) -> dict[str, str]:
+    """Ours, but buffered as a user's is, with nothing that decides about colors."""
+    mine = {k: v for k, v in os.environ.items()
+            if k not in ("PYTHONUNBUFFERED", "NO_COLOR", "TERM", "COLUMNS")}  # fmt: skip
+    return {**mine, "TERM": "xterm", **extra}
+
+
+def run(
+    project: Project | None, *arguments: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    where = ("--project", str(project.root)) if project is not None else ()
+    name, *rest = arguments or ("",)
+    command = [*COMMAND, name, *where, *rest] if name else COMMAND
+    settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    settings |= {"text": True, "timeout": 60, "env": _environment(), **options}
+    return subprocess.run(command, check=False, **settings)
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The one object on stdout, and nothing else."""
+    assert done.stdout.count("\n") == 1, done
+    value = json.loads(done.stdout)
+    assert isinstance(value, dict)
+    return value
+
+
+def is_one_line(text: str) -> bool:
+    return text.startswith("cidx-ref") and text.count("\n") == 1 and text.endswith("\n")
+
+
+@contextmanager
+def served(project: Project, **options: Any) -> Iterator[CIDXDaemonService]:
+    """The project's daemon, in a thread of this process."""
+    claim = Claim(project)
+    assert claim.acquire(5)
+    service = CIDXDaemonService(project.root, **options)
+    daemon = Daemon(project, service, claim)
+    thread = SYSTEM.thread(daemon.run, "daemon")
+    try:
+        yield service
+    finally:
+        daemon.stop()
+        thread.join(30)
+        claim.release()
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def fresh(make_project: MakeProject) -> Iterator[Project]:
+    """The sample project in git, never indexed; a daemon that comes to it is ended."""
+    project = make_project()
+    git(project.root, "init", "-q")
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "all")
+    yield project
+    end_daemon(project)
+
+
+@pytest.mark.promise("SRV-1", "SRV-2")
+def test_a_first_query_builds_the_index_and_starts_the_daemon(fresh: Project) -> None:
+    found = run(fresh, "query", "retry when the peer disconnects", "--limit", "2")
+    assert found.returncode == 0
+    assert found.stdout.startswith("net/retry.py:")
+    assert "def retry_on_disconnect(call, attempts=3):" in found.stdout
+    assert ESCAPE not in found.stdout + found.stderr
+    assert "indexing 4/4 100%" in found.stderr, "progress is told on stderr"
+    assert is_answered(fresh.socket_path)
+    status = ("git", "status", "--porcelain", "--untracked-files=all")
+    changed = subprocess.run(status, cwd=fresh.root, capture_output=True, text=True, check=True)
+    assert changed.stdout == "", "the directory ignores itself"
+
+    again = run(None, "query", "parse headers", "--json", cwd=fresh.root / "auth")
+    answer = told(again)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert set(answer) >= {
+        "results",
+        "mode",
+        "generation",
+        "took_ms",
+        "semantic_count",
+        "fts_count",
+    }
+    for hit in answer["results"]:
+        assert set(hit) >= {"path", "line_start", "line_end", "language", "score", "snippet"}
+    assert answer["results"][0]["path"] == "web/app.js"
+
+    nothing = run(fresh, "query", "zyzzyva")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (1, "", "no match\n")
+    nothing = run(fresh, "query", "zyzzyva", "--json")
+    assert (nothing.returncode, told(nothing)["results"], nothing.stderr) == (1, [], "")
+
+
+@pytest.mark.promise("SRV-2", "OBS-1")
+def test_every_command_does_what_its_line_says(fresh: Project) -> None:
+    def text(*arguments: str, status: int = 0) -> str:
+        done = run(fresh, *arguments)
+        assert (done.returncode, done.stderr) == (status, ""), done
+        assert ESCAPE not in done.stdout
+        return done.stdout
+
+    def data(*arguments: str) -> dict[str, Any]:
+        done = run(fresh, *arguments, "--json")
+        assert done.returncode == 0, done
+        return told(done)
+
+    assert text("status") == "running: no\n"
+    assert data("status") == {"running": False}
+    assert text("stop") == "not running\n"
+    assert data("stop") == {"status": "not running"}
+    assert data("clear-cache") == {"status": "not running"}
+    for asks in ("ping", "health", "metrics", "diagnose"):
+        done = run(fresh, asks)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"cidx-ref: no daemon is running for {fresh.root}\n"
+    assert not fresh.directory.exists(), "asking about a daemon starts none"
+
+    assert data("start")["status"] == "serving"
+    for again in ("start", "serve"):
+        assert text(again) == "already running\n"
+        assert data(again)["status"] == "already running"
+
+    status = data("status")
+    assert (status["running"], status["cache_empty"], status["generation"]) == (True, True, None)
+    assert status["version"] == __version__
+    assert status["project"] == str(fresh.root)
+    report = data("index")
+    assert (report["status"], report["files"], report["changed"]) == ("completed", 4, True)
+    assert re.match(r"up to date: 4 files, \d+ chunks in [\d.]+ s", text_of(run(fresh, "index")))
+    assert text_of(run(fresh, "index", "--full")).startswith("indexed: 4 files")
+    text("query", "retry")
+    status = data("status")
+    assert (status["files"], status["access_count"], status["ttl_minutes"]) == (4, 1, 10)
+    assert status["semantic_cached"] is status["fts_cached"] is status["fts_available"] is True
+    assert f"pid: {status['pid']}\n" in text("status")
+    assert data("ping")["pid"] == status["pid"]
+    assert data("health")["status"] == "healthy"
+    assert data("metrics")["cache"]["load"] == 1
+    assert data("diagnose")["index_files"]["matches_manifest"] is True
+    assert "matches_manifest: true" in text("diagnose")
+    assert "cache cleared" in text("clear-cache")
+    assert data("status")["cache_empty"] is True
+    assert text("stop") == "stopped\n"
+    assert not is_answered(fresh.socket_path)
+    assert data("stop") == {"status": "not running"}
+
+
+def text_of(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+@pytest.mark.promise("SRV-4")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_runs_in_the_foreground_until_it_is_told_to_end(
+    project: Project, number: signal.Signals
+) -> None:
+    command = [*COMMAND, "serve", "--project", str(project.root), "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment()
+    ) as serving:
+        assert serving.stdout is not None
+        assert json.loads(serving.stdout.readline()) == {"status": "serving"}
+        assert text_of(run(project, "query", "retry"))
+        serving.send_signal(number)
+        rest, errors = serving.communicate(timeout=30)
+    assert (serving.returncode, rest, errors) == (0, "", "")
+    assert not project.socket_path.exists()
+
+
+@pytest.mark.promise("CFG-1")
+def test_init_writes_the_configuration_and_refuses_nonsense(make_project: MakeProject) -> None:
+    project = make_project({})
+    assert text_of(run(project, "init")) == f"wrote {project.config_path}\n"
+    done = run(project, "init", "--ttl-minutes", "2.5", "--no-auto-shutdown", "--json")
+    assert told(done) == {"config": str(project.config_path)}
+    config = Config.load(project.config_path)
+    assert (config.ttl_minutes, config.auto_shutdown_on_idle) == (2.5, False)
+    before = project.config_path.read_bytes()
+    for value in ("0", "-1", "nan", "inf"):
+        done = run(project, "init", f"--ttl-minutes={value}", "--json")
+        assert (done.returncode, told(done)["error"]["kind"]) == (2, "bad_config")
+        assert is_one_line(done.stderr)
+        assert f"{project.config_path}: daemon.ttl_minutes: " in done.stderr
+    assert project.config_path.read_bytes() == before
+    blocked = make_project({".code-indexer": "a file"}, name="blocked")
+    done = run(blocked, "init")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert is_one_line(done.stderr)
+
+
+# What can go wrong, each told apart.
+
+
+def _refused(done: subprocess.CompletedProcess[str], kind: str) -> str:
+    assert done.returncode == 2, done
+    error = told(done)["error"]
+    assert error["kind"] == kind
+    assert is_one_line(done.stderr), done.stderr
+    assert error["message"] in done.stderr
+    return str(error["message"])
+
+
+@pytest.mark.promise("RPC-2", "CACHE-2", "WRITE-1")
+def test_what_went_wrong_has_a_kind_a_status_and_one_line(fresh: Project) -> None:
+    Config.init(fresh, max_retries=0, auto_shutdown_on_idle=False)
+    with served(fresh) as service:
+        _refused(run(fresh, "query", "retry", "--no-build", "--json"), "no_index")
+        build(fresh)
+        for arguments, name in (
+            (("--limit", "0"), "limit: 0"),
+            (("--limit", "1001"), "limit: 1001"),
+            (("--language", "klingon"), "klingon"),
+            (("--path", ""), "paths: ''"),
+        ):
+            message = _refused(run(fresh, "query", "retry", *arguments, "--json"), "bad_argument")
+            assert name in message
+        _refused(run(fresh, "index", "--wait", "nan", "--json"), "bad_argument")
+
+        writing = os.open(fresh.generations, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        _refused(run(fresh, "index", "--wait", "0", "--json"), "busy")
+        os.close(writing)
+
+        live = fresh.generations / "current"
+        (live / "chunks.bin").write_bytes(b"x" + (live / "chunks.bin").read_bytes()[1:])
+        message = _refused(run(fresh, "query", "retry", "--json"), "index_unusable")
+        assert "cidx-ref index" in message, "and it says what to do"
+        assert str(fresh.root) not in message
+        service.gate.close()
+        _refused(run(fresh, "query", "retry", "--json"), "shutting_down")
+    _refused(run(fresh, "ping", "--json"), "unavailable")
+    fresh.config_path.write_text('{"daemon": {"max_retries": "many"}}')
+    assert "'many'" in _refused(run(fresh, "query", "retry", "--json"), "bad_config")
+    assert "'many'" in _refused(run(fresh, "start", "--json"), "bad_config")
+    assert "'many'" in _refused(run(fresh, "serve", "--json"), "bad_config")
+    fresh.config_path.write_text('{"daemon": {"enabled": false}}')
+    for starts in ("start", "serve"):
+        assert "enabled" in _refused(run(fresh, starts, "--json"), "unavailable")
+    lost = Project(fresh.root / "no such directory")
+    _refused(run(lost, "query", "retry", "--json"), "bad_argument")
+
+
+@pytest.mark.promise("QRY-3", "OBS-1")
+def test_an_answer_with_half_an_engine_says_which_half(project: Project) -> None:
+    vectors = project.generations / "current" / "vectors.hnsw"
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    with served(project):
+        done = run(project, "query", "retry")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "without semantic: " in done.stdout.splitlines()[-1]
+        assert list(told(run(project, "query", "retry", "--json"))["unavailable"]) == ["semantic"]
+        done = run(project, "query", "zyzzyva")
+        assert done.returncode == 1
+        assert "without semantic: " in done.stderr
+        assert run(project, "query", "retry", "--mode", "semantic").returncode == 2
+
+
+@pytest.mark.promise("QRY-5")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("bogus",),
+        ("query",),
+        ("query", "x", "--limit", "ten"),
+        ("query", "x", "--mode", "exact"),
+        ("query", "x", "--nonsense"),
+        ("query", "x", "two\nlines"),
+        ("index", "--wait", "soon"),
+        ("init", "--ttl-minutes", "long"),
+    ],
+    ids=ascii,
+)
+def test_what_cannot_be_parsed_costs_one_line_and_status_2(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = run(None, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert is_one_line(done.stderr), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.promise("QRY-5")
+@pytest.mark.parametrize("wrong", [("--limit", "ten"), ("--mode", "exact"), ("--nonsense",)])
+def test_what_cannot_be_parsed_is_an_object_too(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    _refused(run(None, "query", "x", "--json", *wrong, cwd=tmp_path), "bad_argument")
+
+
+def test_help_names_every_command_and_the_statuses() -> None:
+    shown = text_of(run(None, "--help"))
+    assert all(re.search(rf"\n    {name}\s", shown) for name in COMMANDS)
+    assert "Exit status: 0 done or found, 1 no match, 2 could not do it" in shown
+    assert text_of(run(None, "--version")) == f"cidx-ref {__version__}\n"
+    for name in COMMANDS:
+        assert "--project" in text_of(run(None, name, "--help"))
+
+
+@pytest.mark.promise("QRY-4")
+def test_any_text_can_be_typed(make_project: MakeProject) -> None:
+    project = make_project({"a.c": 'p->next = "x"; /* -v --json */\n', "b.py": "print(r'\\d')\n"})
+    build(project)
+    with served(project):
+        for text in (b"->", b"-v", b"--json", b'"', b"\\d", b"next \xff\xfe", b"=", b'p->next = "'):
+            done = run(project, "query", "--", os.fsdecode(text))
+            assert (done.returncode, done.stderr) == (0, ""), done
+        assert run(project, "query", "").returncode == 1
+
+
+def test_paths_that_no_locale_can_show_come_out_all_the_same(make_project: MakeProject) -> None:
+    name = os.fsdecode(b"caf\xe9\n\x1b[31m.py")
+    project = make_project({name: "def quokka(): pass\n"})
+    build(project)
+    with served(project):
+        for locale in ("C.UTF-8", "C", "POSIX"):
+            extra = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+            settings: Mapping[str, Any] = {"env": _environment(**extra), "errors": "replace"}
+            done = run(project, "query", "quokka", **settings)
+            assert (done.returncode, done.stderr) == (0, ""), done
+            assert ESCAPE not in done.stdout
+            assert re.match(r"caf\\xe9\\n\\x1b\[31m\.py:1 ", done.stdout), done.stdout
+            (hit,) = told(run(project, "query", "quokka", "--json", **settings))["results"]
+            assert hit["path"] == name
+            assert run(project, "status", **settings).returncode == 0
+
+
+# Pipes, terminals and Ctrl-C.
+
+
+def _on_a_terminal(project: Project, *arguments: str, **extra: str) -> str:
+    main, side = pty.openpty()
+    with os.fdopen(main, "rb") as terminal:
+        try:
+            done = run(project, *arguments, stdout=side, stderr=side, env=_environment(**extra))
+        finally:
+            os.close(side)
+        shown = b""
+        try:
+            while piece := os.read(terminal.fileno(), 65_536):
+                shown += piece
+        except OSError:  # how a terminal says that nobody writes to it any more
+            pass
+    assert done.returncode == 0, shown
+    return shown.decode()
+
+
+def test_colors_are_for_terminals_that_want_them(project: Project) -> None:
+    with served(project):
+        assert ESCAPE in _on_a_terminal(project, "query", "retry")
+        for wish in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            shown = _on_a_terminal(project, "query", "retry", **wish)
+            assert "net/retry.py:4" in shown
+            assert ESCAPE not in shown
+        narrow = _on_a_terminal(project, "query", "retry", NO_COLOR="1", COLUMNS="30")
+        assert max(len(line.rstrip("\r")) for line in narrow.split("\n")) <= 30
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query", "retry"),
+        ("query", "retry", "--json"),
+        ("query", "zyzzyva", "--json"),
+        ("query", "retry", "--limit", "0", "--json"),
+        ("status",),
+        ("diagnose", "--json"),
+        ("start",),
+        ("serve",),
+        ("index",),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_has_seen_enough_is_no_error(
+    project: Project, arguments: tuple[str, ...]
+) -> None:
+    with served(project):
+        read, write = os.pipe()
+        os.close(read)
+        try:
+            done = run(project, *arguments, stdout=write)
+        finally:
+            os.close(write)
+    failed = "0" in arguments
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("indexing ")]
+    assert len(lines) == (1 if failed else 0), "never a traceback"
+    assert done.returncode in ((2,) if failed else (0, 1)), done
+
+
+@pytest.mark.parametrize("arguments", [("query", "retry"), ("status", "--json"), ("stop",)])
+def test_an_output_that_takes_nothing_is_one_line(
+    project: Project, arguments: tuple[str, ...]
+) -> None:
+    with served(project) as service, open("/dev/full", "w") as full:
+        service.on_shutdown = None  # "stop" must not end the process that runs the tests
+        if arguments == ("stop",):
+            arguments = ("clear-cache",)
+        done = run(project, *arguments, stdout=full)
+        assert done.returncode == 2
+        assert is_one_line(done.stderr), done.stderr
+        assert "space" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("query", "retry"), ("status",), ("index", "--json")])
+def test_a_closed_output_is_no_traceback(project: Project, arguments: tuple[str, ...]) -> None:
+    with served(project):
+        for closed in (">&-", "2>&-", ">&- 2>&-"):
+            shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+            done = subprocess.run(
+                [*shell, *COMMAND, *arguments, "--project", str(project.root)],
+                capture_output=True, text=True, timeout=60, env=_environment(), check=False,
+            )  # fmt: skip
+            assert "Traceback" not in done.stderr, done.stderr
+            assert done.returncode in (0, 2)
+
+
+class _Slow(HashingEmbedder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.let_go = SYSTEM.event("entered"), SYSTEM.event("let go")
+
+    def embed_query(self, text: str) -> Any:
+        self.entered.set()
+        assert self.let_go.wait(30)
+        return super().embed_query(text)
+
+
+def test_ctrl_c_ends_a_query_and_nothing_else(project: Project) -> None:
+    slow = _Slow()
+    with served(project, embedder=slow):
+        command = [*COMMAND, "query", "retry", "--project", str(project.root)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment()
+        ) as asking:
+            try:
+                assert slow.entered.wait(10)
+                asking.send_signal(signal.SIGINT)
+                # At once, and not when the daemon has an answer that nobody wants any more.
+                shown, errors = asking.communicate(timeout=10)
+            finally:
+                slow.let_go.set()
+                asking.kill()
+        assert (asking.returncode, shown) == (130, "")
+        assert is_one_line(errors)
+        assert "interrupted" in errors
+        assert run(project, "query", "retry").returncode == 0, "the daemon takes no notice"
+
+
+# What it costs, and where it stays.
+
+
+@pytest.mark.promise("CFG-1")
+def test_without_daemons_the_answer_is_the_same_and_none_is_started(project: Project) -> None:
+    with served(project):
+        remote = told(run(project, "query", "retry", "--json"))["results"]
+    Config.init(project, enabled=False)
+    local = told(run(project, "query", "retry", "--json"))["results"]
+    assert local == remote
+    assert told(run(project, "status", "--json")) == {"running": False}
+    assert run(project, "index").returncode == 0
+    assert not project.socket_path.exists()
+
+
+def test_a_query_of_a_running_daemon_imports_none_of_the_heavy_libraries(
+    project: Project, running: Callable[[Project], int]
+) -> None:
+    running(project)
+    command = [sys.executable, "-P", "-X", "importtime", "-m", "cidx_ref", "query", "retry"]
+    done = subprocess.run(
+        [*command, "--project", str(project.root)], capture_output=True, text=True, timeout=60,
+        env=_environment(), check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("net/retry.py:")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "cidx_ref.client" in imported
+    heavy = {"numpy", "hnswlib", "tantivy", "hypothesis", "asyncio", "pathspec", "snowballstemmer",
+             "cidx_ref.daemon", "cidx_ref.index"}  # fmt: skip
+    assert not {name for name in imported if name.partition(".")[0] in heavy or name in heavy}
+
+
+def test_nothing_is_imported_from_the_project(make_project: MakeProject) -> None:
+    traps = {f"{name}/__init__.py": "raise SystemExit('trapped')\n"
+             for name in ("json", "rpyc", "numpy", "cidx_ref", "tantivy")}  # fmt: skip
+    project = make_project({**traps, "a.py": "def quokka(): pass\n"})
+    try:
+        done = run(project, "query", "quokka", cwd=project.root)
+        assert (done.returncode, done.stdout[:5]) == (0, "a.py:"), done
+    finally:
+        end_daemon(project)
+
+
+def test_a_later_signal_finds_the_daemon_in_a_session_of_its_own(
+    project: Project, running: Callable[[Project], int]
+) -> None:
+    pid = running(project)
+    assert os.getsid(pid) != os.getsid(0), "Ctrl-C in the terminal that started it is not for it"
+    assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")

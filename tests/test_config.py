@@ -1,0 +1,235 @@
+"""`.code-indexer/config.json` and the directory it lies in: read, checked, made, left alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cidx_ref.config import Config
+from cidx_ref.errors import BadArgumentError, ConfigError
+from cidx_ref.project import Project
+from cidx_ref.testing.fixtures import MakeProject, build, git
+
+STORY = {
+    "enabled": True,
+    "ttl_minutes": 10,
+    "auto_shutdown_on_idle": True,
+    "eviction_check_interval_seconds": 60,
+    "max_retries": 4,
+    "retry_delays_ms": [100, 500, 1000, 2000],
+}
+
+BAD = [
+    ("enabled", 1, "true or false"),
+    ("enabled", "yes", "true or false"),
+    ("ttl_minutes", 0, "above 0"),
+    ("ttl_minutes", -1, "above 0"),
+    ("ttl_minutes", "10", "a number"),
+    ("ttl_minutes", True, "a number"),
+    ("ttl_minutes", 10_081, "10080"),
+    ("ttl_minutes", float("nan"), "a number"),
+    ("ttl_minutes", float("inf"), "a number"),
+    ("ttl_minutes", 10**400, "a number"),
+    ("auto_shutdown_on_idle", None, "true or false"),
+    ("eviction_check_interval_seconds", 0, "above 0"),
+    ("eviction_check_interval_seconds", 86_401, "86400"),
+    ("max_retries", -1, "from 0"),
+    ("max_retries", 1.5, "whole number"),
+    ("max_retries", 101, "100"),
+    ("max_retries", True, "whole number"),
+    ("retry_delays_ms", 100, "a list"),
+    ("retry_delays_ms", [100, "200"], "numbers"),
+    ("retry_delays_ms", [-1], "from 0"),
+    ("retry_delays_ms", [60_001], "60000"),
+    ("retry_delays_ms", [10**400], "numbers"),
+    ("max_file_size_bytes", 0, "from 1"),
+    ("max_file_size_bytes", 1e6, "whole number"),
+]
+
+
+def _given(project: Project, text: str) -> Path:
+    project.create_directory()
+    project.config_path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    return project.config_path
+
+
+@pytest.mark.promise("CFG-1")
+def test_without_a_file_the_story_s_defaults_hold(make_project: MakeProject) -> None:
+    config = Config.load(make_project({}).config_path)
+    found = {name: getattr(config, name) for name in STORY}
+    assert found == {**STORY, "retry_delays_ms": tuple(STORY["retry_delays_ms"])}  # type: ignore[arg-type]
+    assert config.ttl_s == 600
+
+
+@pytest.mark.promise("CFG-1")
+def test_every_value_of_the_file_counts(make_project: MakeProject) -> None:
+    block = {
+        "enabled": False,
+        "ttl_minutes": 0.5,
+        "auto_shutdown_on_idle": False,
+        "eviction_check_interval_seconds": 1,
+        "max_retries": 0,
+        "retry_delays_ms": [],
+        "max_file_size_bytes": 1,
+    }
+    path = _given(make_project({}), json.dumps({"daemon": block}))
+    assert Config.load(path) == Config(**{**block, "retry_delays_ms": ()})  # type: ignore[arg-type]
+
+
+@pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize(("key", "value", "allowed"), BAD, ids=lambda part: str(part)[:20])
+def test_a_bad_value_is_refused_with_file_key_value_and_what_is_allowed(
+    make_project: MakeProject, key: str, value: Any, allowed: str
+) -> None:
+    path = _given(make_project({}), json.dumps({"daemon": {key: value}}))
+    with pytest.raises(ConfigError) as refused:
+        Config.load(path)
+    message = str(refused.value)
+    assert str(path) in message
+    assert f"daemon.{key}" in message
+    assert repr(value) in message
+    assert allowed in message
+    assert "\n" not in message
+
+
+@pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '"x"', '{"daemon": 7}', '{"daemon": null}', '{"a":' * 50_000, "\x00"],
+    ids=lambda text: repr(text[:12]),
+)
+def test_a_file_that_is_no_object_of_json_is_refused_by_its_name(
+    make_project: MakeProject, text: str
+) -> None:
+    path = _given(make_project({}), text)
+    with pytest.raises(ConfigError, match=r"config\.json: "):
+        Config.load(path)
+
+
+@pytest.mark.promise("CFG-1")
+def test_a_file_that_is_not_utf_8_or_a_directory_is_refused(make_project: MakeProject) -> None:
+    project = make_project({})
+    _given(project, "").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(ConfigError, match=r"config\.json: not valid JSON"):
+        Config.load(project.config_path)
+    project.config_path.unlink()
+    project.config_path.mkdir()
+    with pytest.raises(ConfigError, match=r"config\.json: cannot be read"):
+        Config.load(project.config_path)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    # lone surrogates too: JSON can hold them
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@pytest.mark.promise("CFG-1")
+@settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(others=st.dictionaries(st.text().filter(lambda key: key != "daemon"), _JSON, max_size=4),
+       extra=st.dictionaries(st.text().filter(lambda key: key not in Config.__dataclass_fields__),
+                             _JSON, max_size=2))  # fmt: skip
+def test_init_keeps_what_belongs_to_other_programs(
+    make_project: MakeProject, others: dict[str, Any], extra: dict[str, Any]
+) -> None:
+    project = make_project({})
+    before = {**others, "daemon": {"max_retries": 7, **extra}}
+    _given(project, json.dumps(before))
+    config = Config.init(project, ttl_minutes=3)
+    after = json.loads(project.config_path.read_bytes())
+    assert after == {
+        **others,
+        "daemon": {**STORY, "max_retries": 7, **extra, "ttl_minutes": 3},
+    }
+    assert list(after) == list(before), "in the order they were in"
+    assert config == Config.load(project.config_path)
+    assert (config.max_retries, config.ttl_minutes) == (7, 3)
+
+
+@pytest.mark.promise("CFG-1")
+def test_init_in_an_empty_project_writes_the_story_s_block_word_for_word(
+    make_project: MakeProject,
+) -> None:
+    project = make_project({})
+    Config.init(project)
+    assert json.loads(project.config_path.read_bytes()) == {"daemon": STORY}
+
+
+@pytest.mark.promise("CFG-1")
+def test_a_bad_init_changes_nothing_and_leaves_nothing_lying_about(
+    make_project: MakeProject,
+) -> None:
+    project = make_project({})
+    path = _given(project, '{"other": 1, "daemon": {"max_retries": 1}}')
+    listing, before = sorted(path.parent.iterdir()), path.read_bytes()
+    with pytest.raises(ConfigError, match=r"config\.json: daemon\.ttl_minutes: -1"):
+        Config.init(project, ttl_minutes=-1)
+    assert path.read_bytes() == before
+    path.write_text('{"daemon": {"max_retries": "many"}}')
+    with pytest.raises(ConfigError, match=r"config\.json: daemon\.max_retries: 'many'"):
+        Config.init(project)
+    path.write_text('{"daemon": []}')
+    with pytest.raises(ConfigError, match=r"config\.json: daemon: \[\]"):
+        Config.init(project)
+    assert sorted(path.parent.iterdir()) == listing
+
+
+@pytest.mark.promise("CFG-1")
+def test_init_keeps_who_may_read_the_file_and_a_link_to_it(make_project: MakeProject) -> None:
+    project = make_project({})
+    path = _given(project, '{"other": 1}')
+    path.chmod(0o644)
+    Config.init(project)
+    assert path.stat().st_mode & 0o777 == 0o644
+    real = project.root / "dotfiles.json"
+    path.rename(real)
+    path.symlink_to(real)
+    Config.init(project, ttl_minutes=2)
+    assert path.is_symlink()
+    assert json.loads(real.read_bytes())["daemon"]["ttl_minutes"] == 2
+
+
+def test_the_project_is_the_nearest_index_then_the_git_root_then_the_directory(
+    tmp_path: Path,
+) -> None:
+    inner = tmp_path / "a" / "b" / "c"
+    inner.mkdir(parents=True)
+    assert Project.around(inner).root == inner
+    (tmp_path / "a" / "b" / ".git").mkdir()
+    assert Project.around(inner).root == tmp_path / "a" / "b"
+    (tmp_path / "a" / ".code-indexer").mkdir()
+    assert Project.around(inner).root == tmp_path / "a"
+    (inner / ".code-indexer").mkdir()
+    assert Project.around(inner).root == inner
+    link = tmp_path / "link"
+    link.symlink_to(inner)
+    assert Project.around(link) == Project.around(inner), "one daemon, whatever way one comes"
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "file", tmp_path / "nowhere", "a\0b"):
+        with pytest.raises(BadArgumentError, match="project: not a directory"):
+            Project.around(wrong)
+
+
+def test_the_index_does_not_show_in_git(make_project: MakeProject) -> None:
+    project = make_project()
+    git(project.root, "init", "-q")
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "all")
+    build(project)
+    Config.init(project)
+    status = ("git", "status", "--porcelain", "--untracked-files=all")
+    told = subprocess.run(status, cwd=project.root, capture_output=True, text=True, check=True)
+    assert told.stdout == ""
+    mine = project.directory / ".gitignore"
+    mine.write_text("*\n!keep\n")
+    project.create_directory()
+    assert mine.read_text() == "*\n!keep\n", "whoever changed it meant it"

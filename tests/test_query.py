@@ -1,0 +1,575 @@
+"""What a search finds: held against the files, against brute force, against oddity."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cidx_ref import CIDXDaemonService
+from cidx_ref.errors import IndexUnusableError, InternalError
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.hybrid import fuse, spread
+from cidx_ref.index.snapshot import GenerationSource, IndexSnapshot
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Thread
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.fixtures import MakeProject, build
+from cidx_ref.testing.report import RecordFigure
+
+MODES = {"semantic": "exposed_query", "fts": "exposed_query_fts", "hybrid": "exposed_query_hybrid"}
+
+#: Lines with something in them that a query parser would trip over.
+ODD = {
+    "cpp/vec.cpp": "std::vector<int> v;\nfoo(1);\nif (a != b) { v->push(x); }\n",
+    "js/arrow.js": "const f = (x) => x + 1;\nlet s = `${a}`;\n",
+    "py/me.py": 'def set(self):\n    """Set it."""\n    self.x = {\n        "y": 2,\n    }\n',
+    "sql/q.sql": "ALTER TABLE t MOVE IN PLACE;\nSELECT a AND b;\n",
+    "yaml/c.yml": "x:y\n- a: [1]\n",
+    "txt/cjk.txt": "日本語のテキスト\n中文搜索\n",
+    "txt/emoji.txt": "ship it 🚀 today\n",
+    "txt/quote.txt": "he said \"never mind\" and 'left'\nc:\\dir\\*.txt ~ ^ # @ % & | ;\n",
+}
+
+#: A query, and the file that must be found in full text and in hybrid mode.
+FINDS = [
+    ("=>", "js/arrow.js"),
+    ("!=", "cpp/vec.cpp"),
+    ("{", "py/me.py"),
+    ("::", "cpp/vec.cpp"),
+    ("->", "cpp/vec.cpp"),
+    ("`${", "js/arrow.js"),
+    ('"=>"', "js/arrow.js"),
+    ("  =>  ", "js/arrow.js"),
+    ('"""', "py/me.py"),
+    ('"', "txt/quote.txt"),
+    ("'", "txt/quote.txt"),
+    (":\\", "txt/quote.txt"),
+    ("~ ^ # @ % & | ;", "txt/quote.txt"),
+    ("std::vector", "cpp/vec.cpp"),
+    ("foo(", "cpp/vec.cpp"),
+    ("v->push(", "cpp/vec.cpp"),
+    ("a AND", "sql/q.sql"),
+    ("IN PLACE", "sql/q.sql"),
+    ("NOT PLACE", "sql/q.sql"),
+    ("x:y", "yaml/c.yml"),
+    ("body:vector", "cpp/vec.cpp"),
+    ("self.x = {", "py/me.py"),
+    ('"never mind', "txt/quote.txt"),
+    ('never mind"', "txt/quote.txt"),
+    ('"never mind" "', "txt/quote.txt"),
+    ("vector^2~", "cpp/vec.cpp"),
+    ("vect* +vector -nothing", "cpp/vec.cpp"),
+    ("日本語", "txt/cjk.txt"),
+    ("搜索", "txt/cjk.txt"),
+    ("テキスト", "txt/cjk.txt"),
+    ("🚀", "txt/emoji.txt"),
+    ("🚀 today", "txt/emoji.txt"),
+    ("\0vector\0", "cpp/vec.cpp"),
+    ("vector\udcff", "cpp/vec.cpp"),
+]
+
+CODE = {
+    "src/parse.py": "def parse_http_headers(raw):\n    return raw.split()\n",
+    "src/deep/user.js": "function getUserName(id) {\n  return connections[id].name\n}\n",
+    "src/words.py": "user = 1\nname = 2\nget = 3\nheaders = 4\n",
+    "tests/test_parse.py": "def test_parse_headers():\n    assert parse_http_headers('a b')\n",
+    "docs/guide.md": "# Guide\n\nHow to parse headers, then parse the user name of a connection.\n",
+    "docs/order.md": "# Order\n\nheaders first, and only then parse.\n",
+    "payments/zebra.go": "package main\n\nfunc Run() { parse() }\n",
+    "[odd] name/#1.py": "parse = 'headers'\n",
+    "[odd] name/!x.py": "parse = 'name'\n",
+}
+
+
+def _ask(service: CIDXDaemonService, mode: str, text: str, **options: Any) -> dict[str, Any]:
+    root = service.project.root if service.project is not None else ""
+    answer: dict[str, Any] = getattr(service, MODES[mode])(str(root), text, **options)
+    return answer
+
+
+def _paths(answer: Mapping[str, Any]) -> list[str]:
+    return [hit["path"] for hit in answer["results"]]
+
+
+@contextmanager
+def _loaded(project: Project) -> Iterator[IndexSnapshot]:
+    source = GenerationSource(project.generations, HashingEmbedder())
+    snapshot = source.load(source.current())
+    try:
+        yield snapshot
+    finally:
+        snapshot.close()
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> CIDXDaemonService:
+    return _service(tmp_path_factory.mktemp("odd"), ODD)
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> CIDXDaemonService:
+    return _service(tmp_path_factory.mktemp("code"), CODE)
+
+
+def _service(root: Path, files: Mapping[str, str]) -> CIDXDaemonService:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    project = Project.at(root)
+    build(project)
+    return CIDXDaemonService(project.root)
+
+
+# QRY-1
+
+
+@pytest.mark.promise("QRY-1")
+def test_semantic_search_agrees_with_an_exact_search_over_the_same_vectors(
+    stdlib: Project, figure: RecordFigure
+) -> None:
+    embedder = HashingEmbedder()
+    queries = ["parse http headers", "retry when the connection is lost", "sort a list of numbers",
+               "compile a regular expression", "wait for a thread", "temporary file"]  # fmt: skip
+    found = expected = 0
+    with _loaded(stdlib) as snapshot:
+        chunks = [snapshot.chunks.read(number) for number in range(len(snapshot.chunks))]
+        vectors = embedder.embed_documents([f"{c.path} {c.name}\n{c.text}" for c in chunks])
+        assert snapshot.semantic is not None
+        for query in queries:
+            wanted = embedder.embed_query(query)
+            scores = vectors @ wanted
+            answer = snapshot.semantic.search(wanted, 10)
+            assert [s for _, s in answer] == sorted((s for _, s in answer), reverse=True)
+            for label, score in answer:
+                assert score == pytest.approx(float(scores[label]), abs=1e-4)
+            worst = np.sort(scores)[-10] - 1e-5  # whoever ties with the tenth is as good
+            found += sum(bool(scores[label] >= worst) for label, _ in answer)
+            expected += 10
+            # Behind a filter that leaves little, the search is exact.
+            allowed = np.zeros(len(chunks), dtype=np.bool_)
+            allowed[::17] = True
+            few = snapshot.semantic.search(wanted, 10, allowed)
+            best = np.sort(scores[allowed])[::-1][:10]
+            assert [s for _, s in few] == pytest.approx(best.tolist(), abs=1e-4)
+            assert all(allowed[label] for label, _ in few)
+        assert snapshot.semantic.search(np.zeros_like(wanted), 10) == []
+    figure("QRY-1", "recall@10 against an exact search", found / expected)
+    assert found / expected >= 0.95
+
+
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("mode", MODES)
+def test_every_hit_shows_lines_that_the_file_has(stdlib: Project, mode: str) -> None:
+    service = CIDXDaemonService(stdlib.root)
+    seen = 0
+    for query in ("read a line of the file", "class", "encode utf8", '"the end of"'):
+        answer = _ask(service, mode, query, limit=50)
+        scores = [hit["score"] for hit in answer["results"]]
+        assert scores == sorted(scores, reverse=True), "best first"
+        assert answer["mode"] == mode
+        for hit in answer["results"]:
+            lines = (stdlib.root / hit["path"]).read_bytes().decode("utf-8", "replace")
+            lines = lines.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+            assert 1 <= hit["line_start"] <= hit["line_end"] <= len(lines)
+            shown = hit["snippet"].split("\n")
+            first, last = hit["snippet_start"], hit["snippet_start"] + len(shown) - 1
+            assert hit["line_start"] <= first <= last <= hit["line_end"]
+            assert shown == [line[:300] for line in lines[first - 1 : last]]
+            seen += 1
+        places = [(hit["path"], hit["line_start"]) for hit in answer["results"]]
+        assert len(set(places)) == len(places), "no chunk twice"
+    service.exposed_clear_cache()
+    assert seen >= 50
+
+
+@pytest.mark.promise("QRY-1")
+def test_semantic_search_finds_the_one_place_where_a_word_stands(
+    make_project: MakeProject,
+) -> None:
+    # Long chunks in which any single word weighs little, so that collisions come before it.
+    rng = random.Random(1)
+    vocabulary = ["".join(rng.choices("bcdfghklmnprtvz", k=7)) for _ in range(3000)]
+    files = {
+        f"f{n}.txt": "\n".join(" ".join(rng.choices(vocabulary, k=6)) for _ in range(40))
+        for n in range(200)
+    }
+    wanted = [f"f{n}.txt" for n in range(0, 200, 10)]
+    rare = {path: f"quixotic{chr(97 + n)}zebra" for n, path in enumerate(wanted)}
+    for path, word in rare.items():
+        files[path] += f"\n{word}\n"
+    project = make_project(files)
+    build(project)
+    service = CIDXDaemonService(project.root)
+    missed = [
+        path
+        for path, word in rare.items()
+        if path not in _paths(_ask(service, "semantic", word, limit=3))
+    ]
+    service.exposed_clear_cache()
+    assert missed == []
+
+
+# QRY-2
+
+
+@pytest.mark.promise("QRY-2")
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("parseHTTPHeaders", "src/parse.py"),
+        ("get_user_name", "src/deep/user.js"),
+        ("getUserName", "src/deep/user.js"),
+        ("connecting", "src/deep/user.js"),
+        ("zebra", "payments/zebra.go"),
+        ("payments", "payments/zebra.go"),
+        ('"parse headers"', "docs/guide.md"),
+        ('"first and only"', "docs/order.md"),
+        ('"headers" "only then"', "docs/order.md"),
+    ],
+)
+def test_full_text_search_reads_code_as_its_author_does(
+    code: CIDXDaemonService, query: str, first: str
+) -> None:
+    assert first in _paths(_ask(code, "fts", query))[:3]
+
+
+@pytest.mark.promise("QRY-2")
+def test_a_phrase_must_be_there_word_for_word(code: CIDXDaemonService) -> None:
+    assert "docs/order.md" not in _paths(_ask(code, "fts", '"parse headers"'))
+    assert "docs/order.md" in _paths(_ask(code, "fts", "parse headers"))
+    assert _paths(_ask(code, "fts", '"headers parse only"')) == []
+    assert _paths(_ask(code, "fts", '"only then" "no such words" parse')) == []
+
+
+GLOBS: dict[str, Callable[[str], bool]] = {
+    "*.py": lambda path: path.endswith(".py"),
+    "src/": lambda path: path.startswith("src/"),
+    "src/*": lambda path: path.startswith("src/"),
+    "/src/*.py": lambda path: path in ("src/parse.py", "src/words.py"),
+    "src/**/*.js": lambda path: path == "src/deep/user.js",
+    "**/test_*": lambda path: path.startswith("tests/"),
+    "docs/guide.md": lambda path: path == "docs/guide.md",
+    "guide.md": lambda path: path == "docs/guide.md",
+    "*.??": lambda path: path.rpartition(".")[2] in ("py", "js", "md", "go"),
+    "[st]*/*.py": lambda path: path in ("src/parse.py", "src/words.py", "tests/test_parse.py"),
+    "#1.py": lambda path: path == "[odd] name/#1.py",
+    "!x.py": lambda path: path == "[odd] name/!x.py",
+    "nothing/at/all": lambda path: False,
+    "*": lambda path: True,
+}
+LANGUAGES = {
+    "python": ".py",
+    "py": ".py",
+    "javascript": ".js",
+    "md": ".md",
+    "GO": ".go",
+    "rust": "?",
+}
+
+
+@pytest.mark.promise("QRY-2")
+@pytest.mark.parametrize("mode", MODES)
+@settings(derandomize=True, max_examples=80, deadline=None,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(
+    languages=st.lists(st.sampled_from(sorted(LANGUAGES)), max_size=2),
+    paths=st.lists(st.sampled_from(sorted(GLOBS)), max_size=2),
+    exclude_paths=st.lists(st.sampled_from(sorted(GLOBS)), max_size=2),
+    query=st.sampled_from(["parse headers", "user name", "=", "parse"]),
+)
+def test_filters_let_through_exactly_what_they_say(
+    code: CIDXDaemonService,
+    mode: str,
+    languages: list[str],
+    paths: list[str],
+    exclude_paths: list[str],
+    query: str,
+) -> None:
+    def passes(path: str) -> bool:
+        if languages and not any(path.endswith(LANGUAGES[name]) for name in languages):
+            return False
+        if paths and not any(GLOBS[glob](path) for glob in paths):
+            return False
+        return not any(GLOBS[glob](path) for glob in exclude_paths)
+
+    everything = _ask(code, mode, query, limit=1000)["results"]
+    filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
+    found = _ask(code, mode, query, limit=1000, **filters)["results"]
+    expected = [hit for hit in everything if passes(hit["path"])]
+    if mode == "hybrid":  # its scores are ranks, and those move up
+        assert {hit["path"] for hit in found} == {hit["path"] for hit in expected}
+    else:
+        assert [hit["path"] for hit in found] == [hit["path"] for hit in expected]
+        scores = [hit["score"] for hit in expected]
+        assert [hit["score"] for hit in found] == pytest.approx(scores, abs=1e-5)
+        if expected:  # the best of what passes, not what passes of the best
+            best = _ask(code, mode, query, limit=1, **filters)["results"]
+            assert best[0]["score"] == pytest.approx(scores[0], abs=1e-5)
+
+
+# QRY-3
+
+
+class _Rendezvous(FakeRuntime):
+    """Holds the full text until the embedder has been entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.reading = SYSTEM.event("embedding"), SYSTEM.event("reading")
+        self.met: list[bool] = []
+
+    def thread(self, target: Callable[[], object], name: str) -> Thread:
+        def run() -> None:
+            self.reading.set()
+            self.met.append(self.embedding.wait(10))
+            target()
+
+        return super().thread(run, name)
+
+
+class _Embedder(HashingEmbedder):
+    """The default, with something to do first."""
+
+    def __init__(self, first: Callable[[], object]) -> None:
+        super().__init__()
+        self._first = first
+
+    def embed_query(self, text: str) -> Any:
+        self._first()
+        return super().embed_query(text)
+
+
+@pytest.mark.promise("QRY-3")
+def test_a_hybrid_search_asks_both_engines_at_once(project: Project) -> None:
+    runtime = _Rendezvous()
+
+    def first() -> None:
+        runtime.embedding.set()
+        runtime.met.append(runtime.reading.wait(10))
+
+    service = CIDXDaemonService(project.root, embedder=_Embedder(first), runtime=runtime)
+    answer = _ask(service, "hybrid", "retry on disconnect")
+    assert runtime.met == [True, True], "one engine waited for the other"
+    assert answer["semantic_count"] > 0
+    assert answer["fts_count"] > 0
+    assert answer["results"][0]["path"] == "net/retry.py"
+    assert "unavailable" not in answer
+    service.exposed_clear_cache()
+
+
+def _damage(project: Project, *, vectors: bool = False, fulltext: bool = False) -> None:
+    live = project.generations / "current"
+    files = [live / "vectors.hnsw"] if vectors else []
+    if fulltext:
+        files += [path for path in (live / "fulltext").iterdir() if path.stat().st_size]
+    assert files or not (vectors or fulltext)
+    for path in files:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0x40
+        path.write_bytes(data)
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("broken", ["semantic", "fts"])
+def test_where_one_engine_is_damaged_the_other_answers_and_says_so(
+    project: Project, broken: str
+) -> None:
+    other = {"semantic": "fts", "fts": "semantic"}[broken]
+    _damage(project, vectors=broken == "semantic", fulltext=broken == "fts")
+    service = CIDXDaemonService(project.root)
+    answer = _ask(service, "hybrid", "retry disconnect")
+    assert answer["results"][0]["path"] == "net/retry.py"
+    assert list(answer["unavailable"]) == [broken]
+    assert "checksum" in answer["unavailable"][broken]
+    assert answer[f"{broken}_count"] == 0
+    assert _paths(_ask(service, other, "retry disconnect"))[0] == "net/retry.py"
+    with pytest.raises(IndexUnusableError, match="checksum"):
+        _ask(service, broken, "retry disconnect")
+    status = service.exposed_get_status()
+    assert status["semantic_cached"] is (broken != "semantic")
+    assert status["fts_available"] is (broken != "fts")
+    service.exposed_clear_cache()
+
+
+@pytest.mark.promise("QRY-3")
+def test_where_both_engines_are_damaged_every_mode_says_so(project: Project) -> None:
+    _damage(project, vectors=True, fulltext=True)
+    service = CIDXDaemonService(project.root)
+    for mode in MODES:
+        with pytest.raises(IndexUnusableError, match="cidx-ref index"):
+            _ask(service, mode, "retry")
+
+
+@pytest.mark.promise("QRY-3")
+def test_an_embedder_that_fails_costs_a_hybrid_search_its_half_only(project: Project) -> None:
+    def fail() -> None:
+        raise RuntimeError("model server away")
+
+    service = CIDXDaemonService(project.root, embedder=_Embedder(fail))
+    answer = _ask(service, "hybrid", "retry disconnect")
+    assert answer["results"][0]["path"] == "net/retry.py"
+    assert "RuntimeError" in answer["unavailable"]["semantic"]
+    with pytest.raises(InternalError, match="RuntimeError"):
+        _ask(service, "semantic", "retry")
+    service.exposed_clear_cache()
+
+
+@pytest.mark.promise("QRY-3")
+def test_fusing_prefers_what_both_rankings_have_and_spreading_the_next_file() -> None:
+    fused = fuse((1.0, [1, 2, 3]), (0.5, [3, 4]))
+    assert [item for item, _ in fused] == [3, 1, 2, 4]
+    assert dict(fused)[3] == pytest.approx(1 / 13 + 0.5 / 11)
+    assert fuse((1.0, []), (1.0, [7])) == [(7, pytest.approx(1 / 11))]
+    same_file = spread([(1, 1.0), (2, 0.99), (3, 0.9)], {1: "a", 2: "a", 3: "b"}.__getitem__)
+    assert [item for item, _ in same_file] == [1, 3, 2]
+
+
+# QRY-4
+
+
+@pytest.mark.promise("QRY-4")
+@pytest.mark.parametrize(("query", "path"), FINDS, ids=[ascii(query) for query, _ in FINDS])
+def test_whatever_stands_in_a_file_can_be_looked_for(
+    odd: CIDXDaemonService, query: str, path: str
+) -> None:
+    for mode in ("fts", "hybrid"):
+        assert path in _paths(_ask(odd, mode, query)), mode
+
+
+@pytest.mark.promise("QRY-4")
+def test_punctuation_alone_is_looked_for_as_it_stands(odd: CIDXDaemonService) -> None:
+    def holding(needle: str) -> set[str]:
+        return {path for path, text in ODD.items() if needle in text}
+
+    for needle in ("=>", "!=", "{", "::", "->", "(", ")", ";", "+", "}", "<", "[", "= {", ":\\"):
+        found = _ask(odd, "fts", needle)["results"]
+        assert {hit["path"] for hit in found} == holding(needle), needle
+        assert all(needle in hit["snippet"] for hit in found), needle
+        assert len(_ask(odd, "fts", needle, limit=1)["results"]) == 1
+    assert _paths(_ask(odd, "fts", "<=>")) == []
+    assert _paths(_ask(odd, "fts", "{", languages=["javascript"])) == ["js/arrow.js"]
+
+
+@pytest.mark.promise("QRY-4")
+@pytest.mark.parametrize("mode", MODES)
+@settings(derandomize=True, max_examples=150, deadline=None,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(
+    st.text(max_size=40)
+    | st.text(st.characters(categories=["Cs", "Cc", "Po", "So", "Lo", "Mn"]), max_size=20)
+    | st.text("\"'(){}[]:^~*+-!&|\\/.,;=<>\0 aAND\udcff\n", max_size=20)
+)
+def test_any_text_is_a_legal_query(odd: CIDXDaemonService, mode: str, text: str) -> None:
+    answer = _ask(odd, mode, text)
+    assert answer["generation"]
+    assert "unavailable" not in answer
+    for hit in answer["results"]:
+        assert hit["path"] in ODD
+
+
+@pytest.mark.promise("QRY-4")
+@settings(derandomize=True, max_examples=150, deadline=None,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(st.data())
+def test_any_piece_of_a_line_finds_its_file(odd: CIDXDaemonService, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(ODD)))
+    line = data.draw(st.sampled_from([line for line in ODD[path].split("\n") if line.strip()]))
+    start = data.draw(st.integers(0, len(line) - 1))
+    piece = line[start : data.draw(st.integers(start + 1, len(line)))]
+    # A cut word is another word, and a quoted phrase with one in it is no phrase of the file.
+    whole = " " + line + " "
+    before, after = whole[start], whole[start + len(piece) + 1]
+    cut = (before + piece[0]).replace("_", "a").isalnum()
+    cut |= (piece[-1] + after).replace("_", "a").isalnum()
+    if piece.strip() and not cut:
+        assert path in _paths(_ask(odd, "fts", piece, limit=1000)), piece
+
+
+@pytest.mark.promise("QRY-4")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_query_as_long_as_may_be_is_answered(odd: CIDXDaemonService, mode: str) -> None:
+    for text in ("vector " * 14_000, "v" * 100_000, '"' * 100_000, '"vector" ' * 11_000):
+        _ask(odd, mode, text)
+    words = " ".join(f"word{n}" for n in range(9_000)) + " vector"
+    assert _ask(odd, mode, words)["mode"] == mode
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("files", [{}, {"empty.py": ""}, {"blank.py": "\n\n\n"}],
+                         ids=["none", "empty", "blank"])  # fmt: skip
+def test_an_index_of_nothing_answers_nothing(
+    make_project: MakeProject, mode: str, files: dict[str, str]
+) -> None:
+    project = make_project(files)
+    build(project)
+    service = CIDXDaemonService(project.root)
+    for text in ("vector", "=>", "", '"a phrase"'):
+        answer = _ask(service, mode, text, languages=["rust"] if text == "vector" else [])
+        assert answer["results"] == []
+        assert "unavailable" not in answer
+    service.exposed_clear_cache()
+
+
+# OBS-1
+
+
+@pytest.mark.promise("OBS-1")
+def test_status_follows_what_happens(make_project: MakeProject, fake: FakeRuntime) -> None:
+    from cidx_ref.index.build import bring_up_to_date
+
+    project = make_project()
+    service = CIDXDaemonService(project.root, runtime=fake)
+    status = service.exposed_get_status()
+    assert (status["running"], status["cache_empty"]) == (True, True)
+    assert (status["generation"], status["index_age_seconds"]) == (None, None)
+    assert (status["files"], status["chunks"], status["indexing"]) == (0, 0, False)
+    assert "access_count" not in status
+
+    first = bring_up_to_date(project, HashingEmbedder(), runtime=fake)
+    fake.advance(90)
+    _ask(service, "semantic", "retry")
+    asked_at = fake.now()
+    _ask(service, "fts", "retry")
+    fake.advance(30)
+    status = service.exposed_get_status()
+    assert status["cache_empty"] is False
+    assert status["project"] == str(project.root)
+    assert status["semantic_cached"] is status["fts_available"] is status["fts_cached"] is True
+    assert status["last_accessed"] == asked_at.isoformat()
+    assert (status["access_count"], status["ttl_minutes"]) == (2, 10)
+    assert status["generation"] == status["cached_generation"] == first["generation"]
+    assert (status["files"], status["chunks"]) == (first["files"], first["chunks"])
+    assert status["files"] == 4
+    assert status["index_age_seconds"] == pytest.approx(120)
+    assert status["uptime_seconds"] == pytest.approx(120)
+
+    second = bring_up_to_date(project, HashingEmbedder(), full=True, runtime=fake)
+    status = service.exposed_get_status()
+    assert status["generation"] == second["generation"], "what is live"
+    assert status["cached_generation"] == first["generation"], "and what is loaded"
+    assert status["index_age_seconds"] == pytest.approx(0)
+
+    fake.advance(600)
+    assert service.evict_expired()
+    assert service.exposed_get_status()["cache_empty"] is True
+    _ask(service, "semantic", "retry")
+    assert service.exposed_get_status()["access_count"] == 1
+    service.exposed_clear_cache()
+    assert service.exposed_get_status()["cache_empty"] is True
+    (project.generations / "current" / "manifest.json").write_text("{")
+    assert service.exposed_get_status()["generation"] == "unusable"
+
+
+@pytest.mark.promise("QRY-1")
+def test_a_hit_that_shares_no_word_is_a_collision_and_left_out(odd: CIDXDaemonService) -> None:
+    for hit in _ask(odd, "semantic", "vector push", limit=1000)["results"]:
+        text = f"{hit['path']} {ODD[hit['path']]}".lower()
+        assert "vector" in text or "push" in text

@@ -1,0 +1,175 @@
+"""Text as terms, terms as vectors: what both engines and both sides of a search agree on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cidx_ref.errors import ConfigError
+from cidx_ref.index.embed import VARIABLE, HashingEmbedder, configured
+from cidx_ref.index.snippet import Probes
+from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.text import MAX_TERM_CHARS, content_terms, terms, whole_identifiers, words
+
+#: Text with what code and its reader may throw in: surrogates, NUL, quotes, scripts, emoji.
+ANY_TEXT = st.text(
+    st.characters()
+    | st.characters(categories=["Cs", "Lo", "Mn", "So"])
+    | st.sampled_from("\0\"'_"),
+    max_size=60,
+)
+
+SAME = [
+    ("parseHTTPHeaders", "parse_http_headers"),
+    ("parseHTTPHeaders", "parsing HTTP header"),
+    ("getUserName", "get_user_name"),
+    ("XMLHttpRequest", "xml http request"),
+    ("utf8Decode", "utf 8 decode"),
+    ("__init__", "init"),
+    ("MAX_RETRY_COUNT", "maxRetryCount"),
+    ("größenÄnderung", "größen änderung"),
+    ("日本語", "日 本 語"),
+    ("\uff21\uff22\uff23", "abc"),
+]
+
+
+@pytest.mark.promise("QRY-2")
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_two_ways_to_write_it_are_the_same_terms(one: str, other: str) -> None:
+    assert terms(one) == terms(other)
+
+
+@pytest.mark.promise("QRY-2")
+def test_case_boundaries_digits_and_endings_are_where_a_reader_sees_them() -> None:
+    assert terms("parseHTTPHeaders2x") == ["pars", "http", "header", "2", "x"]
+    assert terms("connections connected connecting") == ["connect"] * 3
+    assert whole_identifiers(words("getUserName get_user_name name")) == ["getusername"] * 2
+
+
+@pytest.mark.promise("QRY-2")
+def test_stop_words_are_left_out_of_a_query_only_where_something_remains() -> None:
+    assert content_terms("how to parse the header of a request") == ["pars", "header", "request"]
+    assert content_terms("what is it") == ["what", "is", "it"]
+    assert content_terms("parse Parse parsing") == ["pars"]
+
+
+@pytest.mark.promise("QRY-4")
+@settings(derandomize=True, deadline=None)
+@given(ANY_TEXT)
+def test_any_text_has_terms_that_both_engines_can_take(text: str) -> None:
+    for term in terms(text):
+        assert 0 < len(term) <= MAX_TERM_CHARS * 4, "casefold may lengthen, stemming not"
+        assert not any(char.isspace() for char in term), "tantivy sees terms between spaces"
+    assert set(content_terms(text)) <= set(terms(text))
+    if any(char.isalnum() for char in text if char.isascii()):
+        assert terms(text), "a letter or a digit is always something to look for"
+
+
+@pytest.mark.promise("QRY-1", "QRY-4")
+@settings(derandomize=True, deadline=None)
+@given(ANY_TEXT, ANY_TEXT)
+def test_any_text_has_a_vector_of_length_one_or_nothing_to_say(text: str, other: str) -> None:
+    embedder = HashingEmbedder(64)
+    documents = embedder.embed_documents([text, other])
+    queries = np.array([embedder.embed_query(text), embedder.embed_query(other)])
+    for vectors in (documents, queries):
+        assert vectors.shape == (2, 64)
+        assert vectors.dtype == np.float32
+        assert np.isfinite(vectors).all()
+        norms = np.linalg.norm(vectors, axis=1)
+        assert all(norm == 0 or abs(norm - 1) < 1e-4 for norm in norms)
+    for vector, said in zip(documents, (text, other), strict=True):
+        assert terms(said) or not vector.any()
+    assert np.array_equal(documents[:1], embedder.embed_documents([text])), "alone or in company"
+
+
+def test_the_vectors_are_the_same_in_every_process() -> None:
+    program = (
+        "import hashlib; from cidx_ref.index.embed import HashingEmbedder as E; e = E();"
+        "v = e.embed_documents(['def parseHeaders(x): return x.split()', 'größe 日本'] * 3);"
+        "print(e.id, hashlib.sha256(v.tobytes() + e.embed_query('parse it').tobytes()).hexdigest())"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-P", "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "4242")
+    }
+    assert len(said) == 1
+
+
+def _stored(text: str, path: str = "a.py", name: str = "") -> StoredChunk:
+    return StoredChunk(path, "python", name, 10, 10 + text.count("\n"), text)
+
+
+@pytest.mark.promise("QRY-1", "QRY-2")
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    st.sampled_from(
+        "write writing dying lying skies using typing hoping Straße \uff21\uff22 İstanbul "
+        "日本語 größe parseHTTPHeaders early naïve ŁÓDŹ".split()
+    )
+    | st.text(st.characters(categories=["Lu", "Ll", "Lo", "Nd"]), min_size=1, max_size=12)
+)
+def test_whoever_looks_for_a_word_meets_the_chunk_that_holds_it(word: str) -> None:
+    if terms(word):
+        assert Probes(word).touch(_stored(f"x = {word}(y)"))
+
+
+def test_a_chunk_that_shares_nothing_is_not_touched() -> None:
+    assert not Probes("parse the header").touch(_stored("x = compute(y)"))
+    assert Probes("login").touch(_stored("x", path="auth/login.py"))
+    assert Probes("SessionStore").touch(_stored("x", name="SessionStore.expire"))
+
+
+@pytest.mark.promise("QRY-1")
+def test_the_snippet_is_the_lines_that_say_most_of_the_query() -> None:
+    lines = [f"line {n}" for n in range(30)]
+    lines[17], lines[19] = "the header is", "parsed here"
+    chunk = _stored("\n".join(lines))
+    first, snippet = Probes("parsed header").cut(chunk)
+    shown = snippet.split("\n")
+    assert shown == lines[first - 10 : first - 10 + len(shown)]
+    assert {"the header is", "parsed here"} <= set(shown)
+    assert len(shown) == 5
+    assert Probes("nothing of it").cut(_stored("one\ntwo")) == (10, "one\ntwo")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("no.such.module:Thing", "ModuleNotFoundError"),
+        ("cidx_ref.index.embed:Nothing", "AttributeError"),
+        ("cidx_ref.index.embed", "must be package.module:callable"),
+        (":", "must be package.module:callable"),
+        ("builtins:dict", "has no 'id'"),
+        ("cidx_ref.errors:CidxError", "has no 'id'"),
+    ],
+)
+def test_an_embedder_that_cannot_be_had_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, why: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, name)
+    with pytest.raises(ConfigError) as refused:
+        configured()
+    assert VARIABLE in str(refused.value)
+    assert repr(name) in str(refused.value)
+    assert why in str(refused.value)
+
+
+def test_the_environment_chooses_the_embedder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert configured().id == "lexical-hashing-512-v1"
+    monkeypatch.setenv(VARIABLE, "cidx_ref.index.embed:HashingEmbedder")
+    assert configured().dim == 512
