@@ -11,20 +11,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cidx_ref import CIDXDaemonService, __version__
+from cidx_ref import __version__
 from cidx_ref.config import Config
-from cidx_ref.daemon.server import Claim, Daemon
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import is_answered
-from cidx_ref.testing.fixtures import MakeProject, build, end_daemon, git
+from cidx_ref.testing.fixtures import MakeProject, build, end_daemon, git, served
 
 COMMAND = [sys.executable, "-P", "-m", "cidx_ref"]
 COMMANDS = ("query", "index", "start", "stop", "serve", "status", "health", "metrics", "diagnose",
@@ -61,23 +59,6 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 def is_one_line(text: str) -> bool:
     return text.startswith("cidx-ref") and text.count("\n") == 1 and text.endswith("\n")
-
-
-@contextmanager
-def served(project: Project, **options: Any) -> Iterator[CIDXDaemonService]:
-    """The project's daemon, in a thread of this process."""
-    claim = Claim(project)
-    assert claim.acquire(5)
-    service = CIDXDaemonService(project.root, **options)
-    daemon = Daemon(project, service, claim)
-    thread = SYSTEM.thread(daemon.run, "daemon")
-    try:
-        yield service
-    finally:
-        daemon.stop()
-        thread.join(30)
-        claim.release()
-        assert not thread.is_alive()
 
 
 @pytest.fixture

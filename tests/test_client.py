@@ -9,16 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cidx_ref
-from cidx_ref import Answer, CIDXDaemonService, DaemonClient, Hit
+from cidx_ref import Answer, DaemonClient, Hit
 from cidx_ref.config import Config
-from cidx_ref.daemon.server import Claim, Daemon
+from cidx_ref.daemon.server import Claim
 from cidx_ref.errors import (
     BadArgumentError,
     BusyError,
@@ -34,7 +33,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import is_answered
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.fixtures import MakeProject, build, end_daemon, write
+from cidx_ref.testing.fixtures import MakeProject, build, end_daemon, served, write
 
 
 class Recorder(FakeRuntime):
@@ -62,23 +61,6 @@ class Slow(HashingEmbedder):
             self.entered.set()
             assert self.let_go.wait(30)
         return super().embed_query(text)
-
-
-@contextmanager
-def served(project: Project, **options: Any) -> Iterator[CIDXDaemonService]:
-    """The project's daemon, in a thread of this process."""
-    claim = Claim(project)
-    assert claim.acquire(5)
-    service = CIDXDaemonService(project.root, **options)
-    daemon = Daemon(project, service, claim)
-    thread = SYSTEM.thread(daemon.run, "daemon")
-    try:
-        yield service
-    finally:
-        daemon.stop()
-        thread.join(30)
-        claim.release()
-        assert not thread.is_alive()
 
 
 def test_the_library_starts_a_daemon_indexes_and_answers(

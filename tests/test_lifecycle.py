@@ -15,7 +15,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -399,23 +399,21 @@ def test_a_client_that_comes_as_the_daemon_stops_does_not_wait_for_what_is_in_fl
     with serving(project) as process, client(project) as asker:
         answer = in_thread(lambda: asker.query(QUERY))
         held = probe.arrival()
-        # Stopped, so that the kernel accepts the connection and the daemon does not.
+        # Stopped, so that the kernel accepts the connections and the daemon does not.
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        # Several, because the daemon may let one more in before it hears the signal.
-        late = [connect(project.socket_path, 5) for _ in range(4)]
-        process.terminate()
-        process.send_signal(signal.SIGCONT)
-        for sock in late:
-            # Answered or turned away, but in less time than what is in flight is waited for.
-            channel = rpyc.Channel(SocketStream(sock))
-            plain = rpyc.connect_channel(channel, config={"sync_request_timeout": 5})
-            try:
-                plain.root.call("ping", "{}")
-            except EOFError:
-                pass
-            finally:
-                plain.close()
+        with ExitStack() as late:
+            # Several, because the daemon may let one more in before it hears the signal.
+            socks = [late.enter_context(connect(project.socket_path, 5)) for _ in range(4)]
+            process.terminate()
+            process.send_signal(signal.SIGCONT)
+            for sock in socks:
+                # Answered or turned away, but in less time than what is in flight is waited for.
+                channel = rpyc.Channel(SocketStream(sock))
+                plain = rpyc.connect_channel(channel, config={"sync_request_timeout": 5})
+                late.callback(plain.close)
+                with suppress(EOFError):
+                    plain.root.call("ping", "{}")
         held.release()
         assert answer().results[0].path == "net/retry.py"
         assert process.wait(TIMEOUT_S) == 0

@@ -18,7 +18,6 @@ from rpyc.core import brine, consts, vinegar
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon import transport
-from cidx_ref.daemon.server import Claim, Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import MAX_REQUEST_BYTES, SocketServer
 from cidx_ref.errors import BadArgumentError
@@ -27,6 +26,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import address_of
 from cidx_ref.sockets import connect as connect_socket
+from cidx_ref.testing.fixtures import served
 from cidx_ref.testing.report import RecordFigure
 
 WAIT_S = 30.0
@@ -36,15 +36,8 @@ HEADER = struct.Struct("!LB")
 @pytest.fixture
 def service(project: Project) -> Iterator[CIDXDaemonService]:
     """Of a whole daemon, in threads of this process."""
-    made = CIDXDaemonService(project.root)
-    claim = Claim(project)
-    assert claim.acquire(WAIT_S)
-    daemon = Daemon(project, made, claim)
-    thread = SYSTEM.thread(daemon.run, "daemon")
-    yield made
-    daemon.stop()
-    thread.join(WAIT_S)
-    assert not thread.is_alive()
+    with served(project) as made:
+        yield made
 
 
 @pytest.fixture

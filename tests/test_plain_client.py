@@ -13,11 +13,11 @@ from rpyc.core.vinegar import GenericException
 from rpyc.utils.factory import unix_connect
 
 from cidx_ref.client import DaemonClient
-from cidx_ref.daemon.server import Claim, Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import address_of
+from cidx_ref.testing.fixtures import served
 
 WAIT_S = 30.0
 
@@ -27,15 +27,8 @@ NEEDED = {"path", "line_start", "line_end", "language", "score", "snippet"}
 @pytest.fixture
 def service(project: Project) -> Iterator[CIDXDaemonService]:
     """Of a whole daemon, in threads of this process."""
-    made = CIDXDaemonService(project.root)
-    claim = Claim(project)
-    assert claim.acquire(WAIT_S)
-    daemon = Daemon(project, made, claim)
-    thread = SYSTEM.thread(daemon.run, "daemon")
-    yield made
-    daemon.stop()
-    thread.join(WAIT_S)
-    assert not thread.is_alive()
+    with served(project) as made:
+        yield made
 
 
 @pytest.fixture

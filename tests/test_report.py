@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cidx_ref.testing.promises import PROMISES
+from cidx_ref.testing.report import main
 
 PLUGIN = ("-p", "cidx_ref.testing.report", "-p", "xdist.plugin", "-p", "no:cacheprovider")
 XDIST = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -265,3 +267,37 @@ def test_a_report_that_cannot_be_written_is_refused_before_any_test_runs(
 
 def test_the_marker_is_registered(pytester: pytest.Pytester) -> None:
     assert run(pytester, PASSES, "--strict-markers").ret == pytest.ExitCode.OK
+
+
+def test_several_reports_become_one_and_the_worst_verdict_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report(name: str, verdicts: dict[str, str]) -> None:
+        rows = [
+            {
+                "id": id_,
+                "promise": PROMISES[id_],
+                "tests": [f"{name}::{id_}"],
+                "verdict": verdict,
+                "figures": [{"name": name, "value": 1, "unit": "ms"}],
+            }
+            for id_, verdict in verdicts.items()
+        ]
+        path = tmp_path / f"all-{name}.json"
+        path.write_text(json.dumps({"python": name, "promises": rows}))
+
+    report("one", {"SRV-1": "shown", "SRV-2": "BROKEN", "SRV-3": "not shown"})
+    report("two", {"SRV-1": "shown", "SRV-2": "shown", "SRV-3": "shown"})
+    assert main([str(tmp_path / "all")]) == 1
+    rows = {row["id"]: row for row in json.loads((tmp_path / "all.json").read_text())["promises"]}
+    assert [rows[f"SRV-{n}"]["verdict"] for n in (1, 2, 3, 4)] == [
+        "shown",
+        "BROKEN",
+        "shown",
+        "not shown",
+    ]
+    assert rows["SRV-1"]["tests"] == ["one::SRV-1", "two::SRV-1"]
+    assert [figure["name"] for figure in rows["SRV-1"]["figures"]] == ["two"]
+    assert "promises: 2 shown, 1 BROKEN, 38 not shown" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.json", "all.md"]
+    assert main([str(tmp_path / "all")]) == 0, "what was merged is gone"

@@ -12,18 +12,24 @@ import signal
 import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cidx_ref.client import DaemonClient, start_process
+from cidx_ref.daemon.server import Claim, Daemon
+from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 
-__all__ = ["SAMPLE", "MakeProject", "build", "end_daemon", "git", "write"]
+__all__ = ["SAMPLE", "MakeProject", "build", "end_daemon", "git", "served", "write"]
+
+_TIMEOUT_S = 30.0
 
 #: A small repository with something to find in it.
 SAMPLE = {
@@ -101,6 +107,25 @@ def running() -> Iterator[Callable[[Project], int]]:
     yield run
     for project in projects:
         end_daemon(project)
+
+
+@contextmanager
+def served(project: Project, **options: Any) -> Iterator[CIDXDaemonService]:
+    """The project's daemon, whole and on its socket, in a thread of this process.
+
+    `options` are the service's; what a test injects (an embedder, a runtime) goes there.
+    """
+    claim = Claim(project)
+    assert claim.acquire(_TIMEOUT_S)
+    service = CIDXDaemonService(project.root, **options)
+    daemon = Daemon(project, service, claim)
+    thread = SYSTEM.thread(daemon.run, "daemon")
+    try:
+        yield service
+    finally:
+        daemon.stop()
+        thread.join(_TIMEOUT_S)
+        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="session")

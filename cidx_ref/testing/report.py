@@ -5,6 +5,10 @@ promises themselves are in `promises`, and what a test needs besides is in its o
 
     pytest -p cidx_ref.testing.report --cidx-report=reports/promises
 
+Several runs (of several interpreters) become one table with
+
+    python -m cidx_ref.testing.report reports/promises
+
 A test says what it shows with `@pytest.mark.promise("CACHE-1")`, and may record what it measured
 with the fixture `figure`.  Only tests that were executed count, so a skipped one shows nothing:
 
@@ -18,10 +22,12 @@ from __future__ import annotations
 import json
 import math
 import platform
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, Protocol, cast
 
 import pytest
@@ -128,6 +134,26 @@ class _Ledger:
     def rows(self) -> list[_Row]:
         executed = {nodeid: test for nodeid, test in self.tests.items() if test.outcomes}
         return [_row(id_, executed) for id_ in PROMISES]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Merge the reports NAME-*.json into NAME.json and NAME.md, NAME being the one argument, print
+    the table, and remove what was merged, so that no later table shows it again.
+
+    Of each promise: BROKEN if it was in any, shown if it was in one.  Figures are the last
+    report's that has some.  Returns 1 if any promise is broken.
+    """
+    base = Path(arguments[0])
+    paths = sorted(base.parent.glob(f"{base.name}-*.json"))
+    rows = _merge([_read(path) for path in paths])
+    _write(base, rows)
+    for path in paths:
+        path.unlink()
+        path.with_suffix(".md").unlink(missing_ok=True)
+    width = get_terminal_size().columns
+    print("\n".join(line for row in rows for line in _lines(row, width)))
+    print(f"promises: {_summary(rows)}")
+    return int(any(row.verdict == _BROKEN for row in rows))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -262,6 +288,26 @@ def _write(base: Path, rows: Sequence[_Row]) -> None:
         base.with_name(base.name + suffix).write_text(text, encoding="utf-8")
 
 
+def _read(path: Path) -> dict[str, _Row]:
+    rows = json.loads(path.read_bytes())["promises"]
+    return {
+        row["id"]: _Row(**{**row, "figures": [_Figure(**figure) for figure in row["figures"]]})
+        for row in rows
+    }
+
+
+def _merge(reports: Sequence[dict[str, _Row]]) -> list[_Row]:
+    merged = []
+    for id_, promise in PROMISES.items():
+        rows = [report[id_] for report in reports if id_ in report]
+        verdicts = {row.verdict for row in rows}
+        best = next((v for v in (_BROKEN, _SHOWN) if v in verdicts), _NOT_SHOWN)
+        tests = sorted({test for row in rows for test in row.tests})
+        figures = next((row.figures for row in reversed(rows) if row.figures), [])
+        merged.append(_Row(id_, promise, tests, best, figures))
+    return merged
+
+
 def _markdown(rows: Sequence[_Row]) -> str:
     lines = [
         f"Python {platform.python_version()}: {_summary(rows)}",
@@ -279,3 +325,7 @@ def _markdown(rows: Sequence[_Row]) -> str:
 def _cell(text: str) -> str:
     """`text` on one line, its bars escaped."""
     return " ".join(text.replace("|", r"\|").split())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
