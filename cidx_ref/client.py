@@ -221,13 +221,18 @@ class DaemonClient:
                     f"no daemon is running for {self.project.root}"
                 ) from None
             return self._start_and_connect()
-        if remote.version == __version__:
+        try:
+            version = remote.ask_version(self._timeout_s)
+        except BaseException:
+            remote.close()
+            raise
+        if version == __version__:
             return remote
         # Replaced, not talked to: what its answers mean is anybody's guess.
         remote.close()
         if not self._start:
             raise DaemonUnavailableError(
-                f"the daemon that runs is of version {remote.version}, this is {__version__}"
+                f"the daemon that runs is of version {version}, this is {__version__}"
             )
         stop(self.project, self._runtime)
         return self._start_and_connect()
@@ -273,13 +278,9 @@ class _Remote:
         # Answers come uncompressed from the daemon, and requests are short.
         channel = rpyc.Channel(SocketStream(sock), compress=False)
         self._connection = rpyc.connect_channel(channel, config={"sync_request_timeout": timeout_s})
-        try:
-            self.version = self._ask_version(timeout_s)
-        except BaseException:
-            self.close()
-            raise
 
-    def _ask_version(self, timeout_s: float) -> str:
+    def ask_version(self, timeout_s: float) -> str:
+        """The daemon's version; anything for one that is not ours to understand."""
         try:
             return str(_decode(self.call("ping", "{}", None, timeout_s))["version"])
         except CidxError:
@@ -385,11 +386,12 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
     except _ConnectionLostError:
         return False
     try:
-        if remote.version == __version__:
-            with suppress(_ConnectionLostError, ShuttingDownError):
+        # Lost, or shutting down: somebody else has told it to stop, too.
+        with suppress(_ConnectionLostError, ShuttingDownError):
+            if remote.ask_version(_CONNECT_TIMEOUT_S) == __version__:
                 remote.call("shutdown", "{}", None, _CONNECT_TIMEOUT_S)
-        else:
-            _terminate(remote.pid)
+            else:
+                _terminate(remote.pid)
     finally:
         remote.close()
     deadline = runtime.monotonic() + _STOP_TIMEOUT_S
@@ -402,6 +404,9 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
 
 def _terminate(pid: int) -> None:
     """By a signal: what the methods of another version are called is not known."""
+    # 0 is what a process in another container is seen as; to kill it would be to kill our group.
+    if pid <= 1 or pid == os.getpid():
+        raise DaemonUnavailableError(f"a daemon of another version (pid {pid}) cannot be ended")
     try:
         os.kill(pid, SIGTERM)
     except ProcessLookupError:
@@ -411,8 +416,9 @@ def _terminate(pid: int) -> None:
 
 
 def _is_a_host(pid: int, project: Project) -> bool:
-    """True if the daemon is gone and the process is not: it was a thread of this very program."""
-    return pid == os.getpid() and not is_answered(project.socket_path)
+    """True if the daemon is gone though its process is not: it was a thread of this very program;
+    or its process cannot be seen from here."""
+    return pid in (0, os.getpid()) and not is_answered(project.socket_path)
 
 
 def _decode(text: str | bytes) -> Any:

@@ -439,6 +439,15 @@ class _Slow(HashingEmbedder):
         return super().embed_query(text)
 
 
+@pytest.fixture
+def sigint_is_heard() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_is_heard")
 def test_ctrl_c_ends_a_query_and_nothing_else(project: Project) -> None:
     slow = _Slow()
     with served(project, embedder=slow):

@@ -398,3 +398,17 @@ def test_the_lock_of_a_directory_that_was_replaced_is_not_the_writers_lock(
         Generations(project.generations).writing(wait_s=0),
     ):
         pass
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_generation_leaves_the_disk_once_nobody_uses_it_any_more(project: Project) -> None:
+    old = live(project)
+    with service_of(project) as service:
+        service.exposed_query(str(project.root), QUERY)
+        with service._cache.pin():
+            (project.root / "new.py").write_text("x = 1\n")
+            index(project)
+            service.exposed_query(str(project.root), QUERY)
+            assert old.exists(), "a query still uses it"
+        assert not old.exists()
+        assert service.exposed_query(str(project.root), QUERY)["generation"] == live(project).name

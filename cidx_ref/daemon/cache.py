@@ -328,9 +328,9 @@ class IndexCache(Generic[S]):
             return
         try:
             snapshot.close()
+            self._on_free()
         except Exception:  # whoever happens to let go of it last cannot help it
             _log.exception("generation %s could not be closed", snapshot.generation)
-        self._on_free()
 
 
 def _unused(entry: CacheEntry[S] | None) -> CacheEntry[S] | None:

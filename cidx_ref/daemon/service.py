@@ -376,10 +376,16 @@ class CIDXDaemonService(ExposedService):
                     ttl_minutes=self.config.ttl_minutes,
                     runtime=self.runtime,
                     listener=self._on_cache_event,
-                    on_free=give_back,
+                    on_free=self._on_free,
                 )
                 self._project = project
         return self._admit(project.root)
+
+    def _on_free(self) -> None:
+        give_back()
+        # A generation that was replaced may go from the disk, too, once nobody uses it.
+        if self._project is not None:
+            Generations(self._project.generations, self.runtime).sweep()
 
     def _on_cache_event(self, event: str, generation: str, seconds: float = 0.0) -> None:
         self.metrics.count_cache(event, seconds)

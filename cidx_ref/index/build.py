@@ -191,7 +191,7 @@ class _Job:
             # but not necessarily this chunk: many may be alike, and the search is approximate.
             only_this = np.arange(count) == number
             stored = snapshot.semantic.search(vector, 1, only_this)
-            if not stored or stored[0][1] < 0.99 or not snapshot.semantic.search(vector, 1):
+            if not stored or not stored[0][1] >= 0.99 or not snapshot.semantic.search(vector, 1):
                 return f"chunk {number} is not found by its own vector"
         return None
 
