@@ -245,3 +245,16 @@ def test_an_index_that_cannot_even_start_leaves_no_thread_and_no_call_behind(
         thread.join(2)
     assert [thread.name for thread in left if thread.is_alive()] == []
     assert service.gate.calls() == []
+
+
+@pytest.mark.promise("OBS-1")
+def test_a_daemon_full_of_calls_can_still_be_asked_what_it_does_and_be_stopped(
+    project: Project,
+) -> None:
+    service = CIDXDaemonService(project.root, max_calls=1)
+    with service.gate.call("query", is_use=True):
+        with pytest.raises(BusyError, match="1 calls"):
+            service.exposed_query(str(project.root), "retry")
+        inside = service.exposed_get_diagnostics()["in_flight"]
+        assert [call["method"] for call in inside] == ["query", "get_diagnostics"]
+        assert service.exposed_shutdown()["status"] == "shutting down"

@@ -194,13 +194,13 @@ class IndexCache(Generic[S]):
         """Forget the entry, and let no load under way become one; False if there was nothing."""
         with self._changed:
             entry, self._entry = self._entry, None
-            had_something = entry is not None or self._load is not None
-            self._load = None
+            load, self._load = self._load, None
             unused = _unused(entry)
-        if entry is not None:
-            self._tell("clear", entry.generation)
+        cleared = entry or load
+        if cleared is not None:
+            self._tell("clear", cleared.generation)
         self._close(unused)
-        return had_something
+        return cleared is not None
 
     def evict_expired(self) -> bool:
         """Drop the entry if its TTL has passed and nobody uses it; True if it was dropped."""
@@ -287,7 +287,7 @@ class IndexCache(Generic[S]):
     def _is_live(self, generation: str) -> bool:
         try:
             return self._source.current() == generation
-        except CidxError:
+        except Exception:  # whatever it is, those who wait must be woken
             return False
 
     def _follow(self, load: _Load[S]) -> CacheEntry[S]:

@@ -47,7 +47,8 @@ class Gate:
         with self._left:
             if self._closed:
                 raise ShuttingDownError("the daemon is shutting down")
-            if len(self._calls) >= self.max_calls:
+            # Only uses are limited: a full daemon can still be asked what it does, and be stopped.
+            if is_use and len(self._calls) >= self.max_calls:
                 raise BusyError(f"{self.max_calls} calls are under way already")
             number = next(self._numbers)
             self._calls[number] = Call(method, self._runtime.monotonic())

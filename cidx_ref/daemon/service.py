@@ -26,6 +26,7 @@ from cidx_ref.daemon.transport import (
     RemoteCallback,
 )
 from cidx_ref.errors import BadArgumentError, CidxError, ConfigError, InternalError
+from cidx_ref.index.build import Progress
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import Embedder, configured
 from cidx_ref.index.generation import Generations
@@ -304,18 +305,10 @@ class CIDXDaemonService(ExposedService):
         self, project: Project, callback: Any, *, full: bool, wait_s: float | None
     ) -> dict[str, Any]:
         started = self.runtime.monotonic()
-        build = BuildProcess(
-            project,
-            full=full,
-            wait_s=wait_s,
-            max_file_size_bytes=self.config.max_file_size_bytes,
-        )
-        self._builds.add(build)
         progress = _relay(callback, self.runtime)
         try:
-            built = build.run(progress or _ignore)
+            built = self._build(project, progress or _ignore, full=full, wait_s=wait_s)
         finally:
-            self._builds.discard(build)
             if progress is not None:
                 progress.close()
         seconds = self.runtime.monotonic() - started
@@ -326,6 +319,17 @@ class CIDXDaemonService(ExposedService):
             **built,
             "took_ms": round(seconds * 1000, 3),
         }
+
+    def _build(
+        self, project: Project, progress: Progress, *, full: bool, wait_s: float | None
+    ) -> dict[str, Any]:
+        limit = self.config.max_file_size_bytes
+        build = BuildProcess(project, full=full, wait_s=wait_s, max_file_size_bytes=limit)
+        self._builds.add(build)
+        try:
+            return build.run(progress)
+        finally:
+            self._builds.discard(build)
 
     def _dispatch(self, method: Any, arguments_json: Any, callback: Any) -> Any:
         if not isinstance(method, str) or method not in self.EXPOSED - {"call"}:
