@@ -214,18 +214,13 @@ class DaemonClient:
         if not self.config.enabled:
             return _InProcess(self.project)
         try:
-            remote = _Remote(self.project, self._timeout_s)
-        except _ConnectionLostError:
+            remote, version = self._handshake()
+        except _ConnectionLostError:  # nobody there, or somebody just dying
             if not self._start:
                 raise DaemonUnavailableError(
                     f"no daemon is running for {self.project.root}"
                 ) from None
             return self._start_and_connect()
-        try:
-            version = remote.ask_version(self._timeout_s)
-        except BaseException:
-            remote.close()
-            raise
         if version == __version__:
             return remote
         # Replaced, not talked to: what its answers mean is anybody's guess.
@@ -236,6 +231,14 @@ class DaemonClient:
             )
         stop(self.project, self._runtime)
         return self._start_and_connect()
+
+    def _handshake(self) -> tuple[_Remote, str]:
+        remote = _Remote(self.project, self._timeout_s)
+        try:
+            return remote, remote.ask_version(self._timeout_s)
+        except BaseException:
+            remote.close()
+            raise
 
     def _start_and_connect(self) -> _Backend:
         start_process(self.project)
