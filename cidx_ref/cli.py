@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return _give_up(error)
     except KeyboardInterrupt:
-        _complain("interrupted (an index run goes on; `cidx-ref stop` ends it)")
+        _complain("interrupted (a daemon that is indexing goes on with it)")
         return INTERRUPTED
     return status
 
@@ -95,18 +95,19 @@ def _query(options: argparse.Namespace) -> int:
         "paths": options.path,
         "exclude_paths": options.exclude_path,
     }
+    text = " ".join(options.text)
     with _client(options) as daemon:
         try:
-            answer = daemon.query(options.text, **wanted)
+            answer = daemon.query(text, **wanted)
         except NoIndexError:
             if options.no_build:
                 raise
             _build(daemon)
-            answer = daemon.query(options.text, **wanted)
+            answer = daemon.query(text, **wanted)
     if options.json:
         _print_json(_as_dict(answer))
     else:
-        _show(answer, options.text)
+        _show(answer, text)
     return FOUND if answer else NO_MATCH
 
 
@@ -164,9 +165,13 @@ def _serve_in_background(project: Any, ready_fd: int) -> int:
     os.setsid()
     os.set_inheritable(ready_fd, False)
 
+    waiting = [ready_fd]
+
     def tell(message: dict[str, Any]) -> None:
-        os.write(ready_fd, json.dumps(message).encode())
-        os.close(ready_fd)
+        if waiting:  # once: then the number may be somebody else's
+            fd = waiting.pop()
+            os.write(fd, json.dumps(message).encode())
+            os.close(fd)
 
     try:
         from cidx_ref.daemon.server import serve
@@ -213,7 +218,8 @@ def _init(options: argparse.Namespace) -> int:
 
     changes: dict[str, Any] = {}
     if options.ttl_minutes is not None:
-        changes["ttl_minutes"] = options.ttl_minutes
+        minutes = options.ttl_minutes
+        changes["ttl_minutes"] = int(minutes) if minutes == minutes // 1 else minutes
     if options.no_auto_shutdown:
         changes["auto_shutdown_on_idle"] = False
     project = Project.around(options.project)
@@ -339,7 +345,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="cidx-ref",
         description="Search a repository's code, from a daemon that keeps its indexes in memory.",
-        epilog="Exit status: 0 done or found, 1 no match, 2 could not do it.",
+        epilog="Exit status: 0 done or found, 1 no match, 2 could not do it, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"cidx-ref {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -383,7 +389,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_query(query: argparse.ArgumentParser) -> None:
-    query.add_argument("text", metavar="TEXT", help='what to look for; "in quotes": a phrase')
+    query.add_argument(
+        "text",
+        metavar="TEXT",
+        nargs="+",
+        help="what to look for; a phrase in double quotes (within the shell's) must be there",
+    )
     query.add_argument("--mode", choices=("hybrid", "semantic", "fts"), default="hybrid")
     query.add_argument("--limit", type=int, default=10, metavar="N", help="hits (default: 10)")
     query.add_argument(

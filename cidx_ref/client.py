@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, islice, repeat
 from pathlib import Path
 from signal import SIGTERM
@@ -26,10 +26,10 @@ from cidx_ref.errors import (
     from_kind,
 )
 from cidx_ref.interpreter import python_command
-from cidx_ref.limits import check_length
+from cidx_ref.limits import MAX_REQUEST_BYTES, check_length
 from cidx_ref.project import Project
 from cidx_ref.results import Answer
-from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.runtime import SYSTEM, Runtime, get_ident
 from cidx_ref.sockets import connect as connect_socket
 from cidx_ref.sockets import is_answered, peer_pid
 
@@ -86,6 +86,7 @@ class DaemonClient:
         self._timeout_s = timeout_s
         self._runtime = runtime
         self._lock = runtime.lock("client")
+        self._caller: int | None = None
         self._backend: _Backend | None = None
         self._retrying(lambda: None)
 
@@ -112,7 +113,7 @@ class DaemonClient:
             "project_path": str(self.project.root),
             "query": text,
             "limit": limit,
-            **{k: [v] if isinstance(v, str) else list(v) for k, v in filters.items() if v},
+            **{name: _listed(name, value) for name, value in filters.items() if value},
         }
         return Answer.from_dict(self._call(_METHODS[mode], arguments))
 
@@ -155,13 +156,13 @@ class DaemonClient:
 
         It answers what is in flight first.  Does nothing if there is none.
         """
-        with self._lock:
+        with self._one_call():
             self._drop()
             stop(self.project, self._runtime)
 
     def close(self) -> None:
         """End the connection; the daemon lives on."""
-        with self._lock:
+        with self._one_call():
             self._drop()
 
     def __enter__(self) -> DaemonClient:
@@ -174,34 +175,44 @@ class DaemonClient:
         self, method: str, arguments: dict[str, Any], progress: Progress | None = None
     ) -> Any:
         timeout_s = None if method == "index" else self._timeout_s
-        text, callback = json.dumps(arguments), _harmless(progress)
+        text, callback = _encode(arguments), _harmless(progress)
 
         def ask() -> Any:
             assert self._backend is not None
             return _decode(self._backend.call(method, text, callback, timeout_s))
 
-        # A writer that is busy has been waited for already.
-        return self._retrying(ask, when_busy=method != "index")
+        # An index run has waited for a busy writer already; and whoever has a daemon stopped means
+        # its index run, too.
+        return self._retrying(ask, if_refused=method != "index")
 
-    def _retrying(self, ask: Callable[[], T], *, when_busy: bool = True) -> T:
-        with self._lock:
+    def _retrying(self, ask: Callable[[], T], *, if_refused: bool = True) -> T:
+        worth_another_try: tuple[type[CidxError], ...] = (_ConnectionLostError,)
+        if if_refused:
+            worth_another_try += (BusyError, ShuttingDownError)
+        with self._one_call():
             for delay_s in self._delays():
                 try:
                     if self._backend is None:
                         self._backend = self._connect()
                     return ask()
-                except (_ConnectionLostError, ShuttingDownError):
-                    self._drop()
-                    if delay_s is None:
-                        raise
-                except _TimedOutError:
-                    self._drop()
-                    raise
-                except BusyError:
-                    if delay_s is None or not when_busy:
+                except (BusyError, DaemonUnavailableError, ShuttingDownError) as error:
+                    if not isinstance(error, BusyError):
+                        self._drop()
+                    if delay_s is None or not isinstance(error, worth_another_try):
                         raise
                 self._runtime.sleep(delay_s)
         raise AssertionError("the last delay is None")
+
+    @contextmanager
+    def _one_call(self) -> Iterator[None]:
+        if self._caller == get_ident():
+            raise BusyError("a call of this client is under way: a callback needs one of its own")
+        with self._lock:
+            self._caller = get_ident()
+            try:
+                yield
+            finally:
+                self._caller = None
 
     def _delays(self) -> Iterator[float | None]:
         """Seconds to wait after each try that failed; None after the last."""
@@ -211,16 +222,16 @@ class DaemonClient:
         yield None
 
     def _connect(self) -> _Backend:
-        if not self.config.enabled:
+        if not self.config.enabled and self._start:
             return _InProcess(self.project)
         try:
             remote, version = self._handshake()
-        except _ConnectionLostError:  # nobody there, or somebody just dying
-            if not self._start:
-                raise DaemonUnavailableError(
-                    f"no daemon is running for {self.project.root}"
-                ) from None
-            return self._start_and_connect()
+        except (_ConnectionLostError, ShuttingDownError) as error:  # nobody there, or just going
+            if self._start:
+                return self._start_and_connect()
+            if isinstance(error, ShuttingDownError):
+                raise
+            raise DaemonUnavailableError(f"no daemon is running for {self.project.root}") from None
         if version == __version__:
             return remote
         # Replaced, not talked to: what its answers mean is anybody's guess.
@@ -235,14 +246,22 @@ class DaemonClient:
     def _handshake(self) -> tuple[_Remote, str]:
         remote = _Remote(self.project, self._timeout_s)
         try:
-            return remote, remote.ask_version(self._timeout_s)
+            version, root = remote.ask_identity(self._timeout_s)
+            if version == __version__ and root != str(self.project.root):
+                # Its directory was moved here, and it has not noticed yet that it must go.
+                raise _ConnectionLostError(f"the daemon that answers serves {root}")
+            return remote, version
         except BaseException:
             remote.close()
             raise
 
     def _start_and_connect(self) -> _Backend:
         start_process(self.project)
-        return _Remote(self.project, self._timeout_s)
+        remote, version = self._handshake()
+        if version != __version__:
+            remote.close()
+            raise DaemonUnavailableError(f"a daemon of version {version} was started meanwhile")
+        return remote
 
     def _drop(self) -> None:
         backend, self._backend = self._backend, None
@@ -282,14 +301,15 @@ class _Remote:
         channel = rpyc.Channel(SocketStream(sock), compress=False)
         self._connection = rpyc.connect_channel(channel, config={"sync_request_timeout": timeout_s})
 
-    def ask_version(self, timeout_s: float) -> str:
-        """The daemon's version; anything for one that is not ours to understand."""
+    def ask_identity(self, timeout_s: float) -> tuple[str, str | None]:
+        """The daemon's version and project; of one that is not ours to understand, anything."""
         try:
-            return str(_decode(self.call("ping", "{}", None, timeout_s))["version"])
+            said = _decode(self.call("ping", "{}", None, timeout_s))
+            return str(said["version"]), said["project"]
         except CidxError:
             raise
         except Exception as error:  # it speaks RPyC, but does not know `call`
-            return f"unknown ({type(error).__name__})"
+            return f"unknown ({type(error).__name__})", None
 
     def call(
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
@@ -366,7 +386,9 @@ def start_process(project: Project) -> str:
             )
         os.close(told)
         told = -1
-        if not select.select([ready], [], [], _START_TIMEOUT_S)[0]:
+        poller = select.poll()  # and not select(), which takes no descriptor above 1023
+        poller.register(ready, select.POLLIN)
+        if not poller.poll(_START_TIMEOUT_S * 1000):
             raise DaemonUnavailableError(f"the daemon was not ready within {_START_TIMEOUT_S:g} s")
         said = os.read(ready, 65_536)
     finally:
@@ -391,7 +413,7 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
     try:
         # Lost, or shutting down: somebody else has told it to stop, too.
         with suppress(_ConnectionLostError, ShuttingDownError):
-            if remote.ask_version(_CONNECT_TIMEOUT_S) == __version__:
+            if remote.ask_identity(_CONNECT_TIMEOUT_S)[0] == __version__:
                 remote.call("shutdown", "{}", None, _CONNECT_TIMEOUT_S)
             else:
                 _terminate(remote.pid)
@@ -424,6 +446,25 @@ def _is_a_host(pid: int, project: Project) -> bool:
     return pid in (0, os.getpid()) and not is_answered(project.socket_path)
 
 
+def _listed(name: str, value: Iterable[str]) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    try:
+        return list(value)
+    except TypeError:
+        raise BadArgumentError(f"{name}: must be a list of strings") from None
+
+
+def _encode(arguments: dict[str, Any]) -> str:
+    try:
+        text = json.dumps(arguments)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadArgumentError(f"arguments: {error}") from None
+    if len(text) > MAX_REQUEST_BYTES - 1024:  # room for what goes around it
+        raise BadArgumentError(f"arguments: {len(text)} bytes are too many")
+    return text
+
+
 def _decode(text: str | bytes) -> Any:
     message = json.loads(text)
     if "error" in message:
@@ -449,6 +490,8 @@ def _harmless(progress: Progress | None) -> Progress | None:
 
 
 def _is_alive(pid: int) -> bool:
+    if pid == 0:  # of another container, and not to be seen
+        return True
     try:
         os.kill(pid, 0)
         # A process that has ended but that nobody has waited for still has its id.

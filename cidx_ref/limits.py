@@ -13,8 +13,10 @@ MAX_TEXT_CHARS = 100_000
 MAX_REQUEST_BYTES = 1 << 21
 
 
-def check_length(text: str) -> None:
-    """Raise `BadArgumentError` if the query is too long."""
+def check_length(text: object) -> None:
+    """Raise `BadArgumentError` if the query is no string, or too long."""
+    if not isinstance(text, str):
+        raise BadArgumentError(f"query: must be a string, not {type(text).__name__}")
     if len(text) > MAX_TEXT_CHARS:
         raise BadArgumentError(
             f"query: {len(text)} characters are too many; at most {MAX_TEXT_CHARS}"

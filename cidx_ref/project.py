@@ -24,7 +24,7 @@ class Project:
         """The project whose root is `directory`; `BadArgumentError` where that is no directory."""
         try:
             root = Path(directory).resolve(strict=True)
-            if root.is_dir():
+            if root.is_dir() and os.fspath(directory):  # "" is an unset variable, not a directory
                 return cls(root)
         except (OSError, ValueError, RuntimeError):  # ValueError: an embedded NUL
             pass

@@ -14,7 +14,10 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-__all__ = ["SYSTEM", "Condition", "Event", "Lock", "Runtime", "Thread"]
+__all__ = ["SYSTEM", "Condition", "Event", "Lock", "Runtime", "Thread", "get_ident"]
+
+#: The id of the thread that asks.
+get_ident = threading.get_ident
 
 
 class Lock(AbstractContextManager[Any], Protocol):

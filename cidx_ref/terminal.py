@@ -164,7 +164,7 @@ def _hit(hit: Hit, words: re.Pattern[str] | None) -> Iterator[list[_Piece]]:
     if not hit.snippet:
         return
     lines = hit.snippet.removesuffix("\n").split("\n")
-    first = hit.snippet_start or hit.line_start
+    first = _first_line(hit)
     digits = max(_GUTTER, len(str(first + len(lines) - 1)))
     for number, line in enumerate(lines, first):
         text = _clean(line.removesuffix("\r")).rstrip()
@@ -172,8 +172,13 @@ def _hit(hit: Hit, words: re.Pattern[str] | None) -> Iterator[list[_Piece]]:
         yield [*gutter, (" ", ""), *_highlight(text, words)] if text else gutter
 
 
+def _first_line(hit: Hit) -> int:
+    """The line that is shown first, and that an editor had best jump to."""
+    return hit.snippet_start or hit.line_start
+
+
 def _headline(hit: Hit) -> list[_Piece]:
-    pieces = [(escape_path(hit.path), _PATH), (":", ""), (str(hit.line_start), _NUMBER)]
+    pieces = [(escape_path(hit.path), _PATH), (":", ""), (str(_first_line(hit)), _NUMBER)]
     pieces.append((f"  {_score(hit.score)}", _FAINT))
     pieces.extend((f"  {_clean(text)}", "") for text in (hit.language, hit.name) if text)
     return pieces
@@ -186,8 +191,13 @@ def _score(score: float) -> str:
 def _query_pattern(query: str) -> re.Pattern[str] | None:
     import re
 
-    words = sorted({w for w in re.findall(r"\w+", query) if len(w) > 1}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, words)), re.IGNORECASE) if words else None
+    from cidx_ref.index.text import content_words
+
+    words = sorted({w for w in content_words(query) if len(w) > 1}, key=len, reverse=True)
+    # Where a word begins, or a part of an identifier: "no" is not meant by "know".
+    begins = r"(?<![^\W_])"
+    pattern = f"{begins}(?:{'|'.join(map(re.escape, words))})"
+    return re.compile(pattern, re.IGNORECASE) if words else None
 
 
 def _highlight(text: str, words: re.Pattern[str] | None) -> Iterator[_Piece]:

@@ -67,7 +67,7 @@ BAD_INDEXES: list[tuple[dict[str, Any], str]] = [
 ]
 
 BAD_PROJECTS = {
-    "": "is not what this daemon serves",
+    "": "not a directory: ''",
     "/": "is not what this daemon serves",
     "/nowhere/at/all": "not a directory: '/nowhere/at/all'",
     "/tmp\0": "not a directory: '/tmp\\x00'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -150,7 +151,12 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, directory: Path, name: str, source:
 
 
 def build_in_child(project: Project, **options: object) -> dict[str, object]:
-    defaults = {"full": False, "wait_s": None, "max_file_size_bytes": 1 << 20}
+    defaults = {
+        "full": False,
+        "wait_s": None,
+        "max_file_size_bytes": 1 << 20,
+        "embedder": HashingEmbedder().id,
+    }
     return BuildProcess(project, **{**defaults, **options}).run(lambda *event: None)  # type: ignore[arg-type]
 
 
@@ -190,12 +196,12 @@ def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
         os._exit(main())
         """
     )
-    job = '{"root": "%s", "full": false, "wait_s": 0, "max_file_size_bytes": 100000}'
+    job = a_job(project, full=False, wait_s=0)
     command, environment = python_command("cidx_ref.index.build")
     alive, parent = os.pipe()
     try:
         ran = subprocess.run(
-            [*command[:2], "-c", program, str(size_bytes), job % project.root],
+            [*command[:2], "-c", program, str(size_bytes), job],
             env=environment,
             cwd="/",
             stdin=alive,
@@ -218,7 +224,7 @@ def test_a_build_ends_when_its_parent_does_and_leaves_the_lock_free(project: Pro
     old = Generations(project.generations).current()
     change(project)
     command, environment = python_command("cidx_ref.index.build")
-    job = f'{{"root": "{project.root}", "full": true, "wait_s": null, "max_file_size_bytes": 9999}}'
+    job = a_job(project, full=True, wait_s=None)
     with Generations(project.generations).writing():  # so that it cannot be done before
         child = subprocess.Popen(
             [*command, job], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -252,6 +258,12 @@ def test_nothing_is_built_where_nothing_changed_unless_asked_for(project: Projec
         report = bring_up_to_date(project, HashingEmbedder())
         assert report["changed"] is True
     assert report["files"] == 3
+
+
+def a_job(project: Project, **options: object) -> str:
+    """What the daemon tells the build child."""
+    job = {"root": str(project.root), "max_file_size_bytes": 100000}
+    return json.dumps({**job, "embedder": HashingEmbedder().id, **options})
 
 
 class Broken(HashingEmbedder):
@@ -321,8 +333,46 @@ def test_what_a_project_calls_its_files_is_never_imported(
 
 def test_a_build_that_is_cancelled_says_that_the_daemon_is_stopping(project: Project) -> None:
     with Generations(project.generations).writing():
-        child = BuildProcess(project, full=True, wait_s=None, max_file_size_bytes=1 << 20)
+        child = BuildProcess(
+            project, full=True, wait_s=None, max_file_size_bytes=1 << 20, embedder="any"
+        )
         child.cancel()
         with pytest.raises(CidxError, match="the daemon is stopping"):
             child.run(lambda *event: None)
     assert -child._process.returncode == signal.SIGKILL
+
+
+CHATTY = """
+from cidx_ref.index.embed import HashingEmbedder
+
+class Chatty(HashingEmbedder):
+    def embed_documents(self, texts):
+        print("loading the model ...", flush=True)
+        return super().embed_documents(texts)
+
+class Other(HashingEmbedder):
+    def __init__(self):
+        super().__init__()
+        self.id = "other"
+"""
+
+
+@pytest.mark.promise("WRITE-3")
+def test_an_embedder_may_print_and_must_be_the_one_that_searches(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "chatty_embedder.py").write_text(CHATTY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("CIDX_REF_EMBEDDER", "chatty_embedder:Chatty")
+    change(project)
+    assert build_in_child(project)["changed"]
+    monkeypatch.setenv("CIDX_REF_EMBEDDER", "chatty_embedder:Other")
+    with pytest.raises(IndexingError, match=r"'other'.*'lexical-hashing-512-v1'"):
+        build_in_child(project)
+
+
+@pytest.mark.promise("OBS-1")
+def test_what_was_skipped_is_told_also_where_nothing_else_has_changed(project: Project) -> None:
+    (project.root / "picture.bin").write_bytes(b"\0\1\2")
+    report = bring_up_to_date(project, HashingEmbedder())
+    assert (report["changed"], report["skipped"]) == (False, {"binary": 1})

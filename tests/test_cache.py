@@ -799,3 +799,30 @@ def test_clear_and_eviction_give_the_memory_of_a_real_index_back(
         assert taken > 10, "too small an index to show anything"
         assert kept < 0.1 * taken, way
         figure("CACHE-7", f"of {taken:.0f} MB loaded, kept after {way}", round(kept, 1), "MB")
+
+
+@pytest.mark.promise("CACHE-4", "CACHE-7", "TTL-2")
+def test_who_joins_a_load_just_as_it_ends_has_a_pin_of_its_own(rig: _Rig) -> None:
+    hold = rig.source.hold_next_load()
+    joined, go_on = SYSTEM.event("joined"), SYSTEM.event("go on")
+
+    def linger() -> None:
+        joined.set()
+        _await(go_on)
+
+    leader = _User(rig)
+    _await(hold.began)
+    rig.runtime.at("joined", linger)
+    follower = _User(rig)
+    _await(joined)  # it has decided to follow, and does not wait yet
+    hold.go.set()
+    snapshot = leader.until_pinned()
+    go_on.set()
+    assert follower.until_pinned() is snapshot
+    assert rig.cache.entry is not None
+    assert rig.cache.entry.pins == 2
+    follower.leave()
+    rig.cache.clear()
+    assert snapshot.closed == 0, "the leader still searches it"
+    leader.leave()
+    assert snapshot.closed == 1

@@ -281,7 +281,7 @@ def test_an_answer_with_half_an_engine_says_which_half(project: Project) -> None
         ("query", "x", "--limit", "ten"),
         ("query", "x", "--mode", "exact"),
         ("query", "x", "--nonsense"),
-        ("query", "x", "two\nlines"),
+        ("start", "two\nlines"),
         ("index", "--wait", "soon"),
         ("init", "--ttl-minutes", "long"),
     ],

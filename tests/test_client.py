@@ -422,3 +422,68 @@ def test_importing_the_package_costs_next_to_nothing(tmp_path: Path) -> None:
     heavy = {"numpy", "hnswlib", "tantivy", "hypothesis", "asyncio", "rpyc", "pytest", "pathspec"}
     assert told[0] == "cidx_ref"
     assert not heavy & set(told[1].split())
+
+
+@pytest.mark.promise("RPC-5")
+def test_a_callback_that_uses_its_own_client_is_told_so_and_the_index_is_built(
+    project: Project,
+) -> None:
+    told: list[BaseException] = []
+    with served(project), DaemonClient(project, start=False) as client:
+
+        def ask(*event: object) -> None:
+            try:
+                client.status()
+            except BusyError as error:
+                told.append(error)
+
+        assert client.index(full=True, progress=ask)["changed"]
+        assert client.status()["running"]
+    assert told
+
+
+@pytest.mark.promise("QRY-5")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"text": 5}, "query"),
+        ({"text": None}, "query"),
+        ({"text": "x", "languages": 5}, "languages"),
+        ({"text": "x", "limit": {1}}, "arguments"),
+        ({"text": "x", "paths": [b"a"]}, "arguments"),
+        ({"text": "x", "paths": ["a" * 4000] * 1000}, "arguments"),
+    ],
+    ids=str,
+)
+def test_the_client_refuses_a_bad_argument_by_name(
+    project: Project, arguments: dict[str, Any], name: str
+) -> None:
+    with served(project), DaemonClient(project, start=False) as client:
+        with pytest.raises(BadArgumentError, match=name):
+            client.query(**arguments)
+        assert client.query("retry").results
+
+
+@pytest.mark.promise("SRV-4")
+def test_an_index_that_is_stopped_is_not_begun_anew_by_its_client(project: Project) -> None:
+    with served(project) as service:
+        client = DaemonClient(project)
+        service.gate.close()
+        with pytest.raises(ShuttingDownError):
+            client.index()
+        client.close()
+
+
+@pytest.mark.promise("SRV-5")
+def test_a_project_that_was_moved_is_served_by_a_daemon_of_its_own(
+    project: Project, running: Callable[[Project], int]
+) -> None:
+    old = running(project)
+    moved = project.root.with_name("moved")
+    project.root.rename(moved)
+    there = Project.at(moved)
+    with DaemonClient(there) as client:
+        assert client.query("retry")[0].path == "net/retry.py"
+        assert client.ping()["pid"] != old
+        assert client.ping()["project"] == str(moved)
+    running(there)  # so that it is ended

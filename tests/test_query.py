@@ -573,3 +573,39 @@ def test_a_hit_that_shares_no_word_is_a_collision_and_left_out(odd: CIDXDaemonSe
     for hit in _ask(odd, "semantic", "vector push", limit=1000)["results"]:
         text = f"{hit['path']} {ODD[hit['path']]}".lower()
         assert "vector" in text or "push" in text
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_phrase_in_quotes_must_be_there_in_every_mode(project: Project, mode: str) -> None:
+    service = CIDXDaemonService(project.root)
+    assert _paths(_ask(service, mode, '"peer disconnects"')) == ["net/retry.py"]
+    assert _paths(_ask(service, mode, '"disconnects peer"')) == []
+    assert _paths(_ask(service, mode, 'retry "authentication sessions"')) == ["auth/login.py"]
+    service.exposed_clear_cache()
+
+
+@pytest.mark.promise("QRY-3")
+def test_who_asks_for_a_name_gets_what_is_called_so_first(make_project: MakeProject) -> None:
+    uses = "\n".join(f"frobnicate(frobnicate({n}))" for n in range(5))
+    files = {
+        f"use{n}.py": f"def user{n}():\n    frobnicate = 1\n    return frobnicate\n{uses}\n"
+        for n in range(20)
+    }
+    files["lib.py"] = "def frobnicate(value):\n" + "".join(
+        f"    step{n} = {n}\n" for n in range(40)
+    )
+    project = make_project(files)
+    build(project)
+    service = CIDXDaemonService(project.root)
+    first = _ask(service, "hybrid", "frobnicate")["results"][0]
+    assert (first["path"], first["line_start"]) == ("lib.py", 1)
+    service.exposed_clear_cache()
+
+
+@pytest.mark.promise("QRY-3")
+def test_a_shorter_list_is_the_beginning_of_a_longer_one(project: Project) -> None:
+    service = CIDXDaemonService(project.root)
+    long = _paths(_ask(service, "hybrid", "retry session", limit=60))
+    assert _paths(_ask(service, "hybrid", "retry session", limit=2)) == long[:2]
+    service.exposed_clear_cache()

@@ -94,7 +94,7 @@ def columns(text: str) -> int:
 
 def test_a_hit_is_a_clickable_headline_and_its_numbered_snippet() -> None:
     assert render(hit()) == (
-        "pkg/cache.py:42  0.83  python  IndexCache.pin\n"
+        "pkg/cache.py:44  0.83  python  IndexCache.pin\n"
         "   44 │ def pin(self):\n"
         "   45 │     return 1\n"
     )
@@ -103,7 +103,7 @@ def test_a_hit_is_a_clickable_headline_and_its_numbered_snippet() -> None:
 def test_a_blank_line_stands_between_hits_and_none_after_the_last() -> None:
     text = render(hit(), hit(path="b.py"))
     assert text.count("\n\n") == 1
-    assert "\n\nb.py:42" in text
+    assert "\n\nb.py:44" in text
     assert text.endswith("return 1\n")
 
 
@@ -113,7 +113,7 @@ def test_no_result_is_no_text_at_all() -> None:
 
 
 def test_a_hit_without_language_name_or_snippet_is_a_short_headline() -> None:
-    assert render(hit(language="", name="", snippet="")) == "pkg/cache.py:42  0.83\n"
+    assert render(hit(language="", name="", snippet="")) == "pkg/cache.py:44  0.83\n"
 
 
 def test_a_snippet_without_a_start_begins_at_the_line_of_the_hit() -> None:
@@ -151,7 +151,7 @@ def test_the_note_names_every_missing_engine_and_is_empty_without_one() -> None:
 
 
 def test_a_line_that_is_too_long_is_cut_with_an_ellipsis() -> None:
-    assert render(hit(snippet="abcdefghijkl"), width=16) == "pkg/cache.py:42…\n   44 │ abcdefg…\n"
+    assert render(hit(snippet="abcdefghijkl"), width=16) == "pkg/cache.py:44…\n   44 │ abcdefg…\n"
 
 
 def test_a_line_that_just_fits_is_not_cut() -> None:
@@ -200,7 +200,7 @@ def test_tabs_go_to_the_next_fourth_column() -> None:
 )
 def test_a_path_shows_what_cannot_be_printed_as_an_escape(path: str, shown: str) -> None:
     assert escape_path(path) == shown
-    assert render(hit(path=path)).startswith(f"{shown}:42  ")
+    assert render(hit(path=path)).startswith(f"{shown}:44  ")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_emoji_joiners_and_private_use_icons_of_a_snippet_survive() -> None:
 
 def test_language_and_name_cannot_break_the_headline() -> None:
     text = render(hit(language="py\x1b", name="a\nb", snippet=""))
-    assert text == "pkg/cache.py:42  0.83  py·  a·b\n"
+    assert text == "pkg/cache.py:44  0.83  py·  a·b\n"
 
 
 HOSTILE = st.text(
@@ -253,12 +253,12 @@ def test_no_text_makes_a_line_too_wide_or_gets_a_control_character_through(
 def test_color_tells_path_line_and_score_apart() -> None:
     text = render(hit(path="a.py", name=""), color=True)
     assert text.splitlines()[0] == (
-        "\x1b[1;35ma.py\x1b[0m:\x1b[32m42\x1b[0m\x1b[2m  0.83\x1b[0m  python"
+        "\x1b[1;35ma.py\x1b[0m:\x1b[32m44\x1b[0m\x1b[2m  0.83\x1b[0m  python"
     )
 
 
 def test_query_words_are_marked_whatever_their_case_and_inside_identifiers() -> None:
-    marked = snippet("def IndexCache_pin(a): unpinned", query="PIN, index a", color=True)
+    marked = snippet("def IndexCache_pin(a): xpin pin_x unpinned", query="PIN, index a", color=True)
     found = re.findall(r"\x1b\[1;31m(.*?)\x1b\[0m", marked)
     assert found == ["Index", "pin", "pin"]
 

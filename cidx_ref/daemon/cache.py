@@ -231,6 +231,10 @@ class IndexCache(Generic[S]):
                 leads = load is None or load.generation != generation
                 if load is None or leads:
                     load = self._load = _Load(generation)
+                else:
+                    # Here, and not when the waiting begins: the leader counts the waiters when it
+                    # is done, and one that it missed would use the entry without a pin.
+                    load.waiters += 1
             try:
                 return self._lead(load) if leads else self._follow(load)
             except GenerationGone:
@@ -291,26 +295,28 @@ class IndexCache(Generic[S]):
             return False
 
     def _follow(self, load: _Load[S]) -> CacheEntry[S]:
-        unused = None
         try:
+            self._runtime.step("joined")
             with self._changed:
-                load.waiters += 1
-                try:
-                    while not load.done:
-                        self._changed.wait()
-                except BaseException:  # interrupted: leave no pin behind
-                    load.waiters -= 1
-                    if load.entry is not None:
-                        load.entry.pins -= 1
-                        unused = _unused(load.entry) if load.entry is not self._entry else None
-                    raise
-        finally:
-            self._close(unused)
+                while not load.done:
+                    self._changed.wait()
+        except BaseException:  # interrupted: leave no pin behind
+            self._leave(load)
+            raise
         if load.error is not None:
             raise _again(load.error) from None
         assert load.entry is not None
         self._tell("hit", load.generation)
         return load.entry
+
+    def _leave(self, load: _Load[S]) -> None:
+        with self._changed:
+            load.waiters -= 1
+            entry = load.entry
+            if entry is not None:
+                entry.pins -= 1
+            unused = _unused(entry) if entry is not self._entry else None
+        self._close(unused)
 
     def _begin_use(self, entry: CacheEntry[S]) -> None:
         entry.pins += 1

@@ -182,7 +182,8 @@ class Daemon:
         self.service.gate.close()
         # The name first: from here on clients find nobody, and start the next daemon, which
         # waits for the lock while we answer those we have.
-        self._claim.unlink()
+        with suppress(OSError):  # a file system that has become read-only costs nobody an answer
+            self._claim.unlink()
         self._server.close_listener()
         self._eviction.stop()
         self.service.drain(DRAIN_S)

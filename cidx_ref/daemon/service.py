@@ -25,7 +25,12 @@ from cidx_ref.daemon.transport import (
     ExposedService,
     RemoteCallback,
 )
-from cidx_ref.errors import BadArgumentError, CidxError, ConfigError, InternalError
+from cidx_ref.errors import (
+    BadArgumentError,
+    CidxError,
+    ConfigError,
+    InternalError,
+)
 from cidx_ref.index.build import Progress
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import Embedder, configured
@@ -323,8 +328,13 @@ class CIDXDaemonService(ExposedService):
     def _build(
         self, project: Project, progress: Progress, *, full: bool, wait_s: float | None
     ) -> dict[str, Any]:
-        limit = self.config.max_file_size_bytes
-        build = BuildProcess(project, full=full, wait_s=wait_s, max_file_size_bytes=limit)
+        build = BuildProcess(
+            project,
+            full=full,
+            wait_s=wait_s,
+            max_file_size_bytes=self.config.max_file_size_bytes,
+            embedder=self.embedder.id,
+        )
         self._builds.add(build)
         try:
             return build.run(progress)

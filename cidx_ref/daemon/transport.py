@@ -337,6 +337,9 @@ class SocketServer:
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_w, False)
         listener.setblocking(False)
+        self._poller = select.poll()
+        for fd in (listener.fileno(), self._wake_r):
+            self._poller.register(fd, select.POLLIN)
 
     def serve(self, watch: Callable[[], bool], every_s: float) -> None:
         """Accept until `stop`, or until `watch`, asked every so many seconds, says False."""
@@ -374,14 +377,9 @@ class SocketServer:
         os.close(self._wake_r)
         os.close(wake)
 
-    @property
-    def connection_count(self) -> int:
-        return len(self._connections)
-
     def _woken(self, timeout_s: float) -> bool:
-        watched = [self._listener.fileno(), self._wake_r]
-        readable, _, _ = select.select(watched, [], [], timeout_s)
-        return self._wake_r in readable
+        ready = {fd for fd, _ in self._poller.poll(timeout_s * 1000)}
+        return self._wake_r in ready
 
     def _accept(self) -> None:
         try:

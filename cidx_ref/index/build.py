@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import CidxError, IndexingError, IndexUnusableError, NoIndexError
 from cidx_ref.index import languages
-from cidx_ref.index.embed import Embedder, configured
+from cidx_ref.index.embed import VARIABLE, Embedder, configured
 from cidx_ref.index.generation import FORMAT, Generations, Lease, read_manifest
 from cidx_ref.index.scan import SourceFile, list_paths, read_file
 from cidx_ref.project import Project
@@ -99,7 +99,7 @@ class _Job:
             self._skipped.clear()
             return None
         self._progress(len(self._paths), len(self._paths), "", "up to date")
-        return self._report(manifest, changed=False)
+        return self._report({**manifest, "skipped": dict(self._skipped)}, changed=False)
 
     def build(self, generations: Generations) -> dict[str, Any]:
         generation, building = generations.begin()
@@ -138,7 +138,13 @@ class _Job:
                 chunks = chunk(source.text, language)
                 for number, piece in enumerate(chunks, start=store.chunk_count):
                     title = f"{source.path} {piece.name}"
-                    fulltext.add(chunk=number, file=store.file_count, title=title, text=piece.text)
+                    fulltext.add(
+                        chunk=number,
+                        file=store.file_count,
+                        path=source.path,
+                        name=piece.name,
+                        text=piece.text,
+                    )
                     feed.put(f"{title}\n{piece.text}")
                 store.add_file(source.path, language, source.digest, chunks)
             feed.finish()
@@ -281,8 +287,12 @@ class _Reporter:
 
 def say(message: dict[str, Any]) -> None:
     # ASCII, with non-UTF-8 paths as escaped surrogates: one line, whatever a file is called.
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    _said.write(json.dumps(message) + "\n")
+    _said.flush()
+
+
+#: Where the parent reads; `main` has it to itself.
+_said = sys.stdout
 
 
 def _die_with_parent() -> None:
@@ -293,12 +303,21 @@ def _die_with_parent() -> None:
 
 def main() -> int:
     """Read one job as JSON from the first argument, do it, and report it."""
+    global _said
+    # What an embedder prints must not come between the lines that the parent reads.
+    _said = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
     job = json.loads(sys.argv[1])
     SYSTEM.thread(_die_with_parent, "parent watch")
     try:
+        embedder = configured()
+        if embedder.id != job["embedder"]:
+            raise IndexingError(
+                f"{VARIABLE} names {embedder.id!r}, the daemon searches with {job['embedder']!r}"
+            )
         report = bring_up_to_date(
             Project.at(job["root"]),
-            configured(),
+            embedder,
             full=job["full"],
             wait_s=job["wait_s"],
             max_file_size_bytes=job["max_file_size_bytes"],

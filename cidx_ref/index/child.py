@@ -29,8 +29,11 @@ class BuildProcess:
         full: bool,
         wait_s: float | None,
         max_file_size_bytes: int,
+        embedder: str,
     ) -> None:
+        """`embedder` is the id of the one that will search, which must be the one that builds."""
         job = {
+            "embedder": embedder,
             "root": str(project.root),
             "full": full,
             "wait_s": wait_s,

@@ -2,21 +2,29 @@
 
 Text is analysed by `text`, not by tantivy, so that both engines agree on what a term is; tantivy
 sees terms with spaces between them.  Queries are built, never parsed: any text is legal (QRY-4).
-Ranking is BM25 over two fields, the sum of which counts.
+Ranking is BM25 over two fields, the sum of which counts; a third has what each chunk is called.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import tantivy
 
 from cidx_ref.errors import IndexingError, IndexUnusableError
-from cidx_ref.index.text import content_terms, terms, whole_identifiers, words
+from cidx_ref.index.text import (
+    content_terms,
+    named_symbols,
+    phrases,
+    symbols,
+    terms,
+    whole_identifiers,
+    without_phrases,
+    words,
+)
 
 __all__ = ["FullTextIndex", "FullTextWriter"]
 
@@ -25,7 +33,6 @@ __all__ = ["FullTextIndex", "FullTextWriter"]
 _TITLE_REPEATS = 2
 _MAX_QUERY_TERMS = 256
 _WRITER_HEAP_BYTES = 64_000_000
-_QUOTED = re.compile(r'"([^"]*)"')
 
 T = TypeVar("T")
 
@@ -34,6 +41,7 @@ def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("body", tokenizer_name="whitespace", index_option="position")
     builder.add_text_field("identifier", tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field("symbol", tokenizer_name="whitespace", index_option="basic")
     builder.add_unsigned_field("file", indexed=True)
     builder.add_unsigned_field("chunk", fast=True)
     return builder.build()
@@ -49,12 +57,15 @@ class FullTextWriter:
         # One thread: it keeps up with us, and segments come out the same every time.
         self._writer = _guarded(lambda: index.writer(_WRITER_HEAP_BYTES, 1), IndexingError)
 
-    def add(self, *, chunk: int, file: int, title: str, text: str) -> None:
-        """Add one chunk; `title` is its path and qualified name."""
+    def add(self, *, chunk: int, file: int, path: str, name: str, text: str) -> None:
+        """Add one chunk, whose qualified name is `name`."""
+        title = f"{path} {name}"
         document = tantivy.Document()
         body = terms(title) * _TITLE_REPEATS + terms(text)
         document.add_text("body", " ".join(body))
         document.add_text("identifier", " ".join(whole_identifiers(words(text))))
+        called = words(name.rpartition(".")[2]) or words(PurePosixPath(path).stem)
+        document.add_text("symbol", " ".join(symbols(called)))
         document.add_unsigned("file", file)
         document.add_unsigned("chunk", chunk)
         _guarded(lambda: self._writer.add_document(document), IndexingError)
@@ -91,7 +102,19 @@ class FullTextIndex:
         Text in double quotes is a phrase and must be there; of the rest, the more the better.
         `allowed_files` are the files that may be found.
         """
-        query = self._query(text)
+        return self._search(self._query(text), k, allowed_files)
+
+    def definitions(
+        self, text: str, k: int, allowed_files: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """The `k` best of those chunks that are called what `text` asks for by name."""
+        found = named_symbols(text)[:_MAX_QUERY_TERMS]
+        query = self._any_of([("symbol", symbol) for symbol in found])
+        return self._search(query, k, allowed_files)
+
+    def _search(
+        self, query: tantivy.Query | None, k: int, allowed_files: Sequence[int] | None
+    ) -> list[tuple[int, float]]:
         if query is None or k == 0 or self.count == 0 or allowed_files == []:
             return []
         if allowed_files is not None:
@@ -113,9 +136,9 @@ class FullTextIndex:
         ]
 
     def _query(self, text: str) -> tantivy.Query | None:
-        phrases = [found for quoted in _QUOTED.findall(text) if (found := terms(quoted))]
-        clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in phrases]
-        rest = _QUOTED.sub(" ", text) if phrases else text
+        quoted = phrases(text)
+        clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in quoted]
+        rest = without_phrases(text) if quoted else text
         clauses += [(tantivy.Occur.Should, query) for query in self._terms(rest)]
         return tantivy.Query.boolean_query(clauses) if clauses else None
 
@@ -132,6 +155,15 @@ class FullTextIndex:
         wanted = [("body", term) for term in found] + [("identifier", i) for i in identifiers]
         schema = self._index.schema
         return [tantivy.Query.term_query(schema, field, term) for field, term in wanted]
+
+    def _any_of(self, wanted: list[tuple[str, str]]) -> tantivy.Query | None:
+        schema = self._index.schema
+        terms_ = [tantivy.Query.term_query(schema, field, term) for field, term in wanted]
+        return (
+            tantivy.Query.boolean_query([(tantivy.Occur.Should, t) for t in terms_])
+            if terms_
+            else None
+        )
 
 
 class _EncodablePath:

@@ -14,7 +14,7 @@ from cidx_ref.index.filters import Filters
 from cidx_ref.index.hybrid import fuse, spread
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
-from cidx_ref.index.text import terms
+from cidx_ref.index.text import phrases, terms
 from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["MODES", "Search", "answer"]
@@ -23,8 +23,9 @@ _log = logging.getLogger("cidx_ref")
 
 MODES = ("hybrid", "semantic", "fts")
 _SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the weaker of the two
+_SYMBOL_WEIGHT = 2.0  # of a chunk that is called what the query says
 _SURPLUS = 256
-_POOL = 50  # hits of each engine that are fused, at the least
+_POOL = 100  # hits of each engine that are fused; more only where more are wanted
 
 Ranking = list[tuple[int, float]]
 
@@ -75,6 +76,7 @@ class _Engines:
         self._text = search.text
         self._embedder = embedder
         self._probes = probes
+        self._phrases = phrases(search.text)
         self._mask = snapshot.chunks.mask(search.filters)
 
     def semantic(self, k: int) -> Ranking:
@@ -91,13 +93,23 @@ class _Engines:
             _log.exception("embedder %s failed", name)
             raise InternalError(f"embedder {name}: {type(error).__name__}") from None
         allowed = None if self._mask is None else self._mask.chunks
-        if not getattr(self._embedder, "lexical", False):
+        is_lexical = getattr(self._embedder, "lexical", False)
+        if not is_lexical and not self._phrases:
             return engine.search(vector, k, allowed)
-        # A hit that shares no word with the query is a collision of hashes, and can come before
-        # the one long chunk in which a rare word stands; so many more are fetched than are wanted.
+        # What is found must be looked at, so many more are fetched than are wanted: one that shares
+        # no word with the query is a collision of hashes, and can come before the one long chunk
+        # in which a rare word stands; and one without the quoted phrase was not asked for.
         found = engine.search(vector, max(_SURPLUS, k), allowed)
-        read = self._snapshot.chunks.read
-        return list(islice((pair for pair in found if self._probes.touch(read(pair[0]))), k))
+        return list(islice((hit for hit in found if self._belongs(hit[0], is_lexical)), k))
+
+    def _belongs(self, number: int, is_lexical: bool) -> bool:
+        chunk = self._snapshot.chunks.read(number)
+        if is_lexical and not self._probes.touch(chunk):
+            return False
+        if not self._phrases:
+            return True
+        found = f" {' '.join(terms(f'{chunk.path} {chunk.name} {chunk.text}'))} "
+        return all(f" {' '.join(phrase)} " in found for phrase in self._phrases)
 
     def fulltext(self, k: int) -> Ranking:
         engine = self._snapshot.fulltext
@@ -112,6 +124,13 @@ class _Engines:
         # Nothing but punctuation has no terms; it is looked for as it stands (QRY-4).
         literally = self._snapshot.chunks.find_literally(needle, k, self._mask)
         return [(chunk, 1.0) for chunk in literally]
+
+    def definitions(self, k: int) -> Ranking:
+        """What the query asks for by name; nothing where there is no full text."""
+        engine = self._snapshot.fulltext
+        if engine is None:
+            return []
+        return engine.definitions(self._text, k, None if self._mask is None else self._mask.files)
 
     def file_of(self, number: int) -> int:
         return self._snapshot.chunks.file_of(number)
@@ -134,9 +153,15 @@ class _Engines:
 def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, dict[str, Any]]:
     """Both engines at once, the full text in a thread of its own: a slow embedder holds up
     nothing but its own query, which a shared pool of threads would not guarantee (RPC-4)."""
-    pool = max(_POOL, 2 * limit)
+    pool = max(_POOL, limit)
     fulltext, semantic = _Attempt(engines.fulltext), _Attempt(engines.semantic)
-    helper = runtime.thread(lambda: fulltext.run(pool), "full text")
+    symbols = _Attempt(engines.definitions)
+
+    def both_of_tantivy() -> None:
+        fulltext.run(pool)
+        symbols.run(pool)
+
+    helper = runtime.thread(both_of_tantivy, "full text")
     semantic.run(pool)
     helper.join()
     if semantic.error is not None and fulltext.error is not None:
@@ -149,7 +174,11 @@ def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, d
     failed = {engine: str(a.error) for engine, a in attempts.items() if a.error is not None}
     if failed:
         extra["unavailable"] = failed
-    fused = fuse((1.0, fulltext.items()), (_SEMANTIC_WEIGHT, semantic.items()))
+    fused = fuse(
+        (1.0, fulltext.items()),
+        (_SEMANTIC_WEIGHT, semantic.items()),
+        (_SYMBOL_WEIGHT, symbols.items()),
+    )
     return spread(fused, engines.file_of)[:limit], extra
 
 
@@ -167,5 +196,8 @@ class _Attempt:
     def run(self, k: int) -> None:
         try:
             self.ranking = self._search(k)
-        except Exception as error:  # not CidxError alone: it must reach the caller's thread
+        except CidxError as error:
             self.error = error
+        except Exception as error:  # a bug: its message may hold paths, and goes to the log
+            _log.exception("one engine of a hybrid search failed")
+            self.error = InternalError(f"{type(error).__name__}; see daemon.log")

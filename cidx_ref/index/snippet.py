@@ -8,6 +8,7 @@ from cidx_ref.index.text import content_terms, content_words
 __all__ = ["Probes"]
 
 _LINES = 5
+_MAX_PROBES = 256
 _MAX_LINE_CHARS = 300
 
 
@@ -22,7 +23,8 @@ class Probes:
             for term in content_terms(query)
         ]
         said = [word.lower() for word in content_words(query)]
-        self._probes = list(dict.fromkeys([*stems, *said])) or [query.strip().lower()]
+        probes = list(dict.fromkeys([*stems, *said])) or [query.strip().lower()]
+        self._probes = probes[:_MAX_PROBES]
 
     def touch(self, chunk: StoredChunk) -> bool:
         """True if the chunk, its name or its path holds any of the query's terms."""

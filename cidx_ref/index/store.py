@@ -117,6 +117,8 @@ class ChunkStore:
                 self._texts = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
         except (OSError, ValueError) as error:
             raise IndexUnusableError(f"chunk store: {error}") from None
+        # In one piece: a column of the table would be copied for every search in it.
+        self._offsets = np.ascontiguousarray(self._rows["offset"])
         self._masks: dict[Filters, FilterMask] = {}
 
     def __len__(self) -> int:
@@ -130,6 +132,7 @@ class ChunkStore:
         """Let go of the files; nothing may be read afterwards."""
         self._masks.clear()
         self._rows = np.empty(0, dtype=_ROW)
+        self._offsets = np.empty(0, dtype=np.uint64)
         if isinstance(self._texts, mmap.mmap):
             self._texts.close()
 
@@ -166,11 +169,13 @@ class ChunkStore:
 
     def find_literally(self, needle: str, k: int, mask: FilterMask | None) -> list[int]:
         """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4)."""
+        if mask is not None and not mask.files:
+            return []
         wanted = needle.encode(*_CODEC)
         found: list[int] = []
         position = self._find(wanted, 0)
         while position >= 0 and len(found) < k:
-            chunk = int(np.searchsorted(self._rows["offset"], position, side="right")) - 1
+            chunk = int(np.searchsorted(self._offsets, position, side="right")) - 1
             end = int(self._rows["offset"][chunk]) + int(
                 self._rows["name_size"][chunk] + self._rows["text_size"][chunk]
             )

@@ -14,14 +14,26 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 
-__all__ = ["content_terms", "content_words", "terms", "whole_identifiers", "words"]
+__all__ = [
+    "content_terms",
+    "content_words",
+    "named_symbols",
+    "phrases",
+    "symbols",
+    "terms",
+    "whole_identifiers",
+    "without_phrases",
+    "words",
+]
 
 #: Longer terms are cut: a base64 blob is one "word", and nobody searches for all of it.
 MAX_TERM_CHARS = 64
 _MAX_WORD_CHARS = 256
 
 _WORD = re.compile(r"\w+")
+_QUOTED = re.compile(r'"([^"]*)"')
 _ASCII_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
 # Scripts written without spaces: each character is a term, or no part of a sentence is ever found.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
@@ -54,6 +66,30 @@ def content_words(query: str) -> list[str]:
 def content_terms(query: str) -> list[str]:
     """The distinct terms of a query's content words, in order."""
     return list(dict.fromkeys(chain.from_iterable(map(_word_terms, content_words(query)))))
+
+
+def phrases(query: str) -> list[list[str]]:
+    """The terms of each phrase that stands in double quotes in `query`."""
+    return [found for quoted in _QUOTED.findall(query) if (found := terms(quoted))]
+
+
+def without_phrases(query: str) -> str:
+    """`query` without what stands in double quotes."""
+    return _QUOTED.sub(" ", query)
+
+
+def symbols(found: Iterable[str]) -> list[str]:
+    """Each of the words `found` as one term, whatever it is made of, without repeats."""
+    return list(dict.fromkeys(map(_joined, found)))
+
+
+def named_symbols(query: str) -> list[str]:
+    """What `query` asks for by name: its one word, or those of its words that look like code.
+
+    Not every word: in "split a string" nobody means what is called `split`.
+    """
+    found = words(query)
+    return symbols(found if len(found) == 1 else filter(_CODE_LIKE.search, found))
 
 
 def whole_identifiers(found: Iterable[str]) -> list[str]:
