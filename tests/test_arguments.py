@@ -224,3 +224,15 @@ def test_a_good_argument_at_its_limits_is_taken(project: Project) -> None:
         ]
     finally:
         service.exposed_clear_cache()
+
+
+@pytest.mark.promise("RPC-4", "QRY-5")
+def test_a_pattern_that_would_be_tried_in_very_many_ways_is_refused(
+    service: CIDXDaemonService, project: Project
+) -> None:
+    arguments = {"project_path": str(project.root), "query": "retry"}
+    assert "stars" in refusal(service, "query", {**arguments, "paths": ["*_*_*_*.rs"]})
+    harmless = ["*?*?*?*.py", "**/*_*_*.py", "a/*/b/*/c/*/d/*/*.py"]
+    found = service.exposed_query(**arguments, paths=harmless)["results"]
+    assert found[0]["path"] == "net/retry.py"
+    service.exposed_clear_cache()

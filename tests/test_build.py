@@ -362,7 +362,7 @@ def test_an_embedder_may_print_and_must_be_the_one_that_searches(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "chatty_embedder.py").write_text(CHATTY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("CIDX_REF_EMBEDDER", "chatty_embedder:Chatty")
     change(project)
     assert build_in_child(project)["changed"]

@@ -466,12 +466,12 @@ def test_the_client_refuses_a_bad_argument_by_name(
 
 @pytest.mark.promise("SRV-4")
 def test_an_index_that_is_stopped_is_not_begun_anew_by_its_client(project: Project) -> None:
-    with served(project) as service:
-        client = DaemonClient(project)
+    runtime = Recorder()
+    with served(project) as service, DaemonClient(project, runtime=runtime) as client:
         service.gate.close()
         with pytest.raises(ShuttingDownError):
             client.index()
-        client.close()
+        assert runtime.slept == []
 
 
 @pytest.mark.promise("SRV-5")

@@ -604,8 +604,10 @@ def test_who_asks_for_a_name_gets_what_is_called_so_first(make_project: MakeProj
 
 
 @pytest.mark.promise("QRY-3")
-def test_a_shorter_list_is_the_beginning_of_a_longer_one(project: Project) -> None:
-    service = CIDXDaemonService(project.root)
-    long = _paths(_ask(service, "hybrid", "retry session", limit=60))
-    assert _paths(_ask(service, "hybrid", "retry session", limit=2)) == long[:2]
+def test_a_shorter_list_is_the_beginning_of_a_longer_one(stdlib: Project) -> None:
+    service = CIDXDaemonService(stdlib.root)
+    for query in ("namedtuple", "parse the headers of an HTTP message"):
+        long = _ask(service, "hybrid", query, limit=60)["results"]
+        assert _ask(service, "hybrid", query, limit=4)["results"] == long[:4]
+        assert _ask(service, "hybrid", query, limit=20)["results"] == long[:20]
     service.exposed_clear_cache()
