@@ -17,7 +17,7 @@ from cidx_ref.errors import BusyError, GenerationGone, IndexUnusableError, NoInd
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
-from cidx_ref.index.snapshot import GenerationSource
+from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
 

@@ -17,7 +17,8 @@ from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.hybrid import fuse, spread
-from cidx_ref.index.snapshot import GenerationSource, IndexSnapshot
+from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.testing.clock import FakeRuntime

@@ -18,6 +18,11 @@ from cidx_ref.index.scan import SourceFile, list_paths, read_file
 LIMIT = 1_000_000
 
 
+def scanned(root: Path, max_bytes: int) -> list[tuple[str, scan.SourceFile | str]]:
+    """Every path that is listed, with what reading it says, as the indexer goes about it."""
+    return [(path, scan.read_file(root, path, max_bytes)) for path in scan.list_paths(root)]
+
+
 @pytest.fixture(autouse=True)
 def _no_git_config_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
@@ -122,7 +127,7 @@ def test_a_file_of_any_name_is_listed_and_read(tree: Path, name: bytes, with_git
     os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
     with open(path, "w") as file:
         file.write("here")
-    ((listed, found),) = scan.scan(tree, LIMIT)
+    ((listed, found),) = scanned(tree, LIMIT)
     assert os.fsencode(listed) == name
     assert isinstance(found, SourceFile)
     assert (found.path, found.text) == (listed, "here")
@@ -385,7 +390,7 @@ def test_a_scan_pairs_each_path_with_its_file_or_the_reason(repository: Path) ->
     (repository / "deleted.py").unlink()
     (repository / "link").symlink_to("a.py")
     git(repository / "nested", "init", "--quiet")
-    found = dict(scan.scan(repository, LIMIT))
+    found = dict(scanned(repository, LIMIT))
     assert list(found) == ["a.py", "deleted.py", "link", "nested/", "z.bin"]
     assert isinstance(found.pop("a.py"), SourceFile)
     assert found == {
@@ -400,4 +405,4 @@ def test_a_submodule_is_skipped(repository: Path) -> None:
     commit = "1" * 40
     git(repository, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
     (repository / "module").mkdir()
-    assert list(scan.scan(repository, LIMIT)) == [("module", "not a regular file")]
+    assert list(scanned(repository, LIMIT)) == [("module", "not a regular file")]

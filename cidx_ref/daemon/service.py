@@ -35,6 +35,7 @@ from cidx_ref.index.build import Progress
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import Embedder, configured
 from cidx_ref.index.generation import Generations
+from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -91,6 +92,7 @@ class CIDXDaemonService(ExposedService):
         self._adopting = runtime.lock("adopt")
         self._builds: set[BuildProcess] = set()
         self._project: Project | None = None
+        self._source: GenerationSource | None = None
         self._cache: IndexCache[Any] | None = None
         if project is not None:
             self._serve_only(Project.at(project))
@@ -201,11 +203,7 @@ class CIDXDaemonService(ExposedService):
 
     def check_files(self) -> dict[str, Any]:
         """Whether the live generation on disk still is what its manifest says."""
-        from cidx_ref.index.snapshot import GenerationSource
-
-        if self._project is None:
-            return {}
-        return GenerationSource(self._project.generations, self.embedder, self.runtime).check()
+        return self._source.check() if self._source is not None else {}
 
     def evict_expired(self) -> bool:
         """Evict the cached index if its TTL has passed."""
@@ -384,9 +382,10 @@ class CIDXDaemonService(ExposedService):
         with self._adopting:
             if self._project is None:
                 self.config = Config.load(project.config_path)
+                self._source = GenerationSource(project.generations, self.embedder, self.runtime)
                 self._cache = IndexCache(
                     project.root,
-                    _LazySource(project, self.embedder, self.runtime),
+                    self._source,
                     ttl_minutes=self.config.ttl_minutes,
                     runtime=self.runtime,
                     listener=self._on_cache_event,
@@ -405,26 +404,6 @@ class CIDXDaemonService(ExposedService):
         self.metrics.count_cache(event, seconds)
         if event != "hit":
             _log.info("cache: %s of generation %s (%.1f ms)", event, generation, seconds * 1000)
-
-
-class _LazySource:
-    """The cache's source, whose engines (numpy, hnswlib, tantivy) are imported by the first load:
-    an idle daemon stays small, and a status call stays quick."""
-
-    def __init__(self, project: Project, embedder: Embedder, runtime: Runtime) -> None:
-        self._project = project
-        self._embedder = embedder
-        self._runtime = runtime
-        self._generations = Generations(project.generations, runtime)
-
-    def current(self) -> str:
-        return self._generations.current()
-
-    def load(self, generation: str) -> Any:
-        from cidx_ref.index.snapshot import GenerationSource
-
-        source = GenerationSource(self._project.generations, self._embedder, self._runtime)
-        return source.load(generation)
 
 
 def _relay(callback: Any, runtime: Runtime) -> RemoteCallback | Mailbox | None:

@@ -93,25 +93,22 @@ class _Job:
             return None
         for source in self._sources():
             if known.pop(source.path, None) != source.digest:
-                self._skipped.clear()
                 return None
         if known or self._verify(directory, generation) is not None:
-            self._skipped.clear()
             return None
         self._progress(len(self._paths), len(self._paths), "", "up to date")
-        return self._report({**manifest, "skipped": dict(self._skipped)}, changed=False)
+        return self._report(manifest, changed=False)
 
     def build(self, generations: Generations) -> dict[str, Any]:
         generation, building = generations.begin()
-        self._write(building)
+        contents = self._write(building)
         self._runtime.step("written")
         manifest = {
             "format": FORMAT,
             "generation": generation,
             "created_at": self._runtime.now().astimezone().isoformat(timespec="seconds"),
             "embedder": self._recipe(),
-            "space": self._space,
-            "counts": {"files": self._files, "chunks": self._chunks},
+            **contents,
             "skipped": dict(self._skipped),
         }
         generations.seal(building, manifest)
@@ -122,7 +119,8 @@ class _Job:
         self._progress(len(self._paths), len(self._paths), "", "done")
         return self._report(manifest, changed=True)
 
-    def _write(self, building: Path) -> None:
+    def _write(self, building: Path) -> dict[str, Any]:
+        """Write every file but the manifest; return what the manifest says of them."""
         from cidx_ref.index import snapshot
         from cidx_ref.index.chunk import chunk
         from cidx_ref.index.fulltext import FullTextWriter
@@ -137,7 +135,6 @@ class _Job:
                 language = languages.of(source.path, source.text.partition("\n")[0])
                 chunks = chunk(source.text, language)
                 for number, piece in enumerate(chunks, start=store.chunk_count):
-                    title = f"{source.path} {piece.name}"
                     fulltext.add(
                         chunk=number,
                         file=store.file_count,
@@ -145,16 +142,18 @@ class _Job:
                         name=piece.name,
                         text=piece.text,
                     )
-                    feed.put(f"{title}\n{piece.text}")
+                    feed.put(_embedded_text(source.path, piece.name, piece.text))
                 store.add_file(source.path, language, source.digest, chunks)
             feed.finish()
             vectors.save(building / snapshot.VECTORS)
             fulltext.commit()
             store.save()
-        self._space, self._files, self._chunks = SPACE, store.file_count, store.chunk_count
+        counts = {"files": store.file_count, "chunks": store.chunk_count}
+        return {"space": SPACE, "counts": counts}
 
     def _sources(self, report: bool = False) -> Iterator[SourceFile]:
         total = len(self._paths)
+        self._skipped.clear()  # each pass counts anew
         for number, path in enumerate(self._paths):
             if report:
                 self._progress(number, total, path, "")
@@ -189,7 +188,7 @@ class _Job:
         assert snapshot.semantic is not None
         for number in {0, count // 2, count - 1} if count else ():
             known = snapshot.chunks.read(number)
-            text = f"{known.path} {known.name}\n{known.text}"
+            text = _embedded_text(known.path, known.name, known.text)
             vector = self._embedder.embed_documents([text])[0]
             if not vector.any():
                 continue
@@ -209,8 +208,13 @@ class _Job:
             "generation": manifest["generation"],
             "changed": changed,
             **manifest["counts"],
-            "skipped": manifest["skipped"],
+            "skipped": dict(self._skipped),
         }
+
+
+def _embedded_text(path: str, name: str, text: str) -> str:
+    """What is embedded of a chunk; the check must embed the same."""
+    return f"{path} {name}\n{text}"
 
 
 class _VectorFeed:

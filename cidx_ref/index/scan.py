@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +24,6 @@ __all__ = [
     "SourceFile",
     "list_paths",
     "read_file",
-    "scan",
     "SYMLINK",
     "NOT_A_REGULAR_FILE",
     "TOO_LARGE",
@@ -66,12 +64,6 @@ class SourceFile:
     text: str
     digest: str
     size_bytes: int
-
-
-def scan(root: Path, max_bytes: int) -> Iterator[tuple[str, SourceFile | str]]:
-    """Every path of `list_paths`, in its order, with what `read_file` says of it."""
-    for path in list_paths(root):
-        yield path, read_file(root, path, max_bytes)
 
 
 def list_paths(root: Path) -> list[str]:

@@ -1,0 +1,64 @@
+"""Where the cache gets its snapshots from: the project's generations on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
+from cidx_ref.runtime import SYSTEM, Runtime
+
+if TYPE_CHECKING:
+    from cidx_ref.index.snapshot import IndexSnapshot
+
+__all__ = ["GenerationSource"]
+
+
+class GenerationSource:
+    """Loads generations from the project's directory: an `IndexSource` for the cache."""
+
+    def __init__(self, directory: Path, embedder: Embedder, runtime: Runtime = SYSTEM) -> None:
+        self._generations = Generations(directory, runtime)
+        self._embedder = embedder
+        self._runtime = runtime
+
+    def current(self) -> str:
+        return self._generations.current()
+
+    def load(self, generation: str) -> IndexSnapshot:
+        """Raises `GenerationGone`, `NoIndexError` or `IndexUnusableError`."""
+        # The engines, and numpy under them, are imported by the first load: an idle daemon stays
+        # small, and a status call stays quick.
+        from cidx_ref.index.snapshot import IndexSnapshot
+
+        path = self._generations.path(generation)
+        self._runtime.step("open generation")
+        try:
+            lease = Lease(path)
+            try:
+                return IndexSnapshot(generation, lease, self._embedder)
+            except BaseException:
+                lease.close()
+                raise
+        except FileNotFoundError:
+            if self.current() != generation:
+                raise GenerationGone(generation) from None
+            raise IndexUnusableError(
+                f"generation {generation} is missing: run `cidx-ref index`"
+            ) from None
+        except OSError as error:
+            raise IndexUnusableError(f"generation {generation}: {error.strerror}") from None
+
+    def check(self) -> dict[str, Any]:
+        """Whether the live generation on disk still is what its manifest says (diagnostics)."""
+        try:
+            generation = self.current()
+            directory = self._generations.path(generation)
+            damaged = damaged_files(directory, read_manifest(directory))
+        except NoIndexError:
+            return {"generation": None, "matches_manifest": None, "damaged": {}}
+        except (IndexUnusableError, OSError) as error:
+            return {"generation": None, "matches_manifest": False, "damaged": {"": str(error)}}
+        return {"generation": generation, "matches_manifest": not damaged, "damaged": damaged}
