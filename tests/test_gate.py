@@ -237,10 +237,10 @@ def test_an_index_that_cannot_even_start_leaves_no_thread_and_no_call_behind(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
     service = CIDXDaemonService(project.root)
-    before = {thread.ident for thread in SYSTEM.threads()}
+    before = set(SYSTEM.threads())
     with pytest.raises(InternalError):
         service.exposed_index(str(project.root), print)
-    left = [thread for thread in SYSTEM.threads() if thread.ident not in before]
+    left = [thread for thread in SYSTEM.threads() if thread not in before]
     for thread in left:
         thread.join(2)
     assert [thread.name for thread in left if thread.is_alive()] == []

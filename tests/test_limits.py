@@ -249,7 +249,7 @@ def test_a_reader_that_never_reads_costs_the_connection_after_a_while(
 def test_a_thousand_connections_opened_and_dropped_leave_nothing(
     neighbour: Callable[[], None], project: Project, figure: RecordFigure
 ) -> None:
-    threads = {thread.ident for thread in SYSTEM.threads()}
+    threads = set(SYSTEM.threads())  # not their numbers, which are used again
     before = len(os.listdir("/proc/self/fd"))
     for number in range(1000):
         with connected(project) as sock:
@@ -263,7 +263,7 @@ def test_a_thousand_connections_opened_and_dropped_leave_nothing(
         last.sendall(PING)
         assert last.recv(1)
     for thread in SYSTEM.threads():
-        if thread.ident not in threads:
+        if thread not in threads:
             thread.join(WAIT_S)
     left = len(os.listdir("/proc/self/fd")) - before
     figure("RPC-6", "descriptors left by 1000 dropped connections", left)

@@ -636,11 +636,11 @@ def nothing_left(service: CIDXDaemonService, project: Project) -> Iterator[None]
     _settle(service)
     service.exposed_clear_cache()
     gc.collect()
-    threads, descriptors = {t.ident for t in SYSTEM.threads()}, _descriptors()
+    threads, descriptors = set(SYSTEM.threads()), _descriptors()
     yield
     _settle(service)
     for thread in SYSTEM.threads():
-        if thread.ident not in threads:
+        if thread not in threads:
             thread.join(WAIT_S)
             assert not thread.is_alive(), thread.name
     assert service.gate.calls() == []
