@@ -87,6 +87,7 @@ class Claim:
             self._runtime.step("bound")
             # Listening before it has the name: a probe must never find a daemon that is starting.
             listener.listen(socket.SOMAXCONN)
+            self._runtime.step("listening")
             self._inode = _identity(temporary)
             temporary.rename(path)
         except BaseException:
@@ -112,6 +113,7 @@ class Claim:
     def release(self) -> None:
         """Let the next daemon have the project."""
         self.unlink()
+        self._runtime.step("unlinked")
         fd, self._directory = self._directory, -1
         if fd >= 0:
             os.close(fd)
@@ -120,6 +122,7 @@ class Claim:
         try:
             path = self._project.create_directory()
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._runtime.step("directory opened")
         except OSError as error:
             raise DaemonUnavailableError(f"{self._project.directory}: {error.strerror}") from None
         try:
@@ -129,6 +132,7 @@ class Claim:
             # that nobody can find any more is worth nothing.
             if _identity(path) == (held.st_dev, held.st_ino):
                 self._directory = fd
+                self._runtime.step("claimed")
                 return True
         except BlockingIOError:
             pass

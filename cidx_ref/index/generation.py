@@ -42,10 +42,11 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Lease:
     """A generation that may not be removed until `close`.  Closing twice does nothing."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, runtime: Runtime = SYSTEM) -> None:
         """Raises `FileNotFoundError` if the generation is gone, `OSError` if it cannot be read."""
         self.directory = directory
         self._fd = os.open(directory, _OPEN_DIRECTORY)
+        runtime.step("opened")
         # A sweep holds it exclusively while it deletes; then the manifest is gone when we get it.
         fcntl.flock(self._fd, fcntl.LOCK_SH)
 
@@ -107,6 +108,7 @@ class Generations:
         generation = f"{max(numbers, default=0) + 1:06d}-{secrets.token_hex(3)}"
         building = self.directory / f"{_BUILDING}{generation}"
         building.mkdir()
+        self._runtime.step("begun")
         return generation, building
 
     def seal(self, building: Path, manifest: dict[str, Any]) -> None:
@@ -120,6 +122,7 @@ class Generations:
             for path in files
         }
         path = building / MANIFEST
+        self._runtime.step("unsealed")
         path.write_text(json.dumps(manifest, indent=1), encoding="ascii")
         for written in (*files, path, *{file.parent for file in files}, building):
             _sync(written)
@@ -178,6 +181,7 @@ class Generations:
         """The writers' lock, as the descriptor that holds it; None while another has it."""
         self.directory.mkdir(exist_ok=True)
         fd = os.open(self.directory, _OPEN_DIRECTORY)
+        self._runtime.step("directory opened")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # It may have been replaced between open and flock: a lock on a directory that nobody

@@ -36,7 +36,7 @@ class GenerationSource:
         path = self._generations.path(generation)
         self._runtime.step("open generation")
         try:
-            lease = Lease(path)
+            lease = Lease(path, self._runtime)
             try:
                 return IndexSnapshot(generation, lease, self._embedder)
             except BaseException:

@@ -1,0 +1,363 @@
+"""Explorers: which schedules of a scenario to try, and what to say of one that breaks it.
+
+A `Scenario` is a handful of threads that meet over something shared, and what must hold whatever
+their order.  Three explorers look for a schedule that breaks it:
+
+- `exhaustive`: every schedule of at most so many preemptions, those with the fewest first.  Most
+  races need no more than two (Musuvathi and Qadeer, PLDI 2007);
+- `random_walk`: seeded, for what is too large for that;
+- `guided`: Hypothesis draws the schedules, and shrinks the one that it finds.
+
+Each ends with an `Exploration`, or with a `Counterexample`: the shortest schedule it could find,
+as a table, and one line that brings it about again.  From the shell:
+
+    python -m cidx_ref.testing.explore cidx_ref.testing.scenarios:QueryAndClear
+    python -m cidx_ref.testing.explore cidx_ref.testing.scenarios:QueryAndClear "12:1 30:1"
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import random
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar
+
+from cidx_ref.testing.scheduler import Scheduler, Step, Strategy, ThreadPool
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+__all__ = [
+    "Counterexample",
+    "Exploration",
+    "Scenario",
+    "Schedule",
+    "Script",
+    "exhaustive",
+    "guided",
+    "random_walk",
+    "replay",
+    "schedules",
+]
+
+#: The decisions that are not 0, by number: `{12: 1}` goes another way at the thirteenth (counted
+#: from 0) and the first way everywhere else.
+Schedule = Mapping[int, int]
+
+
+class Scenario:
+    """Some threads that meet.  Made anew for every schedule.
+
+    A subclass sets things up in its `__init__`, which must call this one.  What it makes of the
+    runtime it is given (locks, clocks, threads, steps) is under the explorer's orders; anything
+    else must not block.  Nothing in it may depend on chance, on real time or on hash order.
+    """
+
+    #: The promises that a counterexample breaks.
+    promises: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, runtime: Scheduler) -> None:
+        self.runtime = runtime
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        """The threads, by name.  One that raises breaks the scenario."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """What must hold when all have ended; raises `AssertionError` if it does not."""
+
+    def close(self) -> None:
+        """Give back what `__init__` took; called in any case."""
+
+
+#: A subclass of `Scenario`, or anything else that makes one.
+MakeScenario = Callable[[Scheduler], Scenario]
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """A search that broke nothing."""
+
+    schedules: int
+    #: Every schedule within the bound was tried.
+    complete: bool
+
+
+class Counterexample(AssertionError):  # noqa: N818 - its name in the field
+    """A schedule that breaks a scenario.  Its text is the table, and the line that replays it."""
+
+    def __init__(self, scenario: MakeScenario, run: _Run, tried: int = 1) -> None:
+        assert run.error is not None
+        self.schedule = run.schedule
+        self.error = run.error
+        self.trace = run.trace
+        self.switches = run.switches
+        #: How many schedules were tried until this was found, and made shorter.
+        self.tried = tried
+        super().__init__(_describe(scenario, run))
+        self.__cause__ = run.error
+
+
+def exhaustive(
+    scenario: MakeScenario, *, preemptions: int = 2, max_schedules: int | None = None
+) -> Exploration:
+    """Try every schedule with at most `preemptions`; stop, incomplete, after `max_schedules`.
+
+    Raises `Counterexample`.
+    """
+    with ThreadPool() as pool:
+        waiting: deque[tuple[dict[int, int], int]] = deque([({}, 0)])
+        tried = 0
+        while waiting:
+            if tried == max_schedules:
+                return Exploration(tried, complete=False)
+            schedule, spent = waiting.popleft()
+            script = Script(schedule)
+            run = _perform(scenario, script, pool)
+            tried += 1
+            if run.error is not None:
+                raise _shortest(scenario, run, pool, tried)
+            # Only beyond its last deviation: so each schedule comes up once.
+            begin = max(schedule, default=-1) + 1
+            for number, (options, costs) in enumerate(script.decisions[begin:], begin):
+                if not costs or spent < preemptions:
+                    for answer in range(1, options):
+                        waiting.append(({**schedule, number: answer}, spent + costs))
+    return Exploration(tried, complete=True)
+
+
+def random_walk(scenario: MakeScenario, *, schedules: int = 2_000, seed: int = 0) -> Exploration:
+    """Try so many schedules at random, the same ones for the same `seed`.
+
+    Raises `Counterexample`.
+    """
+    with ThreadPool() as pool:
+        for number in range(schedules):
+            run = _perform(scenario, _Walk(random.Random(f"{seed}/{number}")), pool)
+            if run.error is not None:
+                raise _shortest(scenario, run, pool, number + 1)
+    return Exploration(schedules, complete=False)
+
+
+def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6) -> Exploration:
+    """Let Hypothesis draw `examples` schedules of at most `max_switches` answers other than 0.
+
+    The same ones each time.  Raises `Counterexample`.
+    """
+    # Here: who only replays a schedule need not have Hypothesis.
+    from hypothesis import HealthCheck, Phase, given, settings
+
+    tried = 0
+    with ThreadPool() as pool:
+        usual = _scripted(scenario, {}, pool).decisions
+
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            report_multiple_bugs=False,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(schedules(usual, max_switches))
+        def test(schedule: Schedule) -> None:
+            nonlocal tried
+            tried += 1
+            run = _scripted(scenario, schedule, pool)
+            if run.error is not None:
+                raise Counterexample(scenario, run, tried)
+
+        try:
+            test()
+        except Counterexample as found:
+            run = _scripted(scenario, found.schedule, pool)
+            raise _shortest(scenario, run, pool, tried) from None
+    return Exploration(tried, complete=False)
+
+
+def schedules(decisions: int, max_switches: int = 6) -> SearchStrategy[Schedule]:
+    """A Hypothesis strategy for schedules of runs with about so many decisions."""
+    from hypothesis import strategies as st
+
+    # A dictionary and not a list with an answer for each decision: what is left out is 0, "as you
+    # were", so what Hypothesis removes in shrinking are switches.
+    return st.dictionaries(
+        # Twice as many: what is done otherwise may take longer.
+        st.integers(0, 2 * decisions + 1),
+        st.integers(1, 3),
+        max_size=max_switches,
+    )
+
+
+def replay(scenario: MakeScenario, schedule: Schedule | str = "") -> None:
+    """Run one schedule, as a counterexample wrote it: `"12:1 30:1"`.
+
+    Raises `Counterexample` if it breaks the scenario.
+    """
+    if isinstance(schedule, str):
+        schedule = _parse(schedule)
+    with ThreadPool() as pool:
+        run = _scripted(scenario, schedule, pool)
+    if run.error is not None:
+        raise Counterexample(scenario, run)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One schedule, and what came of it."""
+
+    schedule: Schedule
+    decisions: int
+    trace: list[Step]
+    error: Exception | None
+
+    @property
+    def switches(self) -> int:
+        return sum(one.thread != other.thread for one, other in pairwise(self.trace))
+
+    def breaks_like(self, other: _Run) -> bool:
+        return type(self.error) is type(other.error)
+
+    def size(self) -> tuple[int, int, int]:
+        """What shrinking makes smaller."""
+        return self.switches, len(self.schedule), len(self.trace)
+
+
+class Script(Strategy):
+    """Follows a schedule; `decisions` notes of each how many ways there were, and if they cost."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.decisions: list[tuple[int, bool]] = []
+
+    def pick(self, options: int, costs: bool) -> int:
+        answer = self.schedule.get(len(self.decisions), 0)
+        self.decisions.append((options, costs))
+        return min(answer, options - 1)
+
+
+class _Walk(Script):
+    """Decides by chance: in some walks switches are rare, in others not."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__({})
+        self._chance = chance
+        self._rate = chance.choice((0.02, 0.05, 0.1, 0.3))
+        self.schedule: dict[int, int] = {}
+
+    def pick(self, options: int, costs: bool) -> int:
+        if self._chance.random() < (self._rate if costs else 0.5):
+            self.schedule[len(self.decisions)] = self._chance.randrange(1, options)
+        return super().pick(options, costs)
+
+
+def _scripted(scenario: MakeScenario, schedule: Schedule, pool: ThreadPool) -> _Run:
+    return _perform(scenario, Script(schedule), pool)
+
+
+def _perform(scenario: MakeScenario, script: Script, pool: ThreadPool) -> _Run:
+    runtime = Scheduler(script, pool)
+    made = scenario(runtime)
+    error = None
+    try:
+        runtime.run(made.actors())
+        made.check()
+    except Exception as broken:
+        error = broken
+    finally:
+        made.close()
+    return _Run(script.schedule, len(script.decisions), runtime.trace, error)
+
+
+def _shortest(scenario: MakeScenario, found: _Run, pool: ThreadPool, tried: int) -> Counterexample:
+    """The counterexample, with all left out that is not needed to break the scenario like that."""
+    best = _scripted(scenario, found.schedule, pool)
+    if not best.breaks_like(found):
+        return Counterexample(scenario, found, tried)  # and replaying it will show the same
+    candidates = _smaller(best.schedule)
+    while (schedule := next(candidates, None)) is not None:
+        tried += 1
+        run = _scripted(scenario, schedule, pool)
+        if run.breaks_like(found) and run.size() < best.size():
+            best = run
+            candidates = _smaller(schedule)
+    return Counterexample(scenario, best, tried)
+
+
+def _smaller(schedule: Schedule) -> Iterator[Schedule]:
+    """Without one of its switches, or with one of them to an earlier thread, or later."""
+    for number in schedule:
+        yield {n: answer for n, answer in schedule.items() if n != number}
+    for number, answer in schedule.items():
+        if answer > 1:
+            yield {**schedule, number: answer - 1}
+
+
+def _describe(scenario: MakeScenario, run: _Run) -> str:
+    module, name = scenario.__module__, getattr(scenario, "__qualname__", "")
+    line = " ".join(f"{number}:{answer}" for number, answer in sorted(run.schedule.items()))
+    return "\n".join(
+        (
+            f"{name}: {type(run.error).__name__}: {run.error}",
+            *_table(run.trace),
+            f"context switches: {run.switches}; to see it again:",
+            f'    python -m cidx_ref.testing.explore {module}:{name} "{line}"',
+        )
+    )
+
+
+def _table(trace: Sequence[Step]) -> Iterator[str]:
+    threads = max((len(step.thread) for step in trace), default=0)
+    actions = max((len(step.action) for step in trace), default=0)
+    yield f"{'step':>6}  {'thread':<{threads}}  {'does':<{actions}}  holds"
+    before = ""
+    for number, step in enumerate(trace, 1):
+        is_last = number == len(trace) or trace[number].thread != step.thread
+        if step.action == "clock" and not is_last and step.thread == before:
+            continue  # where nothing happened between looking at the clock and going on
+        name = "" if step.thread == before else step.thread
+        holds = ", ".join(step.holds)
+        yield f"{number:>6}  {name:<{threads}}  {step.action:<{actions}}  {holds}".rstrip()
+        before = step.thread
+
+
+def _parse(line: str) -> Schedule:
+    try:
+        pairs = [pair.split(":") for pair in line.split()]
+        return {int(number): int(answer) for number, answer in pairs}
+    except ValueError:
+        raise ValueError(f"a schedule is like '12:1 30:1', not {line!r}") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Explore a scenario, or replay one schedule of it; 1 if it is broken."""
+    parser = argparse.ArgumentParser("python -m cidx_ref.testing.explore")
+    parser.add_argument("scenario", help="MODULE:NAME")
+    parser.add_argument("schedule", nargs="?", help="what to replay, as a failure printed it")
+    parser.add_argument("--preemptions", type=int, default=2, help="explore up to this many")
+    parser.add_argument("--random", type=int, metavar="N", help="walk N schedules at random")
+    given = parser.parse_args(arguments)
+    module, _, name = given.scenario.partition(":")
+    scenario = getattr(importlib.import_module(module), name)
+    try:
+        if given.schedule is not None:
+            replay(scenario, given.schedule)
+            print("not broken")
+        elif given.random is not None:
+            print(random_walk(scenario, schedules=given.random))
+        else:
+            print(exhaustive(scenario, preemptions=given.preemptions))
+    except Counterexample as found:
+        print(found)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

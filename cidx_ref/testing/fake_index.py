@@ -1,0 +1,136 @@
+"""An index that is nothing but names: for tests of what keeps, shares and closes one.
+
+A `FakeSource` is an `IndexSource` whose reading of the disk consists of steps of the runtime, so
+that a scheduler can let others in between; a `FakeSnapshot` tells who uses it after it was closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
+from cidx_ref.runtime import Runtime
+
+__all__ = ["CacheRig", "FakeSnapshot", "FakeSource"]
+
+
+class FakeSnapshot:
+    """The `number`-th load (from 1) of a source."""
+
+    def __init__(self, generation: str, number: int) -> None:
+        self.generation = generation
+        self.number = number
+        self.closed = 0
+
+    def search(self) -> None:
+        """Raises `AssertionError` once the snapshot is closed: a real one would crash."""
+        assert not self.closed, f"load {self.number} was closed while somebody searched it"
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def __repr__(self) -> str:
+        return f"<load {self.number} of {self.generation}>"
+
+
+class FakeSource:
+    """Generations g1, g2, ... on no disk.  The last one published is live."""
+
+    def __init__(self, runtime: Runtime, *, fails: Callable[[], bool] = lambda: False) -> None:
+        """`fails` is asked during each load whether it fails (`IndexUnusableError`)."""
+        self._runtime = runtime
+        self._fails = fails
+        self.live = "g1"
+        self.is_there = True
+        #: The generations of which a load was begun, in that order.
+        self.begun: list[str] = []
+        self.snapshots: list[FakeSnapshot] = []
+
+    def current(self) -> str:
+        live, is_there = self.live, self.is_there
+        self._runtime.step("has read which is live")
+        if not is_there:
+            raise NoIndexError("no index")
+        return live
+
+    def load(self, generation: str) -> FakeSnapshot:
+        self.begun.append(generation)
+        number = len(self.begun)
+        self._runtime.step(f"load {generation}")
+        if self._fails():
+            raise IndexUnusableError("damaged")
+        # As on disk: a generation that was replaced, and that nobody has open, is removed.
+        if generation != self.live and not self._is_open(generation):
+            raise GenerationGone(generation)
+        snapshot = FakeSnapshot(generation, number)
+        self.snapshots.append(snapshot)
+        self._runtime.step(f"has read {generation}")
+        return snapshot
+
+    def publish(self) -> str:
+        """Make a new generation live, as a finished index run does; return it."""
+        self._runtime.step("publish")
+        self.live = f"g{int(self.live[1:]) + 1}"
+        return self.live
+
+    def _is_open(self, generation: str) -> bool:
+        return any(s.generation == generation and not s.closed for s in self.snapshots)
+
+
+class CacheRig:
+    """A cache over a `FakeSource`, and what the two were seen to do."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        ttl_s: float = 600.0,
+        fails: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.runtime = runtime
+        self.source = FakeSource(runtime, fails=fails)
+        #: What the cache told its listener, in that order.
+        self.events: list[tuple[str, str]] = []
+        #: How often memory was given back.
+        self.freed = 0
+        self.cache: IndexCache[FakeSnapshot] = IndexCache(
+            "project",
+            self.source,
+            ttl_minutes=ttl_s / 60,
+            runtime=runtime,
+            listener=self._listen,
+            on_free=self._on_free,
+        )
+
+    def query(self, search: Callable[[], object] = lambda: None) -> FakeSnapshot:
+        """One query, which does `search` half-way; the snapshot that answered it."""
+        with self.cache.pin() as snapshot:
+            snapshot.search()
+            search()
+            self.runtime.step("search")
+            snapshot.search()
+        return snapshot
+
+    @property
+    def cached(self) -> FakeSnapshot | None:
+        entry = self.cache.entry
+        return entry.snapshot if entry is not None else None
+
+    def check_nothing_is_left(self) -> None:
+        """When nobody is inside: no pin, no load, and every snapshot that is not cached closed
+        once, its memory given back (CACHE-7)."""
+        entry = self.cache.entry
+        assert entry is None or entry.pins == 0, f"{entry.pins} pins are left"
+        assert not self.cache.is_loading, "a load is left that nobody is at"
+        for snapshot in self.source.snapshots:
+            wanted = 0 if entry is not None and snapshot is entry.snapshot else 1
+            assert snapshot.closed == wanted, f"{snapshot} was closed {snapshot.closed} times"
+        closed = sum(snapshot.closed for snapshot in self.source.snapshots)
+        assert self.freed == closed, f"{closed} closed, memory given back {self.freed} times"
+
+    def _listen(self, event: str, generation: str, seconds: float = 0.0) -> None:
+        self.events.append((event, generation))
+
+    def _on_free(self) -> None:
+        self.freed += 1

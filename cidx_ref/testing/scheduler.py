@@ -1,0 +1,469 @@
+"""A deterministic scheduler: real threads, exactly one at a time, on virtual time.
+
+Here belongs what runs threads under somebody's orders; which orders are worth giving is for
+`explore`.  The `Scheduler` is a `Runtime`, so the code under test is the real one, unchanged.
+
+Every operation of the runtime (a lock, a condition, an event, a look at the clock, a sleep, a
+thread, a named `step`) is a *switch point*: the running thread asks the *strategy* who goes on.
+Between two points nothing else runs, so a schedule is the list of answers, and the same answers
+bring about the same run.  Answer 0 is always "as you were": whoever runs goes on for as long as
+it can.  So an empty list is the run with the fewest switches, and every other answer is one
+switch, or one fault, more.
+
+Time is virtual.  It stands still while anybody can run; when nobody can, it jumps to the next
+deadline; and where there is no deadline either, that is a deadlock, and it is reported who waits
+for what.  More than `max_steps` switch points are a livelock.
+
+After CHESS (Musuvathi et al., "Finding and Reproducing Heisenbugs in Concurrent Programs", OSDI
+2008), where preemption bounding is from; and after trio's clock for tests, where the jump is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from cidx_ref.runtime import SYSTEM, Lock
+from cidx_ref.testing.clock import FakeRuntime
+
+__all__ = ["Deadlock", "Livelock", "Scheduler", "Step", "Strategy", "ThreadPool"]
+
+_JOIN_S = 10.0
+_NEVER = float("inf")
+
+
+class Deadlock(AssertionError):  # noqa: N818 - its name in the field
+    """Nobody can run, and no time that passes will change it.  Says who waits for what."""
+
+
+class Livelock(AssertionError):  # noqa: N818
+    """More steps than a run that ends can need."""
+
+
+class Strategy(Protocol):
+    """Who decides."""
+
+    def pick(self, options: int, costs: bool) -> int:
+        """One of `options` (2 or more) ways to go on; 0 is the way that changes nothing.
+
+        `costs`: any other way is a preemption or a fault.  Otherwise the running thread cannot go
+        on, and every way is a switch that would come anyhow.
+        """
+
+
+class Step(NamedTuple):
+    """One switch point: what `thread` was about to do there, and the locks it held."""
+
+    thread: str
+    action: str
+    holds: tuple[str, ...]
+
+
+class _Abort(BaseException):
+    """Unwinds the threads of a run that has failed; nothing may catch it."""
+
+
+class _Worker:
+    """A real thread that runs one task after another.  Its baton is what it waits for."""
+
+    def __init__(self) -> None:
+        self.baton = SYSTEM.lock("baton")
+        self.baton.acquire()
+        self.job: Callable[[], Lock] | None = None
+        self.thread = SYSTEM.thread(self._run, "scheduled")
+
+    def _run(self) -> None:
+        while True:
+            self.baton.acquire()
+            job, self.job = self.job, None
+            if job is None:
+                return
+            # Last of all: from here on another thread runs, and may give this worker a new job.
+            job().release()
+
+
+class ThreadPool:
+    """The threads that runs are made of: starting them anew costs more than a whole run."""
+
+    def __init__(self) -> None:
+        self._workers: list[_Worker] = []
+        self._idle: list[_Worker] = []
+
+    def take(self) -> _Worker:
+        if self._idle:
+            return self._idle.pop()
+        worker = _Worker()
+        self._workers.append(worker)
+        return worker
+
+    def give_back(self, worker: _Worker) -> None:
+        self._idle.append(worker)
+
+    def __enter__(self) -> ThreadPool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.job = None  # of a run that was never begun
+            worker.baton.release()
+        for worker in self._workers:
+            worker.thread.join(_JOIN_S)
+
+
+class Scheduler(FakeRuntime):
+    """A runtime whose threads take turns as `strategy` says.
+
+    The thread that makes it sets things up, and checks them after `run`; it is alone then, and
+    its operations are no switch points.  After a run that failed it is of no more use.
+    """
+
+    def __init__(self, strategy: Strategy, pool: ThreadPool, *, max_steps: int = 5_000) -> None:
+        super().__init__()
+        self.trace: list[Step] = []
+        self.strategy = strategy
+        self._pool = pool
+        self._max_steps = max_steps
+        self._ended = SYSTEM.lock("ended")
+        self._ended.acquire()
+        self._main = self._running = _Task(self, "main", 0, self._ended)
+        self._tasks: list[_Task] = []
+        self._error: BaseException | None = None
+
+    # For whoever makes a run.
+
+    def run(self, actors: dict[str, Callable[[], object]]) -> None:
+        """Run `actors`, each in a thread of its name, until all of them and all that they
+        started have ended.
+
+        Raises what the first of them to fail raised, `Deadlock`, or `Livelock`; then no thread of
+        this run is inside the code any more.
+        """
+        self.trace.clear()
+        for name, actor in actors.items():
+            self._spawn(actor, name)
+        self._running = self._next(None)
+        self._running.baton.release()
+        try:
+            self._ended.acquire()
+        except BaseException as interruption:
+            self._error = self._error or interruption
+            self._ended.acquire()
+        self._running = self._main
+        self._tasks.clear()
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def current_thread(self) -> str:
+        """The name of the thread that runs: an actor's, or "main"."""
+        return self._running.name
+
+    def branch(self, what: str) -> bool:
+        """Whether `what`, a fault for example, happens here: decided as switches are, and it does
+        not by default."""
+        task = self._running
+        if task is self._main or not self.strategy.pick(2, True):
+            return False
+        self.trace.append(Step(task.name, what, tuple(task.holds)))
+        return True
+
+    # The runtime.
+
+    def monotonic(self) -> float:
+        self._point("clock")
+        return super().monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        self._point(f"sleep {seconds:g} s")
+        self._block(lambda: False, lambda: f"{seconds:g} s to pass", seconds)
+
+    def step(self, name: str) -> None:
+        self._point(name)
+        super().step(name)
+
+    def lock(self, name: str) -> _Lock:
+        return _Lock(self, name)
+
+    def condition(self, name: str) -> _Condition:
+        return _Condition(self, name)
+
+    def event(self, name: str) -> _Event:
+        return _Event(self, name)
+
+    def thread(self, target: Callable[[], object], name: str) -> _Task:
+        task = self._spawn(target, name)
+        self._point(f"started {name}")
+        return task
+
+    def threads(self) -> list[Any]:
+        return self._alive()
+
+    # Switching.
+
+    def _spawn(self, target: Callable[[], object], name: str) -> _Task:
+        worker = self._pool.take()
+        task = _Task(self, name, len(self._tasks) + 1, worker.baton)
+        self._tasks.append(task)
+
+        def job() -> Lock:
+            try:
+                if self._error is None:
+                    target()
+            except _Abort:
+                pass
+            except BaseException as error:
+                self._error = self._error or error
+            task.is_done = True
+            self._pool.give_back(worker)
+            return self._successor()
+
+        worker.job = job
+        return task
+
+    def _successor(self) -> Lock:
+        """The baton of whoever goes on when the running thread has ended."""
+        if all(task.is_done for task in self._tasks):
+            return self._ended
+        try:
+            self._running = self._next(None)
+        except _Abort:  # one after the other is woken, to unwind
+            self._running = self._alive()[0]
+        return self._running.baton
+
+    def _point(self, action: str) -> None:
+        """A switch point, before `action`."""
+        task = self._running
+        if task is self._main:
+            return
+        if self._error is not None:
+            raise _Abort
+        self.trace.append(Step(task.name, action, tuple(task.holds)))
+        if len(self.trace) > self._max_steps:
+            self._fail(Livelock(f"still at it after {self._max_steps} steps"))
+        self._hand_over(task)
+
+    def _block(
+        self,
+        ready: Callable[[], bool],
+        waits_for: Callable[[], str],
+        timeout: float | None = None,
+        lock: _Lock | None = None,
+    ) -> bool:
+        """Go on when `ready()`, True, or when `timeout` has passed, False; but not before `lock`
+        is free."""
+        task = self._running
+        task.wait = _Wait(ready, waits_for, lock)
+        if timeout is not None:
+            task.wait.deadline = self._time_s + timeout
+        try:
+            self._hand_over(task)
+        finally:
+            task.wait = None
+        return ready()
+
+    def _hand_over(self, task: _Task) -> None:
+        following = self._next(task)
+        if following is task:
+            return
+        self._running = following
+        following.baton.release()
+        task.baton.acquire()
+        if self._error is not None:
+            raise _Abort
+
+    def _next(self, current: _Task | None) -> _Task:
+        """Who runs next; by default `current`, or else whoever was made first."""
+        if self._error is not None:
+            raise _Abort
+        able = self._able()
+        can_go_on = current in able
+        if len(able) == 1:
+            return able[0]
+        if can_go_on:
+            able.sort(key=lambda task: task is not current)
+        return able[self.strategy.pick(len(able), can_go_on)]
+
+    def _able(self) -> list[_Task]:
+        while True:
+            alive = self._alive()
+            able = [task for task in alive if task.wait is None or task.wait.is_over(self._time_s)]
+            if able:
+                return able
+            deadlines = [task.wait.deadline for task in alive if task.wait is not None]
+            # One that has come, and yet the thread cannot run: it needs a lock besides.
+            ahead = [deadline for deadline in deadlines if self._time_s < deadline < _NEVER]
+            if not ahead:
+                self._fail(Deadlock("deadlock: " + "; ".join(map(_complaint, alive))))
+            self.advance(min(ahead) - self._time_s)
+
+    def _alive(self) -> list[_Task]:
+        return [task for task in self._tasks if not task.is_done] or [self._main]
+
+    def _fail(self, error: BaseException) -> None:
+        if self._running is self._main:
+            raise error
+        self._error = error
+        raise _Abort
+
+
+class _Wait:
+    """What a thread waits for: in code, in words, and until when."""
+
+    __slots__ = ("deadline", "in_words", "lock", "ready")
+
+    def __init__(
+        self, ready: Callable[[], bool], in_words: Callable[[], str], lock: _Lock | None
+    ) -> None:
+        self.ready = ready
+        self.in_words = in_words
+        self.lock = lock
+        self.deadline = _NEVER
+
+    def is_over(self, now: float) -> bool:
+        is_free = self.lock is None or self.lock.owner is None
+        return is_free and (now >= self.deadline or self.ready())
+
+
+class _Task:
+    """A thread of the run: what `Runtime.thread` returns."""
+
+    def __init__(self, scheduler: Scheduler, name: str, number: int, baton: Lock) -> None:
+        self.name = name
+        self.ident: int | None = number
+        self.baton = baton
+        self.is_done = False
+        self.holds: list[str] = []
+        self.wait: _Wait | None = None
+        self._scheduler = scheduler
+
+    def is_alive(self) -> bool:
+        self._scheduler._point(f"look at {self.name}")
+        return not self.is_done
+
+    def join(self, timeout: float | None = None) -> None:
+        self._scheduler._point(f"join {self.name}")
+        if not self.is_done:
+            self._scheduler._block(lambda: self.is_done, lambda: f"{self.name} to end", timeout)
+
+
+class _Lock:
+    """Not reentrant: a thread that takes it twice waits for itself, which is reported."""
+
+    def __init__(self, scheduler: Scheduler, name: str) -> None:
+        self.name = name
+        self.owner: _Task | None = None
+        self._scheduler = scheduler
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        scheduler = self._scheduler
+        scheduler._point(f"acquire {self.name}")
+        if self.owner is not None:
+            limit = None if timeout < 0 else timeout
+            if not blocking or not scheduler._block(self._is_free, self._in_words, limit):
+                return False
+        self.own(scheduler._running)
+        return True
+
+    def release(self) -> None:
+        self.disown()
+        # After it: what is done with what was read under the lock is what may come too late.
+        if self._scheduler._error is None:
+            self._scheduler._point(f"released {self.name}")
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def own(self, task: _Task) -> None:
+        self.owner = task
+        task.holds.append(self.name)
+
+    def disown(self) -> None:
+        if self._scheduler._error is not None:  # unwinding, from wherever it was
+            self.owner = None
+        elif self.owner is not self._scheduler._running:
+            raise RuntimeError(f"release of {self.name}, which is not held")
+        else:
+            self.owner.holds.remove(self.name)
+            self.owner = None
+
+    def _is_free(self) -> bool:
+        return self.owner is None
+
+    def _in_words(self) -> str:
+        return f"lock {self.name} (held by {self.owner.name if self.owner else 'nobody'})"
+
+
+class _Condition:
+    def __init__(self, scheduler: Scheduler, name: str) -> None:
+        self.name = name
+        self._lock = _Lock(scheduler, name)
+        self._scheduler = scheduler
+        self._waiters: list[list[bool]] = []
+
+    def __enter__(self) -> bool:
+        return self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        scheduler = self._scheduler
+        scheduler._point(f"wait {self.name}")
+        told: list[bool] = []
+        self._waiters.append(told)
+        self._lock.disown()
+        try:
+            return scheduler._block(
+                lambda: bool(told), lambda: f"condition {self.name}", timeout, self._lock
+            )
+        finally:
+            self._lock.own(scheduler._running)
+            self._waiters = [waiter for waiter in self._waiters if waiter is not told]
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        deadline = _NEVER if timeout is None else self._scheduler._time_s + timeout
+        while not predicate():
+            left = deadline - self._scheduler._time_s
+            if left <= 0:
+                return False
+            self.wait(None if left == _NEVER else left)
+        return True
+
+    def notify_all(self) -> None:
+        self._scheduler._point(f"notify {self.name}")
+        if self._lock.owner is not self._scheduler._running:
+            raise RuntimeError(f"notify on {self.name}, which is not held")
+        for told in self._waiters:
+            told.append(True)
+
+
+class _Event:
+    def __init__(self, scheduler: Scheduler, name: str) -> None:
+        self.name = name
+        self._is_set = False
+        self._scheduler = scheduler
+
+    def is_set(self) -> bool:
+        self._scheduler._point(f"look at {self.name}")
+        return self._is_set
+
+    def set(self) -> None:
+        self._scheduler._point(f"set {self.name}")
+        self._is_set = True
+
+    def clear(self) -> None:
+        self._scheduler._point(f"clear {self.name}")
+        self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._scheduler._point(f"wait {self.name}")
+        return self._is_set or self._scheduler._block(
+            lambda: self._is_set, lambda: f"event {self.name}", timeout
+        )
+
+
+def _complaint(task: _Task) -> str:
+    return f"{task.name} waits for {task.wait.in_words() if task.wait else 'nothing'}"
