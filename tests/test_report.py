@@ -207,7 +207,7 @@ def test_the_markdown_has_a_row_for_each_promise_and_its_bars_are_escaped(
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + len(report)
     (row,) = (line for line in table if line.startswith("| PERF-1 |"))
-    assert row.endswith(r"| 1 | shown | p95 \| warm: 41.5 ms; p99: 60.25 ms |")
+    assert row.endswith(r"| shown | p95 \| warm: 41.5 ms; p99: 60.25 ms |")
 
 
 def test_the_table_fits_the_terminal(
@@ -217,10 +217,11 @@ def test_the_table_fits_the_terminal(
     lines = run(pytester, FIGURES + FAILS, "--cidx-table").outlines
     table = lines[next(n for n, line in enumerate(lines) if "= promises =" in line) :]
     table = table[: table.index(summary(2, 1)) + 1]
-    assert len(table) == len(PROMISES) + 3 + 2
+    assert len(table) == len(PROMISES) + 4 + 2
+    assert table[1].split() == ["promise", "tests", "time", "mutants"]
     assert max(map(len, table)) <= 72
     (at,) = (n for n, line in enumerate(table) if line.startswith("CACHE-1 "))
-    assert table[at].split()[-2:] == ["1", "shown"]
+    assert table[at].split()[-4:] == ["1", "0.0", "s", "shown"]
     assert table[at + 1].strip() == "loads under 32 clients: 1"
 
 
@@ -265,6 +266,46 @@ def test_a_report_that_cannot_be_written_is_refused_before_any_test_runs(
     result.stderr.fnmatch_lines(["*--cidx-report=file/promises: *"])
 
 
+TRIES = """
+@promise('CACHE-1', 'CACHE-3')
+def test_searches(tried):
+    tried('CACHE-1', 1200, 'schedules')
+    tried('CACHE-1', 34, 'schedules')
+    tried('CACHE-1', 5, 'examples')
+    tried('CACHE-3', 7, 'runs')
+@promise('CACHE-1')
+def test_searches_more(tried): tried('CACHE-1', 1000, 'schedules')
+@promise('CACHE-1')
+@pytest.mark.parametrize('killed', [True, False])
+def test_mutant(planted, killed): planted('CACHE-1', f'mutant {killed}', killed=killed)
+"""
+
+
+@XDIST
+def test_what_was_tried_is_added_up_and_mutants_are_counted(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    report = rows(pytester, TRIES, *workers)
+    assert report["CACHE-1"]["tried"] == {"schedules": 2234, "examples": 5}
+    assert report["CACHE-1"]["mutants"] == {"mutant True": True, "mutant False": False}
+    assert report["CACHE-3"]["tried"] == {"runs": 7}
+    assert report["CACHE-3"]["mutants"] == {}
+    assert report["CACHE-1"]["seconds"] > 0
+
+
+def test_the_table_says_what_was_tried_and_killed(pytester: pytest.Pytester) -> None:
+    lines = run(pytester, TRIES, "--cidx-table").outlines
+    (at,) = (n for n, line in enumerate(lines) if line.startswith("CACHE-1 "))
+    assert lines[at].split()[-2:] == ["1/2", "shown"]
+    assert lines[at + 1].strip() == "tried: 5 examples, 2,234 schedules"
+
+
+@pytest.mark.parametrize("record", ["tried('SRV-2', 1, 'runs')", "planted('SRV-2', 'x', killed=1)"])
+def test_what_a_test_does_not_show_it_cannot_count(pytester: pytest.Pytester, record: str) -> None:
+    source = f"@promise('SRV-1')\ndef test_it(tried, planted): {record}\n"
+    assert verdict(pytester, source) == "BROKEN"
+
+
 def test_the_marker_is_registered(pytester: pytest.Pytester) -> None:
     assert run(pytester, PASSES, "--strict-markers").ret == pytest.ExitCode.OK
 
@@ -280,6 +321,9 @@ def test_several_reports_become_one_and_the_worst_verdict_counts(
                 "tests": [f"{name}::{id_}"],
                 "verdict": verdict,
                 "figures": [{"name": name, "value": 1, "unit": "ms"}],
+                "tried": {"schedules": len(name)} if id_ == "SRV-1" else {},
+                "mutants": {"first": True, "second": name == "two"},
+                "seconds": float(verdict == "shown"),
             }
             for id_, verdict in verdicts.items()
         ]
@@ -298,6 +342,9 @@ def test_several_reports_become_one_and_the_worst_verdict_counts(
     ]
     assert rows["SRV-1"]["tests"] == ["one::SRV-1", "two::SRV-1"]
     assert [figure["name"] for figure in rows["SRV-1"]["figures"]] == ["two"]
+    assert rows["SRV-1"]["tried"] == {"schedules": 3}
+    assert rows["SRV-1"]["mutants"] == {"first": True, "second": False}, "it survived in one"
+    assert rows["SRV-2"]["seconds"] == 1.0
     assert "promises: 2 shown, 1 BROKEN, 38 not shown" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.json", "all.md"]
     assert main([str(tmp_path / "all")]) == 0, "what was merged is gone"

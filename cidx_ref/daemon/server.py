@@ -90,11 +90,11 @@ class Claim:
             self._runtime.step("listening")
             self._inode = _identity(temporary)
             temporary.rename(path)
+            self._runtime.step("reachable")
         except BaseException:
             listener.close()
             temporary.unlink(missing_ok=True)
             raise
-        self._runtime.step("reachable")
         return listener
 
     def is_intact(self) -> bool:

@@ -50,6 +50,12 @@ __all__ = [
 Schedule = Mapping[int, int]
 
 
+#: So many runs are spent on making a counterexample shorter.
+_SHRINKS = 400
+#: So many steps of it are shown, the last ones.
+_ROWS = 100
+
+
 class Scenario:
     """Some threads that meet.  Made anew for every schedule.
 
@@ -176,9 +182,11 @@ def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6
         try:
             test()
         except Counterexample as found:
-            run = _scripted(scenario, found.schedule, pool)
-            raise _shortest(scenario, run, pool, tried) from None
-    return Exploration(tried, complete=False)
+            broken = found.schedule
+        else:
+            return Exploration(tried, complete=False)
+        # Out here, where it is no consequence of what Hypothesis raised.
+        raise _shortest(scenario, _scripted(scenario, broken, pool), pool, tried)
 
 
 def schedules(decisions: int, max_switches: int = 6) -> SearchStrategy[Schedule]:
@@ -281,7 +289,8 @@ def _shortest(scenario: MakeScenario, found: _Run, pool: ThreadPool, tried: int)
     if not best.breaks_like(found):
         return Counterexample(scenario, found, tried)  # and replaying it will show the same
     candidates = _smaller(best.schedule)
-    while (schedule := next(candidates, None)) is not None:
+    limit = tried + _SHRINKS
+    while tried < limit and (schedule := next(candidates, None)) is not None:
         tried += 1
         run = _scripted(scenario, schedule, pool)
         if run.breaks_like(found) and run.size() < best.size():
@@ -291,9 +300,15 @@ def _shortest(scenario: MakeScenario, found: _Run, pool: ThreadPool, tried: int)
 
 
 def _smaller(schedule: Schedule) -> Iterator[Schedule]:
-    """Without one of its switches, or with one of them to an earlier thread, or later."""
-    for number in schedule:
-        yield {n: answer for n, answer in schedule.items() if n != number}
+    """Without half of its switches, or a quarter, ..., or one; or with one to an earlier thread."""
+    numbers = sorted(schedule)
+    size = len(numbers)
+    while size:
+        size = (size + 1) // 2
+        for begin in range(0, len(numbers), size):
+            left_out = numbers[begin : begin + size]
+            yield {n: answer for n, answer in schedule.items() if n not in left_out}
+        size -= size == 1
     for number, answer in schedule.items():
         if answer > 1:
             yield {**schedule, number: answer - 1}
@@ -313,11 +328,13 @@ def _describe(scenario: MakeScenario, run: _Run) -> str:
 
 
 def _table(trace: Sequence[Step]) -> Iterator[str]:
-    threads = max((len(step.thread) for step in trace), default=0)
-    actions = max((len(step.action) for step in trace), default=0)
+    threads = max(map(len, ("thread", *(step.thread for step in trace))))
+    actions = max(map(len, ("does", *(step.action for step in trace))))
     yield f"{'step':>6}  {'thread':<{threads}}  {'does':<{actions}}  holds"
     before = ""
-    for number, step in enumerate(trace, 1):
+    if len(trace) > _ROWS:
+        yield f"{'...':>6}  ({len(trace) - _ROWS} steps)"
+    for number, step in list(enumerate(trace, 1))[-_ROWS:]:
         is_last = number == len(trace) or trace[number].thread != step.thread
         if step.action == "clock" and not is_last and step.thread == before:
             continue  # where nothing happened between looking at the clock and going on

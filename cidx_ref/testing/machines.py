@@ -143,10 +143,16 @@ class CacheMachine(RuleBasedStateMachine):
         if is_due:
             self.cached = None
 
-    @rule(seconds=st.sampled_from([0.5, TTL_S / 2, TTL_S - 0.5, TTL_S]))
+    @rule(seconds=st.sampled_from([0.5, TTL_S / 2, TTL_S]))
     def time_passes(self, seconds: float) -> None:
         self.runtime.advance(seconds)
         self.now += seconds
+
+    @rule(seconds=st.sampled_from([-0.5, 0.0, 0.5]))
+    def check_at_the_ttl(self, seconds: float) -> None:
+        """Just before it, at it, or just after."""
+        self.time_passes(max(0.0, self.used_at + TTL_S + seconds - self.now))
+        self.check()
 
     @rule(seconds=st.sampled_from([-7200.0, 3600.0]))
     def wall_clock_is_set(self, seconds: float) -> None:

@@ -9,8 +9,9 @@ Several runs (of several interpreters) become one table with
 
     python -m cidx_ref.testing.report reports/promises
 
-A test says what it shows with `@pytest.mark.promise("CACHE-1")`, and may record what it measured
-with the fixture `figure`.  Only tests that were executed count, so a skipped one shows nothing:
+A test says what it shows with `@pytest.mark.promise("CACHE-1")`.  It may record what it measured
+with the fixture `figure`, how much it tried with `tried`, and what came of a mutant with `planted`.
+Only tests that were executed count, so a skipped one shows nothing:
 
 - BROKEN: a test of the promise failed, in its setup or teardown as much as in its body;
 - shown: at least one was executed, and all that were passed;
@@ -34,11 +35,13 @@ import pytest
 
 from cidx_ref.testing.promises import PROMISES
 
-__all__ = ["RecordFigure", "figure"]
+__all__ = ["RecordFigure", "RecordMutant", "RecordTried", "figure", "planted", "tried"]
 
 # Properties of a report are what pytest-xdist carries from a worker to the controller.
 _PROMISE = "cidx_promise"
 _FIGURE = "cidx_figure"
+_TRIED = "cidx_tried"
+_PLANTED = "cidx_planted"
 _REFUSED = "cidx_refused"
 
 _SHOWN, _BROKEN, _NOT_SHOWN = "shown", "BROKEN", "not shown"
@@ -48,6 +51,18 @@ class RecordFigure(Protocol):
     """The type of the fixture `figure`."""
 
     def __call__(self, promise: str, name: str, value: float, unit: str = "") -> None: ...
+
+
+class RecordTried(Protocol):
+    """The type of the fixture `tried`."""
+
+    def __call__(self, promise: str, count: int, unit: str) -> None: ...
+
+
+class RecordMutant(Protocol):
+    """The type of the fixture `planted`."""
+
+    def __call__(self, promise: str, mutant: str, *, killed: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,12 @@ class _Row:
     tests: list[str]
     verdict: str
     figures: list[_Figure]
+    #: How many schedules, examples and so on were tried.
+    tried: dict[str, int]
+    #: The mutants, and whether each was killed.
+    mutants: dict[str, bool]
+    #: What all its tests took.
+    seconds: float
 
 
 @dataclass
@@ -78,6 +99,7 @@ class _Test:
 
     outcomes: set[str] = field(default_factory=set)
     properties: list[tuple[str, object]] = field(default_factory=list)
+    seconds: float = 0.0
 
     def add(self, report: pytest.TestReport) -> None:
         outcome = _outcome(report)
@@ -86,16 +108,18 @@ class _Test:
         # Each phase repeats the properties of the one before; the report on a crashed worker
         # has none.
         self.properties = report.user_properties or self.properties
+        self.seconds += report.duration
 
     def shows(self, promise: str) -> bool:
         return (_PROMISE, promise) in self.properties
 
-    def figures(self, promise: str) -> Iterator[_Figure]:
-        for key, value in self.properties:
-            if key == _FIGURE:
-                of, name, number, unit = cast("tuple[str, str, float, str]", value)
+    def recorded(self, key: str, promise: str) -> Iterator[Any]:
+        """What a fixture recorded under `key` for `promise`."""
+        for found, value in self.properties:
+            if found == key:
+                of, *rest = cast("tuple[Any, ...]", value)
                 if of == promise:
-                    yield _Figure(name, number, unit)
+                    yield rest
 
 
 class _Ledger:
@@ -126,6 +150,7 @@ class _Ledger:
         if self.table:
             terminalreporter.section("promises")
             width = terminalreporter.config.get_terminal_writer().fullwidth
+            terminalreporter.write_line(_header(width))
             for row in rows:
                 for line in _lines(row, width):
                     terminalreporter.write_line(line, red=row.verdict == _BROKEN)
@@ -140,8 +165,8 @@ def main(arguments: Sequence[str]) -> int:
     """Merge the reports NAME-*.json into NAME.json and NAME.md, NAME being the one argument, print
     the table, and remove what was merged, so that no later table shows it again.
 
-    Of each promise: BROKEN if it was in any, shown if it was in one.  Figures are the last
-    report's that has some.  Returns 1 if any promise is broken.
+    Of each promise: BROKEN if it was in any, shown if it was in one.  What was measured and tried
+    is the last report's that has some.  Returns 1 if any promise is broken.
     """
     base = Path(arguments[0])
     paths = sorted(base.parent.glob(f"{base.name}-*.json"))
@@ -151,6 +176,7 @@ def main(arguments: Sequence[str]) -> int:
         path.unlink()
         path.with_suffix(".md").unlink(missing_ok=True)
     width = get_terminal_size().columns
+    print(_header(width))
     print("\n".join(line for row in rows for line in _lines(row, width)))
     print(f"promises: {_summary(rows)}")
     return int(any(row.verdict == _BROKEN for row in rows))
@@ -199,15 +225,45 @@ def figure(request: pytest.FixtureRequest) -> RecordFigure:
     item: pytest.Item = request.node
 
     def record(promise: str, name: str, value: float, unit: str = "") -> None:
-        if promise not in _ids(item):
-            raise pytest.UsageError(f"a figure for {promise!r}, which {item.nodeid} does not show")
         if not math.isfinite(value):
             raise pytest.UsageError(f"{item.nodeid}: the figure {name!r} is {value}")
         # Numbers of NumPy and the like would not survive the way to the controller.
         number = value if type(value) is int else float(value)
-        item.user_properties.append((_FIGURE, (promise, name, number, unit)))
+        _record(item, _FIGURE, promise, name, number, unit)
 
     return record
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> RecordTried:
+    """Records how much was tried for one of the promises the test is marked with.
+
+    `tried("CACHE-1", 374, "schedules")`; counts of one unit are added up.
+    """
+
+    def record(promise: str, count: int, unit: str) -> None:
+        _record(request.node, _TRIED, promise, int(count), unit)
+
+    return record
+
+
+@pytest.fixture
+def planted(request: pytest.FixtureRequest) -> RecordMutant:
+    """Records whether a mutant of one of the promises the test is marked with was killed.
+
+    `planted("CACHE-1", "everybody_loads", killed=True)`.
+    """
+
+    def record(promise: str, mutant: str, *, killed: bool) -> None:
+        _record(request.node, _PLANTED, promise, mutant, bool(killed))
+
+    return record
+
+
+def _record(item: pytest.Item, key: str, promise: str, *values: object) -> None:
+    if promise not in _ids(item):
+        raise pytest.UsageError(f"a figure for {promise!r}, which {item.nodeid} does not show")
+    item.user_properties.append((key, (promise, *values)))
 
 
 def _ids(item: pytest.Item) -> list[str]:
@@ -242,13 +298,23 @@ def _outcome(report: pytest.TestReport) -> str | None:
 
 
 def _row(id_: str, executed: dict[str, _Test]) -> _Row:
-    tests = {nodeid: test for nodeid, test in executed.items() if test.shows(id_)}
+    tests = {nodeid: test for nodeid, test in sorted(executed.items()) if test.shows(id_)}
+
+    def recorded(key: str) -> Iterator[Any]:
+        return (values for test in tests.values() for values in test.recorded(key, id_))
+
+    counts: Counter[str] = Counter()
+    for count, unit in recorded(_TRIED):
+        counts[unit] += count
     return _Row(
         id=id_,
         promise=PROMISES[id_],
-        tests=sorted(tests),
+        tests=list(tests),
         verdict=_verdict(set().union(*(test.outcomes for test in tests.values()))),
-        figures=[figure for _, test in sorted(tests.items()) for figure in test.figures(id_)],
+        figures=[_Figure(*values) for values in recorded(_FIGURE)],
+        tried=dict(counts),
+        mutants=dict(recorded(_PLANTED)),
+        seconds=round(sum(test.seconds for test in tests.values()), 3),
     )
 
 
@@ -263,15 +329,38 @@ def _summary(rows: Sequence[_Row]) -> str:
     return ", ".join(f"{count[verdict]} {verdict}" for verdict in (_SHOWN, _BROKEN, _NOT_SHOWN))
 
 
+_INDENT = max(map(len, PROMISES)) + 2
+
+
+def _header(width: int) -> str:
+    return _line(width, "", "promise", "tests", "time", "mutants", "")
+
+
 def _lines(row: _Row, width: int) -> Iterator[str]:
-    """`row` for a terminal: one line, and one more for each figure."""
-    indent = max(map(len, PROMISES)) + 2
-    tail = f"  {len(row.tests):>4}  {row.verdict:<{len(_NOT_SHOWN)}}"
+    """`row` for a terminal: one line, one more for what was tried, and one for each figure."""
+    tests, seconds = str(len(row.tests)), f"{row.seconds:.1f} s"
+    yield _line(width, row.id, row.promise, tests, seconds, _killed(row), row.verdict)
+    for noted in filter(None, (_tried(row), *map(str, row.figures))):
+        yield f"{'':<{_INDENT}}{noted}"
+
+
+def _line(
+    width: int, id_: str, promise: str, tests: str, time: str, mutants: str, verdict: str
+) -> str:
+    tail = f"  {tests:>5}  {time:>7}  {mutants:>7}  {verdict:<{len(_NOT_SHOWN)}}"
     # The last column stays free: some terminals break a line that fills it.
-    room = max(width - indent - len(tail) - 1, 10)
-    yield f"{row.id:<{indent}}{_cut(row.promise, room):<{room}}{tail}".rstrip()
-    for measured in row.figures:
-        yield f"{'':<{indent}}{measured}"
+    room = max(width - _INDENT - len(tail) - 1, 10)
+    return f"{id_:<{_INDENT}}{_cut(promise, room):<{room}}{tail}".rstrip()
+
+
+def _killed(row: _Row) -> str:
+    """Mutants killed and planted."""
+    return f"{sum(row.mutants.values())}/{len(row.mutants)}" if row.mutants else ""
+
+
+def _tried(row: _Row) -> str:
+    counts = ", ".join(f"{count:,} {unit}" for unit, count in sorted(row.tried.items()))
+    return f"tried: {counts}" if counts else ""
 
 
 def _cut(text: str, room: int) -> str:
@@ -304,7 +393,12 @@ def _merge(reports: Sequence[dict[str, _Row]]) -> list[_Row]:
         best = next((v for v in (_BROKEN, _SHOWN) if v in verdicts), _NOT_SHOWN)
         tests = sorted({test for row in rows for test in row.tests})
         figures = next((row.figures for row in reversed(rows) if row.figures), [])
-        merged.append(_Row(id_, promise, tests, best, figures))
+        tried = next((row.tried for row in reversed(rows) if row.tried), {})
+        # One that survived in any run is on the loose.
+        planted = [(name, killed) for row in rows for name, killed in row.mutants.items()]
+        mutants = {name: (name, False) not in planted for name, _ in planted}
+        seconds = max((row.seconds for row in rows), default=0.0)
+        merged.append(_Row(id_, promise, tests, best, figures, tried, mutants, seconds))
     return merged
 
 
@@ -312,12 +406,13 @@ def _markdown(rows: Sequence[_Row]) -> str:
     lines = [
         f"Python {platform.python_version()}: {_summary(rows)}",
         "",
-        "| id | promise | tests | verdict | figures |",
-        "| --- | --- | ---: | --- | --- |",
+        "| id | promise | tests | seconds | mutants killed | verdict | tried, and measured |",
+        "| --- | --- | ---: | ---: | ---: | --- | --- |",
     ]
     for row in rows:
-        figures = "; ".join(map(str, row.figures))
-        cells = (row.id, row.promise, str(len(row.tests)), row.verdict, figures)
+        noted = "; ".join(filter(None, (_tried(row), *map(str, row.figures))))
+        tests, seconds = str(len(row.tests)), f"{row.seconds:.1f}"
+        cells = (row.id, row.promise, tests, seconds, _killed(row), row.verdict, noted)
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join(lines) + "\n"
 

@@ -98,16 +98,18 @@ class FailingLoad(_Cache):
 
 
 class InterruptedLoad(_Cache):
-    """The thread that loads is interrupted: whoever waited for it loads instead."""
+    """The thread that loads is interrupted, and nobody else: whoever waited loads instead."""
 
     promises = frozenset({"CACHE-2"})
 
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
         self.rig = CacheRig(runtime, ttl_s=TTL_S, fails=self._interrupt)
+        self.interrupted = ""
 
     def _interrupt(self) -> bool:
         if len(self.rig.source.begun) == 1:
+            self.interrupted = self.runtime.current_thread
             raise _Interruption
         return False
 
@@ -115,12 +117,36 @@ class InterruptedLoad(_Cache):
         return {"one": self._query, "other": self._query}
 
     def _query(self) -> None:
-        with suppress(_Interruption):
+        try:
             self.rig.query()
+        except _Interruption:
+            thread = self.runtime.current_thread
+            assert thread == self.interrupted, f"{thread} was interrupted, too"
 
 
 class _Interruption(BaseException):
     """As KeyboardInterrupt and SystemExit are."""
+
+
+class ReadersTogether(_Cache):
+    """Two queries search at the same time: each waits, half-way, until the other is there."""
+
+    promises = frozenset({"SRV-1", "RPC-4"})
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        self.rig.query()
+        self.arrived = {name: runtime.event(f"arrival of {name}") for name in ("one", "other")}
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {
+            "one": lambda: self.rig.query(lambda: self._meet("one", "other")),
+            "other": lambda: self.rig.query(lambda: self._meet("other", "one")),
+        }
+
+    def _meet(self, me: str, whom: str) -> None:
+        self.arrived[me].set()
+        self.arrived[whom].wait()
 
 
 class QueryAndClear(_Cache):
@@ -542,6 +568,22 @@ class TwoWriters(_OnDisk):
         assert self.read() == max(self.written)
 
 
+class ReplacedDirectory(TwoWriters):
+    """The directory of generations is removed, by somebody who has its lock, while two processes
+    are about to index: they do not get in at once by a lock on a directory that is gone."""
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {**super().actors(), "remover": self._remove}
+
+    def _remove(self) -> None:
+        with Generations(self.directory, self.runtime).writing():
+            shutil.rmtree(self.directory)
+
+    def check(self) -> None:
+        if self.directory.exists():  # it was not the remover who came last
+            _OnDisk.check(self)
+
+
 class WriterAndReader(_OnDisk):
     """A generation is published while another process loads."""
 
@@ -687,6 +729,25 @@ class ThreeStarters(TwoStarters):
         return {**super().actors(), "third": self.starter("third")}
 
 
+class ClientAndStarter(_OnSocket):
+    """A client tries the path while a daemon is started: where there is a name, somebody
+    answers."""
+
+    promises = frozenset({"SRV-2"})
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"client": self._try, "daemon": self.starter("daemon")}
+
+    def _try(self) -> None:
+        for _ in range(3):
+            self.runtime.step("tries the path")
+            if self.project.socket_path.exists():
+                assert is_answered(self.project.socket_path), "a name, and nobody answers"
+
+    def check(self) -> None:
+        self.check_reachable()
+
+
 class StarterAndLeaver(_OnSocket):
     """A daemon is started while another leaves: if it comes to serve, it keeps the path."""
 
@@ -802,3 +863,11 @@ class Robbed(_OnSocket):
         super().close()
         if self.thief is not None:
             self.thief.close()
+
+
+#: All of them, but for what they have in common.
+SCENARIOS: tuple[type[Scenario], ...] = tuple(
+    found
+    for found in vars().values()
+    if isinstance(found, type) and issubclass(found, Scenario) and found.promises
+)

@@ -1,0 +1,15 @@
+"""The zoo: small broken variants of the daemon, each against one promise.
+
+A mutant is a patch of the real code for as long as a block runs, never an edit in it.  Its
+promise's searches (`searches`) or tests must find it; where they do not, either is worthless.
+The story's own mistakes come first.  A module here holds the mutants of one part of the daemon.
+A downstream project can plant them too:
+
+    with MUTANTS["touch_only_at_the_beginning"].planted():
+        ...
+"""
+
+from cidx_ref.testing.mutants import cache, generations, socket, time
+from cidx_ref.testing.mutants.registry import MUTANTS, Mutant
+
+__all__ = ["MUTANTS", "Mutant", "cache", "generations", "socket", "time"]

@@ -1,0 +1,225 @@
+"""Broken caches (CACHE-1 to CACHE-8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from cidx_ref.daemon import cache
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.testing.mutants.registry import mutant
+
+
+@mutant("CACHE-1", needs_switches=True)
+def everybody_loads() -> Iterator[None]:
+    """Whoever finds a load under way begins one of their own."""
+
+    def follow(self: IndexCache[Any], load: Any) -> Any:
+        self._leave(load)
+        return self._lead(cache._Load(load.generation))
+
+    with patch.object(IndexCache, "_follow", follow):
+        yield
+
+
+@mutant("CACHE-1", needs_switches=True)
+def disk_is_asked_before_the_lock() -> Iterator[None]:
+    """Which generation is live is read before the lock is taken: a slow thread comes with
+    yesterday's answer, and takes the place of the load of the new generation."""
+
+    def acquire(self: IndexCache[Any]) -> Any:
+        generation = self._source.current()
+        with self._changed:
+            entry, load = self._entry, self._load
+            if entry is not None and entry.generation == generation:
+                self._begin_use(entry)
+                return entry
+            if load is not None and load.generation == generation:
+                load.waiters += 1
+            else:
+                load = self._load = cache._Load(generation)
+        return self._follow(load) if load.waiters else self._lead(load)
+
+    with patch.object(IndexCache, "_acquire", acquire):
+        yield
+
+
+@mutant("CACHE-2")
+def failed_load_is_remembered() -> Iterator[None]:
+    """A load that failed stays where it was, and every later query shares its outcome."""
+    lead = IndexCache._lead
+
+    def remember(self: IndexCache[Any], load: Any) -> Any:
+        try:
+            return lead(self, load)
+        except Exception:
+            self._load = load
+            raise
+
+    with patch.object(IndexCache, "_lead", remember):
+        yield
+
+
+@mutant("CACHE-2", needs_switches=True)
+def interruption_is_shared() -> Iterator[None]:
+    """Those who wait for a load are interrupted with the thread that loads."""
+    with patch.object(cache, "_again", lambda error: error):
+        yield
+
+
+@mutant("CACHE-3", needs_switches=True)
+def stored_after_a_clear() -> Iterator[None]:
+    """A clear forgets what is cached, and not what is about to be (the story's `index`)."""
+
+    def clear(self: IndexCache[Any]) -> bool:
+        with self._changed:
+            entry, self._entry = self._entry, None
+            unused = cache._unused(entry)
+        self._close(unused)
+        return entry is not None
+
+    with patch.object(IndexCache, "clear", clear):
+        yield
+
+
+@mutant("CACHE-3", needs_switches=True)
+def stored_after_a_publish() -> Iterator[None]:
+    """A load is installed over whatever was cached meanwhile."""
+    lead = IndexCache._lead
+
+    def insist(self: IndexCache[Any], load: Any) -> Any:
+        entry = lead(self, load)
+        with self._changed:
+            replaced, self._entry = self._entry, entry
+            unused = cache._unused(replaced) if replaced is not entry else None
+        self._close(unused)
+        return entry
+
+    with patch.object(IndexCache, "_lead", insist):
+        yield
+
+
+@mutant("CACHE-4", needs_switches=True)
+def entry_is_read_again_after_the_lock() -> Iterator[None]:
+    """A query takes the entry, and later takes it from the cache once more (the story's own)."""
+    pin = IndexCache.pin
+
+    @contextmanager
+    def read_again(self: IndexCache[Any]) -> Iterator[Any]:
+        with pin(self):
+            self._runtime.step("reads the entry again")
+            assert self._entry is not None
+            yield self._entry.snapshot
+
+    with patch.object(IndexCache, "pin", read_again):
+        yield
+
+
+@mutant("CACHE-4", needs_switches=True)
+def closed_by_whoever_clears() -> Iterator[None]:
+    """What is taken out of the cache is closed at once, whoever searches it."""
+    with patch.object(cache, "_unused", lambda entry: entry):
+        yield
+
+
+@mutant("CACHE-4", needs_switches=True)
+def waiters_pin_when_they_wake() -> Iterator[None]:
+    """A waiter's pin is not taken for it: between the end of the load and its waking up, nothing
+    keeps the snapshot open."""
+    follow = IndexCache._follow
+
+    def pin_late(self: IndexCache[Any], load: Any) -> Any:
+        entry = follow(self, load)
+        with self._changed:
+            self._begin_use(entry)
+        return entry
+
+    none = property(lambda load: 0, lambda load, count: None)
+    with (
+        patch.object(cache._Load, "waiters", none, create=True),
+        patch.object(IndexCache, "_follow", pin_late),
+    ):
+        yield
+
+
+@mutant("CACHE-5")
+def entry_is_used_unseen() -> Iterator[None]:
+    """What is cached is used without a look at what is live; `index` does not tell."""
+    with _unseen():
+        yield
+
+
+@mutant("CACHE-8")
+def other_writers_are_not_noticed() -> Iterator[None]:
+    """Only an index run of the daemon's own would make it load anew."""
+    with _unseen():
+        yield
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    acquire = IndexCache._acquire
+
+    def take(self: IndexCache[Any]) -> Any:
+        with self._changed:
+            if self._entry is not None:
+                self._begin_use(self._entry)
+                return self._entry
+        return acquire(self)
+
+    with patch.object(IndexCache, "_acquire", take):
+        yield
+
+
+@mutant("CACHE-6")
+def query_error_clears_the_cache() -> Iterator[None]:
+    """Whatever goes wrong in a query, the index is loaded anew."""
+    pin = IndexCache.pin
+
+    @contextmanager
+    def clearing(self: IndexCache[Any]) -> Iterator[Any]:
+        try:
+            with pin(self) as snapshot:
+                yield snapshot
+        except Exception:
+            self.clear()
+            raise
+
+    with patch.object(IndexCache, "pin", clearing):
+        yield
+
+
+@mutant("CACHE-6")
+def query_error_leaves_a_pin() -> Iterator[None]:
+    """A pin is only given back where the query succeeds."""
+
+    @contextmanager
+    def leaking(self: IndexCache[Any]) -> Iterator[Any]:
+        entry = self._acquire()
+        yield entry.snapshot
+        self._release(entry)
+
+    with patch.object(IndexCache, "pin", leaking):
+        yield
+
+
+@mutant("CACHE-7")
+def evicted_and_not_closed() -> Iterator[None]:
+    """Eviction forgets the entry, and leaves the rest to the garbage collector."""
+    evict = IndexCache.evict_expired
+
+    def forget(self: IndexCache[Any]) -> bool:
+        with patch.object(self, "_close", lambda entry: None):
+            return evict(self)
+
+    with patch.object(IndexCache, "evict_expired", forget):
+        yield
+
+
+@mutant("CACHE-7")
+def memory_is_kept() -> Iterator[None]:
+    """A closed snapshot's memory stays with the allocator."""
+    with patch.object(IndexCache, "_close_snapshot", lambda self, s: s and s.close()):
+        yield

@@ -1,0 +1,125 @@
+"""Broken writers and readers of generations (WRITE-1 to WRITE-3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from cidx_ref.errors import NoIndexError
+from cidx_ref.index import generation
+from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.testing.mutants.registry import mutant
+
+
+@mutant("WRITE-1", needs_switches=True)
+def writers_do_not_lock() -> Iterator[None]:
+    """The writers' lock is one of this process only."""
+
+    def try_lock(self: Generations) -> int:
+        self.directory.mkdir(exist_ok=True)
+        return os.open(self.directory, os.O_RDONLY)
+
+    with patch.object(Generations, "_try_lock", try_lock):
+        yield
+
+
+@mutant("WRITE-1", needs_switches=True)
+def lock_on_a_directory_that_is_gone() -> Iterator[None]:
+    """The lock may be on a directory that was replaced before it was locked."""
+    with patch.object(os.path, "samestat", lambda one, other: True):
+        yield
+
+
+@mutant("WRITE-2", needs_switches=True)
+def live_before_it_is_there() -> Iterator[None]:
+    """The link is switched first, and then the generation gets its name."""
+
+    def publish(self: Generations, generation: str, building: Path) -> None:
+        link = self.directory / ".building-link"
+        link.symlink_to(generation)
+        link.replace(self._link)
+        self._runtime.step("published")
+        building.rename(self.path(generation))
+        self._sweep()
+
+    with patch.object(Generations, "publish", publish):
+        yield
+
+
+@mutant("WRITE-2", needs_switches=True)
+def swept_under_a_reader() -> Iterator[None]:
+    """Readers hold no lease: what is replaced is removed while they read it."""
+
+    def init(self: Lease, directory: Path, runtime: Any = None) -> None:
+        self.directory = directory
+        self._fd = os.open(directory, os.O_RDONLY)
+
+    with patch.object(Lease, "__init__", init):
+        yield
+
+
+@mutant("WRITE-2", needs_switches=True)
+def readers_wait_for_writers() -> Iterator[None]:
+    """Which generation is live is read under the writers' lock."""
+    current = Generations.current
+
+    def wait(self: Generations) -> str:
+        while (fd := self._try_lock()) is None:
+            self._runtime.sleep(0.02)
+        os.close(fd)
+        return current(self)
+
+    with patch.object(Generations, "current", wait):
+        yield
+
+
+@mutant("WRITE-3", needs_switches=True)
+def unlinked_and_then_linked() -> Iterator[None]:
+    """Between removing the old link and making the new one, there is no index."""
+
+    def publish(self: Generations, generation: str, building: Path) -> None:
+        building.rename(self.path(generation))
+        self._link.unlink(missing_ok=True)
+        self._runtime.step("renamed")
+        self._link.symlink_to(generation)
+        self._sweep()
+
+    with patch.object(Generations, "publish", publish):
+        yield
+
+
+@mutant("WRITE-3")
+def built_in_place() -> Iterator[None]:
+    """A new index is written over the old one, file by file."""
+    begin = Generations.begin
+
+    def over(self: Generations) -> tuple[str, Path]:
+        try:
+            live = self.current()
+        except NoIndexError:
+            return begin(self)
+        return live, self.path(live)
+
+    def publish(self: Generations, generation: str, building: Path) -> None:
+        if building != self.path(generation):
+            building.rename(self.path(generation))
+            self._link.symlink_to(generation)
+
+    with patch.object(Generations, "begin", over), patch.object(Generations, "publish", publish):
+        yield
+
+
+@mutant("WRITE-3")
+def litter_is_left() -> Iterator[None]:
+    """Nobody clears up after a writer that died."""
+    remove = generation._remove
+
+    def keep(path: Path) -> None:
+        if not path.name.startswith(".building-0"):
+            remove(path)
+
+    with patch.object(generation, "_remove", keep):
+        yield

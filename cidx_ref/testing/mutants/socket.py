@@ -1,0 +1,218 @@
+"""Broken claims on the socket, and broken ways to serve it (SRV-1 to SRV-5)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from cidx_ref.daemon import server
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.gate import Gate
+from cidx_ref.daemon.server import Claim
+from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.daemon.transport import SocketServer
+from cidx_ref.sockets import address_of, is_answered
+from cidx_ref.testing.mutants.registry import mutant
+
+
+@mutant("SRV-1")
+def service_class_instead_of_an_instance() -> Iterator[None]:
+    """Each connection has a service, and so a cache, of its own (the story's own)."""
+    serve = SocketServer._serve
+
+    def serve_anew(self: SocketServer, sock: socket.socket) -> None:
+        shared = self._service
+        assert isinstance(shared, CIDXDaemonService)
+        assert shared.project is not None
+        own = CIDXDaemonService(shared.project.root, runtime=shared.runtime)
+        with patch.object(self, "_service", own):
+            serve(self, sock)
+
+    with patch.object(SocketServer, "_serve", serve_anew):
+        yield
+
+
+@mutant("SRV-1", needs_switches=True)
+def rlock_as_read_lock() -> Iterator[None]:
+    """Readers share a lock "for concurrent reads", which admits one (the story's own)."""
+    pin = IndexCache.pin
+
+    @contextmanager
+    def exclusive(self: IndexCache[Any]) -> Iterator[Any]:
+        lock = self.__dict__.setdefault("read_lock", self._runtime.lock("read lock"))
+        with lock, pin(self) as snapshot:
+            yield snapshot
+
+    with patch.object(IndexCache, "pin", exclusive):
+        yield
+
+
+@contextmanager
+def _closed_on_failure() -> Iterator[socket.socket]:
+    with ExitStack() as stack:
+        yield stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        stack.pop_all()
+
+
+@mutant("SRV-2", needs_switches=True)
+def probe_unlink_bind() -> Iterator[None]:
+    """Whoever finds the socket unanswered removes it and binds it anew: two do so at once, and a
+    daemon that has bound and does not listen yet looks dead."""
+
+    def acquire(self: Claim, timeout_s: float = 30.0) -> bool:
+        path = self._project.create_directory() / "daemon.sock"
+        if is_answered(path):
+            return False
+        self._runtime.step("nobody answers")
+        path.unlink(missing_ok=True)
+        self._directory = os.open(path.parent, os.O_RDONLY)
+        return True
+
+    def listen(self: Claim) -> socket.socket:
+        with _closed_on_failure() as listener:
+            with address_of(self._project.socket_path) as address:
+                listener.bind(address)
+            self._runtime.step("bound")
+            listener.listen()
+        self._inode = server._identity(self._project.socket_path)
+        return listener
+
+    with patch.object(Claim, "acquire", acquire), patch.object(Claim, "listen", listen):
+        yield
+
+
+@mutant("SRV-2", needs_switches=True)
+def named_before_it_listens() -> Iterator[None]:
+    """The socket gets its name before it accepts: a client is refused by a daemon that is there."""
+
+    def listen(self: Claim) -> socket.socket:
+        path = self._project.socket_path
+        temporary = path.with_name(f"{path.name}.new")
+        with _closed_on_failure() as listener:
+            with address_of(temporary) as address:
+                listener.bind(address)
+            self._inode = server._identity(temporary)
+            temporary.rename(path)
+            self._runtime.step("reachable")
+            listener.listen()
+        return listener
+
+    with patch.object(Claim, "listen", listen):
+        yield
+
+
+@mutant("SRV-3")
+def a_name_is_taken_for_a_daemon() -> Iterator[None]:
+    """Where the bind would fail there is "a daemon already" (the story's own): after a kill -9
+    there never is one again."""
+    acquire = Claim.acquire
+
+    def give_up(self: Claim, timeout_s: float = 30.0) -> bool:
+        return not self._project.socket_path.exists() and acquire(self, timeout_s)
+
+    with patch.object(Claim, "acquire", give_up):
+        yield
+
+
+@mutant("SRV-3")
+def lock_file_instead_of_flock() -> Iterator[None]:
+    """The lock is a file that is removed in good order: nobody does it for the dead."""
+    release = Claim.release
+
+    def try_(self: Claim) -> bool:
+        directory = self._project.create_directory()
+        try:
+            (directory / "lock").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        self._directory = os.open(directory, os.O_RDONLY)
+        return True
+
+    def remove(self: Claim) -> None:
+        (self._project.directory / "lock").unlink(missing_ok=True)
+        release(self)
+
+    with patch.object(Claim, "_try", try_), patch.object(Claim, "release", remove):
+        yield
+
+
+@mutant("SRV-4")
+def unlinks_without_a_look() -> Iterator[None]:
+    """On leaving it removes the socket's name, whoever has it now."""
+
+    def unlink(self: Claim) -> None:
+        self._project.socket_path.unlink(missing_ok=True)
+
+    with patch.object(Claim, "unlink", unlink):
+        yield
+
+
+@mutant("SRV-4", needs_switches=True)
+def lock_is_given_back_first() -> Iterator[None]:
+    """The lock goes before the name, which may be the next daemon's by then."""
+
+    def release(self: Claim) -> None:
+        fd, self._directory = self._directory, -1
+        if fd >= 0:
+            os.close(fd)
+        self._runtime.step("lock given back")
+        self._project.socket_path.unlink(missing_ok=True)
+
+    with (
+        patch.object(Claim, "release", release),
+        patch.object(Claim, "unlink", lambda self: None),
+    ):
+        yield
+
+
+@mutant("SRV-4", needs_switches=True)
+def stops_under_a_query() -> Iterator[None]:
+    """Stopping does not wait for what is in flight."""
+    with patch.object(CIDXDaemonService, "drain", lambda self, timeout_s: None):
+        yield
+
+
+@mutant("SRV-4", needs_switches=True)
+def lost_wake_up() -> Iterator[None]:
+    """Who leaves last tells nobody: stopping takes all the time it has."""
+    call = Gate.call
+
+    @contextmanager
+    def silent(self: Gate, method: str, *, is_use: bool) -> Iterator[None]:
+        with (
+            patch.object(self._left, "notify_all", lambda: None),
+            call(self, method, is_use=is_use),
+        ):
+            yield
+
+    with patch.object(Gate, "call", silent):
+        yield
+
+
+@mutant("SRV-4")
+def late_calls_are_let_in() -> Iterator[None]:
+    """A gate that is closed lets calls in."""
+    with patch.object(Gate, "close", lambda self: None):
+        yield
+
+
+@mutant("SRV-5")
+def looks_whether_there_is_a_socket() -> Iterator[None]:
+    """Any socket at the path is taken for its own."""
+
+    def is_intact(self: Claim) -> bool:
+        return self._project.socket_path.exists()
+
+    with patch.object(Claim, "is_intact", is_intact):
+        yield
+
+
+@mutant("SRV-5")
+def does_not_look() -> Iterator[None]:
+    """Once bound, always bound."""
+    with patch.object(Claim, "is_intact", lambda self: True):
+        yield

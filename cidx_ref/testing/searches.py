@@ -1,0 +1,129 @@
+"""Which search shows which promise: what the tests run on the code, and on its mutants.
+
+A search raises where it finds the promise broken, and returns how much it tried where it does
+not.  The same search that the code survives must find each mutant of its promises.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from cidx_ref.client import DaemonClient
+from cidx_ref.project import Project
+from cidx_ref.testing.explore import Scenario, exhaustive, guided, random_walk
+from cidx_ref.testing.fixtures import SAMPLE, build, served, write
+from cidx_ref.testing.machines import CacheMachine, ConcurrentCacheMachine
+from cidx_ref.testing.scenarios import SCENARIOS
+
+__all__ = ["SEARCHES", "Search", "searches_of"]
+
+#: A scenario that has more schedules than this at two preemptions is walked at random as well.
+BUDGET = 15_000
+WALKS = 2_000
+
+
+@dataclass(frozen=True)
+class Search:
+    """One way to find a promise broken."""
+
+    name: str
+    promises: frozenset[str]
+    #: What `run` counts.
+    unit: str
+    #: Raises an `Exception`, or returns how many it tried.  `shrink`: make what it finds short.
+    run: Callable[[bool], int]
+
+
+def searches_of(promise: str) -> list[Search]:
+    """Every search that shows `promise`, the quickest first."""
+    return [search for search in SEARCHES if promise in search.promises]
+
+
+def _explored(scenario: type[Scenario]) -> Callable[[bool], int]:
+    def run(shrink: bool) -> int:
+        found = exhaustive(scenario, max_schedules=BUDGET)
+        if found.complete:
+            return found.schedules
+        return found.schedules + random_walk(scenario, schedules=WALKS).schedules
+
+    return run
+
+
+def _guided(scenario: type[Scenario]) -> Callable[[bool], int]:
+    return lambda shrink: guided(scenario, examples=200).schedules
+
+
+def _machine(
+    machine: type[RuleBasedStateMachine], examples: int, steps: int
+) -> Callable[[bool], int]:
+    def run(shrink: bool) -> int:
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
+                derandomize=True,
+                database=None,
+                deadline=None,
+                report_multiple_bugs=False,
+                print_blob=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        return examples
+
+    return run
+
+
+def _connections_share_a_cache(shrink: bool) -> int:
+    """Three connections to a whole daemon: one load."""
+    with tempfile.TemporaryDirectory(prefix="cidx-") as root, ExitStack() as stack:
+        for path, content in SAMPLE.items():
+            write(Path(root), path, content)
+        project = Project.at(root)
+        build(project)
+        service = stack.enter_context(served(project))
+        clients = [stack.enter_context(DaemonClient(project, start=False)) for _ in range(3)]
+        for client in clients:
+            assert client.query("retry")[0].path == "net/retry.py"
+        loads = service.metrics.report()["cache"]["load"]
+        assert loads == 1, f"{len(clients)} connections made {loads} loads"
+    return len(clients)
+
+
+def _all() -> Iterator[Search]:
+    for scenario in SCENARIOS:
+        yield Search(scenario.__name__, scenario.promises, "schedules", _explored(scenario))
+    yield Search(
+        "CacheMachine",
+        frozenset(f"CACHE-{n}" for n in (1, 2, 4, 5, 6, 7, 8)) | {"TTL-1", "TTL-2", "TTL-3"},
+        "examples",
+        _machine(CacheMachine, 150, 30),
+    )
+    yield Search(
+        "ConcurrentCacheMachine",
+        frozenset(f"CACHE-{n}" for n in (1, 2, 3, 4, 5, 7)),
+        "examples",
+        _machine(ConcurrentCacheMachine, 60, 15),
+    )
+    for scenario in SCENARIOS:
+        name = f"{scenario.__name__}, guided"
+        yield Search(name, scenario.promises, "examples", _guided(scenario))
+    yield Search(
+        "connections share a cache",
+        frozenset({"SRV-1", "CACHE-1"}),
+        "clients",
+        _connections_share_a_cache,
+    )
+
+
+#: All of them.
+SEARCHES: tuple[Search, ...] = tuple(_all())

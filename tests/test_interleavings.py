@@ -1,0 +1,125 @@
+"""The code survives every search of the harness, and none of its mutants does.
+
+What is searched, and how, is in `cidx_ref.testing.searches`; the mutants are in `mutants`.  The
+long searches (`tox -e deep`) are marked so.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from cidx_ref.testing import scenarios
+from cidx_ref.testing.explore import Counterexample, exhaustive, random_walk
+from cidx_ref.testing.mutants import MUTANTS, Mutant
+from cidx_ref.testing.promises import PROMISES
+from cidx_ref.testing.report import RecordMutant, RecordTried
+from cidx_ref.testing.searches import SEARCHES, Search, searches_of
+
+#: The promises that are about locks, time and processes: each has a search and a mutant.
+SEARCHED = [id_ for id_ in PROMISES if id_.split("-")[0] in {"SRV", "CACHE", "TTL", "WRITE"}]
+LIMIT_S = 5.0
+MAX_SWITCHES = 4
+
+SURVIVES = [
+    pytest.param(search, id=search.name, marks=pytest.mark.promise(*sorted(search.promises)))
+    for search in SEARCHES
+]
+DIES = [
+    pytest.param(mutant, id=name, marks=pytest.mark.promise(mutant.promise))
+    for name, mutant in MUTANTS.items()
+]
+
+
+@pytest.mark.parametrize("search", SURVIVES)
+def test_the_code_survives(search: Search, tried: RecordTried) -> None:
+    count = search.run(True)
+    for promise in search.promises:
+        tried(promise, count, search.unit)
+
+
+@pytest.mark.parametrize("mutant", DIES)
+def test_the_mutant_is_killed_by_the_promise_that_it_breaks(
+    mutant: Mutant, planted: RecordMutant
+) -> None:
+    killed = False
+    try:
+        with mutant.planted():
+            killed = any(_kills(search, mutant) for search in searches_of(mutant.promise))
+    finally:
+        planted(mutant.promise, mutant.name, killed=killed)
+    assert killed, f"survives: {mutant.what}"
+
+
+def _kills(search: Search, mutant: Mutant) -> bool:
+    """Whether the search finds it; where it takes switches, soon, and in a trace to be read."""
+    began = perf_counter()
+    try:
+        search.run(False)
+    except Counterexample as found:
+        soon = perf_counter() - began <= LIMIT_S
+        return not mutant.needs_switches or (soon and found.switches <= MAX_SWITCHES)
+    except Exception:
+        return not mutant.needs_switches
+    return False
+
+
+@pytest.mark.parametrize("mutant", DIES)
+def test_what_a_mutant_changes_is_as_it_was_afterwards(mutant: Mutant) -> None:
+    before = _patched()
+    with mutant.planted():
+        assert _patched() != before
+    assert _patched() == before
+
+
+def _patched() -> list[Any]:
+    from os import path
+
+    from cidx_ref.daemon import cache, eviction, gate, server, service, transport
+    from cidx_ref.index import generation
+
+    places: list[Any] = [
+        cache,
+        cache.CacheEntry,
+        cache.IndexCache,
+        cache._Load,
+        eviction.CacheEvictionThread,
+        gate.Gate,
+        server.Claim,
+        service.CIDXDaemonService,
+        transport.SocketServer,
+        generation,
+        generation.Generations,
+        generation.Lease,
+        path,
+    ]
+    return [dict(vars(place)) for place in places]
+
+
+@pytest.mark.parametrize("promise", SEARCHED)
+def test_each_promise_about_time_and_threads_has_a_search_and_a_mutant(promise: str) -> None:
+    assert searches_of(promise)
+    assert any(mutant.promise == promise for mutant in MUTANTS.values())
+
+
+def test_the_zoo_is_a_zoo() -> None:
+    assert len(MUTANTS) >= 30
+    assert all(mutant.what.endswith(".") for mutant in MUTANTS.values())
+    assert {mutant.promise for mutant in MUTANTS.values()} <= set(PROMISES)
+
+
+DEEP = [pytest.param(s, id=s.__name__) for s in scenarios.SCENARIOS]
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("scenario", DEEP)
+def test_the_code_survives_a_deeper_search(
+    scenario: Any, tried: RecordTried, request: pytest.FixtureRequest
+) -> None:
+    request.applymarker(pytest.mark.promise(*sorted(scenario.promises)))
+    count = exhaustive(scenario, preemptions=3, max_schedules=40_000).schedules
+    count += random_walk(scenario, schedules=10_000, seed=1).schedules
+    for promise in scenario.promises:
+        tried(promise, count, "schedules")
