@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,25 @@ def test_every_module_says_what_belongs_in_it() -> None:
 def test_no_two_promises_share_an_id_and_every_public_name_is_importable() -> None:
     for name in cidx_ref.__all__:
         assert getattr(cidx_ref, name) is not None
+
+
+#: What waits, or asks for the time, in ways that no test could hold still.
+BANNED = {
+    "threading",
+    "_thread",
+    "concurrent.futures",
+    "time.time",
+    "time.monotonic",
+    "time.sleep",
+    "datetime.datetime.now",
+    "datetime.datetime.today",
+    "datetime.datetime.utcnow",
+}
+
+
+def test_a_lint_rule_keeps_time_and_threads_in_the_runtime_module() -> None:
+    path = Path(__file__).parents[1] / "pyproject.toml"
+    lint = tomllib.loads(path.read_text("utf-8"))["tool"]["ruff"]["lint"]
+    assert set(lint["flake8-tidy-imports"]["banned-api"]) == BANNED
+    excepted = {place for place, rules in lint["per-file-ignores"].items() if "TID251" in rules}
+    assert excepted == {"cidx_ref/runtime.py"}

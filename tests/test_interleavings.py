@@ -10,13 +10,21 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+from hypothesis.stateful import RuleBasedStateMachine
 
 from cidx_ref.testing import scenarios
-from cidx_ref.testing.explore import Counterexample, exhaustive, random_walk
+from cidx_ref.testing.explore import (
+    Counterexample,
+    Scenario,
+    exhaustive,
+    guided,
+    random_walk,
+)
+from cidx_ref.testing.machines import CacheMachine, ConcurrentCacheMachine
 from cidx_ref.testing.mutants import MUTANTS, Mutant
 from cidx_ref.testing.promises import PROMISES
 from cidx_ref.testing.report import RecordMutant, RecordTried
-from cidx_ref.testing.searches import SEARCHES, Search, searches_of
+from cidx_ref.testing.searches import SEARCHES, Search, run_machine, searches_of
 
 #: The promises that are about locks, time and processes: each has a search and a mutant.
 SEARCHED = [id_ for id_ in PROMISES if id_.split("-")[0] in {"SRV", "CACHE", "TTL", "WRITE"}]
@@ -110,16 +118,28 @@ def test_the_zoo_is_a_zoo() -> None:
     assert {mutant.promise for mutant in MUTANTS.values()} <= set(PROMISES)
 
 
-DEEP = [pytest.param(s, id=s.__name__) for s in scenarios.SCENARIOS]
+DEEP = [
+    pytest.param(scenario, id=scenario.__name__, marks=pytest.mark.promise(*scenario.promises))
+    for scenario in scenarios.SCENARIOS
+]
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("scenario", DEEP)
-def test_the_code_survives_a_deeper_search(
-    scenario: Any, tried: RecordTried, request: pytest.FixtureRequest
-) -> None:
-    request.applymarker(pytest.mark.promise(*sorted(scenario.promises)))
-    count = exhaustive(scenario, preemptions=3, max_schedules=40_000).schedules
-    count += random_walk(scenario, schedules=10_000, seed=1).schedules
+def test_the_code_survives_a_deeper_search(scenario: type[Scenario], tried: RecordTried) -> None:
+    count = exhaustive(scenario, preemptions=3, max_schedules=20_000).schedules
+    count += random_walk(scenario, schedules=5_000, seed=1).schedules
+    count += guided(scenario, examples=1_000).schedules
     for promise in scenario.promises:
         tried(promise, count, "schedules")
+
+
+@pytest.mark.deep
+def test_three_threads_and_many_operations_survive_every_schedule_of_two_preemptions() -> None:
+    assert exhaustive(scenarios.ManyOperations).complete
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("machine", [CacheMachine, ConcurrentCacheMachine])
+def test_the_machines_find_nothing_in_a_longer_run(machine: type[RuleBasedStateMachine]) -> None:
+    run_machine(machine, examples=2_000, steps=50)

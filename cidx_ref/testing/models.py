@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 from cidx_ref.testing.history import Operation
 
-__all__ = ["CacheState", "cache_model"]
+__all__ = ["CacheState", "cache_model", "generation_model"]
+
+
+def generation_model(live: str, operation: Operation) -> Iterator[str]:
+    """How a whole daemon answers one by one: `index` -> g makes g live, `query` -> g finds it so
+    (CACHE-5, CACHE-8), and `clear` changes nothing that a client could see."""
+    if operation.name == "index":
+        yield operation.result
+    elif operation.name == "clear" or operation.result == live:
+        yield live
 
 
 class CacheState(NamedTuple):

@@ -22,7 +22,7 @@ from cidx_ref.testing.fixtures import SAMPLE, build, served, write
 from cidx_ref.testing.machines import CacheMachine, ConcurrentCacheMachine
 from cidx_ref.testing.scenarios import SCENARIOS
 
-__all__ = ["SEARCHES", "Search", "searches_of"]
+__all__ = ["SEARCHES", "Search", "run_machine", "searches_of"]
 
 #: A scenario that has more schedules than this at two preemptions is walked at random as well.
 BUDGET = 15_000
@@ -60,27 +60,25 @@ def _guided(scenario: type[Scenario]) -> Callable[[bool], int]:
     return lambda shrink: guided(scenario, examples=200).schedules
 
 
-def _machine(
-    machine: type[RuleBasedStateMachine], examples: int, steps: int
-) -> Callable[[bool], int]:
-    def run(shrink: bool) -> int:
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=steps,
-                phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
-                derandomize=True,
-                database=None,
-                deadline=None,
-                report_multiple_bugs=False,
-                print_blob=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-        return examples
-
-    return run
+def run_machine(
+    machine: type[RuleBasedStateMachine], *, examples: int, steps: int, shrink: bool = True
+) -> int:
+    """Run a state machine so often, for so many steps; the same ones each time."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
+            derandomize=True,
+            database=None,
+            deadline=None,
+            report_multiple_bugs=False,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    return examples
 
 
 def _connections_share_a_cache(shrink: bool) -> int:
@@ -106,13 +104,13 @@ def _all() -> Iterator[Search]:
         "CacheMachine",
         frozenset(f"CACHE-{n}" for n in (1, 2, 4, 5, 6, 7, 8)) | {"TTL-1", "TTL-2", "TTL-3"},
         "examples",
-        _machine(CacheMachine, 150, 30),
+        lambda shrink: run_machine(CacheMachine, examples=150, steps=30, shrink=shrink),
     )
     yield Search(
         "ConcurrentCacheMachine",
         frozenset(f"CACHE-{n}" for n in (1, 2, 3, 4, 5, 7)),
         "examples",
-        _machine(ConcurrentCacheMachine, 60, 15),
+        lambda shrink: run_machine(ConcurrentCacheMachine, examples=60, steps=15, shrink=shrink),
     )
     for scenario in SCENARIOS:
         name = f"{scenario.__name__}, guided"
