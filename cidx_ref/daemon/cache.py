@@ -264,9 +264,7 @@ class IndexCache(Generic[S]):
             self._close_snapshot(snapshot)
             self._tell("load_failed", load.generation)
             raise
-        entry = CacheEntry(
-            self.project_path, snapshot, ttl_minutes=self._ttl_minutes, runtime=self._runtime
-        )
+        entry = CacheEntry(self.project_path, snapshot, runtime=self._runtime)
         replaced = None
         with self._changed:
             self._begin_use(entry)

@@ -247,8 +247,8 @@ def damaged_files(directory: Path, manifest: dict[str, Any]) -> dict[str, str]:
                 problems[name] = "wrong checksum"
         except FileNotFoundError:
             problems[name] = "missing"
-        except OSError as error:
-            problems[name] = error.strerror or "unreadable"
+        except (OSError, ValueError) as error:  # ValueError: no file can have that name
+            problems[name] = getattr(error, "strerror", None) or "unreadable"
     return problems
 
 
