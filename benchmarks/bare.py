@@ -48,7 +48,9 @@ class Bare(rpyc.Service):
 
     def exposed_semantic(self, text: str) -> str:
         labels, distances = self.vectors.knn_query(self.embedder.embed_query(text), k=K)
-        return self.dump((int(n), 1 - d) for n, d in zip(labels[0], distances[0].tolist(), strict=True))
+        return self.dump(
+            (int(n), 1 - d) for n, d in zip(labels[0], distances[0].tolist(), strict=True)
+        )
 
     def exposed_null(self) -> str:
         return self.said

@@ -96,7 +96,10 @@ def test_a_crash_at_any_step_leaves_the_old_index_or_the_new_one_whole(
             break
     steps = [step for step, _ in outcomes]
     assert [step for step in steps if step != "swept"] == [
+        "directory opened",
+        "begun",
         "written",
+        "unsealed",
         "sealed",
         "renamed",
         "linked",

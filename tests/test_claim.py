@@ -134,7 +134,7 @@ def test_a_daemon_passes_its_steps_in_order(
         assert fake.steps == ["bound", "listening", "reachable"]
         fake.steps.clear()
         claim.release()
-    assert fake.steps == ["unlinked"]
+    assert fake.steps == ["leaving", "unlinked"]
 
 
 @pytest.mark.promise("SRV-1", "SRV-2")

@@ -15,7 +15,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -372,6 +372,25 @@ def test_stopping_answers_the_query_in_flight_and_refuses_new_ones(
             assert stopped() == (0, "stopped\n", "")
         assert process.communicate() == ("", "")
     assert litter(project) == []
+
+
+@pytest.mark.promise("SRV-4", "SRV-2")
+def test_once_shutdown_has_answered_nobody_is_found_and_the_next_starter_serves(
+    project: Project, probe: Probe
+) -> None:
+    configure(project, max_retries=0)
+    probe.hold("query")
+    with serving(project), client(project) as asker, client(project) as other:
+        answer = in_thread(lambda: asker.query(QUERY))
+        held = probe.arrival()
+        with closing(connect(project.socket_path, 5)) as sock:
+            plain = rpyc.connect_channel(rpyc.Channel(SocketStream(sock)))
+            plain.root.call("shutdown", "{}")
+            assert not project.socket_path.exists(), "stopping, and still to be found"
+            plain.close()
+        assert isinstance(until_refused(other.ping), ShuttingDownError)
+        held.release()
+        assert answer().results[0].path == "net/retry.py"
 
 
 @pytest.mark.promise("SRV-4")

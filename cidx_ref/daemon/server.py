@@ -107,6 +107,7 @@ class Claim:
     def unlink(self) -> None:
         """Remove the socket's name, if it still is ours."""
         if self._inode is not None and _identity(self._project.socket_path) == self._inode:
+            self._runtime.step("leaving")
             self._project.socket_path.unlink(missing_ok=True)
         self._inode = None
 
@@ -173,6 +174,10 @@ class Daemon:
     def stop(self, reason: str = "asked to") -> None:
         """Have `run` come to its end.  May be called from anywhere, also a signal handler."""
         self._reason = reason
+        # The name first, before anybody is told that we stop: whoever then starts the next daemon
+        # must find nobody here, and not one that answers for another millisecond.
+        with suppress(OSError):  # a file system that has become read-only costs nobody an answer
+            self._claim.unlink()
         self._server.stop()
 
     def _watch(self) -> bool:
@@ -183,11 +188,10 @@ class Daemon:
 
     def _close(self) -> None:
         _log.info("stopping: %s", self._reason)
+        # Clients find nobody any more, and start the next daemon, which waits for the lock while we
+        # answer those we have.
         self.service.gate.close()
-        # The name first: from here on clients find nobody, and start the next daemon, which
-        # waits for the lock while we answer those we have.
-        with suppress(OSError):  # a file system that has become read-only costs nobody an answer
-            self._claim.unlink()
+        self.stop(self._reason)
         self._server.close_listener()
         self._eviction.stop()
         self.service.drain(DRAIN_S)
@@ -203,9 +207,6 @@ def serve(project: Project, on_ready: Callable[[str], None] = lambda state: None
     nothing to do.  Raises `ConfigError`, `DaemonUnavailableError`.
     """
     claim = Claim(project)
-    if not claim.acquire():
-        on_ready("already running")
-        return
     daemon: Daemon | None = None
 
     def on_signal(name: str) -> None:
@@ -213,17 +214,22 @@ def serve(project: Project, on_ready: Callable[[str], None] = lambda state: None
             sys.exit(0)  # through the `finally` below
         daemon.stop(name)
 
-    try:
-        with _logging_to(project.log_path), _signals(on_signal):
-            daemon = Daemon(project, CIDXDaemonService(project.root), claim)
-            _log.info("serving %s: version %s, pid %d", project.root, __version__, os.getpid())
-            on_ready("serving")
-            daemon.run()
-    except OSError as error:
-        where = f"{error.filename2 or error.filename}: " if error.filename else ""
-        raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}") from error
-    finally:
-        claim.release()
+    with _signals(on_signal):
+        try:
+            if claim.acquire():
+                with _logging_to(project.log_path):
+                    daemon = Daemon(project, CIDXDaemonService(project.root), claim)
+                    who = (project.root, __version__, os.getpid())
+                    _log.info("serving %s: version %s, pid %d", *who)
+                    on_ready("serving")
+                    daemon.run()
+                return
+        except OSError as error:
+            where = f"{error.filename2 or error.filename}: " if error.filename else ""
+            raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}") from error
+        finally:
+            claim.release()
+    on_ready("already running")
 
 
 def start_daemon(config_path: Path | str) -> None:

@@ -224,9 +224,10 @@ class CIDXDaemonService(ExposedService):
 
     def shutdown(self, reason: str = "asked to") -> None:
         """Let no new call in, and have the daemon stopped."""
-        self.gate.close()
+        # In this order: as long as its socket has a name, a daemon takes calls.
         if self.on_shutdown is not None:
             self.on_shutdown(reason)
+        self.gate.close()
 
     def drain(self, timeout_s: float) -> None:
         """Wait for what is in flight; a build that takes longer is ended, and says so."""

@@ -1,0 +1,131 @@
+"""A command of ours with a fault in it: the process is killed, or told to end, at a step it passes,
+or it is one of the zoo's mutants.
+
+    python -m cidx_ref.testing.faulty --crash-at bound -- serve --project DIR
+    python -m cidx_ref.testing.faulty --term-at unlinked -- serve --project DIR
+    python -m cidx_ref.testing.faulty --crash-at swept:3 -- build DIR
+    python -m cidx_ref.testing.faulty --mutant unlinks_without_a_look -- serve --project DIR
+
+The command is `build DIR [--full]`, a writer of its own that prints what it built as one line of
+JSON, or any command of `cidx-ref`.  Without an option nothing is broken.  Here belongs what makes
+a process faulty; what is expected of the others then is in `lifecycle`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import count
+
+from cidx_ref.runtime import SYSTEM
+
+__all__ = ["CrashPoint", "main"]
+
+
+@dataclass(frozen=True)
+class CrashPoint:
+    """A step, at one of its passes, counted from 1; written `step:passes`."""
+
+    step: str
+    passes: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> CrashPoint:
+        """Raises `ValueError` for what is neither `STEP` nor `STEP:N` with N above 0."""
+        step, colon, number = text.partition(":")
+        point = cls(step, int(number) if colon else 1)
+        if not point.step or point.passes < 1:
+            raise ValueError(text)
+        return point
+
+    def __str__(self) -> str:
+        return f"{self.step}:{self.passes}"
+
+    def arm(self, number: signal.Signals) -> None:
+        """Have this process send itself that signal when it comes there, in whatever thread."""
+        passes = count(1)  # `next` of it is atomic
+        before = SYSTEM.step
+
+        def step(name: str) -> None:
+            before(name)
+            if name == self.step and next(passes) == self.passes:
+                # Not an exception or an exit: after kill -9 nothing of ours may run any more.
+                os.kill(os.getpid(), number)
+
+        SYSTEM.step = step  # type: ignore[method-assign]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Break this process as told, then run the command; return its exit status."""
+    options = _parser().parse_args(argv)
+    for arm in options.faults:
+        arm()
+    if options.command[0] == "build":
+        return _build(options.command[1:])
+    from cidx_ref import cli
+
+    return cli.main(options.command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Every fault is an option that adds to `faults` what brings it about."""
+    parser = argparse.ArgumentParser(prog="cidx_ref.testing.faulty")
+    parser.set_defaults(faults=[])
+
+    def signalled(number: signal.Signals) -> Callable[[str], Callable[[], None]]:
+        return lambda text: functools.partial(CrashPoint.parse(text).arm, number)
+
+    for option, number in (("--crash-at", signal.SIGKILL), ("--term-at", signal.SIGTERM)):
+        parser.add_argument(
+            option, dest="faults", action="append", type=signalled(number), metavar="STEP[:N]"
+        )
+    parser.add_argument("--mutant", dest="faults", action="append", type=_planting, metavar="NAME")
+    parser.add_argument("command", nargs="+", metavar="COMMAND")
+    return parser
+
+
+def _planting(name: str) -> Callable[[], None]:
+    """Plants that mutant, for as long as the process lives; `ValueError` if there is none."""
+    from cidx_ref.testing.mutants import MUTANTS
+
+    if name not in MUTANTS:
+        raise ValueError(name)
+    planted = MUTANTS[name].planted()
+    _planted.append(planted)
+    return planted.__enter__
+
+
+#: Never left: a context that is collected would end its mutant.
+_planted: list[AbstractContextManager[None]] = []
+
+
+def _build(arguments: Sequence[str]) -> int:
+    # Not at the top: a daemon in the background forks before anything heavy is imported.
+    from cidx_ref.errors import CidxError
+    from cidx_ref.index.build import bring_up_to_date
+    from cidx_ref.index.embed import configured
+    from cidx_ref.project import Project
+
+    parser = argparse.ArgumentParser(prog="cidx_ref.testing.faulty build")
+    parser.add_argument("directory")
+    parser.add_argument("--full", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        project = Project.at(options.directory)
+        report = bring_up_to_date(project, configured(), full=options.full)
+    except CidxError as error:
+        print(f"build: {error.kind}: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(report))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,227 @@
+"""A daemon's life in any order, three hundred steps of it; and that what breaks it is found.
+
+Five thousand in the `deep` environment of tox, in two halves for two workers.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cidx_ref.interpreter import python_command
+from cidx_ref.testing import lifecycle
+from cidx_ref.testing.faulty import CrashPoint
+from cidx_ref.testing.lifecycle import Command, Lifecycle, Model, Target, check_lifecycle
+from cidx_ref.testing.mutants import MUTANTS
+
+
+@pytest.mark.promise("SRV-2", "SRV-3", "SRV-4", "TTL-5", "CACHE-8", "WRITE-3")
+@pytest.mark.parametrize(
+    ("steps", "seed"),
+    [
+        (300, 0),
+        pytest.param(2500, 1, marks=pytest.mark.deep),
+        pytest.param(2500, 2, marks=pytest.mark.deep),
+    ],
+)
+def test_whatever_happens_there_is_one_owner_reached_with_a_right_index_and_nothing_left(
+    tmp_path: Path, steps: int, seed: int, figure: Callable[..., None]
+) -> None:
+    tally = check_lifecycle(Target(), tmp_path, steps=steps, seed=seed)
+    assert tally.total() >= steps
+    assert all(tally.values())
+    assert list(tmp_path.iterdir()) == []
+    figure("SRV-2", "random steps in a daemon's life", tally.total())
+    kills = sum(number for name, number in tally.items() if name.startswith("kill"))
+    figure("SRV-3", "of these kill -9", kills)
+
+
+# What the machine finds.
+
+
+class Broken(Target):
+    """The daemons and writers of `broken_daemon.py`."""
+
+    def __init__(self, defect: str) -> None:
+        self.defect = defect
+
+    def command(self, *arguments: str, crash_at: str = "", term_at: str = "") -> Command:
+        command, environment = super().command(*arguments, crash_at=crash_at, term_at=term_at)
+        program = str(Path(__file__).with_name("broken_daemon.py"))
+        # In the place of `-m cidx_ref.testing.faulty`.
+        return [*command[:2], program, self.defect, *command[4:]], environment
+
+
+Life = Callable[[Lifecycle], object]
+
+
+def live(machine: Lifecycle, life: Life) -> None:
+    try:
+        life(machine)
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.promise("SRV-2", "SRV-4", "TTL-5", "CACHE-8", "WRITE-3")
+@pytest.mark.parametrize(
+    ("defect", "complaint", "life"),
+    [
+        ("leaves_its_socket", "'daemon.sock'", lambda m: [m.serve(), m.stop()]),
+        ("leaves_its_socket", "'daemon.sock'", lambda m: [m.serve()]),
+        ("takes_a_dead_socket", "nobody is", lambda m: [m.serve(), m.kill(), m.serve()]),
+        ("serves_beside_another", "not reached", lambda m: [m.serve(), m.serve()]),
+        (
+            "serves_beside_another",
+            "'serving'",
+            lambda m: m.start_several_at_once(background=0, foreground=2),
+        ),
+        (
+            "never_looks_for_a_new_index",
+            "edition 1|missing",
+            lambda m: [m.serve(), *[m.index_elsewhere(edit=True, full=False) for _ in range(2)]],
+        ),
+        ("stays_when_idle", "does not end", lambda m: m.leave_alone()),
+        ("leaves_when_not_idle", "not reached", lambda m: [m.serve(), m.query(method="query")]),
+        ("ends_with_status_3", ": 3", lambda m: [m.serve(), m.stop()]),
+        ("ends_with_status_3", ": 3", lambda m: m.terminate_during_stop(point="unlinked")),
+        (
+            "sweeps_nothing",
+            "building",
+            lambda m: [m.kill_during_publish(point="sealed"), m.stop(), m.serve()],
+        ),
+        (
+            "does_not_hear_a_signal_early",
+            "after a SIGTERM",
+            lambda m: m.terminate_during_start(point="reachable"),
+        ),
+        (
+            "survives_its_kill",
+            "and lives",
+            lambda m: m.kill_during_start(point="bound", rival=False),
+        ),
+        ("leaves_a_process_behind", "does not end", lambda m: m.serve()),
+        (
+            "indexes_half",
+            "half an index",
+            lambda m: [m.index_elsewhere(edit=True, full=False), m.serve()],
+        ),
+        (
+            "publishes_too_early",
+            "missing",
+            lambda m: m.kill_during_publish(point="linked too early"),
+        ),
+    ],
+)
+def test_the_machine_finds_what_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: str, complaint: str, life: Life
+) -> None:
+    monkeypatch.setattr(lifecycle, "TIMEOUT_S", 2.0)
+    machine = Lifecycle(Broken(defect), tmp_path)
+    with pytest.raises(Exception, match=complaint):
+        live(machine, life)
+    assert list(tmp_path.iterdir()) == []
+    assert machine.processes() == []
+
+
+class Mutated(Target):
+    """This package's daemon, with one of the zoo's mutants in it."""
+
+    def __init__(self, mutant: str) -> None:
+        self.mutant = mutant
+
+    def command(self, *arguments: str, crash_at: str = "", term_at: str = "") -> Command:
+        command, environment = super().command(*arguments, crash_at=crash_at, term_at=term_at)
+        return [*command[:4], "--mutant", self.mutant, *command[4:]], environment
+
+
+@pytest.mark.parametrize(
+    ("mutant", "life"),
+    [
+        pytest.param(mutant, life, marks=pytest.mark.promise(MUTANTS[mutant].promise), id=mutant)
+        for mutant, life in {
+            "a_name_is_taken_for_a_daemon": lambda m: [m.serve(), m.kill(), m.serve()],
+            "lock_file_instead_of_flock": lambda m: [m.serve(), m.kill(), m.serve()],
+            "entry_is_used_unseen": lambda m: [
+                m.configure(name="default"),
+                *(m.index(edit=True) for _ in range(2)),
+            ],
+            "litter_is_left": lambda m: [
+                m.kill_during_publish(point="sealed"),
+                m.stop(),
+                m.serve(),
+            ],
+        }.items()
+    ],
+)
+def test_the_machine_finds_mutants_in_real_daemons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: str, life: Life
+) -> None:
+    monkeypatch.setattr(lifecycle, "TIMEOUT_S", 2.0)
+    with pytest.raises(Exception, match=r"."):
+        live(Lifecycle(Mutated(mutant), tmp_path), life)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.promise("SRV-4")
+def test_what_random_steps_find_is_told_as_a_sequence_of_steps(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_lifecycle(Broken("ends_with_status_3"), tmp_path, steps=100)
+    told = "\n".join(caught.value.__notes__)
+    assert "state.serve()\n" in told or "state.start" in told
+    assert "the_owner" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+# The model, and the faults.
+
+
+@pytest.mark.promise("WRITE-3")
+def test_after_a_kill_during_a_publish_the_old_index_or_the_new_and_from_then_on_no_other() -> None:
+    model = Model(edition=1)
+    model.indexed("g1")
+    model.edition = 2
+    model.writer_was_killed()
+    model.answered(1, "g1")
+    with pytest.raises(AssertionError):
+        model.answered(2, "g2")
+    model.writer_was_killed()
+    model.answered(2, "g2")
+    for edition, generation in ((1, "g1"), (2, "g3"), (0, "")):
+        with pytest.raises(AssertionError):
+            model.answered(edition, generation)
+
+
+def faulty(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command, environment = python_command("cidx_ref.testing.faulty", *arguments)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_process_is_killed_at_the_step_and_the_pass_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("a = 1")
+    for step in ("written", "sealed", "renamed", "linked", "published", "swept", "swept:3"):
+        done = faulty("--crash-at", step, "--", "build", str(tmp_path), "--full")
+        assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "", ""), step
+    done = faulty("--crash-at", "published:2", "--", "build", str(tmp_path), "--full")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["changed"] is True
+
+
+def test_a_fault_is_refused_where_it_is_none_and_a_command_without_one_is_as_ever(
+    tmp_path: Path,
+) -> None:
+    for point in ("", ":1", "bound:0", "bound:x"):
+        assert faulty("--crash-at", point, "--", "build", str(tmp_path)).returncode == 2
+        with pytest.raises(ValueError):
+            CrashPoint.parse(point)
+    assert str(CrashPoint.parse("bound")) == "bound:1"
+    assert "'nobody'" in faulty("--mutant", "nobody", "--", "stop").stderr
+    assert faulty("--", "stop", "--project", str(tmp_path)).stdout == "not running\n"
+    assert "nowhere" in faulty("--", "build", str(tmp_path / "nowhere")).stderr
