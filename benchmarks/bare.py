@@ -78,7 +78,10 @@ def main() -> None:
     root, socket = sys.argv[1:]
     generations = Generations(Project.at(root).generations)
     bare = Bare(generations.path(generations.current()))
-    ThreadedServer(bare, socket_path=socket).start()
+    server = ThreadedServer(bare, socket_path=socket)
+    server._listen()
+    print("ready", flush=True)
+    server.start()
 
 
 if __name__ == "__main__":

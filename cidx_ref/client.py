@@ -1,6 +1,6 @@
 """The client: connects, starts a daemon where none answers, tries again, decodes the answers.
 
-It imports nothing of the daemon or the index; rpyc with the first connection.
+It imports nothing of the daemon or the index, and rpyc only where a callback needs it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
 from cidx_ref.sockets import connect as connect_socket
 from cidx_ref.sockets import is_answered, peer_pid
+from cidx_ref.wire import Caller
 
 __all__ = ["DaemonClient", "connect", "start_process", "stop"]
 
@@ -288,18 +289,13 @@ class _Remote:
     """A connection to a daemon."""
 
     def __init__(self, project: Project, timeout_s: float) -> None:
-        import rpyc
-        from rpyc.core.stream import SocketStream
-
         try:
-            sock = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
+            self._socket = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
         except OSError as error:
             raise _ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
-        self._socket = sock
-        self.pid = peer_pid(sock)
-        # Answers come uncompressed from the daemon, and requests are short.
-        channel = rpyc.Channel(SocketStream(sock), compress=False)
-        self._connection = rpyc.connect_channel(channel, config={"sync_request_timeout": timeout_s})
+        self.pid = peer_pid(self._socket)
+        self._project = project
+        self._caller = Caller(self._socket)
 
     def ask_identity(self, timeout_s: float) -> tuple[str, str | None]:
         """The daemon's version and project; of one that is not ours to understand, anything."""
@@ -314,32 +310,35 @@ class _Remote:
     def call(
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
     ) -> str:
-        from rpyc.core.async_ import AsyncResultTimeout
-        from rpyc.core.consts import HANDLE_CALLATTR
-
         try:
-            # As one request: conn.root.call(...) would ask for the attribute first.
-            pending = self._connection.async_request(
-                HANDLE_CALLATTR,
-                self._connection.root,
-                "call",
-                (method, arguments, callback),
-                (),
-                timeout=timeout_s,
-            )
-            return str(pending.value)
-        except AsyncResultTimeout:
+            if callback is not None:
+                return self._call_with(method, arguments, callback)
+            return str(self._caller.call("call", method, arguments, timeout_s=timeout_s))
+        except TimeoutError:
             raise _TimedOutError(f"the daemon did not answer within {timeout_s:g} s") from None
         except (EOFError, OSError) as error:
             raise _ConnectionLostError(f"the connection was lost: {error}") from None
 
+    def _call_with(self, method: str, arguments: str, callback: Progress) -> str:
+        """A call in which the daemon calls us: RPyC itself, over a connection of its own."""
+        import rpyc
+        from rpyc.core.stream import SocketStream
+
+        sock = connect_socket(self._project.socket_path, _CONNECT_TIMEOUT_S)
+        channel = rpyc.Channel(SocketStream(sock), compress=False)
+        connection = rpyc.connect_channel(channel, config={"sync_request_timeout": None})
+        try:
+            return str(connection.root.call(method, arguments, callback))
+        finally:
+            # The socket first: RPyC would ask the daemon to close, too, and wait for an answer from
+            # one that may be busy with our own question.
+            with suppress(OSError):
+                sock.shutdown(SHUT_RDWR)
+            with suppress(Exception):  # the goodbye cannot be sent
+                connection.close()
+
     def close(self) -> None:
-        # The socket first: RPyC would ask the daemon to close, too, and wait for an answer from one
-        # that may be busy with our own question.
-        with suppress(OSError):
-            self._socket.shutdown(SHUT_RDWR)
-        with suppress(Exception):  # the goodbye cannot be sent
-            self._connection.close()
+        self._socket.close()
 
 
 class _InProcess:

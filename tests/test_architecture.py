@@ -15,7 +15,7 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["cidx_ref", "errors", "runtime", "interpreter"],
-    ["limits", "project", "results", "sockets"],
+    ["limits", "project", "results", "sockets", "wire"],
     ["config"],
     ["index"],
     ["daemon"],

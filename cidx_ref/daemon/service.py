@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, TypeVar
 
@@ -353,7 +354,7 @@ class CIDXDaemonService(ExposedService):
             given["callback"] = callback
         target = getattr(self, f"exposed_{method}")
         try:
-            inspect.signature(target).bind(**given)
+            _signature(method).bind(self, **given)
         except TypeError as error:
             raise BadArgumentError(f"{method}: {error}") from None
         return target(**given)
@@ -405,6 +406,11 @@ class CIDXDaemonService(ExposedService):
         self.metrics.count_cache(event, seconds)
         if event != "hit":
             _log.info("cache: %s of generation %s (%.1f ms)", event, generation, seconds * 1000)
+
+
+@lru_cache
+def _signature(method: str) -> inspect.Signature:
+    return inspect.signature(getattr(CIDXDaemonService, f"exposed_{method}"))
 
 
 def _relay(callback: Any, runtime: Runtime) -> RemoteCallback | Mailbox | None:

@@ -95,10 +95,7 @@ class SemanticIndex:
             labels, distances = self._index.knn_query(vector, k=k, num_threads=1, filter=accepts)
         except RuntimeError:  # fewer than k were reached; the exact search reaches all
             return None
-        return [
-            (int(label), 1.0 - float(distance))
-            for label, distance in zip(labels[0], distances[0], strict=True)
-        ]
+        return list(zip(labels[0].tolist(), (1.0 - distances[0]).tolist(), strict=True))
 
     def _exact(
         self, labels: NDArray[np.intp], vector: NDArray[np.float32], k: int

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+from operator import sub
+
 from cidx_ref.index.store import StoredChunk
 from cidx_ref.index.text import content_terms, content_words
 
@@ -34,11 +38,20 @@ class Probes:
     def cut(self, chunk: StoredChunk) -> tuple[int, str]:
         """The number of the first line, and the consecutive lines with the most of the query."""
         lines = chunk.text.split("\n")
-        scores = [self._score(line.lower()) for line in lines]
-        windows = range(max(1, len(lines) - _LINES + 1))
-        best = max(windows, key=lambda i: (sum(scores[i : i + _LINES]), -i))
+        said = list(accumulate(self._count(chunk.text.lower()), initial=0))
+        windows = list(map(sub, said[_LINES:], said))  # what is said in each so many lines
+        best = windows.index(max(windows)) if windows else 0
         shown = [line[:_MAX_LINE_CHARS] for line in lines[best : best + _LINES]]
         return chunk.line_start + best, "\n".join(shown)
 
-    def _score(self, line: str) -> int:
-        return sum(probe in line for probe in self._probes)
+    def _count(self, text: str) -> list[int]:
+        """How many probes each line holds.  From find to find: most lines hold none."""
+        ends = list(accumulate(len(line) + 1 for line in text.split("\n")))
+        counts = [0] * len(ends)
+        for probe in self._probes:
+            found = text.find(probe)
+            while found >= 0:
+                line = bisect_right(ends, found)
+                counts[line] += 1
+                found = text.find(probe, ends[line])
+        return counts
