@@ -71,7 +71,10 @@ class Aim:
 class Results:
     gates: list[Gate] = field(default_factory=list)
     aims: list[Aim] = field(default_factory=list)
+    #: Whatever else belongs into the JSON file.
     notes: dict[str, Any] = field(default_factory=dict)
+    #: SVG documents, by the name of their file.
+    charts: dict[str, str] = field(default_factory=dict)
 
 
 _RESULTS = pytest.StashKey[Results]()
@@ -185,6 +188,7 @@ def _write(directory: Path, results: Results) -> None:
         **results.notes,
     }
     (directory / "bench.json").write_text(json.dumps(document, indent=1))
-    for gate in results.gates:
-        name = "".join(c if c.isalnum() else "-" for c in gate.name)
-        (directory / f"{name}.svg").write_text(charts.histogram(gate.name, gate.times, "ms"))
+    drawn = {g.name: charts.histogram(g.name, g.times, "ms") for g in results.gates}
+    for name, chart in {**drawn, **results.charts}.items():
+        file = "".join(c if c.isalnum() else "-" for c in name)
+        (directory / f"{file}.svg").write_text(chart)

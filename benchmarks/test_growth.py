@@ -1,0 +1,160 @@
+"""How time and memory grow with the repository, and what a build costs beside its floor."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from math import log
+from pathlib import Path
+from statistics import linear_regression, median, quantiles
+from time import perf_counter
+
+import clients
+import pytest
+
+from cidx_ref.client import DaemonClient
+from cidx_ref.index.generation import Generations
+from cidx_ref.project import Project
+from cidx_ref.testing import charts
+from cidx_ref.testing.fixtures import end_daemon
+from cidx_ref.testing.gates import RecordAim, Results
+
+SIZES = (1_000, 10_000, 100_000)
+DEEP_SIZES = (*SIZES, 500_000)
+
+
+def synthetic(root: Path, chunks: int, stdlib: Project) -> Project:
+    """A repository of about so many chunks: the standard library's files, copied and renamed as
+    often as need be, each copy with words of its own."""
+    root.mkdir()
+    sources = sorted(path for path in stdlib.root.rglob("*.py") if path.stat().st_size < 60_000)
+    texts = [path.read_text("utf-8", "replace") for path in sources]
+    have, number = 0, 0
+    while have < chunks:
+        text = texts[number % len(texts)]
+        word = f"copy{number // len(texts)}"
+        (root / f"{word}_{sources[number % len(texts)].stem}_{number}.py").write_text(
+            text.replace("self", word)
+        )
+        have += max(1, text.count("\ndef ") + text.count("\n    def ") + text.count("\nclass "))
+        number += 1
+    return Project.at(root)
+
+
+def measured(project: Project) -> dict[str, float]:
+    """One size: what its index costs, and what a query does."""
+    began = perf_counter()
+    with DaemonClient(project) as client:
+        chunks = client.index()["chunks"]
+        build_s = perf_counter() - began
+        began = perf_counter()
+        client.query("warm up")
+        load_ms = (perf_counter() - began) * 1000
+        times = clients.measured(client.query, 400)[1]
+    generations = Generations(project.generations)
+    directory = generations.path(generations.current())
+    on_disk = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    return {
+        "chunks": chunks,
+        "build, s": build_s,
+        "load, ms": load_ms,
+        "query p50, ms": median(times),
+        "query p95, ms": quantiles(times, n=20)[-1],
+        "disk, MB": on_disk / 1e6,
+    }
+
+
+def grown(
+    sizes: tuple[int, ...], tmp_path: Path, stdlib: Project, aim: RecordAim, results: Results
+) -> None:
+    rows = []
+    for size in sizes:
+        project = synthetic(tmp_path / str(size), size, stdlib)
+        try:
+            rows.append(measured(project))
+        finally:
+            end_daemon(project)
+    for name in list(rows[0])[1:]:
+        for row in rows:
+            aim(f"growth, {row['chunks']:,.0f} chunks: {name}", row[name])
+        slope = linear_regression([log(r["chunks"]) for r in rows], [log(r[name]) for r in rows])
+        aim(f"growth, exponent of {name.partition(',')[0]}", slope.slope)
+    largest = rows[-1]
+    aim(
+        "growth, bytes on disk a chunk", largest["disk, MB"] * 1e6 / largest["chunks"], unit="bytes"
+    )
+    results.notes["growth"] = rows
+    series = {n: [(r["chunks"], r[n]) for r in rows] for n in list(rows[0])[1:]}
+    results.charts["growth"] = charts.lines("by chunks, logarithmic", series)
+
+
+def test_growth(tmp_path: Path, stdlib: Project, aim: RecordAim, results: Results) -> None:
+    grown(SIZES, tmp_path, stdlib, aim, results)
+
+
+@pytest.mark.deep
+def test_growth_to_half_a_million(
+    tmp_path: Path, stdlib: Project, aim: RecordAim, results: Results
+) -> None:
+    grown(DEEP_SIZES, tmp_path, stdlib, aim, results)
+
+
+FLOOR = '''
+"""hnswlib and tantivy on ready-made input, with the same parameters, one after the other."""
+import sys, tempfile, time, pathlib
+import hnswlib, numpy, tantivy
+from cidx_ref.index.fulltext import _schema
+from cidx_ref.index.generation import Generations
+from cidx_ref.index.semantic import _EF_CONSTRUCTION, _M
+from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.text import terms
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
+
+generations = Generations(Project.at(sys.argv[1]).generations)
+directory = generations.path(generations.current())
+store = ChunkStore(directory)
+old = hnswlib.Index(space="cosine", dim=512)
+old.load_index(str(directory / "vectors.hnsw"))
+vectors = old.get_items(numpy.arange(len(store)), return_type="numpy")
+texts = [" ".join(terms(store.read(n).text)) for n in range(len(store))]
+
+def link():
+    index = hnswlib.Index(space="cosine", dim=512)
+    index.init_index(max_elements=len(vectors), M=_M, ef_construction=_EF_CONSTRUCTION)
+    for begin in range(0, len(vectors), 256):
+        batch = vectors[begin : begin + 256]
+        index.add_items(batch, numpy.arange(begin, begin + len(batch)))
+
+def write():
+    writer = tantivy.Index(_schema(), tempfile.mkdtemp(dir=sys.argv[2])).writer(64_000_000, 1)
+    for number, text in enumerate(texts):
+        document = tantivy.Document()
+        document.add_text("body", text)
+        document.add_unsigned("chunk", number)
+        writer.add_document(document)
+    writer.commit()
+    writer.wait_merging_threads()
+
+began = time.perf_counter()
+linking = SYSTEM.thread(link, "link")
+write()
+linking.join()
+print(time.perf_counter() - began)
+'''
+
+
+def test_a_full_build_beside_its_floor(
+    stdlib: Project, running: Callable[[Project], int], tmp_path: Path, aim: RecordAim
+) -> None:
+    running(stdlib)
+    with DaemonClient(stdlib, start=False) as client:
+        built = [client.index(full=True) for _ in range(3)]
+    ours = median(report["took_ms"] / 1000 for report in built)
+    chunks = built[0]["chunks"]
+    command = [sys.executable, "-P", "-c", FLOOR, str(stdlib.root), str(tmp_path)]
+    floor = median(float(subprocess.check_output(command)) for _ in range(3))
+    aim("full build: ours / floor", ours / floor, 1.5)
+    aim("full build: ours", chunks / ours, unit="chunks/s")
+    aim("full build: floor", chunks / floor, unit="chunks/s")
