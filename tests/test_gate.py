@@ -204,7 +204,7 @@ def test_draining_waits_for_a_query_and_answers_it(project: Project, fake: FakeR
     assert service.gate.calls() == []
 
 
-@pytest.mark.promise("SRV-4", "WRITE-3")
+@pytest.mark.promise("SRV-4", "WRITE-3", "OBS-1")
 def test_draining_ends_an_index_that_takes_too_long_and_tells_its_client(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,12 +220,13 @@ def test_draining_ends_an_index_that_takes_too_long_and_tells_its_client(
         lambda: service.exposed_index(str(project.root), lambda *event: began.set())
     )
     assert began.wait(_PATIENCE_S)
-    assert service.exposed_get_status()["indexing"]
+    is_told = service.exposed_get_status()["indexing"]
     service.gate.close()
     started = time.perf_counter()
     service.drain(0.05)
     assert time.perf_counter() - started < 5
     assert isinstance(answer(), ShuttingDownError)
+    assert is_told
     assert service.gate.calls() == []
     assert Generations(project.generations).current() == generation
 

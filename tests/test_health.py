@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 
@@ -156,6 +157,22 @@ def test_a_users_mistakes_are_no_failures_and_the_daemons_are(
 
 
 @pytest.mark.promise("OBS-2")
+def test_what_nobody_thought_of_is_a_failure_too(
+    service: CIDXDaemonService, project: Project
+) -> None:
+    service.embedder = None  # type: ignore[assignment]
+    with pytest.raises(InternalError):
+        service.exposed_query(str(project.root), "password")
+    health = service.exposed_get_health()
+    assert (health["queries_processed"], health["errors"]) == (1, 1)
+    with pytest.raises(InternalError):
+        service.exposed_get_diagnostics()
+    health = service.exposed_get_health()
+    assert (health["queries_processed"], health["errors"]) == (1, 2)
+    service.exposed_clear_cache()
+
+
+@pytest.mark.promise("OBS-2")
 def test_an_index_that_fails_is_an_error_and_not_a_query(
     service: CIDXDaemonService, project: Project
 ) -> None:
@@ -216,6 +233,55 @@ def test_each_call_is_counted_once_with_its_outcome(
     assert report["load_seconds"] == 0.75
     assert report["latency_ms"]["query"]["max"] == 250.0
     assert report["latency_ms"]["query"]["p50"] == 0.0
+
+
+@pytest.mark.promise("OBS-3")
+def test_the_log_tells_what_happened_and_why(
+    service: CIDXDaemonService,
+    project: Project,
+    fake: FakeRuntime,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    root = str(project.root)
+    generation = service.exposed_get_status()["generation"]
+    caplog.set_level("INFO", "cidx_ref")
+    fake.at("open generation", lambda: fake.advance(0.25))
+
+    def logged(call: Callable[[], object], fails: type[CidxError] | None = None) -> list[str]:
+        caplog.clear()
+        with pytest.raises(fails) if fails else nullcontext():
+            call()
+        return [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+    def ask(**options: object) -> object:
+        return service.exposed_query(root, "password", **options)
+
+    load = f"INFO cache: load of generation {generation} (250.0 ms)"
+    assert logged(ask) == [load]
+    assert logged(ask) == [], "what goes as it should is in the metrics"
+    clear = f"INFO cache: clear of generation {generation} (0.0 ms)"
+    assert logged(service.exposed_clear_cache) == [clear]
+    assert logged(ask) == [load]
+    fake.advance(600)
+    evict = f"INFO cache: evict of generation {generation} (0.0 ms)"
+    assert logged(service.evict_expired) == [evict]
+
+    (refused,) = logged(lambda: ask(limit=0), BadArgumentError)
+    assert refused.startswith("INFO query refused: bad_argument: limit: 0: must be")
+    (made,) = logged(lambda: service.exposed_index(root))
+    assert made.startswith(f"INFO index of {root}: ")
+    for file in (project.generations / "current").iterdir():
+        if file.is_file() and file.name != "manifest.json":
+            file.write_bytes(b"damaged")
+    tried, failed = logged(ask, IndexUnusableError)
+    assert tried.startswith(f"INFO cache: load_failed of generation {generation}")
+    assert failed.startswith("ERROR query failed: the index is damaged (")
+
+    service.embedder = None  # type: ignore[assignment]
+    assert logged(service.exposed_get_diagnostics, InternalError) == [
+        "ERROR get_diagnostics failed"
+    ]
+    assert "AttributeError: 'NoneType' object has no attribute 'id'" in caplog.text
 
 
 @pytest.mark.promise("OBS-3")

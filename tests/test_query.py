@@ -17,6 +17,7 @@ from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.hybrid import fuse, spread
+from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
@@ -100,6 +101,19 @@ def _paths(answer: Mapping[str, Any]) -> list[str]:
     return [hit["path"] for hit in answer["results"]]
 
 
+def _check_lines(root: Path, answer: Mapping[str, Any]) -> int:
+    """How many hits there are, each of which points at lines of its file, and shows them."""
+    for hit in answer["results"]:
+        lines = (root / hit["path"]).read_bytes().decode("utf-8", "replace")
+        lines = lines.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+        assert 1 <= hit["line_start"] <= hit["line_end"] <= len(lines)
+        shown = hit["snippet"].split("\n")
+        first, last = hit["snippet_start"], hit["snippet_start"] + len(shown) - 1
+        assert hit["line_start"] <= first <= last <= hit["line_end"]
+        assert shown == [line[:300] for line in lines[first - 1 : last]]
+    return len(answer["results"])
+
+
 @contextmanager
 def _loaded(project: Project) -> Iterator[IndexSnapshot]:
     source = GenerationSource(project.generations, HashingEmbedder())
@@ -130,6 +144,37 @@ def _service(root: Path, files: Mapping[str, str]) -> CIDXDaemonService:
 
 
 # QRY-1
+
+
+@pytest.mark.promise("QRY-1")
+def test_the_nearest_vectors_come_first_and_with_their_similarity(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(400, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    writer = VectorWriter(32)
+    writer.add(vectors)
+    writer.save(tmp_path / "vectors")
+    index = SemanticIndex(tmp_path / "vectors", dim=32, count=400)
+    every_other = np.arange(400) % 2 == 0
+    for number in range(0, 400, 20):
+        wanted = vectors[number] * 3  # its length is no matter
+        scores = vectors @ vectors[number]
+        for allowed in (None, every_other):
+            found = index.search(wanted, 10, allowed)
+            assert found[0] == (number, pytest.approx(1.0, abs=1e-4)), "itself"
+            for label, score in found:
+                assert score == pytest.approx(float(scores[label]), abs=1e-4)
+            assert [s for _, s in found] == sorted((s for _, s in found), reverse=True)
+        best = np.argsort(np.where(every_other, -scores, 2.0))[:10]
+        assert [label for label, _ in found] == best.tolist()
+
+
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hit_points_at_the_lines_that_it_shows(code: CIDXDaemonService, mode: str) -> None:
+    assert code.project is not None
+    answer = _ask(code, mode, "parse headers user")
+    assert _check_lines(code.project.root, answer) >= 3
 
 
 @pytest.mark.promise("QRY-1")
@@ -176,15 +221,7 @@ def test_every_hit_shows_lines_that_the_file_has(stdlib: Project, mode: str) -> 
         scores = [hit["score"] for hit in answer["results"]]
         assert scores == sorted(scores, reverse=True), "best first"
         assert answer["mode"] == mode
-        for hit in answer["results"]:
-            lines = (stdlib.root / hit["path"]).read_bytes().decode("utf-8", "replace")
-            lines = lines.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
-            assert 1 <= hit["line_start"] <= hit["line_end"] <= len(lines)
-            shown = hit["snippet"].split("\n")
-            first, last = hit["snippet_start"], hit["snippet_start"] + len(shown) - 1
-            assert hit["line_start"] <= first <= last <= hit["line_end"]
-            assert shown == [line[:300] for line in lines[first - 1 : last]]
-            seen += 1
+        seen += _check_lines(stdlib.root, answer)
         places = [(hit["path"], hit["line_start"]) for hit in answer["results"]]
         assert len(set(places)) == len(places), "no chunk twice"
     service.exposed_clear_cache()
@@ -333,7 +370,15 @@ class _Rendezvous(FakeRuntime):
             self.met.append(self.embedding.wait(10))
             target()
 
-        return super().thread(run, name)
+        def join(timeout: float | None = None) -> None:
+            if not self.embedding.is_set():  # who waits here is who would enter it
+                self.met.append(False)
+                self.embedding.set()
+            joined(timeout)
+
+        thread: Any = super().thread(run, name)
+        joined, thread.join = thread.join, join
+        return thread  # type: ignore[no-any-return]
 
 
 class _Embedder(HashingEmbedder):
@@ -567,6 +612,21 @@ def test_status_follows_what_happens(make_project: MakeProject, fake: FakeRuntim
     assert service.exposed_get_status()["cache_empty"] is True
     (project.generations / "current" / "manifest.json").write_text("{")
     assert service.exposed_get_status()["generation"] == "unusable"
+
+
+@pytest.mark.promise("OBS-1")
+def test_diagnostics_say_which_files_are_not_what_they_were(make_project: MakeProject) -> None:
+    project = make_project()
+    service = CIDXDaemonService(project.root)
+    nothing = {"generation": None, "matches_manifest": None, "damaged": {}}
+    assert service.exposed_get_diagnostics()["index_files"] == nothing
+    generation = build(project)
+    whole = {"generation": generation, "matches_manifest": True, "damaged": {}}
+    assert service.exposed_get_diagnostics()["index_files"] == whole
+    _damage(project, vectors=True)
+    told = service.exposed_get_diagnostics()["index_files"]
+    assert (told["generation"], told["matches_manifest"]) == (generation, False)
+    assert list(told["damaged"]) == ["vectors.hnsw"]
 
 
 @pytest.mark.promise("QRY-1")

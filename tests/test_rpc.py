@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import struct
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -244,6 +245,18 @@ def listening(path: Path) -> Iterator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
+@contextmanager
+def serving(service: CIDXDaemonService, listener: socket.socket) -> Iterator[None]:
+    server = SocketServer(service, listener)
+    thread = SYSTEM.thread(lambda: server.serve(lambda: True, 1.0), "server")
+    try:
+        yield
+    finally:
+        server.stop()
+        thread.join(WAIT_S)
+        server.close(WAIT_S)
+
+
 # RPC-1
 
 
@@ -253,26 +266,25 @@ def test_a_query_is_one_request_and_one_reply_which_is_one_json_value(
 ) -> None:
     seen: list[tuple[str, bytes]] = []
     service = CIDXDaemonService(project.root)
-    with relay(project, seen) as behind, listening(behind) as listener:
-        server = SocketServer(service, listener)
-        thread = SYSTEM.thread(lambda: server.serve(lambda: True, 1.0), "server")
-        with DaemonClient(project, start=False) as client:
-            for mode in MODES.values():
-                seen.clear()
-                answer = client.query("retry", mode=mode, limit=5, languages=["python"])
-                assert answer[0].path == "net/retry.py"
-                gc.collect()  # a reference that is given back would be a message, too
-                client.ping()
-                frames = Counter(sender for sender, _ in seen)
-                assert frames == {"client": 2, "daemon": 2}  # the ping's among them
-                (_, reply), _ = (frame for frame in seen if frame[0] == "daemon")
-                message, (label, text) = reply[5], brine.load(reply[6:-1])[1]
-                assert (message, label) == (consts.MSG_REPLY, VALUE)
-                assert json.loads(text)["answer"]["results"][0]["path"] == "net/retry.py"
-            figure("RPC-1", "messages a query, request and reply", 2)
-        server.stop()
-        thread.join(WAIT_S)
-        server.close(WAIT_S)
+    with (
+        relay(project, seen) as behind,
+        listening(behind) as listener,
+        serving(service, listener),
+        DaemonClient(project, start=False) as client,
+    ):
+        for mode in MODES.values():
+            seen.clear()
+            answer = client.query("retry", mode=mode, limit=5, languages=["python"])
+            assert answer[0].path == "net/retry.py"
+            gc.collect()  # a reference that is given back would be a message, too
+            client.ping()
+            frames = Counter(sender for sender, _ in seen)
+            assert frames == {"client": 2, "daemon": 2}  # the ping's among them
+            (_, reply), _ = (frame for frame in seen if frame[0] == "daemon")
+            message, (label, text) = reply[5], brine.load(reply[6:-1])[1]
+            assert (message, label) == (consts.MSG_REPLY, VALUE)
+            assert json.loads(text)["answer"]["results"][0]["path"] == "net/retry.py"
+        figure("RPC-1", "messages a query, request and reply", 2)
     service.exposed_clear_cache()
 
 
@@ -726,6 +738,25 @@ def test_a_client_that_gives_up_waiting_does_so_after_its_timeout_and_can_ask_ag
             client.query("slow retry", mode="semantic")
         assert perf_counter() - started < 1.8  # and not once more for a goodbye
         assert client.query("retry")[0].path == "net/retry.py"
+
+
+@pytest.mark.promise("CACHE-7")
+def test_a_query_that_failed_keeps_nothing_of_the_index_for_its_connection(
+    service: CIDXDaemonService, embedder: Embedder, project: Project
+) -> None:
+    with plain(project) as connection:
+        root, path = connection.root, str(project.root)
+        root.query_fts(path, "retry")
+        assert service.cache_entry is not None
+        vectors = weakref.ref(service.cache_entry.snapshot.semantic)
+        embedder.error = CidxError("not today")
+        with pytest.raises(GenericException, match="not today"):
+            root.query(path, "retry")
+        embedder.error = None  # whose traceback would keep it, too
+        root.clear_cache()
+        root.ping()
+        gc.collect()
+        assert vectors() is None
 
 
 @pytest.mark.promise("RPC-5")
