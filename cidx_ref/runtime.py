@@ -7,6 +7,7 @@ never blocks, and what waits takes its timeout from the caller.
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +70,10 @@ class Runtime:
     def sleep(self, seconds: float) -> None:
         """Do nothing for `seconds`; only for what can be polled but not waited for (`flock`)."""
         time.sleep(seconds)
+
+    def flock(self, fd: int, operation: int) -> None:
+        """Lock an open file, `fcntl.LOCK_SH` or `LOCK_EX`, waiting for as long as it takes."""
+        fcntl.flock(fd, operation)
 
     def lock(self, name: str) -> Lock:
         return threading.Lock()

@@ -5,27 +5,30 @@ What they find in this project's own code is in `test_interleavings`.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from math import comb
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing import explore
+from cidx_ref.testing import explore, scheduler
 from cidx_ref.testing.explore import (
     Counterexample,
     Exploration,
     Scenario,
+    Script,
     exhaustive,
     guided,
     random_walk,
     replay,
 )
-from cidx_ref.testing.scheduler import Deadlock, Livelock, Scheduler
+from cidx_ref.testing.scheduler import Deadlock, Livelock, Scheduler, ThreadPool
 
 Explorer = Callable[..., Exploration]
 EXPLORERS = pytest.mark.parametrize("explorer", [exhaustive, random_walk, guided])
@@ -415,7 +418,282 @@ def test_a_mistake_in_using_a_lock_is_one_here_too() -> None:
     for scenario in (Releases, Notifies):
         counterexample = found(exhaustive, scenario)
         assert isinstance(counterexample.error, RuntimeError)
-        assert "free, which is not held" in str(counterexample)
+        assert "free, which this thread does not hold" in str(counterexample)
+
+
+def test_a_wait_whose_time_is_up_is_told_nothing_though_it_has_not_got_the_lock_yet() -> None:
+    """As in `threading`, where who gives up after a timeout may miss what came just then."""
+
+    class GivesUp(Scenario):
+        def __init__(self, runtime: Scheduler) -> None:
+            super().__init__(runtime)
+            self.changed = runtime.condition("item")
+            self.told = True
+
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"waiter": self._wait, "maker": self._make}
+
+        def _wait(self) -> None:
+            with self.changed:
+                self.told = self.changed.wait(1.0)
+
+        def _make(self) -> None:
+            with self.changed:
+                self.runtime.advance(5.0)
+                self.changed.notify_all()
+
+        def check(self) -> None:
+            assert self.told, "delivered to nobody"
+
+    assert "delivered to nobody" in str(found(exhaustive, GivesUp))
+
+
+def test_a_thread_started_while_setting_up_runs_with_the_others() -> None:
+    class StartsEarly(Scenario):
+        def __init__(self, runtime: Scheduler) -> None:
+            super().__init__(runtime)
+            self.ran: list[str] = []
+            self.early = runtime.thread(lambda: self.ran.append(runtime.current_thread), "early")
+            assert self.ran == []
+
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"late": self.early.join}
+
+        def check(self) -> None:
+            assert self.ran == ["early"]
+            assert not self.early.is_alive()
+            with self.runtime.lock("after it"):
+                pass
+
+    assert exhaustive(StartsEarly).complete
+
+
+@pytest.mark.parametrize("where", ["__init__", "check"])
+def test_who_waits_for_a_thread_outside_of_the_run_waits_in_vain_and_is_told(where: str) -> None:
+    class Waits(Scenario):
+        def __init__(self, runtime: Scheduler) -> None:
+            super().__init__(runtime)
+            if where == "__init__":
+                self._start_and_join()
+
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"one": lambda: None}
+
+        def check(self) -> None:
+            if where == "check":
+                self._start_and_join()
+
+        def _start_and_join(self) -> None:
+            self.runtime.thread(lambda: None, "helper").join()
+
+    assert "main waits for helper to end" in str(found(exhaustive, Waits))
+
+
+def test_a_thread_that_blocks_outside_the_runtime_is_reported_with_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler, "_PATIENCE_S", 0.2)
+    real = SYSTEM.lock("not the scheduler's")
+    real.acquire()
+
+    class Blocks(Scenario):
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"one": self._block}
+
+        def _block(self) -> None:
+            with real:
+                pass
+
+    said = str(found(exhaustive, Blocks))
+    real.release()
+    assert "Blocked: one is blocked, or busy, outside the runtime" in said
+    assert "with real:" in said
+
+
+def test_who_sleeps_or_yields_lets_the_others_go_first() -> None:
+    class Spins(Scenario):
+        def __init__(self, runtime: Scheduler) -> None:
+            super().__init__(runtime)
+            self.done = False
+
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"spinner": self._spin, "other": self._finish}
+
+        def _spin(self) -> None:
+            while not self.done:
+                self.runtime.sleep(0)
+
+        def _finish(self) -> None:
+            self.done = True
+
+    assert exhaustive(Spins, max_schedules=100).schedules == 100
+
+
+def test_a_longer_run_can_be_allowed() -> None:
+    class Long(Scenario):
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"one": self._step}
+
+        def _step(self) -> None:
+            for _ in range(6000):
+                self.runtime.step("on")
+
+    class Allowed(Long):
+        max_steps = 10_000
+
+    assert isinstance(found(exhaustive, Long).error, Livelock)
+    assert exhaustive(Allowed).complete
+
+
+@EXPLORERS
+def test_a_scenario_that_depends_on_chance_is_called_that(explorer: Explorer) -> None:
+    runs: list[object] = []
+
+    class Chance(Scenario):
+        def __init__(self, runtime: Scheduler) -> None:
+            super().__init__(runtime)
+            runs.append(self)
+
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {name: lambda: self.runtime.step("step") for name in ("one", "other", "third")}
+
+        def check(self) -> None:
+            assert len(runs) != 5, "the fifth run"
+
+    with pytest.raises(AssertionError, match="not deterministic"):
+        explorer(Chance)
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), pytest.fail.Exception("failed")])
+def test_whatever_an_actor_raises_comes_with_its_schedule(raised: BaseException) -> None:
+    class Raises(Scenario):
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"one": self._raise}
+
+        def _raise(self) -> None:
+            raise raised
+
+    assert found(exhaustive, Raises).error is raised
+
+
+def test_what_is_wrong_with_closing_hides_nothing() -> None:
+    class ClosesBadly(LostUpdate):
+        def close(self) -> None:
+            if self.count:
+                raise OSError("cannot close")
+
+    counterexample = found(exhaustive, ClosesBadly)
+    assert "cannot close" in str(counterexample)
+
+    class ClosesWorse(LostUpdate):
+        def close(self) -> None:
+            if self.count == 1:
+                raise OSError("cannot close")
+
+    assert "the count is 1" in str(found(exhaustive, ClosesWorse))
+
+
+def test_shrinking_does_not_slip_from_one_mistake_to_another() -> None:
+    class Two(LostUpdate):
+        """A lost update with a fault is one thing, a lost update without is another."""
+
+        def __init__(self, runtime: Scheduler) -> None:
+            super().__init__(runtime)
+            self.fault = False
+
+        def _add(self) -> None:
+            self.fault |= self.runtime.branch("a fault")
+            super()._add()
+
+        def check(self) -> None:
+            if self.count != 2 and self.fault:
+                raise AssertionError("with the fault")
+            if self.count != 2:
+                raise AssertionError("without")
+
+    walked = [found(random_walk, Two, seed=seed) for seed in range(12)]
+    with_fault = [one for one in walked if "with the fault" in str(one.error)]
+    assert with_fault
+    assert all(any(s.action == "a fault" for s in one.trace) for one in with_fault)
+
+
+def test_what_is_guided_reaches_every_thread() -> None:
+    class SixthFirst(Scenario):
+        def __init__(self, runtime: Scheduler) -> None:
+            super().__init__(runtime)
+            self.first = ""
+
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {f"number {n}": self._come for n in range(6)}
+
+        def _come(self) -> None:
+            self.runtime.step("comes")
+            self.first = self.first or self.runtime.current_thread
+
+        def check(self) -> None:
+            assert self.first != "number 5", "the sixth came first"
+
+    assert "the sixth came first" in str(found(guided, SixthFirst))
+
+
+def test_an_interrupted_search_ends_and_leaves_no_thread() -> None:
+    """However often: the signal may come before the last thread ends, or just after it."""
+    before = set(SYSTEM.threads())
+
+    class Slow(Sound):
+        def __init__(self, runtime: Scheduler) -> None:
+            super().__init__(runtime)
+            signal.setitimer(signal.ITIMER_REAL, 0.0003)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # Where the search waits.  Where it starts a thread, that thread may be lost, and no more.
+        if frame is not None and frame.f_code.co_name in ("_wait_for_the_end", "_is_under_way"):
+            raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(50):
+            with pytest.raises(KeyboardInterrupt):
+                random_walk(Slow)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert set(SYSTEM.threads()) == before
+
+
+def test_a_scheduler_whose_run_failed_says_so() -> None:
+    with ThreadPool() as pool:
+        runtime = Scheduler(Script({}), pool)
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            runtime.run({"one": fail})
+        with pytest.raises(RuntimeError, match="make a new scheduler"):
+            runtime.run({"one": fail})
+
+
+def test_a_run_of_nobody_is_refused() -> None:
+    class Nobody(Scenario):
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {}
+
+    assert "nobody to run" in str(found(exhaustive, Nobody))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nowhere:X",), ("cidx_ref.testing.scenarios:Nope",), (f"{__name__}:LostUpdate", "abc")],
+)
+def test_what_cannot_be_explored_is_one_line(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        explore.main(arguments)
+    assert caught.value.code == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def test_scenarios_are_closed_whatever_came_of_them() -> None:

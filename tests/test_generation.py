@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -412,3 +412,22 @@ def test_a_generation_leaves_the_disk_once_nobody_uses_it_any_more(project: Proj
             assert old.exists(), "a query still uses it"
         assert not old.exists()
         assert service.exposed_query(str(project.root), QUERY)["generation"] == live(project).name
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_manifest_with_a_name_that_no_file_can_have_is_damage_and_is_repaired_by_indexing(
+    project: Project, name: str
+) -> None:
+    generations = Generations(project.generations)
+    path = generations.path(generations.current()) / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["files"][name] = {"size_bytes": 1, "sha256": "0" * 64}
+    path.write_text(json.dumps(manifest))
+    assert damaged_files(path.parent, manifest) == {name: "unreadable"}
+    service = CIDXDaemonService(project.root)
+    with suppress(IndexUnusableError):  # or answered by what is whole, but no internal error
+        service.exposed_query_hybrid(str(project.root), "retry")
+    assert service.exposed_get_diagnostics()["index_files"]["matches_manifest"] is False
+    service.exposed_clear_cache()
+    bring_up_to_date(project, HashingEmbedder())

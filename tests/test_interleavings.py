@@ -7,11 +7,17 @@ of promises without a search are killed by the tests of these (`test_mutants`). 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
+from unittest.mock import patch
 
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine
 
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.server import Claim
 from cidx_ref.testing import scenarios
 from cidx_ref.testing.explore import (
     Counterexample,
@@ -63,16 +69,41 @@ def test_the_mutant_is_killed_by_the_promise_that_it_breaks(
 
 
 def _kills(search: Search, mutant: Mutant) -> bool:
-    """Whether the search finds it; where it takes switches, soon, and in a trace to be read."""
+    """Whether the search finds it, and for what it is; where it takes switches, soon, and in a
+    trace to be read."""
     began = perf_counter()
     try:
         search.run(False)
     except Counterexample as found:
         soon = perf_counter() - began <= LIMIT_S
-        return not mutant.needs_switches or (soon and found.switches <= MAX_SWITCHES)
-    except Exception:
-        return not mutant.needs_switches
+        is_short = len(found.schedule) > 0 and found.switches <= MAX_SWITCHES
+        return _complains(found, mutant) and (not mutant.needs_switches or (soon and is_short))
+    except AssertionError as error:
+        return not mutant.needs_switches and _complains(error, mutant)
+    except Exception:  # whatever that is, nobody has looked for it
+        return False
     return False
+
+
+def _complains(error: AssertionError, mutant: Mutant) -> bool:
+    said = str(error).partition("\n  step ")[0]  # the complaint, and not the table
+    return bool(mutant.complaint and re.search(mutant.complaint, said))
+
+
+@pytest.mark.parametrize("promise", ["CACHE-1", "SRV-2", "TTL-1"])
+def test_a_mutant_that_only_has_a_mistake_in_it_is_not_killed(promise: str) -> None:
+    def plant() -> Iterator[None]:
+        def fail(*_: object, **__: object) -> object:
+            raise NameError("a typo in the mutant")
+
+        with patch.object(IndexCache, "_acquire", fail), patch.object(Claim, "acquire", fail):
+            yield
+
+    for needs_switches in (True, False):
+        planted = contextmanager(plant)
+        mistake = Mutant("mistake", promise, "", "loads|owners|due", needs_switches, planted)
+        with mistake.planted():
+            assert not any(_kills(search, mistake) for search in searches_of(promise))
 
 
 @pytest.mark.parametrize("promise", SEARCHED)

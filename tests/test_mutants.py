@@ -123,6 +123,7 @@ def _patched() -> list[Any]:
         search._Engines,
         semantic.SemanticIndex,
         server.Claim,
+        server.Daemon,
         service.CIDXDaemonService,
         snippet.Probes,
         source.GenerationSource,

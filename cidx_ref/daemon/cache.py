@@ -185,7 +185,7 @@ class IndexCache(Generic[S]):
         """
         entry = self._acquire()
         try:
-            assert entry.snapshot is not None
+            assert entry.snapshot is not None, "pinned, and closed"
             yield entry.snapshot
         finally:
             self._release(entry)

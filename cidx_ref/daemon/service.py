@@ -354,7 +354,7 @@ class CIDXDaemonService(ExposedService):
             given["callback"] = callback
         target = getattr(self, f"exposed_{method}")
         try:
-            _signature(method).bind(self, **given)
+            _signature(method).bind(**given)
         except TypeError as error:
             raise BadArgumentError(f"{method}: {error}") from None
         return target(**given)
@@ -410,7 +410,8 @@ class CIDXDaemonService(ExposedService):
 
 @lru_cache
 def _signature(method: str) -> inspect.Signature:
-    return inspect.signature(getattr(CIDXDaemonService, f"exposed_{method}"))
+    whole = inspect.signature(getattr(CIDXDaemonService, f"exposed_{method}"))
+    return whole.replace(parameters=list(whole.parameters.values())[1:])  # without `self`
 
 
 def _relay(callback: Any, runtime: Runtime) -> RemoteCallback | Mailbox | None:

@@ -48,7 +48,7 @@ class Lease:
         self._fd = os.open(directory, _OPEN_DIRECTORY)
         runtime.step("opened")
         # A sweep holds it exclusively while it deletes; then the manifest is gone when we get it.
-        fcntl.flock(self._fd, fcntl.LOCK_SH)
+        runtime.flock(self._fd, fcntl.LOCK_SH)
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -168,6 +168,7 @@ class Generations:
             fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The manifest first: half a generation must never look like a whole one.
             _remove(directory / MANIFEST)
+            self._runtime.step("half removed")
             _remove(directory)
         except BlockingIOError:
             pass  # in use; a later sweep gets it

@@ -23,11 +23,11 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
-from cidx_ref.testing.scheduler import Scheduler, Step, Strategy, ThreadPool
+from cidx_ref.testing.scheduler import Blocked, Scheduler, Step, Strategy, ThreadPool
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -66,6 +66,10 @@ class Scenario:
 
     #: The promises that a counterexample breaks.
     promises: ClassVar[frozenset[str]] = frozenset()
+    #: A run with more switch points than this is taken for a livelock.
+    max_steps: ClassVar[int] = 5_000
+    #: It has too many schedules to try all of two preemptions; it is walked at random as well.
+    is_large: ClassVar[bool] = False
 
     def __init__(self, runtime: Scheduler) -> None:
         self.runtime = runtime
@@ -78,7 +82,7 @@ class Scenario:
         """What must hold when all have ended; raises `AssertionError` if it does not."""
 
     def close(self) -> None:
-        """Give back what `__init__` took; called in any case."""
+        """Give back what `__init__` took; called whatever came of the run."""
 
 
 #: A subclass of `Scenario`, or anything else that makes one.
@@ -157,10 +161,13 @@ def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6
     """
     # Here: who only replays a schedule need not have Hypothesis.
     from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis.errors import Flaky
 
     tried = 0
     with ThreadPool() as pool:
-        usual = _scripted(scenario, {}, pool).decisions
+        script = Script({})
+        usual = _perform(scenario, script, pool)
+        ways = max((options for options, _ in script.decisions), default=1)
 
         @settings(
             max_examples=examples,
@@ -171,7 +178,7 @@ def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         )
-        @given(schedules(usual, max_switches))
+        @given(schedules(usual.decisions, max_switches, ways))
         def test(schedule: Schedule) -> None:
             nonlocal tried
             tried += 1
@@ -181,6 +188,8 @@ def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6
 
         try:
             test()
+        except Flaky:
+            raise AssertionError(f"{scenario!r} is not deterministic") from None
         except Counterexample as found:
             broken = found.schedule
         else:
@@ -189,8 +198,8 @@ def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6
         raise _shortest(scenario, _scripted(scenario, broken, pool), pool, tried)
 
 
-def schedules(decisions: int, max_switches: int = 6) -> SearchStrategy[Schedule]:
-    """A Hypothesis strategy for schedules of runs with about so many decisions."""
+def schedules(decisions: int, max_switches: int = 6, ways: int = 3) -> SearchStrategy[Schedule]:
+    """A Hypothesis strategy for schedules of runs with about so many decisions among `ways`."""
     from hypothesis import strategies as st
 
     # A dictionary and not a list with an answer for each decision: what is left out is 0, "as you
@@ -198,7 +207,7 @@ def schedules(decisions: int, max_switches: int = 6) -> SearchStrategy[Schedule]
     return st.dictionaries(
         # Twice as many: what is done otherwise may take longer.
         st.integers(0, 2 * decisions + 1),
-        st.integers(1, 3),
+        st.integers(1, ways),
         max_size=max_switches,
     )
 
@@ -223,14 +232,14 @@ class _Run:
     schedule: Schedule
     decisions: int
     trace: list[Step]
-    error: Exception | None
+    error: BaseException | None
 
     @property
     def switches(self) -> int:
         return sum(one.thread != other.thread for one, other in pairwise(self.trace))
 
     def breaks_like(self, other: _Run) -> bool:
-        return type(self.error) is type(other.error)
+        return type(self.error) is type(other.error) and _place(self.error) == _place(other.error)
 
     def size(self) -> tuple[int, int, int]:
         """What shrinking makes smaller."""
@@ -269,25 +278,41 @@ def _scripted(scenario: MakeScenario, schedule: Schedule, pool: ThreadPool) -> _
     return _perform(scenario, Script(schedule), pool)
 
 
+def _place(error: BaseException | None) -> tuple[str, int]:
+    """Where it was raised."""
+    trace = error.__traceback__ if error is not None else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace is not None else ("", 0)
+
+
 def _perform(scenario: MakeScenario, script: Script, pool: ThreadPool) -> _Run:
-    runtime = Scheduler(script, pool)
-    made = scenario(runtime)
-    error = None
+    runtime = Scheduler(script, pool, max_steps=getattr(scenario, "max_steps", 5_000))
+    made: Scenario | None = None
+    error: BaseException | None = None
     try:
+        made = scenario(runtime)
         runtime.run(made.actors())
         made.check()
-    except Exception as broken:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # pytest's failures and SystemExit among them
         error = broken
     finally:
-        made.close()
+        if made is not None:
+            error = _closed(made, error)
     return _Run(script.schedule, len(script.decisions), runtime.trace, error)
 
 
 def _shortest(scenario: MakeScenario, found: _Run, pool: ThreadPool, tried: int) -> Counterexample:
     """The counterexample, with all left out that is not needed to break the scenario like that."""
+    if isinstance(found.error, Blocked):  # and so would the next ones be
+        return Counterexample(scenario, found, tried)
     best = _scripted(scenario, found.schedule, pool)
     if not best.breaks_like(found):
-        return Counterexample(scenario, found, tried)  # and replaying it will show the same
+        again = best.error if best.error is not None else "nothing"
+        odd = AssertionError(f"not deterministic: first {found.error!r}, and then {again!r}")
+        return Counterexample(scenario, replace(found, error=odd), tried)
     candidates = _smaller(best.schedule)
     limit = tried + _SHRINKS
     while tried < limit and (schedule := next(candidates, None)) is not None:
@@ -317,14 +342,21 @@ def _smaller(schedule: Schedule) -> Iterator[Schedule]:
 def _describe(scenario: MakeScenario, run: _Run) -> str:
     module, name = scenario.__module__, getattr(scenario, "__qualname__", "")
     line = " ".join(f"{number}:{answer}" for number, answer in sorted(run.schedule.items()))
+    causes = "".join(f"\n  because of {c!r}" for c in _causes(run.error))
     return "\n".join(
         (
-            f"{name}: {type(run.error).__name__}: {run.error}",
+            f"{name}: {type(run.error).__name__}: {run.error}{causes}",
             *_table(run.trace),
             f"context switches: {run.switches}; to see it again:",
             f'    python -m cidx_ref.testing.explore {module}:{name} "{line}"',
         )
     )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """What it was made from, though it was raised `from None`."""
+    while error is not None and (error := error.__cause__ or error.__context__) is not None:
+        yield error
 
 
 def _table(trace: Sequence[Step]) -> Iterator[str]:
@@ -344,6 +376,15 @@ def _table(trace: Sequence[Step]) -> Iterator[str]:
         before = step.thread
 
 
+def _closed(made: Scenario, error: BaseException | None) -> BaseException | None:
+    """`error`, or what closing the scenario raised, if that was the first."""
+    try:
+        made.close()
+    except Exception as failure:
+        return error or failure
+    return error
+
+
 def _parse(line: str) -> Schedule:
     try:
         pairs = [pair.split(":") for pair in line.split()]
@@ -361,10 +402,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--random", type=int, metavar="N", help="walk N schedules at random")
     given = parser.parse_args(arguments)
     module, _, name = given.scenario.partition(":")
-    scenario = getattr(importlib.import_module(module), name)
+    try:
+        scenario = getattr(importlib.import_module(module), name)
+        schedule = _parse(given.schedule or "")
+    except (ImportError, AttributeError, ValueError) as error:
+        parser.error(str(error))
     try:
         if given.schedule is not None:
-            replay(scenario, given.schedule)
+            replay(scenario, schedule)
             print("not broken")
         elif given.random is not None:
             print(random_walk(scenario, schedules=given.random))

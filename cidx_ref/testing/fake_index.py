@@ -106,6 +106,7 @@ class CacheRig:
     def query(self, search: Callable[[], object] = lambda: None) -> FakeSnapshot:
         """One query, which does `search` half-way; the snapshot that answered it."""
         with self.cache.pin() as snapshot:
+            assert snapshot is not None, "what was pinned is gone"
             snapshot.search()
             search()
             self.runtime.step("search")

@@ -60,8 +60,8 @@ class CacheMachine(RuleBasedStateMachine):
             self.loads += 1
             assert snapshot.number == self.loads, "not a new load"
             self.cached = snapshot
-        assert snapshot is self.cached
-        assert snapshot.generation == self.rig.source.live
+        assert snapshot is self.cached, f"{snapshot} is not what is cached"
+        assert snapshot.generation == self.rig.source.live, f"{snapshot} is not live"
         self.used_at = self.now
 
     @rule()
@@ -74,7 +74,7 @@ class CacheMachine(RuleBasedStateMachine):
 
         def wait_and_check() -> None:
             self.runtime.advance(seconds)
-            assert not self.rig.cache.evict_expired()
+            assert not self.rig.cache.evict_expired(), "evicted in use"
 
         snapshot = self.rig.query(wait_and_check)
         self._must_answer(snapshot)
@@ -139,7 +139,11 @@ class CacheMachine(RuleBasedStateMachine):
         """The eviction thread's tick (TTL-1)."""
         in_use = any(snapshot is self.cached for snapshot, _ in self.open)
         is_due = self.now - self.used_at >= TTL_S and not in_use
-        assert self.rig.cache.evict_expired() == (self.cached is not None and is_due)
+        evicted = self.rig.cache.evict_expired()
+        age = self.now - self.used_at
+        assert evicted == (self.cached is not None and is_due), (
+            f"{age} s old: is it due? {is_due}; evicted: {evicted}"
+        )
         if is_due:
             self.cached = None
 
@@ -161,8 +165,8 @@ class CacheMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_holds_what_the_model_says(self) -> None:
-        assert self.rig.cached is self.cached
-        assert len(self.rig.source.begun) == self.loads
+        assert self.rig.cached is self.cached, f"{self.rig.cached} is cached, not {self.cached}"
+        assert len(self.rig.source.begun) == self.loads, f"loads: {self.rig.source.begun}"
         in_use = [snapshot for snapshot, _ in self.open]
         for snapshot in self.rig.source.snapshots:
             is_needed = snapshot is self.cached or snapshot in in_use
@@ -198,7 +202,7 @@ class ConcurrentCacheMachine(RuleBasedStateMachine):
     @rule(
         operations=st.lists(_OPERATIONS, min_size=2, max_size=3),
         # More often than not the first thread goes on through its twenty decisions and more.
-        schedule=schedules(40),
+        schedule=schedules(40, ways=2),
     )
     def at_once(self, operations: list[str], schedule: dict[int, int]) -> None:
         history = History()

@@ -14,6 +14,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -128,6 +129,37 @@ class _Interruption(BaseException):
     """As KeyboardInterrupt and SystemExit are."""
 
 
+class InterruptedWaiter(InterruptedLoad):
+    """A thread that waits for a load is interrupted: it leaves no pin."""
+
+    def __init__(self, runtime: Scheduler) -> None:
+        _Cache.__init__(self, runtime)
+        runtime.at("joined", self._may_interrupt)
+
+    def _may_interrupt(self) -> None:
+        if self.runtime.branch("is interrupted"):
+            self.interrupted = self.runtime.current_thread
+            raise _Interruption
+
+
+class PublishAndTwoQueries(_Cache):
+    """A publish while two queries come, nothing being cached: of the new generation there is one
+    load, whoever comes late with what was live before."""
+
+    promises = frozenset({"CACHE-1"})
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"one": self.rig.query, "other": self.rig.query, "index": self._index}
+
+    def _index(self) -> None:
+        self.rig.source.publish()
+        self.rig.query()
+
+    def check(self) -> None:
+        super().check()
+        assert self.rig.source.begun.count("g2") == 1, f"loads: {self.rig.source.begun}"
+
+
 class ReadersTogether(_Cache):
     """Two queries search at the same time: each waits, half-way, until the other is there."""
 
@@ -206,6 +238,8 @@ class QueryAndPublish(_Cache):
 class WarmQueryAndPublish(QueryAndPublish):
     """The same with the old generation cached."""
 
+    promises = frozenset({"CACHE-5", "CACHE-8"})
+
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
         self.rig.query()
@@ -214,7 +248,7 @@ class WarmQueryAndPublish(QueryAndPublish):
 class QueryAndEviction(_Cache):
     """The TTL passes while a query searches, and the cache is checked."""
 
-    promises = frozenset({"TTL-2", "CACHE-4"})
+    promises = frozenset({"TTL-2"})
 
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
@@ -232,6 +266,7 @@ class ManyOperations(_Cache):
     each query answers from the live generation, loaded no more often than it must be."""
 
     promises = frozenset({"CACHE-1", "CACHE-2", "CACHE-3", "CACHE-5", "CACHE-8"})
+    is_large = True
 
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
@@ -346,6 +381,26 @@ class LongQueryAndIdleShutdown(QueryAndIdleShutdown):
         return {**super().actors(), "query": query}
 
 
+class RecentUse(_Served):
+    """A query that took its time: the daemon is idle a TTL after its end, and not before."""
+
+    promises = frozenset({"TTL-5"})
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"daemon": self._live}
+
+    def _live(self) -> None:
+        tick = CacheEvictionThread(self.service)._check_and_evict
+        self.service.query(lambda: self.runtime.sleep(TTL_S / 2))
+        self.service.rig.cache.clear()  # so that it is not what is cached that keeps the daemon
+        self.runtime.sleep(TTL_S - 1)
+        tick()
+        assert self.service.stopped == [], "stopped a second before the TTL had passed"
+        self.runtime.sleep(1)
+        tick()
+        assert self.service.stopped == ["idle"], "the TTL has passed since the last use"
+
+
 class IndexAndIdleShutdown(_Served):
     """An index run takes longer than the TTL."""
 
@@ -398,13 +453,15 @@ class IdleClock(Scenario):
 
     def check(self) -> None:
         assert self.checked_at[:4] == [0, 250, 500, 750], f"checks at {self.checked_at}"
-        assert self.service.stopped == ["idle"]
+        assert self.service.stopped == ["idle"], "a daemon that nobody asks is never idle"
         assert self.stopped_at == 750, f"stopped after {self.stopped_at} s"
         assert self._elapsed_s() == 1000, "stopping the clockwork took time"
 
 
 class NeverIdle(IdleClock):
     """The same, configured never to shut down."""
+
+    promises = frozenset({"TTL-5"})
 
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
@@ -587,7 +644,7 @@ class ReplacedDirectory(TwoWriters):
 class WriterAndReader(_OnDisk):
     """A generation is published while another process loads."""
 
-    promises = frozenset({"WRITE-2", "CACHE-8"})
+    promises = frozenset({"WRITE-2"})
 
     def actors(self) -> dict[str, Callable[[], object]]:
         return {"reader": self._read, "writer": self.write}
@@ -595,7 +652,10 @@ class WriterAndReader(_OnDisk):
     def _read(self) -> None:
         seen = [self.read(), self.read()]
         assert seen == sorted(seen), f"went back in time: {seen}"
-        assert self.runtime.now() == self.began, "a reader waited for a writer"
+        # For a removal under way, perhaps, but not for the lock that a writer holds all along: that
+        # is polled more rarely.
+        waited = self.runtime.now() - self.began
+        assert waited < timedelta(seconds=0.02), "a reader waited for a writer"
 
 
 class DyingWriter(_OnDisk):
@@ -605,11 +665,14 @@ class DyingWriter(_OnDisk):
 
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
-        for step in ("written", "sealed", "renamed", "linked", "published", "swept"):
+        for step in (
+            *("begun", "written", "unsealed", "sealed"),
+            *("renamed", "linked", "published", "half removed", "swept"),
+        ):
             runtime.at(step, self._may_die)
 
     def _may_die(self) -> None:
-        if self.runtime.branch("is killed"):
+        if self.runtime.current_thread == "writer" and self.runtime.branch("is killed"):
             raise _Killed
 
     def actors(self) -> dict[str, Callable[[], object]]:
@@ -729,6 +792,30 @@ class ThreeStarters(TwoStarters):
         return {**super().actors(), "third": self.starter("third")}
 
 
+class ReplacedProject(_OnSocket):
+    """`.code-indexer/` is removed, by somebody who has its lock, while two daemons are started:
+    they do not both serve, each with a lock on another directory of that name."""
+
+    promises = frozenset({"SRV-2"})
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {
+            "one": self.starter("one"),
+            "other": self.starter("other"),
+            "remover": self._remove,
+        }
+
+    def _remove(self) -> None:
+        claim = Claim(self.project, self.runtime)
+        if claim.acquire():
+            shutil.rmtree(self.project.directory)
+            self.project.create_directory()
+            os.close(claim._directory)
+
+    def check(self) -> None:
+        self.check_reachable()
+
+
 class ClientAndStarter(_OnSocket):
     """A client tries the path while a daemon is started: where there is a name, somebody
     answers."""
@@ -751,7 +838,7 @@ class ClientAndStarter(_OnSocket):
 class StarterAndLeaver(_OnSocket):
     """A daemon is started while another leaves: if it comes to serve, it keeps the path."""
 
-    promises = frozenset({"SRV-2", "SRV-4"})
+    promises = frozenset({"SRV-4"})
 
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
@@ -789,11 +876,14 @@ class DyingStarter(_OnSocket):
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
         self.claim = Claim(self.project, runtime)
+        self.has_died = False
         for step in ("claimed", "bound", "listening", "reachable"):
             runtime.at(step, self._may_die)
 
     def _may_die(self) -> None:
-        if self.runtime.current_thread == "mortal" and self.runtime.branch("is killed"):
+        is_mortal = self.runtime.current_thread == "mortal" and not self.has_died
+        if is_mortal and self.runtime.branch("is killed"):
+            self.has_died = True
             raise _Killed
 
     def actors(self) -> dict[str, Callable[[], object]]:
@@ -804,12 +894,15 @@ class DyingStarter(_OnSocket):
             if self.claim.acquire():
                 self.owners["mortal"] = self.claim, self.claim.listen()
         except _Killed:
+            # What SIGKILL leaves, and our exception on its way has removed.
+            self.project.socket_path.with_name("daemon.sock.1").touch()
             os.close(self.claim._directory)
+            self.start("next")
 
     def check(self) -> None:
-        if not self.owners:
-            self.start("next")
         self.check_reachable()
+        left = [path.name for path in self.project.directory.glob("daemon.sock.*")]
+        assert left == [], "what a daemon that died has left is not cleared away"
         took = self.runtime.monotonic() - self.began
         assert took < 1.0, f"it took {took} s until somebody served"
 

@@ -3,7 +3,7 @@
 Here belongs what runs threads under somebody's orders; which orders are worth giving is for
 `explore`.  The `Scheduler` is a `Runtime`, so the code under test is the real one, unchanged.
 
-Every operation of the runtime (a lock, a condition, an event, a look at the clock, a sleep, a
+Every operation of the runtime (a lock, a condition, an event, `monotonic`, a sleep, a `flock`, a
 thread, a named `step`) is a *switch point*: the running thread asks the *strategy* who goes on.
 Between two points nothing else runs, so a schedule is the list of answers, and the same answers
 bring about the same run.  Answer 0 is always "as you were": whoever runs goes on for as long as
@@ -12,7 +12,11 @@ switch, or one fault, more.
 
 Time is virtual.  It stands still while anybody can run; when nobody can, it jumps to the next
 deadline; and where there is no deadline either, that is a deadlock, and it is reported who waits
-for what.  More than `max_steps` switch points are a livelock.
+for what.  More than `max_steps` switch points are a livelock.  Whoever sleeps, if only for no time,
+lets the others go first.
+
+What is run must take all its locks, clocks and threads from the runtime, and never block anywhere
+else: that would be waited for in vain, and is reported after some seconds.
 
 After CHESS (Musuvathi et al., "Finding and Reproducing Heisenbugs in Concurrent Programs", OSDI
 2008), where preemption bounding is from; and after trio's clock for tests, where the jump is.
@@ -20,15 +24,21 @@ After CHESS (Musuvathi et al., "Finding and Reproducing Heisenbugs in Concurrent
 
 from __future__ import annotations
 
+import fcntl
+import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from cidx_ref.runtime import SYSTEM, Lock
 from cidx_ref.testing.clock import FakeRuntime
 
-__all__ = ["Deadlock", "Livelock", "Scheduler", "Step", "Strategy", "ThreadPool"]
+__all__ = ["Blocked", "Deadlock", "Livelock", "Scheduler", "Step", "Strategy", "ThreadPool"]
 
 _JOIN_S = 10.0
+#: Real seconds without a step after which a thread must be stuck.
+_PATIENCE_S = 20.0
+_FLOCK_POLL_S = 0.01
 _NEVER = float("inf")
 
 
@@ -38,6 +48,10 @@ class Deadlock(AssertionError):  # noqa: N818 - its name in the field
 
 class Livelock(AssertionError):  # noqa: N818
     """More steps than a run that ends can need."""
+
+
+class Blocked(AssertionError):  # noqa: N818
+    """A thread waits, or is busy, outside the runtime, where no scheduler can help it."""
 
 
 class Strategy(Protocol):
@@ -88,6 +102,8 @@ class ThreadPool:
     def __init__(self) -> None:
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
+        #: One of them is stuck: it is not waited for.
+        self.is_stuck = False
 
     def take(self) -> _Worker:
         if self._idle:
@@ -107,14 +123,15 @@ class ThreadPool:
             worker.job = None  # of a run that was never begun
             worker.baton.release()
         for worker in self._workers:
-            worker.thread.join(_JOIN_S)
+            worker.thread.join(0 if self.is_stuck else _JOIN_S)
 
 
 class Scheduler(FakeRuntime):
     """A runtime whose threads take turns as `strategy` says.
 
     The thread that makes it sets things up, and checks them after `run`; it is alone then, and
-    its operations are no switch points.  After a run that failed it is of no more use.
+    its operations are no switch points.  Threads that it starts run with the next `run`.  After a
+    run that failed a scheduler is of no more use.
     """
 
     def __init__(self, strategy: Strategy, pool: ThreadPool, *, max_steps: int = 5_000) -> None:
@@ -124,7 +141,6 @@ class Scheduler(FakeRuntime):
         self._pool = pool
         self._max_steps = max_steps
         self._ended = SYSTEM.lock("ended")
-        self._ended.acquire()
         self._main = self._running = _Task(self, "main", 0, self._ended)
         self._tasks: list[_Task] = []
         self._error: BaseException | None = None
@@ -135,19 +151,23 @@ class Scheduler(FakeRuntime):
         """Run `actors`, each in a thread of its name, until all of them and all that they
         started have ended.
 
-        Raises what the first of them to fail raised, `Deadlock`, or `Livelock`; then no thread of
-        this run is inside the code any more.
+        Raises what the first of them to fail raised, `Deadlock`, or `Livelock`, and then no thread
+        of this run is inside the code any more; or `Blocked`, and then one is.
         """
+        if self._error is not None:
+            raise RuntimeError("a run has failed: make a new scheduler")
         self.trace.clear()
+        self._ended = SYSTEM.lock("ended")
+        self._ended.acquire()
         for name, actor in actors.items():
             self._spawn(actor, name)
+        if not self._tasks:
+            raise ValueError("nobody to run")
+        self._running = self._tasks[0]  # which makes those that can run the tasks, and not us
         self._running = self._next(None)
         self._running.baton.release()
-        try:
-            self._ended.acquire()
-        except BaseException as interruption:
-            self._error = self._error or interruption
-            self._ended.acquire()
+        while not self._has_ended():
+            pass
         self._running = self._main
         self._tasks.clear()
         if self._error is not None:
@@ -175,7 +195,18 @@ class Scheduler(FakeRuntime):
 
     def sleep(self, seconds: float) -> None:
         self._point(f"sleep {seconds:g} s")
+        self._running.gives_way = True
         self._block(lambda: False, lambda: f"{seconds:g} s to pass", seconds)
+
+    def flock(self, fd: int, operation: int) -> None:
+        while True:
+            self._point("flock")
+            try:
+                fcntl.flock(fd, operation | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.sleep(_FLOCK_POLL_S)
+            else:
+                return
 
     def step(self, name: str) -> None:
         self._point(name)
@@ -200,9 +231,33 @@ class Scheduler(FakeRuntime):
 
     # Switching.
 
+    def _is_under_way(self) -> bool:
+        return any(not task.is_done for task in self._tasks)
+
+    def _has_ended(self) -> bool:
+        try:
+            while self._is_under_way():
+                self._wait_for_the_end()
+        except Blocked:
+            raise
+        except BaseException as interruption:  # all the others must unwind first
+            self._error = self._error or interruption
+            return False
+        return True
+
+    def _wait_for_the_end(self) -> None:
+        steps = len(self.trace)
+        if self._ended.acquire(timeout=_PATIENCE_S) or len(self.trace) > steps:
+            return
+        self._pool.is_stuck = True
+        stuck = self._running
+        frame = sys._current_frames().get(stuck.thread_ident or 0)
+        where = "".join(traceback.format_stack(frame)[-6:]) if frame else ""
+        raise Blocked(f"{stuck.name} is blocked, or busy, outside the runtime:\n{where}")
+
     def _spawn(self, target: Callable[[], object], name: str) -> _Task:
         worker = self._pool.take()
-        task = _Task(self, name, len(self._tasks) + 1, worker.baton)
+        task = _Task(self, name, len(self._tasks) + 1, worker.baton, worker.thread.ident)
         self._tasks.append(task)
 
         def job() -> Lock:
@@ -222,7 +277,7 @@ class Scheduler(FakeRuntime):
 
     def _successor(self) -> Lock:
         """The baton of whoever goes on when the running thread has ended."""
-        if all(task.is_done for task in self._tasks):
+        if not self._is_under_way():
             return self._ended
         try:
             self._running = self._next(None)
@@ -259,6 +314,7 @@ class Scheduler(FakeRuntime):
             self._hand_over(task)
         finally:
             task.wait = None
+            task.gives_way = False
         return ready()
 
     def _hand_over(self, task: _Task) -> None:
@@ -276,11 +332,10 @@ class Scheduler(FakeRuntime):
         if self._error is not None:
             raise _Abort
         able = self._able()
-        can_go_on = current in able
         if len(able) == 1:
             return able[0]
-        if can_go_on:
-            able.sort(key=lambda task: task is not current)
+        can_go_on = current in able and not current.gives_way
+        able.sort(key=lambda task: task is not current if can_go_on else task.gives_way)
         return able[self.strategy.pick(len(able), can_go_on)]
 
     def _able(self) -> list[_Task]:
@@ -297,7 +352,9 @@ class Scheduler(FakeRuntime):
             self.advance(min(ahead) - self._time_s)
 
     def _alive(self) -> list[_Task]:
-        return [task for task in self._tasks if not task.is_done] or [self._main]
+        if self._running is self._main:
+            return [self._main]
+        return [task for task in self._tasks if not task.is_done]
 
     def _fail(self, error: BaseException) -> None:
         if self._running is self._main:
@@ -327,11 +384,21 @@ class _Wait:
 class _Task:
     """A thread of the run: what `Runtime.thread` returns."""
 
-    def __init__(self, scheduler: Scheduler, name: str, number: int, baton: Lock) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        name: str,
+        number: int,
+        baton: Lock,
+        thread_ident: int | None = None,
+    ) -> None:
         self.name = name
         self.ident: int | None = number
         self.baton = baton
+        #: Of the real thread.
+        self.thread_ident = thread_ident
         self.is_done = False
+        self.gives_way = False
         self.holds: list[str] = []
         self.wait: _Wait | None = None
         self._scheduler = scheduler
@@ -384,7 +451,7 @@ class _Lock:
         if self._scheduler._error is not None:  # unwinding, from wherever it was
             self.owner = None
         elif self.owner is not self._scheduler._running:
-            raise RuntimeError(f"release of {self.name}, which is not held")
+            raise RuntimeError(f"release of {self.name}, which this thread does not hold")
         else:
             self.owner.holds.remove(self.name)
             self.owner = None
@@ -396,12 +463,20 @@ class _Lock:
         return f"lock {self.name} (held by {self.owner.name if self.owner else 'nobody'})"
 
 
+class _Waiter:
+    """Somebody in a condition's queue."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.is_told = False
+
+
 class _Condition:
     def __init__(self, scheduler: Scheduler, name: str) -> None:
         self.name = name
         self._lock = _Lock(scheduler, name)
         self._scheduler = scheduler
-        self._waiters: list[list[bool]] = []
+        self._waiters: list[_Waiter] = []
 
     def __enter__(self) -> bool:
         return self._lock.acquire()
@@ -412,16 +487,17 @@ class _Condition:
     def wait(self, timeout: float | None = None) -> bool:
         scheduler = self._scheduler
         scheduler._point(f"wait {self.name}")
-        told: list[bool] = []
-        self._waiters.append(told)
         self._lock.disown()
+        deadline = _NEVER if timeout is None else scheduler._time_s + timeout
+        waiter = _Waiter(deadline)
+        self._waiters.append(waiter)
         try:
             return scheduler._block(
-                lambda: bool(told), lambda: f"condition {self.name}", timeout, self._lock
+                lambda: waiter.is_told, lambda: f"condition {self.name}", timeout, self._lock
             )
         finally:
             self._lock.own(scheduler._running)
-            self._waiters = [waiter for waiter in self._waiters if waiter is not told]
+            self._waiters.remove(waiter)
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
         deadline = _NEVER if timeout is None else self._scheduler._time_s + timeout
@@ -435,9 +511,10 @@ class _Condition:
     def notify_all(self) -> None:
         self._scheduler._point(f"notify {self.name}")
         if self._lock.owner is not self._scheduler._running:
-            raise RuntimeError(f"notify on {self.name}, which is not held")
-        for told in self._waiters:
-            told.append(True)
+            raise RuntimeError(f"notify on {self.name}, which this thread does not hold")
+        for waiter in self._waiters:
+            # One whose time is up has left the queue, though it has not got the lock back yet.
+            waiter.is_told |= self._scheduler._time_s < waiter.deadline
 
 
 class _Event:

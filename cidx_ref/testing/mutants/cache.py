@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.daemon import cache
 from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.errors import GenerationGone
 from cidx_ref.testing.mutants.registry import mutant
 
 
-@mutant("CACHE-1", needs_switches=True)
+@mutant("CACHE-1", r"loads: \['g1', 'g1'", needs_switches=True)
 def everybody_loads() -> Iterator[None]:
     """Whoever finds a load under way begins one of their own."""
 
@@ -24,29 +25,32 @@ def everybody_loads() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-1", needs_switches=True)
+@mutant("CACHE-1", "loads: .*'g2'.*'g2'|not linearizable", needs_switches=True)
 def disk_is_asked_before_the_lock() -> Iterator[None]:
     """Which generation is live is read before the lock is taken: a slow thread comes with
     yesterday's answer, and takes the place of the load of the new generation."""
 
     def acquire(self: IndexCache[Any]) -> Any:
-        generation = self._source.current()
-        with self._changed:
-            entry, load = self._entry, self._load
-            if entry is not None and entry.generation == generation:
-                self._begin_use(entry)
-                return entry
-            if load is not None and load.generation == generation:
-                load.waiters += 1
-            else:
-                load = self._load = cache._Load(generation)
-        return self._follow(load) if load.waiters else self._lead(load)
+        while True:
+            generation = self._source.current()
+            with self._changed:
+                entry, load = self._entry, self._load
+                if entry is not None and entry.generation == generation:
+                    self._begin_use(entry)
+                    return entry
+                leads = load is None or load.generation != generation
+                if load is None or leads:
+                    load = self._load = cache._Load(generation)
+                else:
+                    load.waiters += 1
+            with suppress(GenerationGone):
+                return self._lead(load) if leads else self._follow(load)
 
     with patch.object(IndexCache, "_acquire", acquire):
         yield
 
 
-@mutant("CACHE-2")
+@mutant("CACHE-2", "a load is left that nobody is at")
 def failed_load_is_remembered() -> Iterator[None]:
     """A load that failed stays where it was, and every later query shares its outcome."""
     lead = IndexCache._lead
@@ -62,14 +66,21 @@ def failed_load_is_remembered() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-2", needs_switches=True)
+@mutant("CACHE-2", "was interrupted, too", needs_switches=True)
 def interruption_is_shared() -> Iterator[None]:
     """Those who wait for a load are interrupted with the thread that loads."""
     with patch.object(cache, "_again", lambda error: error):
         yield
 
 
-@mutant("CACHE-3", needs_switches=True)
+@mutant("CACHE-2", "pins are left", needs_switches=True)
+def interrupted_waiter_leaves_a_pin() -> Iterator[None]:
+    """Who is interrupted while waiting for a load leaves behind the pin that was taken for it."""
+    with patch.object(IndexCache, "_leave", lambda self, load: None):
+        yield
+
+
+@mutant("CACHE-3", "begun before the clear is cached after it", needs_switches=True)
 def stored_after_a_clear() -> Iterator[None]:
     """A clear forgets what is cached, and not what is about to be (the story's `index`)."""
 
@@ -84,7 +95,7 @@ def stored_after_a_clear() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-3", needs_switches=True)
+@mutant("CACHE-3", "replaced the new generation", needs_switches=True)
 def stored_after_a_publish() -> Iterator[None]:
     """A load is installed over whatever was cached meanwhile."""
     lead = IndexCache._lead
@@ -101,7 +112,7 @@ def stored_after_a_publish() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-4", needs_switches=True)
+@mutant("CACHE-4", "what was pinned is gone", needs_switches=True)
 def entry_is_read_again_after_the_lock() -> Iterator[None]:
     """A query takes the entry, and later takes it from the cache once more (the story's own)."""
     pin = IndexCache.pin
@@ -110,21 +121,20 @@ def entry_is_read_again_after_the_lock() -> Iterator[None]:
     def read_again(self: IndexCache[Any]) -> Iterator[Any]:
         with pin(self):
             self._runtime.step("reads the entry again")
-            assert self._entry is not None
-            yield self._entry.snapshot
+            yield self._entry.snapshot if self._entry is not None else None
 
     with patch.object(IndexCache, "pin", read_again):
         yield
 
 
-@mutant("CACHE-4", needs_switches=True)
+@mutant("CACHE-4", "pinned, and closed|closed while somebody searched", needs_switches=True)
 def closed_by_whoever_clears() -> Iterator[None]:
     """What is taken out of the cache is closed at once, whoever searches it."""
     with patch.object(cache, "_unused", lambda entry: entry):
         yield
 
 
-@mutant("CACHE-4", needs_switches=True)
+@mutant("CACHE-4", "pinned, and closed|closed while somebody searched", needs_switches=True)
 def waiters_pin_when_they_wake() -> Iterator[None]:
     """A waiter's pin is not taken for it: between the end of the load and its waking up, nothing
     keeps the snapshot open."""
@@ -144,14 +154,14 @@ def waiters_pin_when_they_wake() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-5")
+@mutant("CACHE-5", "index published g2, then g1 answered")
 def entry_is_used_unseen() -> Iterator[None]:
     """What is cached is used without a look at what is live; `index` does not tell."""
     with _unseen():
         yield
 
 
-@mutant("CACHE-8")
+@mutant("CACHE-8", "then g1 answered")
 def other_writers_are_not_noticed() -> Iterator[None]:
     """Only an index run of the daemon's own would make it load anew."""
     with _unseen():
@@ -173,7 +183,7 @@ def _unseen() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-6")
+@mutant("CACHE-6", "not a new load|is not what is cached")
 def query_error_clears_the_cache() -> Iterator[None]:
     """Whatever goes wrong in a query, the index is loaded anew."""
     pin = IndexCache.pin
@@ -191,7 +201,7 @@ def query_error_clears_the_cache() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-6")
+@mutant("CACHE-6", "pins are left|closed 0")
 def query_error_leaves_a_pin() -> Iterator[None]:
     """A pin is only given back where the query succeeds."""
 
@@ -205,7 +215,7 @@ def query_error_leaves_a_pin() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-7")
+@mutant("CACHE-7", "closed 0")
 def evicted_and_not_closed() -> Iterator[None]:
     """Eviction forgets the entry, and leaves the rest to the garbage collector."""
     evict = IndexCache.evict_expired
@@ -218,7 +228,7 @@ def evicted_and_not_closed() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-7")
+@mutant("CACHE-7", "memory given back 0 times")
 def memory_is_kept() -> Iterator[None]:
     """A closed snapshot's memory stays with the allocator."""
     with patch.object(IndexCache, "_close_snapshot", lambda self, s: s and s.close()):

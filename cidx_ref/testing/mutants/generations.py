@@ -14,7 +14,7 @@ from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.testing.mutants.registry import mutant
 
 
-@mutant("WRITE-1", needs_switches=True)
+@mutant("WRITE-1", "two writers at once", needs_switches=True)
 def writers_do_not_lock() -> Iterator[None]:
     """The writers' lock is one of this process only."""
 
@@ -26,14 +26,14 @@ def writers_do_not_lock() -> Iterator[None]:
         yield
 
 
-@mutant("WRITE-1", needs_switches=True)
+@mutant("WRITE-1", "two writers at once", needs_switches=True)
 def lock_on_a_directory_that_is_gone() -> Iterator[None]:
     """The lock may be on a directory that was replaced before it was locked."""
     with patch.object(os.path, "samestat", lambda one, other: True):
         yield
 
 
-@mutant("WRITE-2", needs_switches=True)
+@mutant("WRITE-2", "is live, and missing", needs_switches=True)
 def live_before_it_is_there() -> Iterator[None]:
     """The link is switched first, and then the generation gets its name."""
 
@@ -49,7 +49,7 @@ def live_before_it_is_there() -> Iterator[None]:
         yield
 
 
-@mutant("WRITE-2", needs_switches=True)
+@mutant("WRITE-2", "is live, and not whole", needs_switches=True)
 def swept_under_a_reader() -> Iterator[None]:
     """Readers hold no lease: what is replaced is removed while they read it."""
 
@@ -61,7 +61,7 @@ def swept_under_a_reader() -> Iterator[None]:
         yield
 
 
-@mutant("WRITE-2", needs_switches=True)
+@mutant("WRITE-2", "a reader waited for a writer", needs_switches=True)
 def readers_wait_for_writers() -> Iterator[None]:
     """Which generation is live is read under the writers' lock."""
     current = Generations.current
@@ -76,7 +76,7 @@ def readers_wait_for_writers() -> Iterator[None]:
         yield
 
 
-@mutant("WRITE-3", needs_switches=True)
+@mutant("WRITE-3", "no index yet", needs_switches=True)
 def unlinked_and_then_linked() -> Iterator[None]:
     """Between removing the old link and making the new one, there is no index."""
 
@@ -91,7 +91,7 @@ def unlinked_and_then_linked() -> Iterator[None]:
         yield
 
 
-@mutant("WRITE-3")
+@mutant("WRITE-3", "is live, and not whole")
 def built_in_place() -> Iterator[None]:
     """A new index is written over the old one, file by file."""
     begin = Generations.begin
@@ -112,7 +112,7 @@ def built_in_place() -> Iterator[None]:
         yield
 
 
-@mutant("WRITE-3")
+@mutant("WRITE-3", "litter is left")
 def litter_is_left() -> Iterator[None]:
     """Nobody clears up after a writer that died."""
     remove = generation._remove

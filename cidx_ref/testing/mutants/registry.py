@@ -18,6 +18,9 @@ class Mutant:
     promise: str
     #: What is wrong with it.
     what: str
+    #: What a search must say that finds it, as a regular expression; what only dies some way, of
+    #: an accident in the mutant for example, is not found.
+    complaint: str
     #: It takes a switch between threads in the right place to see it.
     needs_switches: bool
     planted: Callable[[], AbstractContextManager[None]]
@@ -29,12 +32,15 @@ MUTANTS: dict[str, Mutant] = {}
 _Plant = Callable[[], Iterator[None]]
 
 
-def mutant(promise: str, *, needs_switches: bool = False) -> Callable[[_Plant], _Plant]:
+def mutant(
+    promise: str, complaint: str = "", *, needs_switches: bool = False
+) -> Callable[[_Plant], _Plant]:
     """The decorated function plants the mutant of its name; its docstring says what is wrong."""
 
     def register(plant: _Plant) -> _Plant:
         name, what = plant.__name__, " ".join((plant.__doc__ or "").split())
-        MUTANTS[name] = Mutant(name, promise, what, needs_switches, contextmanager(plant))
+        made = contextmanager(plant)
+        MUTANTS[name] = Mutant(name, promise, what, complaint, needs_switches, made)
         return plant
 
     return register

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.daemon import server
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Gate
-from cidx_ref.daemon.server import Claim
+from cidx_ref.daemon.server import Claim, Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.sockets import address_of, is_answered
 from cidx_ref.testing.mutants.registry import mutant
 
 
-@mutant("SRV-1")
+@mutant("SRV-1", "3 connections made 3 loads")
 def service_class_instead_of_an_instance() -> Iterator[None]:
     """Each connection has a service, and so a cache, of its own (the story's own)."""
     serve = SocketServer._serve
@@ -36,7 +38,7 @@ def service_class_instead_of_an_instance() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-1", needs_switches=True)
+@mutant("SRV-1", "waits for lock read lock")
 def rlock_as_read_lock() -> Iterator[None]:
     """Readers share a lock "for concurrent reads", which admits one (the story's own)."""
     pin = IndexCache.pin
@@ -58,7 +60,7 @@ def _closed_on_failure() -> Iterator[socket.socket]:
         stack.pop_all()
 
 
-@mutant("SRV-2", needs_switches=True)
+@mutant("SRV-2", "owners: ", needs_switches=True)
 def probe_unlink_bind() -> Iterator[None]:
     """Whoever finds the socket unanswered removes it and binds it anew: two do so at once, and a
     daemon that has bound and does not listen yet looks dead."""
@@ -85,7 +87,7 @@ def probe_unlink_bind() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-2", needs_switches=True)
+@mutant("SRV-2", "a name, and nobody answers", needs_switches=True)
 def named_before_it_listens() -> Iterator[None]:
     """The socket gets its name before it accepts: a client is refused by a daemon that is there."""
 
@@ -105,7 +107,7 @@ def named_before_it_listens() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-3")
+@mutant("SRV-3", r"owners: \[\]")
 def a_name_is_taken_for_a_daemon() -> Iterator[None]:
     """Where the bind would fail there is "a daemon already" (the story's own): after a kill -9
     there never is one again."""
@@ -118,7 +120,7 @@ def a_name_is_taken_for_a_daemon() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-3")
+@mutant("SRV-3", "Livelock")
 def lock_file_instead_of_flock() -> Iterator[None]:
     """The lock is a file that is removed in good order: nobody does it for the dead."""
     release = Claim.release
@@ -140,7 +142,7 @@ def lock_file_instead_of_flock() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-4")
+@mutant("SRV-4", "removed somebody else's socket")
 def unlinks_without_a_look() -> Iterator[None]:
     """On leaving it removes the socket's name, whoever has it now."""
 
@@ -151,7 +153,7 @@ def unlinks_without_a_look() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-4", needs_switches=True)
+@mutant("SRV-4", "has lost the path", needs_switches=True)
 def lock_is_given_back_first() -> Iterator[None]:
     """The lock goes before the name, which may be the next daemon's by then."""
 
@@ -169,14 +171,14 @@ def lock_is_given_back_first() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-4", needs_switches=True)
+@mutant("SRV-4", "stopped, with a call in flight")
 def stops_under_a_query() -> Iterator[None]:
     """Stopping does not wait for what is in flight."""
     with patch.object(CIDXDaemonService, "drain", lambda self, timeout_s: None):
         yield
 
 
-@mutant("SRV-4", needs_switches=True)
+@mutant("SRV-4", "stopping took 10.0 s")
 def lost_wake_up() -> Iterator[None]:
     """Who leaves last tells nobody: stopping takes all the time it has."""
     call = Gate.call
@@ -193,14 +195,14 @@ def lost_wake_up() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-4")
+@mutant("SRV-4", "it still takes queries")
 def late_calls_are_let_in() -> Iterator[None]:
     """A gate that is closed lets calls in."""
     with patch.object(Gate, "close", lambda self: None):
         yield
 
 
-@mutant("SRV-5")
+@mutant("SRV-5", "it did not notice")
 def looks_whether_there_is_a_socket() -> Iterator[None]:
     """Any socket at the path is taken for its own."""
 
@@ -211,8 +213,53 @@ def looks_whether_there_is_a_socket() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-5")
+@mutant("SRV-5", "it did not notice")
 def does_not_look() -> Iterator[None]:
     """Once bound, always bound."""
     with patch.object(Claim, "is_intact", lambda self: True):
+        yield
+
+
+@mutant("SRV-2", "owners: |has lost the path", needs_switches=True)
+def claims_a_directory_that_is_gone() -> Iterator[None]:
+    """The lock may be on a directory that was replaced before it was locked."""
+
+    def try_(self: Claim) -> bool:
+        path = self._project.create_directory()
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self._runtime.step("directory opened")
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        self._directory = fd
+        return True
+
+    with patch.object(Claim, "_try", try_):
+        yield
+
+
+@mutant("SRV-3", "not cleared away", needs_switches=True)
+def leftovers_stay() -> Iterator[None]:
+    """The temporary sockets of starters that were killed are never removed."""
+
+    def nothing(self: Path, pattern: str) -> Iterator[Path]:
+        return iter(()) if pattern == "daemon.sock.*" else glob(self, pattern)
+
+    glob = Path.glob
+    listen = Claim.listen
+
+    def littering(self: Claim) -> socket.socket:
+        with patch.object(Path, "glob", nothing):
+            return listen(self)
+
+    with patch.object(Claim, "listen", littering):
+        yield
+
+
+@mutant("SRV-5", "goes on without its socket")
+def the_watch_is_blind() -> Iterator[None]:
+    """A daemon that was robbed notices, and stays."""
+    with patch.object(Daemon, "_watch", lambda self: True):
         yield

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +14,7 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.testing.mutants.registry import mutant
 
 
-@mutant("TTL-1")
+@mutant("TTL-1", "is it due")
 def alive_at_the_ttl() -> Iterator[None]:
     """At its TTL an entry is still alive."""
 
@@ -24,14 +25,14 @@ def alive_at_the_ttl() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-1")
+@mutant("TTL-1", "is it due")
 def gone_before_the_ttl() -> Iterator[None]:
     """Ages are rounded: an entry is gone half a second before its TTL."""
     with patch.object(CacheEntry, "age_s", lambda self, now: round(now - self._used_at + 0.01)):
         yield
 
 
-@mutant("TTL-2")
+@mutant("TTL-2", "is it due")
 def touch_only_at_the_beginning() -> Iterator[None]:
     """A query renews the entry when it begins (the story's own): after a long one it is old."""
 
@@ -45,7 +46,7 @@ def touch_only_at_the_beginning() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-2", needs_switches=True)
+@mutant("TTL-2", "closed while somebody searched|evicted in use", needs_switches=True)
 def evicted_in_use() -> Iterator[None]:
     """An entry is evicted by its age, whoever uses it (the story's own)."""
 
@@ -56,7 +57,7 @@ def evicted_in_use() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-3")
+@mutant("TTL-3", "is it due|evicted in use")
 def ttl_by_the_wall_clock() -> Iterator[None]:
     """Ages are taken from `datetime.now()` (the story's own)."""
 
@@ -73,7 +74,7 @@ def ttl_by_the_wall_clock() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-4", needs_switches=True)
+@mutant("TTL-4", "60 s to stop")
 def waits_on_a_fresh_event() -> Iterator[None]:
     """The eviction thread sleeps on an event that nobody sets (the story's own)."""
 
@@ -86,7 +87,7 @@ def waits_on_a_fresh_event() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-4")
+@mutant("TTL-4", r"checks at \[0.0, 250.0\]")
 def error_ends_the_clockwork() -> Iterator[None]:
     """After an error in a check there are no more checks."""
 
@@ -102,7 +103,7 @@ def error_ends_the_clockwork() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-4")
+@mutant("TTL-4", r"checks at \[250.0")
 def checks_late() -> Iterator[None]:
     """The first check comes after an interval, and so do all others."""
     run = CacheEvictionThread.run
@@ -115,7 +116,7 @@ def checks_late() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-5", needs_switches=True)
+@mutant("TTL-5", "stopped with a query in flight", needs_switches=True)
 def shutdown_with_a_query_in_flight() -> Iterator[None]:
     """Where the cache is empty, the daemon shuts down (the story's own)."""
 
@@ -130,7 +131,7 @@ def shutdown_with_a_query_in_flight() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-5", needs_switches=True)
+@mutant("TTL-5", "stopped with a query in flight", needs_switches=True)
 def looks_and_then_closes() -> Iterator[None]:
     """Between seeing that nobody is inside and closing the gate, somebody comes in."""
     close_if_idle = Gate.close_if_idle
@@ -146,7 +147,7 @@ def looks_and_then_closes() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-5")
+@mutant("TTL-5", "not configured to shut down")
 def idles_unasked() -> Iterator[None]:
     """The daemon shuts down whether it is configured to or not."""
 
@@ -158,7 +159,7 @@ def idles_unasked() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-5")
+@mutant("TTL-5", "a daemon that nobody asks")
 def never_asked_is_never_idle() -> Iterator[None]:
     """Idleness counts from the first query, so a daemon that nobody asks stays for ever."""
     init = Gate.__init__
@@ -168,4 +169,35 @@ def never_asked_is_never_idle() -> Iterator[None]:
         self._used_at = float("inf")
 
     with patch.object(Gate, "__init__", unused):
+        yield
+
+
+@mutant("TTL-5", "a second before the TTL had passed")
+def idle_since_it_started() -> Iterator[None]:
+    """No use renews anything: the daemon is idle a TTL after its start."""
+    with _use_noted(lambda gate, began, before: before):
+        yield
+
+
+@mutant("TTL-5", "a second before the TTL had passed")
+def idle_since_a_call_began() -> Iterator[None]:
+    """A call renews when it begins, and not when it ends."""
+    with _use_noted(lambda gate, began, before: began):
+        yield
+
+
+@contextmanager
+def _use_noted(when: Callable[[Gate, float, float], float]) -> Iterator[None]:
+    call = Gate.call
+
+    @contextmanager
+    def noting(self: Gate, method: str, *, is_use: bool) -> Iterator[None]:
+        began, before = self._runtime.monotonic(), self._used_at
+        try:
+            with call(self, method, is_use=is_use):
+                yield
+        finally:
+            self._used_at = when(self, began, before)
+
+    with patch.object(Gate, "call", noting):
         yield
