@@ -30,6 +30,10 @@ from cidx_ref.testing.report import RecordFigure
 SOFT_MS = 5.0
 
 
+class BudgetWarning(UserWarning):
+    """Something is slower than it need be, or a gate was missed where that only warns."""
+
+
 @dataclass
 class Gate:
     name: str
@@ -116,6 +120,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Said, and nothing more, also where warnings are errors.
+    config.addinivalue_line("filterwarnings", f"default::{__name__}.{BudgetWarning.__name__}")
     config.stash[_RESULTS] = Results()
 
 
@@ -138,11 +144,12 @@ def gate(pytestconfig: pytest.Config, results: Results, figure: RecordFigure) ->
         found = measured.at(95)
         figure(promise, f"{name}, p95", round(found, 2), unit="ms")
         if SOFT_MS * scale <= found < measured.limit_ms:
-            warnings.warn(f"{name}: p95 {found:.2f} ms, above {SOFT_MS * scale:g} ms", stacklevel=2)
+            soft = f"{name}: p95 {found:.2f} ms, above {SOFT_MS * scale:g} ms"
+            warnings.warn(soft, BudgetWarning, stacklevel=2)
         if found >= measured.limit_ms and mode != "off":
             message = f"{name}: p95 {found:.2f} ms, and the gate is at {measured.limit_ms:g} ms"
             assert mode == "warn", message
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, BudgetWarning, stacklevel=2)
 
     return check
 

@@ -1,0 +1,219 @@
+"""The gates and aims of the benchmarks: they fail when they should; and what cannot flake about
+latency: what is held, imported and sent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sides
+from clients import measured
+from rpyc.utils.factory import unix_connect
+
+from cidx_ref.client import DaemonClient
+from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.index import build
+from cidx_ref.index.fulltext import FullTextIndex
+from cidx_ref.index.semantic import SemanticIndex
+from cidx_ref.interpreter import python_command
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime, get_ident
+from cidx_ref.testing.fixtures import served
+
+PLUGINS = ("-p", "cidx_ref.testing.report", "-p", "cidx_ref.testing.gates")
+
+GATED = """
+import pytest
+attempts = []
+
+@pytest.mark.promise("PERF-2")
+def test_it(gate):
+    def measure():
+        attempts.append(1)
+        return [ATTEMPTS[len(attempts) - 1]] * 100
+    gate("PERF-2", "fts", measure, 20)
+"""
+
+
+def gated(pytester: pytest.Pytester, attempts: list[float], *arguments: str) -> pytest.RunResult:
+    pytester.makepyfile(f"ATTEMPTS = {attempts}\n{GATED}")
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    return pytester.runpytest_subprocess(*PLUGINS, "-p", "no:randomly", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "arguments", "passed"),
+    [
+        ([1.0], (), True),
+        ([30.0, 10.0], (), True),
+        ([30.0, 30.0], (), False),
+        ([20.0, 20.0], (), False),
+        ([30.0, 30.0], ("--gate=warn",), True),
+        ([30.0, 30.0], ("--gate=off",), True),
+        ([30.0], ("--gate-scale=2",), True),
+        ([50.0, 50.0], ("--gate-scale=2",), False),
+    ],
+)
+def test_a_gate_fails_when_a_second_attempt_misses_it_too(
+    pytester: pytest.Pytester, attempts: list[float], arguments: tuple[str, ...], passed: bool
+) -> None:
+    result = gated(pytester, attempts, *arguments)
+    result.assert_outcomes(passed=passed, failed=not passed, warnings=None)
+    if not passed:
+        result.stdout.fnmatch_lines(["*fts: p95 *0.00 ms, and the gate is at *"])
+
+
+def test_what_is_slower_than_it_need_be_is_said(pytester: pytest.Pytester) -> None:
+    result = gated(pytester, [12.0])
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*BudgetWarning: fts: p95 12.00 ms, above 5 ms*"])
+
+
+def test_gates_and_aims_are_tables_and_files(pytester: pytest.Pytester) -> None:
+    aims = (
+        "def test_aims(aim):\n    aim('ratio', 1.5, 1.25)\n    aim('rate', 9, 8, at_least=True)\n"
+    )
+    pytester.makepyfile(f"ATTEMPTS = [2.0]\n{GATED}\n{aims}")
+    result = pytester.runpytest_subprocess(*PLUGINS, "-p", "no:randomly")
+    result.stdout.re_match_lines(
+        [r"fts +20 +2\.00 +2\.00 +2\.00 +10x", r"ratio +1\.5 +<= 1\.25 +MISSED", r"rate +9 +>= 8$"]
+    )
+    found = json.loads((pytester.path / "reports/bench.json").read_text())
+    assert found["gates"][0]["times"] == [2.0] * 100
+    assert [aim["missed"] for aim in found["aims"]] == [True, False]
+    assert (pytester.path / "reports/fts.svg").read_text().startswith("<svg ")
+
+
+# What is deliberately slowed down is seen.
+
+
+@contextmanager
+def slowed(seconds: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    search = FullTextIndex.search
+
+    def slow(self: FullTextIndex, *arguments: Any) -> Any:
+        SYSTEM.sleep(seconds)
+        return search(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FullTextIndex, "search", slow)
+        yield
+
+
+@pytest.mark.promise("PERF-2")
+def test_ten_milliseconds_more_in_a_search_are_seen_in_the_ratio_to_the_floor(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(served(project))
+        client = stack.enter_context(DaemonClient(project, start=False))
+        socket = stack.enter_context(sides.bare_server(project, tmp_path / "bare.sock"))
+        connection = stack.enter_context(closing(unix_connect(socket)))
+        floor = measured(lambda text: connection.root.fts("retry"), 30)[1]
+        with slowed(0.010, monkeypatch):
+            slow = measured(lambda text: client.query("retry", mode="fts"), 30)[1]
+    assert sides.ratio([slow], [floor]) > 5, "the aim is 1.25"
+
+
+# What cannot flake.
+
+
+class _Watched(Runtime):
+    """Knows how many locks each thread holds."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, int] = {}
+
+    def lock(self, name: str) -> Any:
+        return _WatchedLock(self, SYSTEM.lock(name))
+
+    def condition(self, name: str) -> Any:
+        return _WatchedLock(self, SYSTEM.condition(name))
+
+
+class _WatchedLock:
+    def __init__(self, runtime: _Watched, inner: Any) -> None:
+        self._runtime = runtime
+        self._inner = inner
+
+    def __enter__(self) -> object:
+        entered = self._inner.__enter__()
+        self._count(1)
+        return entered
+
+    def __exit__(self, *error: object) -> None:
+        self._count(-1)
+        self._inner.__exit__(*error)
+
+    def _count(self, change: int) -> None:
+        held = self._runtime.held
+        held[get_ident()] = held.get(get_ident(), 0) + change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+@pytest.mark.promise("RPC-4", "PERF-3")
+def test_no_lock_is_held_while_an_engine_searches(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = _Watched()
+    searched: list[int] = []
+    for engine in (SemanticIndex, FullTextIndex):
+
+        def watched(self: Any, *arguments: Any, search: Callable[..., Any] = engine.search) -> Any:
+            searched.append(runtime.held.get(get_ident(), 0))
+            return search(self, *arguments)
+
+        monkeypatch.setattr(engine, "search", watched)
+    service = CIDXDaemonService(project.root, runtime=runtime)
+    for ask in (service.exposed_query, service.exposed_query_fts, service.exposed_query_hybrid):
+        assert ask(str(project.root), "retry")["results"]
+    service.exposed_clear_cache()
+    assert searched == [0, 0, 0, 0]
+    assert max(runtime.held.values()) == 0
+
+
+@pytest.mark.promise("PERF-5", "WRITE-2")
+def test_nothing_is_built_in_the_process_of_the_daemon(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(*_: object, **__: object) -> None:
+        raise AssertionError("built in the daemon's process")
+
+    monkeypatch.setattr(build, "bring_up_to_date", here)
+    monkeypatch.setattr(build._Job, "build", here)
+    with served(project), DaemonClient(project, start=False) as client:
+        assert client.index(full=True)["changed"] is True
+
+
+HEAVY = {"rpyc", "numpy", "hnswlib", "tantivy", "hypothesis", "pytest", "asyncio", "gevent"}
+
+
+@pytest.mark.promise("PERF-1")
+def test_a_query_from_the_shell_imports_nothing_heavy(project: Project) -> None:
+    with served(project):
+        command, environment = python_command(
+            "cidx_ref", "query", "retry", "--json", "--project", str(project.root)
+        )
+        done = subprocess.run(
+            [command[0], "-X", "importtime", *command[1:]],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd="/",
+        )
+    assert json.loads(done.stdout)["results"][0]["path"] == "net/retry.py"
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()
+    }
+    assert imported & HEAVY == set()
+    assert "cidx_ref" in imported
+    assert sys.executable in command[0]
