@@ -284,6 +284,7 @@ def test_a_query_is_one_request_and_one_reply_which_is_one_json_value(
             message, (label, text) = reply[5], brine.load(reply[6:-1])[1]
             assert (message, label) == (consts.MSG_REPLY, VALUE)
             assert json.loads(text)["answer"]["results"][0]["path"] == "net/retry.py"
+            assert len(reply) <= len(text) + 32, "more than the answer was sent"
         figure("RPC-1", "messages a query, request and reply", 2)
     service.exposed_clear_cache()
 
