@@ -6,6 +6,7 @@ Both are told by the service; neither decides anything.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -19,6 +20,15 @@ WINDOW_S = 300.0
 #: So many failures of the daemon's own within the window, and it is degraded (the story's ten).
 DEGRADED_AT = 10
 _KEPT = 1000  # latencies a method, newest last, that percentiles are taken from
+
+
+@dataclass(slots=True)
+class _Second:
+    """What was noted within a second of `began`."""
+
+    began: float
+    queries: int = 0
+    failures: int = 0
 
 
 class HealthMonitor:
@@ -35,7 +45,8 @@ class HealthMonitor:
         self._runtime = runtime
         self._started = runtime.monotonic()
         self._lock = runtime.lock("health")
-        self._recent: deque[tuple[float, bool]] = deque()
+        #: Of each second in which there was something: when it began, queries, failures.
+        self._recent: deque[_Second] = deque()
 
     def record_query(self, duration: float) -> None:
         """A query was processed, in `duration` seconds, whatever came of it."""
@@ -54,8 +65,8 @@ class HealthMonitor:
         `recent_` figures are about the window of `window_seconds`."""
         with self._lock:
             self._forget()
-            failed = sum(is_error for _, is_error in self._recent)
-            recent = len(self._recent) - failed
+            failed = sum(second.failures for second in self._recent)
+            recent = sum(second.queries for second in self._recent)
             return {
                 "status": "degraded" if failed >= DEGRADED_AT else "healthy",
                 "uptime_seconds": round(self._runtime.monotonic() - self._started, 3),
@@ -69,12 +80,19 @@ class HealthMonitor:
             }
 
     def _note(self, *, is_error: bool) -> None:
-        self._recent.append((self._runtime.monotonic(), is_error))
+        now = self._runtime.monotonic()
+        # By the second: an entry for each query would be megabytes in a daemon under load.
+        if not self._recent or now - self._recent[-1].began >= 1.0:
+            self._recent.append(_Second(now))
+        if is_error:
+            self._recent[-1].failures += 1
+        else:
+            self._recent[-1].queries += 1
         self._forget()
 
     def _forget(self) -> None:
         horizon = self._runtime.monotonic() - WINDOW_S
-        while self._recent and self._recent[0][0] <= horizon:
+        while self._recent and self._recent[0].began <= horizon:
             self._recent.popleft()
 
 

@@ -1,0 +1,155 @@
+"""An RPyC connection that can be measured: what it sent and received, and how often.
+
+For any RPyC service on a Unix or a TCP socket.  Import locust first: under its gevent a call that
+waits lets others run.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import rpyc
+from rpyc.core import consts
+from rpyc.core.netref import BaseNetref
+from rpyc.core.stream import SocketStream
+
+from cidx_ref.errors import from_kind
+from cidx_ref.sockets import connect as connect_unix
+from cidx_ref.sockets import peer_pid
+
+__all__ = [
+    "DaemonConnection",
+    "MeasuredConnection",
+    "RemoteError",
+    "by_value",
+    "open_socket",
+    "trimmed",
+]
+
+
+class RemoteError(Exception):
+    """What the peer raised, in one line."""
+
+
+class _Channel(rpyc.Channel):  # type: ignore[misc]
+    """Counts what goes through."""
+
+    __slots__ = ("received_bytes", "sent")
+
+    def __init__(self, stream: SocketStream) -> None:
+        super().__init__(stream, compress=False)
+        self.sent = self.received_bytes = 0
+
+    def send(self, data: bytes) -> None:
+        self.sent += 1
+        super().send(data)
+
+    def recv(self) -> bytes:
+        data: bytes = super().recv()
+        self.received_bytes += len(data)
+        return data
+
+
+def open_socket(host: str, timeout_s: float) -> socket.socket:
+    """Connected to `unix:///path` or `tcp://host:port`.  Raises `OSError`, `ValueError`."""
+    parts = urlsplit(host)
+    if parts.scheme == "unix" and parts.path:
+        return connect_unix(Path(parts.path), timeout_s)
+    if parts.scheme == "tcp" and parts.hostname and parts.port:
+        sock = socket.create_connection((parts.hostname, parts.port), timeout_s)
+        sock.settimeout(None)
+        return sock
+    raise ValueError(f"host: {host!r}: must be unix:///path or tcp://host:port")
+
+
+class MeasuredConnection:
+    """One connection.  A call that is not answered within `timeout_s` raises."""
+
+    def __init__(self, host: str, timeout_s: float) -> None:
+        """Raises `OSError`, `EOFError`; `ValueError` for a bad `host`."""
+        self._socket = open_socket(host, timeout_s)
+        try:
+            self.pid = peer_pid(self._socket) if host.startswith("unix") else 0
+            self._channel = _Channel(SocketStream(self._socket))
+            config = {"sync_request_timeout": timeout_s}
+            self._rpyc = rpyc.connect_channel(self._channel, config=config)
+            self._root = self._rpyc.root
+        except BaseException:
+            self._socket.close()
+            raise
+
+    @property
+    def sent(self) -> int:
+        """How many messages were sent."""
+        return self._channel.sent
+
+    @property
+    def received_bytes(self) -> int:
+        return self._channel.received_bytes
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the peer's root, in one request; a netref where the answer is one."""
+        return self._rpyc.sync_request(
+            consts.HANDLE_CALLATTR, self._root, method, args, tuple(kwargs.items())
+        )
+
+    def begin(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Send a call, and do not wait for its answer."""
+        self._rpyc.async_request(
+            consts.HANDLE_CALLATTR, self._root, method, args, tuple(kwargs.items())
+        )
+
+    def close(self) -> None:
+        # The socket first: RPyC would ask the peer to close, too, which may be busy or broken.
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with suppress(Exception):
+            self._rpyc.close()
+
+
+class DaemonConnection(MeasuredConnection):
+    """To a daemon that speaks the story's methods.  From this package's daemon it takes answers by
+    value, in one round trip; from any other as they come."""
+
+    def __init__(self, host: str, timeout_s: float) -> None:
+        """Raises `OSError`, `EOFError`; `ValueError` for a bad `host`."""
+        super().__init__(host, timeout_s)
+        self._gives_values = True
+        try:
+            self.call("ping")
+        except (EOFError, OSError):
+            self.close()
+            raise
+        except Exception:  # it has no `call`
+            self._gives_values = False
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Plain data.  Arguments are given by name."""
+        if not self._gives_values:
+            return by_value(super().call(method, *args, **kwargs))
+        message = json.loads(str(super().call("call", method, json.dumps(kwargs))))
+        if "error" in message:
+            raise from_kind(*message["error"])
+        return message["answer"]
+
+
+def by_value(answer: Any) -> Any:
+    """Plain data, read through whatever netrefs it is made of: each look is a round trip."""
+    if not isinstance(answer, BaseNetref):
+        return answer
+    if hasattr(answer, "keys"):
+        return {key: by_value(answer[key]) for key in answer}
+    return [by_value(item) for item in answer]
+
+
+def trimmed(error: BaseException) -> str:
+    """An error's class and message, without the remote traceback that RPyC appends to it."""
+    message = str(error).split("\n\n========= Remote Traceback", 1)[0].strip()
+    first = message.splitlines()[0] if message else ""
+    name = type(error).__name__
+    return f"{name}: {first}" if first else name

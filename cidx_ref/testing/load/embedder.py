@@ -1,0 +1,31 @@
+"""An embedder that takes its time, as a sentence model does; without the interpreter's lock.
+
+The default one is done in a fraction of a millisecond, so that queries which wait for each other
+would hardly show.  Answers are the same: it is the default embedder, and has its id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.runtime import SYSTEM
+
+__all__ = ["LONG_S", "PATIENTLY", "THINKING_S", "patient"]
+
+#: How long a query's embedding takes;
+THINKING_S = 0.02
+#: and how long if the query has this word in it.
+PATIENTLY = "patiently"
+LONG_S = 1.5
+
+
+class _PatientEmbedder(HashingEmbedder):
+    def embed_query(self, text: str) -> Any:
+        SYSTEM.sleep(LONG_S if PATIENTLY in text else THINKING_S)
+        return super().embed_query(text)
+
+
+def patient() -> HashingEmbedder:
+    """For `CIDX_REF_EMBEDDER`."""
+    return _PatientEmbedder()

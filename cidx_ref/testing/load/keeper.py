@@ -1,0 +1,105 @@
+"""The process that keeps a daemon for a load session, and leaves nothing of it behind.
+
+    python -m cidx_ref.testing.load.keeper '{"source": null, "config": {}, "command": []}'
+
+It copies source to a temporary directory, indexes it, starts a daemon, and says in one line of JSON
+where.  When its standard input ends, because the session has ended, however, it ends the daemon and
+whatever else runs for that project, and removes the directory.  It is a process of its own so that
+this happens after a kill -9, too, and so that copying and indexing do not hold up the session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cidx_ref import client
+from cidx_ref.config import Config
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.embed import VARIABLE, configured
+from cidx_ref.interpreter import python_command
+from cidx_ref.project import Project
+from cidx_ref.testing.load.corpus import copy_source
+
+__all__ = ["EMBEDDER", "processes_of", "start_with"]
+
+#: For the daemons of a session, whoever starts them.
+EMBEDDER = "cidx_ref.testing.load.embedder:patient"
+
+
+def start_with(command: Sequence[str]) -> None:
+    """Have the clients of this process start daemons by `command`, followed by the arguments of
+    `cidx-ref`, with the session's embedder.  Without a command, it is this package's."""
+    os.environ[VARIABLE] = EMBEDDER
+
+    def instead(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        ours, environment = python_command(module, *arguments)
+        return [*command, *arguments] if command else ours, environment
+
+    setattr(client, "python_command", instead)  # noqa: B010 - mypy would not have it replaced
+
+
+def processes_of(root: Path) -> list[int]:
+    """The processes that have this very path as an argument: daemons and builds of it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # gone meanwhile
+            continue
+        if os.fsencode(root) in arguments and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
+
+
+def main(argv: Sequence[str]) -> int:
+    given = json.loads(argv[0])
+    # Ctrl-C reaches the whole terminal; this process ends when the session has ended.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    directory = Path(tempfile.mkdtemp(prefix="cidx-load-")).resolve()
+    root = directory / "source"
+    try:
+        print(json.dumps(_set_up(root, given)), flush=True)
+        sys.stdin.read()
+    finally:
+        _end(root)
+        shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+def _set_up(root: Path, given: dict[str, Any]) -> dict[str, Any]:
+    start_with(given["command"])
+    source = given["source"]
+    copy_source(root, Path(source) if source else None)
+    project = Project.at(root)
+    Config.init(project, **given["config"])
+    bring_up_to_date(project, configured())
+    client.start_process(project)
+    return {"root": str(root), "socket": str(project.socket_path)}
+
+
+def _end(root: Path) -> None:
+    if root.is_dir():
+        try:
+            client.stop(Project.at(root))
+        except Exception as error:  # it is broken, perhaps on purpose
+            print(f"the daemon was not stopped: {error}", file=sys.stderr)
+    # A client may be starting another one at this moment, which then finds no project.
+    while alive := processes_of(root):
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""What a load scenario is: users, what disturbs them, and what must hold meanwhile."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import locust
+
+from cidx_ref.testing.load.corpus import Question
+from cidx_ref.testing.load.user import DaemonUser
+
+if TYPE_CHECKING:
+    from cidx_ref.testing.load.session import Session
+
+__all__ = ["Scenario"]
+
+
+class Scenario(DaemonUser):
+    """A user of a daemon, and what its session is judged on.
+
+    The docstring of a subclass says what it shows.  One scenario is run at a time.
+    """
+
+    abstract = True
+
+    #: Objectives, beside those that hold for every session; see `cidx_ref.testing.load.slo`.
+    slos: ClassVar[tuple[str, ...]] = ()
+    #: Where the command line says nothing.
+    users: ClassVar[int] = 20
+    run_time_s: ClassVar[int] = 20
+    #: Changes to the `daemon` block of the session's own daemon.
+    config: ClassVar[dict[str, Any]] = {}
+    #: It stops, kills or reconfigures the daemon, so it must not be somebody else's.
+    needs_own_daemon: ClassVar[bool] = False
+    #: A first query is answered before the users come.
+    warms_up: ClassVar[bool] = True
+    #: How many users there are when; without one, all of them at once.
+    shape: ClassVar[type[locust.LoadTestShape] | None] = None
+    #: Set when the session begins.
+    session: ClassVar[Session]
+
+    wait_time: Callable[[], float] = locust.between(0.05, 0.15)
+
+    @classmethod
+    def disturb(cls, session: Session) -> None:
+        """Run once beside the users, in the leading process, until they stop.  May raise, which
+        fails the session."""
+
+    @classmethod
+    def settle(cls, session: Session) -> None:
+        """Called in the leading process when the users are gone: the place for last figures."""
+
+    def pick(self, *, any_mode: bool = True) -> Question:
+        """One of the session's questions; one that each mode answers if there is any such."""
+        questions = self.session.questions
+        fit = [question for question in questions if not question.only_fts]
+        return random.choice(fit if fit and any_mode else questions)
+
+    def method_for(self, question: Question) -> str:
+        """Semantic, full text or hybrid, as they come, where all can answer the question."""
+        if question.only_fts:
+            return "query_fts"
+        return random.choice(("query", "query_fts", "query_hybrid"))

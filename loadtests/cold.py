@@ -1,0 +1,135 @@
+"""The index is not there, or about to go."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, ClassVar
+
+import gevent
+
+from cidx_ref.client import DaemonClient
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.load import Scenario, Session, task
+from cidx_ref.testing.load.embedder import LONG_S, PATIENTLY
+
+
+def until_next(period_s: float, offset_s: float = 0.0) -> float:
+    """Seconds until the clock that all processes share is at a multiple of the period."""
+    return period_s - (SYSTEM.monotonic() - offset_s) % period_s
+
+
+class ColdHerd(Scenario):
+    """Everyone at once, every second, on a daemon that has just been told to forget its index.
+
+    Shows that whoever comes while the index is loaded waits for that load, and begins none.
+
+    Objectives: one load a round, every query below 3 s.
+    """
+
+    slos = ("(loads a round):max<=1", "(loads a round):count>=2", "*:max<3000")
+    warms_up = False
+    period_s = 1.0
+
+    def wait_time(self) -> float:
+        return until_next(self.period_s)
+
+    @task
+    def search(self) -> None:
+        question = self.pick()
+        self.ask(self.method_for(question), question)
+
+    @classmethod
+    def disturb(cls, session: Session) -> None:
+        before = -1
+        while True:
+            gevent.sleep(until_next(cls.period_s, cls.period_s / 2))
+            loads = int(session.ask("get_metrics")["cache"]["load"])
+            if before >= 0 and loads > before:
+                session.figure("(loads a round)", loads - before)
+            before = loads
+            session.ask("clear_cache")
+
+
+class Expiry(Scenario):
+    """Traffic with pauses about as long as the TTL, which is one second here, so that the index is
+    evicted and the daemon leaves while the next queries come.
+
+    Shows that clients find the next daemon, and no query is lost; and that one which takes longer
+    than the TTL, "(long query)", is answered, also if the daemon is told to stop meanwhile.
+    "(daemons)" is how many there were.
+
+    Objectives: nothing fails, at least 2 daemons, at least 2 long queries.
+    """
+
+    slos = ("(daemons):max>=2", "(long query):count>=2")
+    config: ClassVar[dict[str, Any]] = {
+        "ttl_minutes": 1 / 60,
+        "eviction_check_interval_seconds": 0.2,
+        "auto_shutdown_on_idle": True,
+        # Evicted and stopped again and again, a client may meet several who are leaving.
+        "max_retries": 10,
+    }
+    needs_own_daemon = True
+    connects_at_once = False
+    patience_s = 10.0
+    period_s = 2.5
+
+    def wait_time(self) -> float:
+        if self.is_busy_time():
+            return random.uniform(0.05, 0.15)
+        return until_next(self.period_s) + random.uniform(0.0, 0.3)
+
+    @classmethod
+    def is_busy_time(cls) -> bool:
+        """The busy part of each period is another length, and so is the pause: 1.1 to 1.7 s."""
+        number, since = divmod(SYSTEM.monotonic(), cls.period_s)
+        return since < 0.8 + 0.1 * (number % 7)
+
+    @task
+    def search(self) -> None:
+        question = self.pick()
+        self.ask_and_retry(self.method_for(question), question)
+
+    @classmethod
+    def disturb(cls, session: Session) -> None:
+        watching = gevent.spawn(cls._watch, session)
+        stops = True
+        try:
+            while True:
+                gevent.sleep(until_next(cls.period_s, 1.0))
+                cls._ask_for_long(session, stops=stops)
+                stops = not stops
+                gevent.sleep(cls.period_s)
+        finally:
+            watching.kill()
+
+    @classmethod
+    def _watch(cls, session: Session) -> None:
+        while True:
+            if pid := session.pid():
+                session.samples.facts.add(("daemon", str(pid)))
+            gevent.sleep(0.2)
+
+    @classmethod
+    def _ask_for_long(cls, session: Session, *, stops: bool) -> None:
+        with DaemonClient(Project.at(session.project)) as client:
+            client.ping()  # starts one if there is none
+            connection = session.connect()
+        stopping = gevent.spawn_later(LONG_S / 3, session.ask, "shutdown") if stops else None
+        started, failure = time.perf_counter(), ""
+        try:
+            arguments = {"project_path": str(session.project), "query": f"copy a tree {PATIENTLY}"}
+            connection.call("query", **arguments)
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+        finally:
+            connection.close()
+        session.figure("(long query)", (time.perf_counter() - started) * 1000, failure)
+        if stopping is not None:
+            stopping.join()
+
+    @classmethod
+    def settle(cls, session: Session) -> None:
+        session.figure("(daemons)", len(list(session.samples.told("daemon"))))

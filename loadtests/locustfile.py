@@ -1,0 +1,20 @@
+"""All scenarios.  `locust -f loadtests/locustfile.py Readers`, or choose one in the web UI."""
+
+from __future__ import annotations
+
+from cold import ColdHerd, Expiry
+from faults import Churn, Crash
+from reading import OpenLoop, Ramp, Readers, Soak
+from writing import ReadersAndWriter
+
+__all__ = [
+    "Churn",
+    "ColdHerd",
+    "Crash",
+    "Expiry",
+    "OpenLoop",
+    "Ramp",
+    "Readers",
+    "ReadersAndWriter",
+    "Soak",
+]

@@ -1,0 +1,159 @@
+"""Scenarios of users who only read."""
+
+from __future__ import annotations
+
+import time
+
+from locust.runners import MasterRunner
+
+from cidx_ref.testing.load import LoadTestShape, Scenario, Session, between, task
+from cidx_ref.testing.load.samples import percentile
+
+
+class Readers(Scenario):
+    """Users who search and think, each on a connection of its own, in all three modes.
+
+    Shows that readers share the index and do not wait for each other: embedding a query takes 20 ms
+    of the daemon's time here, as a sentence model would, without the interpreter's lock.  And that
+    an answer is one round trip.
+
+    Objectives: full text p95 < 50 ms, semantic and hybrid p95 < 100 ms, one message a call.
+    """
+
+    slos = (
+        "query_fts:p95<50",
+        "query:p95<100",
+        "query_hybrid:p95<100",
+        "*:trips<=1",
+    )
+
+    @task
+    def search(self) -> None:
+        question = self.pick()
+        self.ask(self.method_for(question), question)
+
+
+class OpenLoop(Scenario):
+    """Calls that arrive at a fixed rate, each user five a second, whether or not the last is done.
+
+    Shows what somebody waits who comes during a stall.  Users who wait for their answer before they
+    ask again do not ask during a stall, so their percentiles hardly show it; here a latency counts
+    from when the call should have begun.  "(late)" are calls that began 10 ms late or more, and by
+    how much.
+
+    Objectives: full text p95 < 100 ms from the intended start.
+    """
+
+    slos = ("query_fts:p95<100",)
+    every_s = 0.2
+    late_ms = 10.0
+
+    def on_start(self) -> None:
+        super().on_start()
+        self._intended = time.perf_counter() + self.every_s
+
+    def wait_time(self) -> float:
+        return max(0.0, self._intended - time.perf_counter())
+
+    @task
+    def arrive(self) -> None:
+        intended, self._intended = self._intended, self._intended + self.every_s
+        late_ms = (time.perf_counter() - intended) * 1000
+        if late_ms >= self.late_ms:
+            self.session.figure("(late)", late_ms)
+        self.ask("query_fts", self.pick(any_mode=False), intended=intended)
+
+
+class Climb(LoadTestShape):
+    """More and more users, until the limit is broken twice running."""
+
+    steps = (5, 10, 15, 20, 30, 40, 60, 80, 100, 125, 150, 200)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._step = -1
+        self._until = 0.0
+        self._seen = 0
+        self._broken = 0
+
+    def tick(self) -> tuple[int, float] | None:
+        if self.get_run_time() < self._until:
+            return self.steps[self._step], 100.0
+        if self._step >= 0 and not self._judge(self.steps[self._step]):
+            return None
+        self._step += 1
+        if self._step == len(self.steps):
+            return None
+        # Workers report every three seconds.
+        step_s = 7.0 if isinstance(self.runner, MasterRunner) else 2.0
+        self._until = self.get_run_time() + step_s
+        return self.steps[self._step], 100.0
+
+    def _judge(self, users: int) -> bool:
+        """Note a step that was within the limit; False if it is time to stop."""
+        samples = Ramp.session.samples
+        values = samples.values_since(Ramp.row, self._seen)
+        self._seen += len(values)
+        p95_ms = percentile(values, 95) if values else float("inf")
+        if p95_ms < Ramp.limit_ms:
+            self._broken = 0
+            Ramp.session.figure("(knee)", users)
+        else:
+            self._broken += 1
+        return self._broken < 2
+
+
+class Ramp(Scenario):
+    """Users come in steps of two seconds until the p95 of full text is 50 ms twice running.
+
+    Shows the knee: with how many users the daemon was last within the limit.  Here an index that
+    admits one reader at a time is told from one that is shared.
+
+    Objectives: the knee is at 10 users or more.
+    """
+
+    slos = ("(knee):max>=10",)
+    shape = Climb
+    row = "query_fts"
+    limit_ms = 50.0
+
+    @task
+    def search(self) -> None:
+        question = self.pick()
+        self.ask(self.method_for(question), question)
+
+
+class Soak(Scenario):
+    """Readers for a long time: 30 minutes.
+
+    Shows that resident memory, threads and descriptors stay flat: their slopes over the second
+    half for each 1000 calls, as far as they are above 0 by two standard errors.  In less than ten
+    minutes memory is not: the daemon keeps a note of each query of the last five, for its health.
+
+    Objectives: memory < 50 kB, threads and descriptors < 0.1 for each 1000 calls.
+    """
+
+    slos = (
+        "(memory kB/1000 calls):max<50",
+        "(threads/1000 calls):max<0.1",
+        "(descriptors/1000 calls):max<0.1",
+        "*:trips<=1",
+    )
+    run_time_s = 1800
+    wait_time = between(0.1, 0.4)
+
+    @task
+    def search(self) -> None:
+        question = self.pick()
+        self.ask(self.method_for(question), question)
+
+    @classmethod
+    def settle(cls, session: Session) -> None:
+        grown = session.growth()
+        for key, row in (
+            ("rss_kb", "(memory kB/1000 calls)"),
+            ("threads", "(threads/1000 calls)"),
+            ("descriptors", "(descriptors/1000 calls)"),
+        ):
+            if (above := grown.get(key, {}).get("surely_above")) is not None:
+                session.figure(row, above)

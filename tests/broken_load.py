@@ -1,0 +1,141 @@
+"""`python broken_load.py DEFECT COMMAND...`: a command of `cidx-ref` with a defect that shows under
+load; `test_load` shows that the scenarios find each of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from cidx_ref import cli
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.daemon.transport import SocketServer
+from cidx_ref.index import search
+from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.mutants import MUTANTS
+
+
+def knows_only_the_storys_methods() -> None:
+    """Only the story's methods, whose answers a client reads field by field."""
+    CIDXDaemonService.EXPOSED -= {"call"}
+
+
+def loads_for_each_query() -> None:
+    """Whoever finds no load under way begins one, whatever is cached."""
+    acquire = IndexCache._acquire
+
+    def forget(self: IndexCache[Any]) -> Any:
+        self.clear()
+        return acquire(self)
+
+    IndexCache._acquire = forget  # type: ignore[method-assign]
+
+
+def leaks_for_each_query() -> None:
+    answer, kept = search.answer, []
+
+    def leak(*arguments: Any) -> dict[str, Any]:
+        kept.append(bytearray(200_000))
+        return answer(*arguments)
+
+    search.answer = leak
+
+
+def serves_one_at_a_time() -> None:
+    """The next client is accepted when the last has gone."""
+    serve = SocketServer._serve
+
+    def accept(self: SocketServer) -> None:
+        sock, _ = self._listener.accept()
+        self._connections[id(sock)] = sock
+        serve(self, sock)
+
+    SocketServer._accept = accept  # type: ignore[method-assign]
+
+
+def stops_at_once() -> None:
+    """What is in flight when it is told to stop is not answered."""
+    CIDXDaemonService.drain = lambda self, timeout_s: None  # type: ignore[method-assign]
+    SocketServer.close = lambda self, drain_s: None  # type: ignore[method-assign]
+
+
+def stalls_now_and_then() -> None:
+    """Once in a while nobody is answered for a second and a half."""
+    turn = SYSTEM.lock("turn")
+
+    def stall() -> None:
+        while True:
+            SYSTEM.sleep(2.0)
+            with turn:
+                SYSTEM.sleep(1.5)
+
+    pin = IndexCache.pin
+
+    @contextmanager
+    def waiting(self: IndexCache[Any]) -> Iterator[Any]:
+        if "stalling" not in self.__dict__:
+            self.__dict__["stalling"] = SYSTEM.thread(stall, "stall")
+        with turn:
+            pass
+        with pin(self) as snapshot:
+            yield snapshot
+
+    IndexCache.pin = waiting  # type: ignore[method-assign]
+
+
+def claims_the_newest_generation() -> None:
+    """The answer is of what is cached, and its label of what is on disk."""
+    plant("entry_is_used_unseen")
+    query = CIDXDaemonService._search
+
+    def label(self: CIDXDaemonService, mode: str, options: dict[str, Any]) -> dict[str, Any]:
+        assert self._source is not None
+        return {**query(self, mode, options), "generation": self._source.current()}
+
+    CIDXDaemonService._search = label  # type: ignore[method-assign]
+
+
+def answers_something_else() -> None:
+    answer = search.answer
+
+    def wrong(*arguments: Any) -> dict[str, Any]:
+        found = answer(*arguments)
+        return {**found, "results": [{**hit, "path": "elsewhere.py"} for hit in found["results"]]}
+
+    search.answer = wrong
+
+
+DEFECTS: dict[str, Callable[[], None]] = {
+    defect.__name__: defect
+    for defect in (
+        knows_only_the_storys_methods,
+        answers_something_else,
+        claims_the_newest_generation,
+        leaks_for_each_query,
+        loads_for_each_query,
+        serves_one_at_a_time,
+        stalls_now_and_then,
+        stops_at_once,
+    )
+}
+
+
+#: Never left: a context that is collected would end its mutant.
+_planted: list[AbstractContextManager[None]] = []
+
+
+def plant(mutant: str) -> None:
+    """One of the zoo, for as long as the process lives."""
+    _planted.append(MUTANTS[mutant].planted())
+    _planted[-1].__enter__()
+
+
+if __name__ == "__main__":
+    name = sys.argv[1]
+    if name in MUTANTS:
+        plant(name)
+    else:
+        DEFECTS[name]()
+    raise SystemExit(cli.main(sys.argv[2:]))
