@@ -39,8 +39,7 @@ def ours(project: str, mode: str) -> Ask:
 
 
 def bare(path: str, mode: str) -> Ask:
-    root = unix_connect(path).root
-    ask = getattr(root, mode)
+    ask = getattr(unix_connect(path).root, mode)
     return lambda text: json.loads(ask(text))["results"]
 
 

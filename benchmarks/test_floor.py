@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -32,20 +33,22 @@ def bare(stdlib: Project, tmp_path: Path) -> Iterator[str]:
 def test_one_client_beside_the_floor(
     client: DaemonClient, bare: str, aim: RecordAim, mode: str
 ) -> None:
-    ask = clients.bare(bare, mode)
     floor, ours = [], []
-    for _ in range(ROUNDS):
-        floor.append(clients.measured(ask, CALLS)[1])
-        ours.append(clients.measured(lambda text: client.query(text, mode=mode), CALLS)[1])
+    with closing(unix_connect(bare)) as connection:
+        ask = getattr(connection.root, mode)
+        for _ in range(ROUNDS):
+            floor.append(clients.measured(lambda text: json.loads(ask(text))["results"], CALLS)[1])
+            ours.append(clients.measured(lambda text: client.query(text, mode=mode), CALLS)[1])
     aim(f"{mode}, one client: ours / bare, p50", sides.ratio(ours, floor), 1.25)
     aim(f"{mode}, one client: bare, p50", median(chain(*floor)), unit="ms")
     aim(f"{mode}, one client: ours, p50", median(chain(*ours)), unit="ms")
 
 
 def test_a_null_call_with_an_answer_of_the_same_size(bare: str, aim: RecordAim) -> None:
-    root = unix_connect(bare).root
-    size = len(root.fts(clients.TEXTS[0]))
-    times = clients.measured(lambda text: json.loads(root.null())["results"], CALLS)[1]
+    with closing(unix_connect(bare)) as connection:
+        root = connection.root
+        size = len(root.fts(clients.TEXTS[0]))
+        times = clients.measured(lambda text: json.loads(root.null())["results"], CALLS)[1]
     aim(f"null call with an answer of {size} bytes, p50", median(times), unit="ms")
 
 

@@ -59,8 +59,8 @@ def test_the_command_line(client: DaemonClient, stdlib: Project, aim: RecordAim)
 
 LOADED_NOTHING = """
 import sys
-import cidx_ref.daemon.server, cidx_ref.index.search
-HashingEmbedder().embed_query("some words")
+import cidx_ref.daemon.server, cidx_ref.index.search, cidx_ref.index.embed
+cidx_ref.index.embed.HashingEmbedder().embed_query("some words")
 print("ready", flush=True)
 sys.stdin.readline()
 """
@@ -75,7 +75,7 @@ def imported_mb() -> Iterator[float]:
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
-        process.stdout.readline()
+        assert process.stdout.readline() == b"ready\n"
         yield psutil.Process(process.pid).memory_info().rss / 1e6
 
 
