@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, cast
+from weakref import finalize
 
 from cidx_ref.config import Config
 from cidx_ref.daemon.cache import IndexCache
@@ -549,8 +550,10 @@ class _OnDisk(Scenario):
 
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
-        self._root = tempfile.mkdtemp(prefix="cidx-", dir=_SCRATCH)
-        self.directory = Path(self._root, "generations")
+        root = tempfile.mkdtemp(prefix="cidx-", dir=_SCRATCH)
+        # Also where a mutant does not let this object be made.
+        self._remove_files = finalize(self, shutil.rmtree, root, ignore_errors=True)
+        self.directory = Path(root, "generations")
         self.write()
         self.began = runtime.now()
 
@@ -593,7 +596,7 @@ class _OnDisk(Scenario):
         assert sorted(os.listdir(self.directory)) == sorted([live, "current"]), "litter is left"
 
     def close(self) -> None:
-        shutil.rmtree(self._root)
+        self._remove_files()
 
 
 class TwoWriters(_OnDisk):
@@ -710,6 +713,7 @@ class _OnSocket(Scenario):
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
         self.root = Path(tempfile.mkdtemp(prefix="cidx-", dir=_SCRATCH))
+        self._remove_files = finalize(self, shutil.rmtree, self.root, ignore_errors=True)
         self.project = Project.at(self.root)
         self.owners: dict[str, tuple[Claim, socket.socket]] = {}
         self.turned_away: list[str] = []
@@ -753,7 +757,7 @@ class _OnSocket(Scenario):
     def close(self) -> None:
         for name in list(self.owners):
             self.leave(name)
-        shutil.rmtree(self.root, ignore_errors=True)
+        self._remove_files()
 
 
 class TwoStarters(_OnSocket):
