@@ -245,7 +245,7 @@ class DaemonClient:
         return self._start_and_connect()
 
     def _handshake(self) -> tuple[_Remote, str]:
-        remote = _Remote(self.project, self._timeout_s)
+        remote = _Remote(self.project)
         try:
             version, root = remote.ask_identity(self._timeout_s)
             if version == __version__ and root != str(self.project.root):
@@ -288,7 +288,7 @@ class _Backend(Protocol):
 class _Remote:
     """A connection to a daemon."""
 
-    def __init__(self, project: Project, timeout_s: float) -> None:
+    def __init__(self, project: Project) -> None:
         try:
             self._socket = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
         except OSError as error:
@@ -406,7 +406,7 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
     `DaemonUnavailableError` if it does not end, or is not ours to end.
     """
     try:
-        remote = _Remote(project, _CONNECT_TIMEOUT_S)
+        remote = _Remote(project)
     except _ConnectionLostError:
         return False
     try:

@@ -113,6 +113,14 @@ class CacheRig:
             snapshot.search()
         return snapshot
 
+    def answer(self) -> tuple[str, int] | None:
+        """One query, as `models.cache_model` reads it; None if its load failed."""
+        try:
+            snapshot = self.query()
+        except IndexUnusableError:
+            return None
+        return snapshot.generation, snapshot.number
+
     @property
     def cached(self) -> FakeSnapshot | None:
         entry = self.cache.entry

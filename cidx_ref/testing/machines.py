@@ -208,7 +208,7 @@ class ConcurrentCacheMachine(RuleBasedStateMachine):
         history = History()
         self.runtime.strategy = Script(schedule)
         do: dict[str, Callable[[], Any]] = {
-            "query": self._query,
+            "query": self.rig.answer,
             "publish": self.rig.source.publish,
             "clear": self.rig.cache.clear,
             "evict": self.rig.cache.evict_expired,
@@ -233,13 +233,6 @@ class ConcurrentCacheMachine(RuleBasedStateMachine):
         is_live = cached is not None and cached.generation == self.rig.source.live
         number = cached.number if cached is not None and is_live else None
         assert any(state.cached == number for state in self.states), (cached, self.states)
-
-    def _query(self) -> tuple[str, int] | None:
-        try:
-            snapshot = self.rig.query()
-        except IndexUnusableError:
-            return None
-        return snapshot.generation, snapshot.number
 
     @staticmethod
     def _recorded(

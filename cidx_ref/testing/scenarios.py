@@ -283,20 +283,13 @@ class ManyOperations(_Cache):
 
     def _do(self, thread: str, *names: str) -> None:
         do: dict[str, Callable[[], Any]] = {
-            "query": self._query,
+            "query": self.rig.answer,
             "publish": self.rig.source.publish,
             "clear": self.rig.cache.clear,
             "evict": self._evict,
         }
         for name in names:
             self.history.call(thread, name, do[name])
-
-    def _query(self) -> tuple[str, int] | None:
-        try:
-            snapshot = self.rig.query()
-        except IndexUnusableError:
-            return None
-        return snapshot.generation, snapshot.number
 
     def _evict(self) -> bool:
         self.runtime.advance(TTL_S)
