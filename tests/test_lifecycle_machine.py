@@ -120,7 +120,8 @@ def live(machine: Lifecycle, life: Life) -> None:
 def test_the_machine_finds_what_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: str, complaint: str, life: Life
 ) -> None:
-    monkeypatch.setattr(lifecycle, "TIMEOUT_S", 2.0)
+    if complaint == "does not end":  # it is waited for in vain; other things may take their time
+        monkeypatch.setattr(lifecycle, "TIMEOUT_S", 2.0)
     machine = Lifecycle(Broken(defect), tmp_path)
     with pytest.raises(Exception, match=complaint):
         live(machine, life)
