@@ -32,7 +32,10 @@ class Hit:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Hit:
         """The hit in `data`; keys this version does not know are left out."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
+        try:
+            return cls(**data)
+        except TypeError:
+            return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
 
 @dataclass(frozen=True, slots=True)

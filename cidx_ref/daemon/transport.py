@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from types import MethodType
-from typing import Any
+from typing import Any, TypeVar
 
 import rpyc
 from rpyc.core import consts
@@ -35,6 +35,9 @@ from cidx_ref.runtime import SYSTEM, Runtime
 __all__ = ["ExposedService", "RemoteCallback", "SocketServer"]
 
 _log = logging.getLogger("cidx_ref")
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 #: A frame that has begun must end within so many seconds; between frames a client may be silent.
 FRAME_TIMEOUT_S = 10.0
@@ -99,6 +102,8 @@ class _Stream(SocketStream):  # type: ignore[misc]
 
     def __init__(self, sock: socket.socket, runtime: Runtime) -> None:
         super().__init__(sock)
+        # What is there is taken without asking the system whether it is: that would be as dear.
+        sock.setblocking(False)
         self._runtime = runtime
 
     def read(self, count: int) -> bytes:
@@ -106,7 +111,7 @@ class _Stream(SocketStream):  # type: ignore[misc]
         deadline = self._runtime.monotonic() + FRAME_TIMEOUT_S
         while count > 0:
             wanted = min(count, self.MAX_IO_CHUNK)
-            part = self._before(deadline, lambda: self.sock.recv(wanted))  # noqa: B023
+            part = self._before(deadline, select.POLLIN, self.sock.recv, wanted)
             if not part:
                 self.close()
                 raise EOFError("connection closed by peer")
@@ -118,16 +123,26 @@ class _Stream(SocketStream):  # type: ignore[misc]
         rest = memoryview(data)
         deadline = self._runtime.monotonic() + SEND_TIMEOUT_S
         while rest:
-            rest = rest[self._before(deadline, lambda: self.sock.send(rest)) :]  # noqa: B023
+            rest = rest[self._before(deadline, select.POLLOUT, self.sock.send, rest) :]
 
-    def _before(self, deadline: float, act: Callable[[], Any]) -> Any:
+    def _before(self, deadline: float, ready: int, act: Callable[[A], T], argument: A) -> T:
         try:
-            # A deadline for the whole, and not for each step: one byte now and then is too slow.
-            self.sock.settimeout(max(deadline - self._runtime.monotonic(), 0.001))
-            return act()
+            while True:
+                try:
+                    return act(argument)
+                except BlockingIOError:
+                    self._wait(deadline, ready)
         except OSError as error:
             self.close()
             raise EOFError(str(error)) from None
+
+    def _wait(self, deadline: float, ready: int) -> None:
+        # A deadline for the whole, and not for each step: one byte now and then is too slow.
+        left = deadline - self._runtime.monotonic()
+        poller = select.poll()
+        poller.register(self.sock, ready)
+        if left <= 0 or not poller.poll(left * 1000):
+            raise TimeoutError("timed out")
 
 
 class _Channel(Channel):  # type: ignore[misc]

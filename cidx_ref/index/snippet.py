@@ -21,12 +21,13 @@ class Probes:
 
     def __init__(self, query: str) -> None:
         # Snowball ends some stems in an i or e that the word does not have: librari for library,
-        # write for writing.  The words themselves are looked for, too.
+        # write for writing.  And some are no part of their word at all, which is looked for, too.
         stems = [
             term[:-1] if len(term) > 3 and term[-1] in "ie" else term
             for term in content_terms(query)
         ]
-        said = [word.lower() for word in content_words(query)]
+        words = [word.lower() for word in content_words(query)]
+        said = [word for word in words if not any(stem in word for stem in stems)]
         probes = list(dict.fromkeys([*stems, *said])) or [query.strip().lower()]
         self._probes = probes[:_MAX_PROBES]
 
@@ -38,15 +39,19 @@ class Probes:
     def cut(self, chunk: StoredChunk) -> tuple[int, str]:
         """The number of the first line, and the consecutive lines with the most of the query."""
         lines = chunk.text.split("\n")
-        said = list(accumulate(self._count(chunk.text.lower()), initial=0))
-        windows = list(map(sub, said[_LINES:], said))  # what is said in each so many lines
-        best = windows.index(max(windows)) if windows else 0
+        best = self._best(chunk.text.lower()) if len(lines) > _LINES else 0
         shown = [line[:_MAX_LINE_CHARS] for line in lines[best : best + _LINES]]
         return chunk.line_start + best, "\n".join(shown)
 
+    def _best(self, text: str) -> int:
+        """Where the lines begin that hold the most of the probes."""
+        said = list(accumulate(self._count(text), initial=0))
+        windows = list(map(sub, said[_LINES:], said))  # what is said in each so many lines
+        return windows.index(max(windows))
+
     def _count(self, text: str) -> list[int]:
         """How many probes each line holds.  From find to find: most lines hold none."""
-        ends = list(accumulate(len(line) + 1 for line in text.split("\n")))
+        ends = list(accumulate([len(line) + 1 for line in text.split("\n")]))
         counts = [0] * len(ends)
         for probe in self._probes:
             found = text.find(probe)

@@ -209,12 +209,12 @@ def bombs_are_inflated() -> Iterator[None]:
 @mutant("RPC-6")
 def patient_with_every_byte() -> Iterator[None]:
     """The time that a frame may take begins anew with each of its bytes."""
-    before = transport._Stream._before
+    wait = transport._Stream._wait
 
-    def restart(self: Any, deadline: float, act: Any) -> Any:
-        return before(self, self._runtime.monotonic() + transport.FRAME_TIMEOUT_S, act)
+    def restart(self: Any, deadline: float, ready: int) -> None:
+        wait(self, self._runtime.monotonic() + transport.FRAME_TIMEOUT_S, ready)
 
-    with patch.object(transport._Stream, "_before", restart):
+    with patch.object(transport._Stream, "_wait", restart):
         yield
 
 
