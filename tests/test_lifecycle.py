@@ -817,13 +817,14 @@ def test_a_client_that_arrives_during_an_idle_shutdown_is_served_by_the_next_dae
             answers.append(1)
 
     # Both clients come at once, after pauses that sweep over the moment at which it leaves.
-    deadline = time.perf_counter() + TIMEOUT_S
-    pauses = itertools.cycle(0.05 + 0.005 * step for step in range(20))
-    while len(answers) < 50 or len(pids) < 5:
-        assert time.perf_counter() < deadline, f"{len(pids)} daemons in {TIMEOUT_S:.0f} s"
+    pauses = itertools.cycle(0.05 + 0.01 * step for step in range(10))
+    for _ in range(500):
+        if len(answers) >= 20 and len(pids) >= 5:
+            break
         SYSTEM.event("pause").wait(next(pauses))
         for join in [in_thread(ask) for _ in range(2)]:
             join()
+    assert len(pids) >= 5
     figure("TTL-5", "daemons that shut down under clients", len(pids) - 1)
     figure("TTL-5", "queries answered meanwhile, none failed", len(answers))
 
