@@ -59,12 +59,12 @@ def publishes_too_early() -> None:
     """The link first; then the directory comes under it."""
     publish = Generations.publish
 
-    def hasty(self: Generations, generation: str, building: object) -> None:
+    def hasty(self: Generations, generation: str, *arguments: object) -> None:
         link = self.directory / "current"
         link.unlink(missing_ok=True)
         link.symlink_to(generation)
         self._runtime.step("linked too early")
-        publish(self, generation, building)  # type: ignore[arg-type]
+        publish(self, generation, *arguments)  # type: ignore[arg-type]
 
     Generations.publish = hasty  # type: ignore[method-assign,assignment]
 

@@ -153,14 +153,20 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, directory: Path, name: str, source:
     monkeypatch.setenv("CIDX_REF_EMBEDDER", f"{name}:Embedder")
 
 
-def build_in_child(project: Project, **options: object) -> dict[str, object]:
+def IGNORE(*event: object) -> None:
+    pass
+
+
+def build_in_child(
+    project: Project, prepare: Callable[[str], object] = IGNORE, **options: object
+) -> dict[str, object]:
     defaults = {
         "full": False,
         "wait_s": None,
         "max_file_size_bytes": 1 << 20,
         "embedder": HashingEmbedder().id,
     }
-    return BuildProcess(project, **{**defaults, **options}).run(lambda *event: None)  # type: ignore[arg-type]
+    return BuildProcess(project, **{**defaults, **options}).run(IGNORE, prepare)  # type: ignore[arg-type]
 
 
 @pytest.mark.promise("WRITE-3")
@@ -334,6 +340,41 @@ def test_what_a_project_calls_its_files_is_never_imported(
     assert stopped.returncode == 0
 
 
+@pytest.mark.promise("PERF-5")
+def test_the_parent_can_load_a_generation_before_it_is_live(project: Project) -> None:
+    generations = Generations(project.generations)
+    before = generations.current()
+    seen: list[tuple[str, str]] = []
+
+    def prepare(generation: str) -> None:
+        seen.append((generation, generations.current()))
+        path = generations.path(generation)
+        assert damaged_files(path, read_manifest(path)) == {}
+
+    change(project)
+    report = build_in_child(project, prepare=prepare)
+    assert seen == [(report["generation"], before)]
+    assert generations.current() == report["generation"]
+    build_in_child(project, prepare=prepare)  # in which nothing has changed
+    assert len(seen) == 1
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_child_that_waits_for_its_parent_dies_with_it(project: Project) -> None:
+    generations = Generations(project.generations)
+    before = generations.current()
+
+    def give_up(generation: str) -> None:
+        raise KeyboardInterrupt
+
+    change(project)
+    with pytest.raises(KeyboardInterrupt):
+        build_in_child(project, prepare=give_up)
+    assert generations.current() == before
+    with generations.writing(wait_s=0):  # it has let go
+        pass
+
+
 def test_a_build_that_is_cancelled_says_that_the_daemon_is_stopping(project: Project) -> None:
     with Generations(project.generations).writing():
         child = BuildProcess(
@@ -341,7 +382,7 @@ def test_a_build_that_is_cancelled_says_that_the_daemon_is_stopping(project: Pro
         )
         child.cancel()
         with pytest.raises(CidxError, match="the daemon is stopping"):
-            child.run(lambda *event: None)
+            child.run(IGNORE, IGNORE)
     assert -child._process.returncode == signal.SIGKILL
 
 

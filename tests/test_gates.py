@@ -18,9 +18,11 @@ from rpyc.utils.factory import unix_connect
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index import build
 from cidx_ref.index.fulltext import FullTextIndex
 from cidx_ref.index.semantic import SemanticIndex
+from cidx_ref.index.source import GenerationSource
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
@@ -191,6 +193,61 @@ def test_nothing_is_built_in_the_process_of_the_daemon(
     monkeypatch.setattr(build._Job, "build", here)
     with served(project), DaemonClient(project, start=False) as client:
         assert client.index(full=True)["changed"] is True
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Of each load in this process: the generation, and which was live when it began."""
+    seen: list[tuple[str, str]] = []
+    load = GenerationSource.load
+
+    def seen_loading(self: GenerationSource, generation: str) -> Any:
+        seen.append((generation, self.current()))
+        return load(self, generation)
+
+    monkeypatch.setattr(GenerationSource, "load", seen_loading)
+    return seen
+
+
+@pytest.mark.promise("PERF-5", "CACHE-1")
+def test_what_an_index_run_publishes_is_loaded_before_it_is_live(
+    project: Project, loads: list[tuple[str, str]]
+) -> None:
+    with served(project), DaemonClient(project, start=False) as client:
+        old = client.query("retry").generation
+        new = client.index(full=True)["generation"]
+        assert client.query("retry").generation == new
+        cache = client.metrics()["cache"]
+    assert loads == [(old, old), (new, old)]
+    assert (cache["load"], cache["replace"], cache["evict"]) == (2, 1, 0)
+
+
+@pytest.mark.promise("PERF-5", "CACHE-7")
+def test_an_index_run_loads_nothing_where_nothing_is_cached(
+    project: Project, loads: list[tuple[str, str]]
+) -> None:
+    with served(project), DaemonClient(project, start=False) as client:
+        client.index(full=True)
+        assert client.status()["cache_empty"] is True
+    assert loads == []
+
+
+@pytest.mark.promise("PERF-5", "CACHE-2")
+def test_an_index_run_publishes_what_the_daemon_cannot_load_and_the_query_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(project), DaemonClient(project, start=False) as client:
+        client.query("retry")
+
+        def fail(self: GenerationSource, generation: str) -> None:
+            raise IndexUnusableError(f"cannot load {generation}")
+
+        monkeypatch.setattr(GenerationSource, "load", fail)
+        new = client.index(full=True)["generation"]
+        with pytest.raises(IndexUnusableError, match=new):
+            client.query("retry")
+        monkeypatch.undo()
+        assert client.query("retry").generation == new
 
 
 HEAVY = {"rpyc", "numpy", "hnswlib", "tantivy", "hypothesis", "pytest", "asyncio", "gevent"}

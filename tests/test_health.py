@@ -223,7 +223,7 @@ def test_each_call_is_counted_once_with_its_outcome(
         "index": {"ok": 1},
     }
     assert report["cache"] == {
-        "hit": 4,
+        "hit": 5,
         "load": 3,
         "load_failed": 0,
         "evict": 1,

@@ -153,9 +153,13 @@ class Mutated(Target):
                 lambda m: [m.serve(), m.kill(), m.serve()],
             ),
             (
-                "entry_is_used_unseen",
-                "not one of",
-                lambda m: [m.configure(name="default"), *(m.index(edit=True) for _ in range(2))],
+                "other_writers_are_not_noticed",
+                "edition 2 of.*not one of",
+                lambda m: [
+                    m.configure(name="default"),
+                    m.serve(),
+                    *(m.index_elsewhere(edit=True, full=False) for _ in range(2)),
+                ],
             ),
             (
                 "litter_is_left",

@@ -16,7 +16,11 @@ The rules, from which everything below follows:
     generation on disk, takes that place away, so a stale result can be used by those who asked
     before, but never gets into the cache (CACHE-3).
 
-4.  Time is read once per operation, from a monotonic clock.  Every use renews the entry, when it
+4.  An index run of this very daemon loads what it is about to publish before it does, beside the
+    entry, as its *successor* (PERF-5).  The first query that finds it live takes it for the
+    entry, so nobody waits for a load.  A clear takes its place away, as it does a load's.
+
+5.  Time is read once per operation, from a monotonic clock.  Every use renews the entry, when it
     begins and when it ends.  An entry is expired when nobody uses it and nobody has for the TTL.
 
 What an index is and where it lies, this module does not know: see `IndexSource`.
@@ -26,7 +30,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -137,6 +141,15 @@ class _Load(Generic[S]):
         self.error: BaseException | None = None
 
 
+class _Successor(Generic[S]):
+    """What one index run has ready for its publish, and the entry that it is to replace."""
+
+    def __init__(self) -> None:
+        self.entry: CacheEntry[S] | None = None
+        self.predecessor: CacheEntry[S] | None = None
+        self.has_succeeded = False
+
+
 class IndexCache(Generic[S]):
     """The index of one project.  Every method may be called from any thread."""
 
@@ -161,6 +174,7 @@ class IndexCache(Generic[S]):
         self._changed = runtime.condition("cache")
         self._entry: CacheEntry[S] | None = None
         self._load: _Load[S] | None = None
+        self._successor: _Successor[S] | None = None
 
     @property
     def entry(self) -> CacheEntry[S] | None:
@@ -190,11 +204,24 @@ class IndexCache(Generic[S]):
         finally:
             self._release(entry)
 
+    @contextmanager
+    def succession(self) -> Iterator[Callable[[str], None]]:
+        """For as long as an index run takes: what it yields loads a generation that is about to
+        become the live one, if the cache is in use at all.  It raises nothing: a generation that
+        cannot be loaded is the next query's to report.
+        """
+        successor = _Successor[S]()
+        try:
+            yield lambda generation: self._prepare(successor, generation)
+        finally:
+            self._settle(successor)
+
     def clear(self) -> bool:
         """Forget the entry, and let no load under way become one; False if there was nothing."""
         with self._changed:
             entry, self._entry = self._entry, None
             load, self._load = self._load, None
+            self._successor = None
             unused = _unused(entry)
         cleared = entry or load
         if cleared is not None:
@@ -223,6 +250,7 @@ class IndexCache(Generic[S]):
                 # before it, a slow thread would come with yesterday's answer, and put a load of
                 # the old generation in the place of the new one.
                 generation = self._source.current()
+                self._succeed(generation)
                 entry = self._entry
                 if entry is not None and entry.generation == generation:
                     self._begin_use(entry)
@@ -276,8 +304,7 @@ class IndexCache(Generic[S]):
             if self._load is load:
                 self._load = None
                 if self._is_live(entry.generation):
-                    replaced, self._entry = self._entry, entry
-                    entry.ttl_minutes = self._ttl_minutes
+                    replaced = self._install(entry)
             unused = _unused(replaced)
             self._changed.notify_all()
         self._tell("load", entry.generation, self._runtime.monotonic() - started)
@@ -285,6 +312,62 @@ class IndexCache(Generic[S]):
             self._tell("replace", replaced.generation)
         self._close(unused)
         return entry
+
+    # An index run: its successor is made ready, taken by a query, or by the run itself at its end.
+
+    def _prepare(self, successor: _Successor[S], generation: str) -> None:
+        with self._changed:
+            if self._entry is None or successor.predecessor is not None:
+                return
+            # Pinned until the run is over, so that to close it, which takes long, falls to the
+            # run, and not to the query that happens to be first.
+            successor.predecessor = self._entry
+            successor.predecessor.pins += 1
+            self._successor = successor
+        started = self._runtime.monotonic()
+        try:
+            snapshot = self._source.load(generation)
+        except Exception as error:
+            _log.warning("generation %s cannot be loaded before its publish: %s", generation, error)
+            self._tell("load_failed", generation)
+            return
+        entry = CacheEntry(self.project_path, snapshot, runtime=self._runtime)
+        with self._changed:
+            successor.entry = entry
+        self._tell("load", generation, self._runtime.monotonic() - started)
+
+    def _succeed(self, generation: str) -> None:
+        """Make the successor the entry, if it is of `generation`, which is live.  Locked."""
+        successor = self._successor
+        if successor is None or successor.predecessor is not self._entry:
+            return
+        if successor.entry is not None and successor.entry.generation == generation:
+            self._install(successor.entry)
+            successor.entry = self._successor = None
+            successor.has_succeeded = True
+
+    def _settle(self, successor: _Successor[S]) -> None:
+        with self._changed:
+            if self._successor is successor:
+                with suppress(Exception):  # no index: nothing has become live
+                    self._succeed(self._source.current())
+                self._successor = None
+            old, left = successor.predecessor, successor.entry
+            if old is not None:
+                old.pins -= 1
+            unused = _unused(old) if old is not self._entry else None
+        if old is not None and successor.has_succeeded:
+            self._tell("replace", old.generation)
+        if left is not None:
+            self._tell("evict", left.generation)
+        self._close(unused)
+        self._close(left)
+
+    def _install(self, entry: CacheEntry[S]) -> CacheEntry[S] | None:
+        """Make `entry` the entry; what it replaces.  Locked."""
+        replaced, self._entry = self._entry, entry
+        entry.ttl_minutes = self._ttl_minutes
+        return replaced
 
     def _is_live(self, generation: str) -> bool:
         try:

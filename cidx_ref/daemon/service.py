@@ -336,8 +336,10 @@ class CIDXDaemonService(ExposedService):
             embedder=self.embedder.id,
         )
         self._builds.add(build)
+        assert self._cache is not None
         try:
-            return build.run(progress)
+            with self._cache.succession() as prepare:
+                return build.run(progress, prepare)
         finally:
             self._builds.discard(build)
 

@@ -1,8 +1,9 @@
 """Building a generation: a program of its own, run as a child process by `index.child`.
 
 Nothing heavy may run on the daemon's GIL: one busy Python thread takes its full-text queries from
-1 ms to 35 ms.  The child speaks JSON lines on standard output (`progress`, then `done` or
-`error`), and ends when its standard input does: that is how it dies with its parent.
+1 ms to 35 ms.  The child speaks JSON lines on standard output: `progress`; `ready`, the generation
+it is about to publish, upon which it waits for a byte, so that the parent can load it first; then
+`done` or `error`.  It ends when its standard input does: that is how it dies with its parent.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ def bring_up_to_date(
     wait_s: float | None = None,
     max_file_size_bytes: int = 1_048_576,
     progress: Progress = lambda current, total, path, info: None,
+    announce: Callable[[str], object] = lambda generation: None,
     runtime: Runtime = SYSTEM,
 ) -> dict[str, Any]:
     """Build and publish a generation of what the project holds now, and say what is in it.
 
     Without `full`, nothing is built when no file, and no part of the recipe, has changed since
-    the live one.  Raises `BusyError`, `IndexingError`.
+    the live one.  `announce(generation)` is called just before a new one becomes live.  Raises
+    `BusyError`, `IndexingError`.
     """
     try:
         project.create_directory()
@@ -56,7 +59,7 @@ def bring_up_to_date(
         with generations.writing(wait_s):
             job = _Job(project.root, embedder, max_file_size_bytes, progress, runtime)
             report = None if full else job.unchanged(generations)
-            return report or job.build(generations)
+            return report or job.build(generations, announce)
     except OSError as error:
         raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
 
@@ -99,7 +102,7 @@ class _Job:
         self._progress(len(self._paths), len(self._paths), "", "up to date")
         return self._report(manifest, changed=False)
 
-    def build(self, generations: Generations) -> dict[str, Any]:
+    def build(self, generations: Generations, announce: Callable[[str], object]) -> dict[str, Any]:
         generation, building = generations.begin()
         contents = self._write(building)
         self._runtime.step("written")
@@ -115,7 +118,7 @@ class _Job:
         problem = self._verify(building, generation)
         if problem is not None:
             raise IndexingError(f"the new index failed its check: {problem}")
-        generations.publish(generation, building)
+        generations.publish(generation, building, announce)
         self._progress(len(self._paths), len(self._paths), "", "done")
         return self._report(manifest, changed=True)
 
@@ -299,10 +302,21 @@ def say(message: dict[str, Any]) -> None:
 _said = sys.stdout
 
 
-def _die_with_parent() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(1)
+class _Parent:
+    """Who started this process, at the other end of its standard input."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._agreed = runtime.event("the parent is ready")
+        runtime.thread(self._watch, "parent watch")
+
+    def _watch(self) -> None:
+        while os.read(0, 1):
+            self._agreed.set()
+        os._exit(1)
+
+    def announce(self, generation: str) -> None:
+        say({"ready": generation})
+        self._agreed.wait()
 
 
 def main() -> int:
@@ -312,7 +326,7 @@ def main() -> int:
     _said = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     job = json.loads(sys.argv[1])
-    SYSTEM.thread(_die_with_parent, "parent watch")
+    parent = _Parent(SYSTEM)
     try:
         embedder = configured()
         if embedder.id != job["embedder"]:
@@ -326,6 +340,7 @@ def main() -> int:
             wait_s=job["wait_s"],
             max_file_size_bytes=job["max_file_size_bytes"],
             progress=_Reporter(SYSTEM),
+            announce=parent.announce,
         )
     except CidxError as error:
         say({"error": [error.kind, str(error)]})

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from cidx_ref.errors import IndexingError, ShuttingDownError, from_kind
@@ -56,11 +59,12 @@ class BuildProcess:
             self._stderr.close()
             raise
 
-    def run(self, progress: Progress) -> dict[str, Any]:
+    def run(self, progress: Progress, prepare: Callable[[str], object]) -> dict[str, Any]:
         """Relay progress until the child is done; return its report.
 
-        Raises the child's error, `ShuttingDownError` if it was cancelled, `IndexingError` if it
-        died.  `progress` is called in this thread.
+        `prepare(generation)` is called before the child publishes what it has built, which waits
+        for it.  Both are called in this thread.  Raises the child's error, `ShuttingDownError` if
+        it was cancelled, `IndexingError` if it died.
         """
         assert self._process.stdout is not None
         outcome: dict[str, Any] = {}
@@ -70,11 +74,19 @@ class BuildProcess:
                     outcome = json.loads(line)
                     if "progress" in outcome:
                         progress(*outcome["progress"])
+                    elif "ready" in outcome:
+                        prepare(outcome["ready"])
+                        self._let_publish()
             except BaseException:
                 self._process.kill()
                 raise
             self._log_stderr()
         return self._result(outcome)
+
+    def _let_publish(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has died, which shows in its exit status
+            os.write(self._process.stdin.fileno(), b".")
 
     def cancel(self) -> None:
         """End the build; the live index stays as it is."""

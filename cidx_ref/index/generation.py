@@ -20,7 +20,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -128,10 +128,19 @@ class Generations:
             _sync(written)
         self._runtime.step("sealed")
 
-    def publish(self, generation: str, building: Path) -> None:
-        """Make a sealed generation the live one, and remove those nobody uses.  Writers only."""
+    def publish(
+        self,
+        generation: str,
+        building: Path,
+        announce: Callable[[str], object] = lambda generation: None,
+    ) -> None:
+        """Make a sealed generation the live one, and remove those nobody uses.  Writers only.
+
+        `announce(generation)` is called just before it is live: it can be loaded by then.
+        """
         building.rename(self.path(generation))
         self._runtime.step("renamed")
+        announce(generation)
         link = self.directory / f"{_BUILDING}link"
         link.symlink_to(generation)
         self._runtime.step("linked")

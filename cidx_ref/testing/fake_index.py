@@ -42,6 +42,8 @@ class FakeSource:
         self._runtime = runtime
         self._fails = fails
         self.live = "g1"
+        #: Written, and not live yet: what an index run is about to publish.
+        self.sealed = ""
         self.is_there = True
         #: The generations of which a load was begun, in that order.
         self.begun: list[str] = []
@@ -61,17 +63,23 @@ class FakeSource:
         if self._fails():
             raise IndexUnusableError("damaged")
         # As on disk: a generation that was replaced, and that nobody has open, is removed.
-        if generation != self.live and not self._is_open(generation):
+        if generation not in (self.live, self.sealed) and not self._is_open(generation):
             raise GenerationGone(generation)
         snapshot = FakeSnapshot(generation, number)
         self.snapshots.append(snapshot)
         self._runtime.step(f"has read {generation}")
         return snapshot
 
+    def seal(self) -> str:
+        """Write a new generation, as an index run does before it publishes; return it."""
+        self.sealed = f"g{int(self.live[1:]) + 1}"
+        return self.sealed
+
     def publish(self) -> str:
         """Make a new generation live, as a finished index run does; return it."""
+        self.seal()
         self._runtime.step("publish")
-        self.live = f"g{int(self.live[1:]) + 1}"
+        self.live, self.sealed = self.sealed, ""
         return self.live
 
     def _is_open(self, generation: str) -> bool:
@@ -90,6 +98,7 @@ class CacheRig:
     ) -> None:
         self.runtime = runtime
         self.source = FakeSource(runtime, fails=fails)
+        self._writing = runtime.lock("writers")
         #: What the cache told its listener, in that order.
         self.events: list[tuple[str, str]] = []
         #: How often memory was given back.
@@ -120,6 +129,20 @@ class CacheRig:
         except IndexUnusableError:
             return None
         return snapshot.generation, snapshot.number
+
+    def publish(self) -> str:
+        """An index run of another process; one writer at a time."""
+        with self._writing:
+            return self.source.publish()
+
+    def index(self) -> tuple[str, int | None]:
+        """An index run of the daemon's own, which has loaded what it publishes before it does:
+        the generation, and which load that was, if there was one."""
+        with self.cache.succession() as prepare, self._writing:
+            prepare(self.source.seal())
+            generation = self.source.publish()
+            loads = [s.number for s in self.source.snapshots if s.generation == generation]
+        return generation, min(loads, default=None)
 
     @property
     def cached(self) -> FakeSnapshot | None:

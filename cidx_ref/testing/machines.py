@@ -134,6 +134,33 @@ class CacheMachine(RuleBasedStateMachine):
         """By the daemon's own index run or another process's: the cache is not told (CACHE-8)."""
         self.rig.source.publish()
 
+    @rule(
+        succeeds=st.booleans(),
+        meanwhile=st.sampled_from(["nothing", "query", "clear", "failing load"]),
+        at_once=st.booleans(),
+    )
+    def index_run(self, succeeds: bool, meanwhile: str, at_once: bool) -> None:
+        """Of the daemon itself: it has loaded what it publishes, and no query has to (PERF-5).
+
+        `meanwhile`: what happens between that load and the publish; `at_once`: a query comes
+        before the run has ended.
+        """
+        warm = self.cached
+        self.fails_next = warm is not None and meanwhile == "failing load"
+        with self.rig.cache.succession() as prepare:
+            prepare(self.rig.source.seal())
+            self.loads += warm is not None
+            if meanwhile in ("query", "clear"):
+                getattr(self, meanwhile)()
+            if succeeds:
+                self.rig.source.publish()
+            is_ready = succeeds and warm is not None and self.cached is warm
+            if is_ready and meanwhile != "failing load":
+                self.cached, self.used_at = self.rig.source.snapshots[-1], self.now
+            if at_once:
+                self.query()
+        self.rig.source.sealed = ""
+
     @rule()
     def check(self) -> None:
         """The eviction thread's tick (TTL-1)."""
@@ -180,7 +207,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.rig.check_nothing_is_left()
 
 
-_OPERATIONS = st.sampled_from(["query", "query", "query", "publish", "clear", "evict"])
+_OPERATIONS = st.sampled_from(["query", "query", "query", "publish", "index", "clear", "evict"])
 
 
 class ConcurrentCacheMachine(RuleBasedStateMachine):
@@ -209,7 +236,8 @@ class ConcurrentCacheMachine(RuleBasedStateMachine):
         self.runtime.strategy = Script(schedule)
         do: dict[str, Callable[[], Any]] = {
             "query": self.rig.answer,
-            "publish": self.rig.source.publish,
+            "publish": self.rig.publish,
+            "index": self.rig.index,
             "clear": self.rig.cache.clear,
             "evict": self.rig.cache.evict_expired,
         }

@@ -32,6 +32,7 @@ def cache_model(state: CacheState, operation: Operation) -> Iterator[CacheState]
     """How a cache answers one by one:
 
     - `publish` -> g: from now on g is live, and what was cached is of no use any more (CACHE-5);
+    - `index` -> (g, n): so it is, and perhaps the load n of it is cached;
     - `clear`, and `evict` -> True: nothing is cached any more (CACHE-3);
     - `query` -> (g, n): g is live (CACHE-5, CACHE-8), and n is what is cached (CACHE-1), or where
       nothing is, a new load;
@@ -41,6 +42,11 @@ def cache_model(state: CacheState, operation: Operation) -> Iterator[CacheState]
     name, result = operation.name, operation.result
     if name == "publish":
         yield state._replace(live=result, cached=None)
+    elif name == "index":
+        live, load = result
+        yield state._replace(live=live, cached=None)
+        if load is not None and load not in state.used:
+            yield CacheState(live, load, state.used | {load})
     elif name == "clear" or (name == "evict" and result):
         yield state._replace(cached=None)
     elif name == "evict":

@@ -246,6 +246,71 @@ class WarmQueryAndPublish(QueryAndPublish):
         self.rig.query()
 
 
+class QueryAndIndexRun(WarmQueryAndPublish):
+    """The same where the index run is the daemon's own: it has loaded what it publishes, and no
+    query loads anything."""
+
+    promises = frozenset({"CACHE-1", "CACHE-5", "PERF-5"})
+
+    def __init__(self, runtime: Scheduler) -> None:
+        _Cache.__init__(self, runtime)
+        self.loaded_by: list[str] = []
+        self.rig = CacheRig(runtime, ttl_s=TTL_S, fails=self._note)
+        self.rig.query()
+
+    def _note(self) -> bool:
+        self.loaded_by.append(self.runtime.current_thread)
+        return False
+
+    def _index(self) -> None:
+        generation, _ = self.rig.index()
+        answered = self.rig.query().generation
+        assert answered == generation, f"index published {generation}, then {answered} answered"
+
+    def check(self) -> None:
+        super().check()
+        assert self.rig.source.begun == ["g1", "g2"], f"loads: {self.rig.source.begun}"
+        assert self.loaded_by[1:] == ["index"], "a query had to load"
+
+
+class ClearAndIndexRun(QueryAndClear):
+    """A clear during an index run: what the run has loaded must not be cached either."""
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        self.rig.query()
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"index": self.rig.index, "clear": self._clear}
+
+
+class FailingIndexRun(_Cache):
+    """An index run that has loaded its generation, and then does not publish it: nothing has
+    changed, and nothing is left."""
+
+    promises = frozenset({"CACHE-3", "CACHE-7"})
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        self.rig.query()
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"query": self.rig.query, "index": self._index, "eviction": self._evict}
+
+    def _index(self) -> None:
+        with self.rig.cache.succession() as prepare:
+            prepare(self.rig.source.seal())
+
+    def _evict(self) -> None:
+        self.runtime.advance(TTL_S)
+        self.rig.cache.evict_expired()
+
+    def check(self) -> None:
+        super().check()
+        cached = self.rig.cached
+        assert cached is None or cached.generation == "g1", f"{cached} was never published"
+
+
 class QueryAndEviction(_Cache):
     """The TTL passes while a query searches, and the cache is checked."""
 
@@ -285,6 +350,7 @@ class ManyOperations(_Cache):
         do: dict[str, Callable[[], Any]] = {
             "query": self.rig.answer,
             "publish": self.rig.source.publish,
+            "index": self.rig.index,
             "clear": self.rig.cache.clear,
             "evict": self._evict,
         }
@@ -301,6 +367,19 @@ class ManyOperations(_Cache):
 
 
 # The gate, the eviction thread, and the service around them.
+
+
+class IndexRuns(ManyOperations):
+    """Fewer of them, with index runs of the daemon's own."""
+
+    is_large = False
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {
+            "client": lambda: self._do("client", "query"),
+            "writer": lambda: self._do("writer", "index", "query"),
+            "keeper": lambda: self._do("keeper", "clear"),
+        }
 
 
 class _Service(CIDXDaemonService):

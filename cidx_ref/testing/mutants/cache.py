@@ -112,6 +112,66 @@ def stored_after_a_publish() -> Iterator[None]:
         yield
 
 
+@mutant("CACHE-3", "begun before the clear is cached after it", needs_switches=True)
+def successor_outlives_a_clear() -> Iterator[None]:
+    """A clear forgets the entry, and not what an index run has ready to take its place."""
+    clear = IndexCache.clear
+
+    def keep(self: IndexCache[Any]) -> bool:
+        successor: Any = self._successor
+        try:
+            return clear(self)
+        finally:
+            self._successor = successor
+
+    def succeed(self: IndexCache[Any], generation: str) -> None:
+        ready = self._successor
+        entry = ready.entry if ready is not None else None
+        if ready is not None and entry is not None and entry.generation == generation:
+            self._install(entry)
+            ready.entry = None
+            self._successor = None
+
+    with patch.multiple(IndexCache, clear=keep, _succeed=succeed):
+        yield
+
+
+@mutant("CACHE-3", "was never published|is cached, not")
+def successor_succeeds_unpublished() -> Iterator[None]:
+    """At the end of an index run, what it has loaded is cached, whatever became of the run."""
+    settle = IndexCache._settle
+
+    def insist(self: IndexCache[Any], successor: Any) -> None:
+        entry = successor.entry
+        if entry is not None:
+            self._succeed(entry.generation)
+        settle(self, successor)
+
+    with patch.object(IndexCache, "_settle", insist):
+        yield
+
+
+@mutant("CACHE-7", "was closed 0 times|: closed 0")
+def successor_is_left_open() -> Iterator[None]:
+    """What an index run has loaded, and nobody takes, is forgotten as it is."""
+    settle = IndexCache._settle
+
+    def forget(self: IndexCache[Any], successor: Any) -> None:
+        if successor.entry is not None and not self._is_live(successor.entry.generation):
+            successor.entry = None
+        settle(self, successor)
+
+    with patch.object(IndexCache, "_settle", forget):
+        yield
+
+
+@mutant("PERF-5", "loads: .*'g2'.*'g2'|a query had to load", needs_switches=True)
+def first_query_loads_what_was_published() -> Iterator[None]:
+    """An index run has nothing ready: at its publish, everybody waits for a load."""
+    with patch.object(IndexCache, "_prepare", lambda self, successor, generation: None):
+        yield
+
+
 @mutant("CACHE-4", "what was pinned is gone", needs_switches=True)
 def entry_is_read_again_after_the_lock() -> Iterator[None]:
     """A query takes the entry, and later takes it from the cache once more (the story's own)."""
@@ -183,7 +243,7 @@ def _unseen() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-6", "not a new load|is not what is cached")
+@mutant("CACHE-6", "not a new load|is not what is cached|None is cached, not")
 def query_error_clears_the_cache() -> Iterator[None]:
     """Whatever goes wrong in a query, the index is loaded anew."""
     pin = IndexCache.pin

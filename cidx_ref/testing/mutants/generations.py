@@ -37,7 +37,7 @@ def lock_on_a_directory_that_is_gone() -> Iterator[None]:
 def live_before_it_is_there() -> Iterator[None]:
     """The link is switched first, and then the generation gets its name."""
 
-    def publish(self: Generations, generation: str, building: Path) -> None:
+    def publish(self: Generations, generation: str, building: Path, *_: object) -> None:
         link = self.directory / ".building-link"
         link.symlink_to(generation)
         link.replace(self._link)
@@ -80,7 +80,7 @@ def readers_wait_for_writers() -> Iterator[None]:
 def unlinked_and_then_linked() -> Iterator[None]:
     """Between removing the old link and making the new one, there is no index."""
 
-    def publish(self: Generations, generation: str, building: Path) -> None:
+    def publish(self: Generations, generation: str, building: Path, *_: object) -> None:
         building.rename(self.path(generation))
         self._link.unlink(missing_ok=True)
         self._runtime.step("renamed")
@@ -103,7 +103,7 @@ def built_in_place() -> Iterator[None]:
             return begin(self)
         return live, self.path(live)
 
-    def publish(self: Generations, generation: str, building: Path) -> None:
+    def publish(self: Generations, generation: str, building: Path, *_: object) -> None:
         if building != self.path(generation):
             building.rename(self.path(generation))
             self._link.symlink_to(generation)
