@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from cidx_ref.index.text import (
     phrases,
     symbols,
     terms,
+    terms_of,
     whole_identifiers,
     without_phrases,
     words,
@@ -61,9 +63,10 @@ class FullTextWriter:
         """Add one chunk, whose qualified name is `name`."""
         title = f"{path} {name}"
         document = tantivy.Document()
-        body = terms(title) * _TITLE_REPEATS + terms(text)
+        found = words(text)
+        body = chain(terms(title) * _TITLE_REPEATS, terms_of(found))
         document.add_text("body", " ".join(body))
-        document.add_text("identifier", " ".join(whole_identifiers(words(text))))
+        document.add_text("identifier", " ".join(whole_identifiers(found)))
         called = words(name.rpartition(".")[2]) or words(PurePosixPath(path).stem)
         document.add_text("symbol", " ".join(symbols(called)))
         document.add_unsigned("file", file)

@@ -21,6 +21,7 @@ __all__ = [
     "phrases",
     "symbols",
     "terms",
+    "terms_of",
     "whole_identifiers",
     "without_phrases",
     "words",
@@ -54,7 +55,12 @@ def words(text: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The terms of `text`, in order, with repeats."""
-    return list(chain.from_iterable(map(_word_terms, _WORD.findall(text))))
+    return list(terms_of(words(text)))
+
+
+def terms_of(found: Iterable[str]) -> Iterable[str]:
+    """The terms of each of the words `found`, in order, with repeats."""
+    return chain.from_iterable(map(_word_terms, found))
 
 
 def content_words(query: str) -> list[str]:
@@ -65,7 +71,7 @@ def content_words(query: str) -> list[str]:
 
 def content_terms(query: str) -> list[str]:
     """The distinct terms of a query's content words, in order."""
-    return list(dict.fromkeys(chain.from_iterable(map(_word_terms, content_words(query)))))
+    return list(dict.fromkeys(terms_of(content_words(query))))
 
 
 def phrases(query: str) -> list[list[str]]:
