@@ -3,17 +3,25 @@
 The docstrings are taken out of what is indexed.  Ranking was chosen on the queries of odd number;
 what is reported here is the even ones.  A change in ranking is seen here, and in nothing else so
 well.
+
+Places are counted in three ways: among the functions that had such a docstring, as design
+section 6 does; among all chunks, as whoever asks the daemon sees them, where a test or a class may
+come first; and that of the first hit in the right file.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import _pytest
 import hypothesis
 import pytest
 
@@ -27,6 +35,9 @@ from cidx_ref.testing.report import RecordFigure
 
 QUERIES = 800
 DEPTH = 10
+#: Hits asked for, so that enough functions are among them.
+ASKED_FOR = 100
+Hit = dict[str, Any]
 Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module | ast.ClassDef
 
 
@@ -75,13 +86,16 @@ def _blank(lines: list[str], docstring: ast.stmt) -> None:
 
 
 @pytest.mark.promise("QRY-3")
-@pytest.mark.parametrize("what", ["standard library", "hypothesis"])
+@pytest.mark.parametrize("what", ["standard library", "hypothesis", "pytest"])
 def test_functions_are_found_by_their_docstrings(
     stdlib: Project, tmp_path: Path, aim: RecordAim, figure: RecordFigure, what: str
 ) -> None:
-    package = Path(hypothesis.__file__).parent
-    source = stdlib.root if what == "standard library" else package
+    packages = {"hypothesis": hypothesis.__file__, "pytest": _pytest.__file__}
+    source = Path(packages[what]).parent if what in packages else stdlib.root
     questions = list(strip(source, tmp_path / "stripped"))
+    functions = defaultdict(list)
+    for question in questions:
+        functions[question.path].append(question.line)
     Random(1).shuffle(questions)
     asked = questions[::2][:QUERIES]
     project = Project.at(tmp_path / "stripped")
@@ -89,27 +103,40 @@ def test_functions_are_found_by_their_docstrings(
     bring_up_to_date(project, embedder)
     generations = GenerationSource(project.generations, embedder)
     snapshot = generations.load(generations.current())
-    found = {}
+    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for mode in ("semantic", "fts", "hybrid"):
-        ranks = [
-            _rank(answer(snapshot, Search(q.text, mode, DEPTH), embedder)["results"], q)
-            for q in asked
-        ]
-        found[mode] = sum(1 / rank for rank in ranks if rank) / len(asked)
-        recall = sum(rank > 0 for rank in ranks) / len(asked)
-        limit = 0.42 if mode == "hybrid" and what == "standard library" else None
-        aim(f"{what}, {mode}: MRR@{DEPTH}, {len(asked)} queries", found[mode], limit, at_least=True)
-        aim(f"{what}, {mode}: recall@{DEPTH}", recall)
+        ranks = defaultdict(list)
+        for q in asked:
+            hits = answer(snapshot, Search(q.text, mode, ASKED_FOR), embedder)["results"]
+            documents = [hit for hit in hits if _holds(hit, functions[hit["path"]])]
+            ranks["functions"].append(_rank(_is_function(hit, q) for hit in documents))
+            ranks["all chunks"].append(_rank(_is_function(hit, q) for hit in hits))
+            ranks["files"].append(_rank(hit["path"] == q.path for hit in hits))
+        for among, places in ranks.items():
+            mrr = sum(1 / place for place in places if place) / len(asked)
+            recall = sum(place > 0 for place in places) / len(asked)
+            wanted = (what, among, mode) == ("standard library", "functions", "hybrid")
+            label = f"{what}, {among}, {mode}"
+            aim(f"{label}: MRR@{DEPTH}", mrr, 0.42 if wanted else None, at_least=True)
+            aim(f"{label}: recall@{DEPTH}", recall)
+            found[among][mode] = mrr
     snapshot.close()
-    figure("QRY-3", f"{what}, MRR@{DEPTH}, hybrid", round(found["hybrid"], 3))
-    best = max(found["semantic"], found["fts"])
-    aim(f"{what}: hybrid / the better of its parts, MRR", found["hybrid"] / best, 1, at_least=True)
+    shown = round(found["functions"]["hybrid"], 3)
+    figure("QRY-3", f"{what}, functions, MRR@{DEPTH}, hybrid", shown)
+    for among, by_mode in found.items():
+        best = max(by_mode["semantic"], by_mode["fts"])
+        label = f"{what}, {among}: hybrid / better of its parts"
+        aim(label, by_mode["hybrid"] / best, 1, at_least=True)
 
 
-def _rank(hits: list[dict[str, object]], question: Question) -> int:
-    """The place of the question's function among the hits, from 1; 0 if it is not there."""
-    for rank, hit in enumerate(hits, 1):
-        inside = hit["line_start"] <= question.line <= hit["line_end"]  # type: ignore[operator]
-        if hit["path"] == question.path and inside:
-            return rank
-    return 0
+def _rank(rights: Iterable[bool]) -> int:
+    """The place of the first that is right among the first `DEPTH`, from 1; 0 if none is."""
+    return next((rank for rank, right in enumerate(islice(rights, DEPTH), 1) if right), 0)
+
+
+def _is_function(hit: Hit, question: Question) -> bool:
+    return hit["path"] == question.path and _holds(hit, [question.line])
+
+
+def _holds(hit: Hit, lines: list[int]) -> bool:
+    return any(hit["line_start"] <= line <= hit["line_end"] for line in lines)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
 from cidx_ref.index.embed import HashingEmbedder
-from cidx_ref.index.hybrid import fuse, spread
+from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource
@@ -476,6 +476,19 @@ def test_fusing_prefers_what_both_rankings_have_and_spreading_the_next_file() ->
     assert fuse((1.0, []), (1.0, [7])) == [(7, pytest.approx(1 / 11))]
     same_file = spread([(1, 1.0), (2, 0.99), (3, 0.9)], {1: "a", 2: "a", 3: "b"}.__getitem__)
     assert [item for item, _ in same_file] == [1, 3, 2]
+
+
+@pytest.mark.promise("QRY-3")
+def test_a_file_of_which_much_was_found_comes_before_one_with_a_single_hit() -> None:
+    files = {1: "a", 2: "b", 3: "b", **dict.fromkeys(range(10, 20), "c")}.__getitem__
+    assert rank_groups([(1, 0.2), (2, 0.199), (3, 0.198)], files) == [
+        (2, pytest.approx(0.199 + 0.5 / 11)),
+        (3, pytest.approx(0.198 + 0.5 / 11)),
+        (1, pytest.approx(0.2 + 0.5 / 12)),
+    ]
+    weak = [(1, 0.2), *((item, 0.03) for item in range(10, 20))]
+    assert rank_groups(weak, files)[0] == (1, pytest.approx(0.2 + 0.5 / 11)), "five count, not ten"
+    assert rank_groups([], files) == []
 
 
 # QRY-4

@@ -1,20 +1,25 @@
 """How two rankings become one: reciprocal rank fusion (Cormack, Clarke & Büttcher 2009).
 
-And how one file is kept from filling the list: whoever looks for the right file is better served
-with its best chunk and the next file than with five chunks of the first.
+And what it means that chunks stand in files.  A file of which many chunks were found is likelier
+the right one, so files are ranked, too.  It is kept from filling the list all the same: whoever
+looks for the right file is better served with its best chunk and the next file than with five
+chunks of the first.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 
-__all__ = ["fuse", "spread"]
+__all__ = ["fuse", "rank_groups", "spread"]
 
 #: Smaller trusts the first places more; 10 did best in the measurements of design section 6.
 RANK_CONSTANT = 10
-#: What each further hit of the same file is worth of its score.
+#: What all hits of a file but the best are worth of their scores.
 _REPEAT = 0.85
+#: What the ranking of the files weighs, in which the best few hits of each are counted together.
+_GROUP_WEIGHT = 0.5
+_GROUP_BEST = 5
 
 Ranking = list[tuple[int, float]]
 
@@ -31,14 +36,24 @@ def fuse(*weighted: tuple[float, Iterable[int]]) -> Ranking:
     return _best_first(scores.items())
 
 
+def rank_groups(ranking: Ranking, group_of: Callable[[int], Hashable]) -> Ranking:
+    """`ranking`, with the groups of its items fused into it as one more ranking."""
+    scores: defaultdict[Hashable, list[float]] = defaultdict(list)
+    for item, score in ranking:
+        scores[group_of(item)].append(score)
+    best = sorted(scores, key=lambda group: -sum(scores[group][:_GROUP_BEST]))
+    share = {group: _GROUP_WEIGHT / (RANK_CONSTANT + rank) for rank, group in enumerate(best, 1)}
+    return _best_first((item, score + share[group_of(item)]) for item, score in ranking)
+
+
 def spread(ranking: Ranking, group_of: Callable[[int], Hashable]) -> Ranking:
-    """`ranking`, in which each further item of a group counts a little less than the one before."""
-    met: Counter[Hashable] = Counter()
+    """`ranking`, in which all items of a group but its first count a little less."""
+    met: set[Hashable] = set()
     scored = []
     for item, score in ranking:
         group = group_of(item)
-        scored.append((item, score * _REPEAT ** met[group]))
-        met[group] += 1
+        scored.append((item, score * _REPEAT if group in met else score))
+        met.add(group)
     return _best_first(scored)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.filters import Filters
-from cidx_ref.index.hybrid import fuse, spread
+from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.text import phrases, terms
@@ -179,7 +179,8 @@ def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, d
         (_SEMANTIC_WEIGHT, semantic.items()),
         (_SYMBOL_WEIGHT, symbols.items()),
     )
-    return spread(fused, engines.file_of)[:limit], extra
+    files = {chunk: engines.file_of(chunk) for chunk, _ in fused}
+    return spread(rank_groups(fused, files.__getitem__), files.__getitem__)[:limit], extra
 
 
 class _Attempt:
