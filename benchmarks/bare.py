@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from rpyc.utils.server import ThreadedServer
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.fulltext import _schema
 from cidx_ref.index.generation import Generations
-from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.snippet import Probes
+from cidx_ref.index.store import ChunkStore, StoredChunk
 from cidx_ref.index.text import terms
 from cidx_ref.project import Project
 
@@ -27,7 +29,8 @@ K = 10
 
 
 class Bare(rpyc.Service):
-    """`fts` and `semantic` answer the ten best as JSON; `null` what it was told to."""
+    """`fts` and `semantic` answer the ten best as JSON, each with its first five lines, or with the
+    five that the daemon would show (for one client at a time); `null` repeats the last answer."""
 
     def __init__(self, directory: Path) -> None:
         self.chunks = ChunkStore(directory)
@@ -52,8 +55,25 @@ class Bare(rpyc.Service):
             (int(n), 1 - d) for n, d in zip(labels[0], distances[0].tolist(), strict=True)
         )
 
+    def exposed_fts_same_snippets(self, text: str) -> str:
+        return self.with_our_snippets(self.exposed_fts, text)
+
+    def exposed_semantic_same_snippets(self, text: str) -> str:
+        return self.with_our_snippets(self.exposed_semantic, text)
+
     def exposed_null(self) -> str:
         return self.said
+
+    def with_our_snippets(self, search: Callable[[str], str], text: str) -> str:
+        probes = Probes(text)
+        self.snippet_of = lambda chunk: probes.cut(chunk)[1]
+        try:
+            return search(text)
+        finally:
+            del self.snippet_of
+
+    def snippet_of(self, chunk: StoredChunk) -> str:
+        return "\n".join(chunk.text.split("\n")[:5])
 
     def dump(self, ranking: Any) -> str:
         hits = []
@@ -66,7 +86,7 @@ class Bare(rpyc.Service):
                     "line_end": chunk.line_end,
                     "language": chunk.language,
                     "score": score,
-                    "snippet": "\n".join(chunk.text.split("\n")[:5]),
+                    "snippet": self.snippet_of(chunk),
                     "name": chunk.name,
                 }
             )
