@@ -26,11 +26,21 @@ from cidx_ref.index.text import terms
 from cidx_ref.project import Project
 
 K = 10
+Snippet = Callable[[StoredChunk], str]
+
+
+def first_lines(chunk: StoredChunk) -> str:
+    return "\n".join(chunk.text.split("\n")[:5])
+
+
+def chosen_lines(text: str) -> Snippet:
+    probes = Probes(text)
+    return lambda chunk: probes.cut(chunk)[1]
 
 
 class Bare(rpyc.Service):
     """`fts` and `semantic` answer the ten best as JSON, each with its first five lines, or with the
-    five that the daemon would show (for one client at a time); `null` repeats the last answer."""
+    five that the daemon would show; `null` repeats the last answer."""
 
     def __init__(self, directory: Path) -> None:
         self.chunks = ChunkStore(directory)
@@ -43,39 +53,34 @@ class Bare(rpyc.Service):
         self.said = ""
 
     def exposed_fts(self, text: str) -> str:
-        should = tantivy.Occur.Should
-        clauses = [(should, tantivy.Query.term_query(self.schema, "body", t)) for t in terms(text)]
-        hits = self.searcher.search(tantivy.Query.boolean_query(clauses), K, count=False).hits
-        numbers = self.searcher.fast_field_values("chunk", [address for _, address in hits])
-        return self.dump((int(n), score) for n, (score, _) in zip(numbers, hits, strict=True))
-
-    def exposed_semantic(self, text: str) -> str:
-        labels, distances = self.vectors.knn_query(self.embedder.embed_query(text), k=K)
-        return self.dump(
-            (int(n), 1 - d) for n, d in zip(labels[0], distances[0].tolist(), strict=True)
-        )
+        return self.fts(text, first_lines)
 
     def exposed_fts_same_snippets(self, text: str) -> str:
-        return self.with_our_snippets(self.exposed_fts, text)
+        return self.fts(text, chosen_lines(text))
+
+    def exposed_semantic(self, text: str) -> str:
+        return self.semantic(text, first_lines)
 
     def exposed_semantic_same_snippets(self, text: str) -> str:
-        return self.with_our_snippets(self.exposed_semantic, text)
+        return self.semantic(text, chosen_lines(text))
 
     def exposed_null(self) -> str:
         return self.said
 
-    def with_our_snippets(self, search: Callable[[str], str], text: str) -> str:
-        probes = Probes(text)
-        self.snippet_of = lambda chunk: probes.cut(chunk)[1]
-        try:
-            return search(text)
-        finally:
-            del self.snippet_of
+    def fts(self, text: str, snippet: Snippet) -> str:
+        should = tantivy.Occur.Should
+        clauses = [(should, tantivy.Query.term_query(self.schema, "body", t)) for t in terms(text)]
+        hits = self.searcher.search(tantivy.Query.boolean_query(clauses), K, count=False).hits
+        numbers = self.searcher.fast_field_values("chunk", [address for _, address in hits])
+        ranking = ((int(n), score) for n, (score, _) in zip(numbers, hits, strict=True))
+        return self.dump(ranking, snippet)
 
-    def snippet_of(self, chunk: StoredChunk) -> str:
-        return "\n".join(chunk.text.split("\n")[:5])
+    def semantic(self, text: str, snippet: Snippet) -> str:
+        labels, distances = self.vectors.knn_query(self.embedder.embed_query(text), k=K)
+        ranking = ((int(n), 1 - d) for n, d in zip(labels[0], distances[0].tolist(), strict=True))
+        return self.dump(ranking, snippet)
 
-    def dump(self, ranking: Any) -> str:
+    def dump(self, ranking: Any, snippet: Snippet) -> str:
         hits = []
         for number, score in ranking:
             chunk = self.chunks.read(number)
@@ -86,7 +91,7 @@ class Bare(rpyc.Service):
                     "line_end": chunk.line_end,
                     "language": chunk.language,
                     "score": score,
-                    "snippet": self.snippet_of(chunk),
+                    "snippet": snippet(chunk),
                     "name": chunk.name,
                 }
             )

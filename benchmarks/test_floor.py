@@ -70,13 +70,16 @@ def test_clients_from_processes_of_their_own_beside_the_floor(
     count: int,
 ) -> None:
     calls = max(60, 1000 // count)
-    ratios = []
+    ratios, same_ratios = [], []
     for _ in range(3):
         floor = sides.throughput(sides.at_once(count, "bare", bare, mode, calls))
         measured = sides.at_once(count, "ours", stdlib.root, mode, calls)
+        same = sides.at_once(count, "bare", bare, f"{mode}_same_snippets", calls)
         ratios.append(sides.throughput(measured) / floor)
+        same_ratios.append(sides.throughput(measured) / sides.throughput(same))
     limit = 0.8 if count == 10 else None
     aim(f"{mode}, {count} clients: throughput, ours / bare", median(ratios), limit, at_least=True)
+    aim(f"{mode}, {count} clients: ours / bare with the same snippets", median(same_ratios))
     aim(f"{mode}, {count} clients: ours", sides.throughput(measured), unit="calls/s")
     aim(f"{mode}, {count} clients: bare", floor, unit="calls/s")
     if count == 10:
