@@ -348,7 +348,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 done or found, 1 no match, 2 could not do it, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"cidx-ref {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    # Named, or argparse would lay out a help text to find the name: 2 ms of every command.
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, prog=parser.prog)
     # Before the command or after it; suppressed defaults, or the latter would undo the former.
     common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     for each in (parser, common):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, islice, repeat
 from pathlib import Path
-from signal import SIGTERM
 from socket import SHUT_RDWR
 from typing import Any, Protocol, TypeVar
 
@@ -428,11 +427,13 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
 
 def _terminate(pid: int) -> None:
     """By a signal: what the methods of another version are called is not known."""
+    import signal
+
     # 0 is what a process in another container is seen as; to kill it would be to kill our group.
     if pid <= 1 or pid == os.getpid():
         raise DaemonUnavailableError(f"a daemon of another version (pid {pid}) cannot be ended")
     try:
-        os.kill(pid, SIGTERM)
+        os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
         pass
     except PermissionError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -95,7 +94,7 @@ def _replace(path: Path, text: str) -> Config:
     try:
         temporary.write_text(text, encoding="utf-8")
         if path.exists():
-            shutil.copymode(path, temporary)
+            temporary.chmod(path.stat().st_mode & 0o7777)
         try:
             config = Config.load(temporary)
         except ConfigError as error:

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = ["SYSTEM", "Condition", "Event", "Lock", "Runtime", "Thread", "get_ident"]
 
@@ -65,6 +67,8 @@ class Runtime:
 
     def now(self) -> datetime:
         """Local wall-clock time, to be shown and never to be reckoned with."""
+        from datetime import datetime
+
         return datetime.now()
 
     def sleep(self, seconds: float) -> None:

@@ -148,7 +148,7 @@ def _weights(found: Iterable[str]) -> dict[str, float]:
     return {term: log1p(n) * rarity.get(term, other) for term, n in Counter(found).items()}
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 14)
 def _hashes(term: str) -> bytes:
     """Four hashes of four bytes each: joined, those of many terms are one array."""
     # crc32, because Python's own hash() is another one in every process.

@@ -107,7 +107,7 @@ def whole_identifiers(found: Iterable[str]) -> list[str]:
     return [_joined(word) for word in found if len(_word_terms(word)) > 1]
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 14)
 def _word_terms(word: str) -> tuple[str, ...]:
     word = word[:_MAX_WORD_CHARS]
     if word.isascii():
