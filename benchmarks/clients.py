@@ -3,16 +3,19 @@
     python benchmarks/clients.py ours PROJECT MODE CALLS
     python benchmarks/clients.py bare SOCKET MODE CALLS
 
-It says "ready" once it is connected, and begins when it is told to, by a line.
+It says "ready" once it is connected, and begins when it is told to, by a line.  With `-` for the
+number of calls, it goes on until its standard input ends.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import select
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TextIO
 
 from rpyc.utils.factory import unix_connect
 
@@ -45,13 +48,23 @@ def bare(path: str, mode: str) -> Ask:
 
 def measured(ask: Ask, calls: int) -> tuple[list[float], list[float]]:
     """When each call began, and how many milliseconds it took, all hits decoded."""
+    return timed(ask, range(calls))
+
+
+def timed(ask: Ask, calls: Iterable[int]) -> tuple[list[float], list[float]]:
     began, took = [], []
-    for number in range(calls):
+    for number in calls:
         text = f"{TEXTS[number % len(TEXTS)]} {number}"
         began.append(time.perf_counter())
         assert ask(text)
         took.append((time.perf_counter() - began[-1]) * 1000)
     return began, took
+
+
+def until_the_end_of(stream: TextIO) -> Iterator[int]:
+    poller = select.poll()
+    poller.register(stream, select.POLLIN | select.POLLHUP)
+    return itertools.takewhile(lambda _: not poller.poll(0), itertools.count())
 
 
 def main() -> None:
@@ -60,7 +73,8 @@ def main() -> None:
     ask(TEXTS[0])
     print("ready", flush=True)
     sys.stdin.readline()
-    began, took = measured(ask, int(calls))
+    wanted = until_the_end_of(sys.stdin) if calls == "-" else range(int(calls))
+    began, took = timed(ask, wanted)
     print(json.dumps({"began": began, "took": took}))
 
 

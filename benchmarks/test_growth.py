@@ -12,6 +12,7 @@ from time import perf_counter
 
 import clients
 import pytest
+from repositories import synthetic
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.index.generation import Generations
@@ -22,24 +23,6 @@ from cidx_ref.testing.gates import RecordAim, Results
 
 SIZES = (1_000, 10_000, 100_000)
 DEEP_SIZES = (*SIZES, 500_000)
-
-
-def synthetic(root: Path, chunks: int, stdlib: Project) -> Project:
-    """A repository of about so many chunks: the standard library's files, copied and renamed as
-    often as need be, each copy with words of its own."""
-    root.mkdir()
-    sources = sorted(path for path in stdlib.root.rglob("*.py") if path.stat().st_size < 60_000)
-    texts = [path.read_text("utf-8", "replace") for path in sources]
-    have, number = 0, 0
-    while have < chunks:
-        text = texts[number % len(texts)]
-        word = f"copy{number // len(texts)}"
-        (root / f"{word}_{sources[number % len(texts)].stem}_{number}.py").write_text(
-            text.replace("self", word)
-        )
-        have += max(1, text.count("\ndef ") + text.count("\n    def ") + text.count("\nclass "))
-        number += 1
-    return Project.at(root)
 
 
 def measured(project: Project) -> dict[str, float]:
