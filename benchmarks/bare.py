@@ -76,7 +76,9 @@ class Bare(rpyc.Service):
         return self.dump(ranking, snippet)
 
     def semantic(self, text: str, snippet: Snippet) -> str:
-        labels, distances = self.vectors.knn_query(self.embedder.embed_query(text), k=K)
+        labels, distances = self.vectors.knn_query(
+            self.embedder.embed_query(text), k=min(K, len(self.chunks))
+        )
         ranking = ((int(n), 1 - d) for n, d in zip(labels[0], distances[0].tolist(), strict=True))
         return self.dump(ranking, snippet)
 

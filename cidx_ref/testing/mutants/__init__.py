@@ -9,7 +9,17 @@ A downstream project can plant them too:
         ...
 """
 
-from cidx_ref.testing.mutants import answers, cache, generations, socket, time, wire
+from cidx_ref.testing.mutants import answers, cache, generations, socket, speed, time, wire
 from cidx_ref.testing.mutants.registry import MUTANTS, Mutant
 
-__all__ = ["MUTANTS", "Mutant", "answers", "cache", "generations", "socket", "time", "wire"]
+__all__ = [
+    "MUTANTS",
+    "Mutant",
+    "answers",
+    "cache",
+    "generations",
+    "socket",
+    "speed",
+    "time",
+    "wire",
+]

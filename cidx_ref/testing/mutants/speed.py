@@ -1,0 +1,67 @@
+"""What is slow, or grows (PERF-1 to PERF-4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.index import search
+from cidx_ref.index.fulltext import FullTextIndex
+from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.mutants.registry import mutant
+
+
+@mutant("PERF-1")
+def loaded_for_each_query() -> Iterator[None]:
+    """Whoever is done with the index forgets it."""
+    release = IndexCache._release
+
+    def forget(self: IndexCache[Any], entry: Any) -> None:
+        release(self, entry)
+        self.clear()
+
+    with patch.object(IndexCache, "_release", forget):
+        yield
+
+
+@mutant("PERF-2")
+def ten_milliseconds_more() -> Iterator[None]:
+    """Full text takes ten milliseconds longer than it need."""
+    find = FullTextIndex.search
+
+    def slow(self: FullTextIndex, *arguments: Any) -> Any:
+        SYSTEM.sleep(0.010)
+        return find(self, *arguments)
+
+    with patch.object(FullTextIndex, "search", slow):
+        yield
+
+
+@mutant("PERF-3")
+def lock_around_the_search() -> Iterator[None]:
+    """One query searches at a time."""
+    find = CIDXDaemonService._search
+
+    def alone(self: CIDXDaemonService, *arguments: Any) -> Any:
+        with self._adopting:
+            return find(self, *arguments)
+
+    with patch.object(CIDXDaemonService, "_search", alone):
+        yield
+
+
+@mutant("PERF-4")
+def answers_are_kept() -> Iterator[None]:
+    """Every answer is remembered, and none of them used."""
+    kept: list[Any] = []
+    answer = search.answer
+
+    def keep(*arguments: Any) -> Any:
+        kept.append(answer(*arguments))
+        return kept[-1]
+
+    with patch.object(search, "answer", keep):
+        yield
