@@ -11,6 +11,7 @@ from statistics import linear_regression, median, quantiles
 from time import perf_counter
 
 import clients
+import psutil
 import pytest
 from repositories import synthetic
 
@@ -31,10 +32,13 @@ def measured(project: Project) -> dict[str, float]:
     with DaemonClient(project) as client:
         chunks = client.index()["chunks"]
         build_s = perf_counter() - began
+        daemon = psutil.Process(client.ping()["pid"])
+        idle_mb = daemon.memory_info().rss / 1e6
         began = perf_counter()
         client.query("warm up")
         load_ms = (perf_counter() - began) * 1000
         times = clients.measured(client.query, 400)[1]
+        loaded_mb = daemon.memory_info().rss / 1e6
     generations = Generations(project.generations)
     directory = generations.path(generations.current())
     on_disk = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
@@ -45,6 +49,7 @@ def measured(project: Project) -> dict[str, float]:
         "query p50, ms": median(times),
         "query p95, ms": quantiles(times, n=20)[-1],
         "disk, MB": on_disk / 1e6,
+        "memory, MB": loaded_mb - idle_mb,
     }
 
 
@@ -64,9 +69,9 @@ def grown(
         slope = linear_regression([log(r["chunks"]) for r in rows], [log(r[name]) for r in rows])
         aim(f"growth, exponent of {name.partition(',')[0]}", slope.slope)
     largest = rows[-1]
-    aim(
-        "growth, bytes on disk a chunk", largest["disk, MB"] * 1e6 / largest["chunks"], unit="bytes"
-    )
+    for where in ("disk", "memory"):
+        share = largest[f"{where}, MB"] * 1e6 / largest["chunks"]
+        aim(f"growth, bytes a chunk, {where}", share, unit="bytes")
     results.notes["growth"] = rows
     series = {n: [(r["chunks"], r[n]) for r in rows] for n in list(rows[0])[1:]}
     results.charts["growth"] = charts.lines("by chunks, logarithmic", series)
