@@ -127,8 +127,7 @@ class Soak(Scenario):
     """Readers for a long time: 30 minutes.
 
     Shows that resident memory, threads and descriptors stay flat: their slopes over the second
-    half for each 1000 calls, as far as they are above 0 by two standard errors.  In less than ten
-    minutes memory is not: the daemon keeps a note of each query of the last five, for its health.
+    half for each 1000 calls, as far as they are above 0 by two standard errors.
 
     Objectives: memory < 50 kB, threads and descriptors < 0.1 for each 1000 calls.
     """
