@@ -149,6 +149,24 @@ def test_a_manifest_vouches_for_every_file_and_can_be_read_by_people(
     assert damaged_files(directory, manifest) == {}
 
 
+@pytest.mark.promise("PERF-5")
+def test_a_generation_is_announced_when_it_can_be_loaded_and_is_not_live(
+    generations: Generations,
+) -> None:
+    old = publish(generations)
+    seen = []
+
+    def announced(generation: str) -> None:
+        assert read_manifest(generations.path(generation))["generation"] == HEAD["generation"]
+        seen.append((generation, generations.current()))
+
+    with generations.writing():
+        generation, building = build(generations)
+        generations.publish(generation, building, announced)
+    assert seen == [(generation, old.name)]
+    assert generations.current() == generation
+
+
 @pytest.mark.promise("WRITE-3")
 def test_all_of_a_generation_is_on_disk_before_it_is_published(
     generations: Generations, fake: FakeRuntime, monkeypatch: pytest.MonkeyPatch
