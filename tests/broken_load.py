@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any
 
 from cidx_ref import cli
@@ -13,6 +14,7 @@ from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.index import search
+from cidx_ref.index.source import GenerationSource
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.mutants import MUTANTS
 
@@ -53,6 +55,11 @@ def serves_one_at_a_time() -> None:
         serve(self, sock)
 
     SocketServer._accept = accept  # type: ignore[method-assign]
+
+
+def looks_once_which_index_is_live() -> None:
+    """Whatever is published later is not noticed."""
+    GenerationSource.current = cache(GenerationSource.current)  # type: ignore[method-assign,assignment]
 
 
 def stops_at_once() -> None:
@@ -115,6 +122,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
         claims_the_newest_generation,
         leaks_for_each_query,
         loads_for_each_query,
+        looks_once_which_index_is_live,
         serves_one_at_a_time,
         stalls_now_and_then,
         stops_at_once,
