@@ -15,12 +15,14 @@ import pytest
 
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, IndexingError
+from cidx_ref.index import build
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations, damaged_files, read_manifest
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 
 OLD, NEW = "retry when the peer disconnects", "a marker that is only in the new file"
@@ -420,3 +422,25 @@ def test_what_was_skipped_is_told_also_where_nothing_else_has_changed(project: P
     (project.root / "picture.bin").write_bytes(b"\0\1\2")
     report = bring_up_to_date(project, HashingEmbedder())
     assert (report["changed"], report["skipped"]) == (False, {"binary": 1})
+
+
+@pytest.mark.promise("WRITE-1")
+def test_a_parent_that_does_not_answer_holds_up_nobody_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[dict[str, object]] = []
+    monkeypatch.setattr(build, "say", said.append)
+    monkeypatch.setattr(build, "_AGREE_S", 0.01)
+    monkeypatch.setattr(build._Parent, "_watch", lambda self: None)  # who says nothing
+    parent = build._Parent(SYSTEM)
+    waiting = SYSTEM.thread(lambda: parent.announce("000002-abcdef"), "child")
+    waiting.join(TIMEOUT_S)
+    assert not waiting.is_alive()
+    assert said == [{"ready": "000002-abcdef"}]
+
+
+def test_no_lock_file_is_part_of_an_index(project: Project) -> None:
+    """Whoever opens it makes them anew, so that one is missing or another means nothing."""
+    generations = Generations(project.generations)
+    manifest = read_manifest(generations.path(generations.current()))
+    assert [name for name in manifest["files"] if name.endswith(".lock")] == []

@@ -19,7 +19,9 @@ from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
+from cidx_ref.index.store import StoredChunk
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.testing.clock import FakeRuntime
@@ -685,3 +687,11 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(stdlib: Project) -> Non
         assert _ask(service, "hybrid", query, limit=4)["results"] == long[:4]
         assert _ask(service, "hybrid", query, limit=20)["results"] == long[:20]
     service.exposed_clear_cache()
+
+
+@pytest.mark.promise("QRY-1")
+def test_the_lines_shown_hold_the_identifier_rather_than_its_parts() -> None:
+    lines = ["args = parse(x)", *["pass"] * 8, "def main():", "    parse_args()", *["pass"] * 8]
+    chunk = StoredChunk("a.py", "python", "", 1, len(lines), "\n".join(lines))
+    for query in "parse_args", "where is parse_args called":
+        assert "parse_args()" in Probes(query).cut(chunk)[1]

@@ -121,6 +121,10 @@ class CacheEntry(Generic[S]):
     def touch(self, now: float) -> None:
         self._used_at = now
 
+    def inherit_age(self, other: CacheEntry[S]) -> None:
+        """Be as old as `other`."""
+        self._used_at = other._used_at
+
     def age_s(self, now: float) -> float:
         """Seconds since the entry was last used."""
         return now - self._used_at
@@ -317,12 +321,16 @@ class IndexCache(Generic[S]):
 
     def _prepare(self, successor: _Successor[S], generation: str) -> None:
         with self._changed:
-            if self._entry is None or successor.predecessor is not None:
+            # The run before this one may have published, and not be over yet.
+            with suppress(Exception):
+                self._succeed(self._source.current())
+            entry = self._entry
+            if entry is None or entry.generation == generation or successor.predecessor is not None:
                 return
             # Pinned until the run is over, so that to close it, which takes long, falls to the
             # run, and not to the query that happens to be first.
-            successor.predecessor = self._entry
-            successor.predecessor.pins += 1
+            successor.predecessor = entry
+            entry.pins += 1
             self._successor = successor
         started = self._runtime.monotonic()
         try:
@@ -339,9 +347,11 @@ class IndexCache(Generic[S]):
     def _succeed(self, generation: str) -> None:
         """Make the successor the entry, if it is of `generation`, which is live.  Locked."""
         successor = self._successor
-        if successor is None or successor.predecessor is not self._entry:
+        if successor is None or self._entry is None or successor.predecessor is not self._entry:
             return
         if successor.entry is not None and successor.entry.generation == generation:
+            # Nobody has used it yet: its TTL goes on from the last query (TTL-1).
+            successor.entry.inherit_age(self._entry)
             self._install(successor.entry)
             successor.entry = self._successor = None
             successor.has_succeeded = True

@@ -2,8 +2,8 @@
 
 Nothing heavy may run on the daemon's GIL: one busy Python thread takes its full-text queries from
 1 ms to 35 ms.  The child speaks JSON lines on standard output: `progress`; `ready`, the generation
-it is about to publish, upon which it waits for a byte, so that the parent can load it first; then
-`done` or `error`.  It ends when its standard input does: that is how it dies with its parent.
+it is about to publish, upon which it waits some seconds for a byte, so that the parent can load it
+first; then `done` or `error`.  It ends when its standard input does: so it dies with its parent.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ __all__ = ["Progress", "bring_up_to_date", "main"]
 Progress = Callable[[int, int, str, str], None]
 
 _BATCH = 256  # chunks embedded at once
+#: For so long the parent may load what is about to be published.  One that does not answer (it is
+#: of another version, it is stopped, its thread serves a second index call that waits for us) must
+#: not keep the writers' lock for ever: it loads when it is asked.
+_AGREE_S = 10.0
 
 
 def bring_up_to_date(
@@ -317,7 +321,7 @@ class _Parent:
 
     def announce(self, generation: str) -> None:
         say({"ready": generation})
-        self._agreed.wait()
+        self._agreed.wait(_AGREE_S)
 
 
 def main() -> int:
@@ -326,9 +330,9 @@ def main() -> int:
     # What an embedder prints must not come between the lines that the parent reads.
     _said = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
-    # Syntax trees by the million, none of them in a cycle: the collector finds nothing in them, and
-    # takes a tenth of the time to do so.
-    gc.disable()
+    # Syntax trees by the million, none of them in a cycle: the collector would take a tenth of the
+    # time to find nothing in them.  Not for ever: an embedder may make cycles.
+    gc.set_threshold(1_000_000)
     job = json.loads(sys.argv[1])
     parent = _Parent(SYSTEM)
     try:

@@ -77,6 +77,9 @@ class FullTextWriter:
         """Write everything out, and wait until it is."""
         _guarded(self._writer.commit, IndexingError)
         _guarded(self._writer.wait_merging_threads, IndexingError)
+        # No part of the index: whoever opens it makes them anew.
+        for lock in Path(self._path.text).glob(".tantivy-*.lock"):
+            lock.unlink()
         self._path.close()
 
 

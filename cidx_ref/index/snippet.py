@@ -7,7 +7,7 @@ from itertools import accumulate
 from operator import sub
 
 from cidx_ref.index.store import StoredChunk
-from cidx_ref.index.text import content_terms, content_words
+from cidx_ref.index.text import content_terms, content_words, whole_identifiers
 
 __all__ = ["Probes"]
 
@@ -26,8 +26,12 @@ class Probes:
             term[:-1] if len(term) > 3 and term[-1] in "ie" else term
             for term in content_terms(query)
         ]
-        words = [word.lower() for word in content_words(query)]
-        said = [word for word in words if not any(stem in word for stem in stems)]
+        # So is an identifier of several parts, or their first mention in passing would be shown.
+        said = [
+            word.lower()
+            for word in content_words(query)
+            if whole_identifiers([word]) or not any(stem in word.lower() for stem in stems)
+        ]
         probes = list(dict.fromkeys([*stems, *said])) or [query.strip().lower()]
         self._probes = probes[:_MAX_PROBES]
 

@@ -156,7 +156,7 @@ class CacheMachine(RuleBasedStateMachine):
                 self.rig.source.publish()
             is_ready = succeeds and warm is not None and self.cached is warm
             if is_ready and meanwhile != "failing load":
-                self.cached, self.used_at = self.rig.source.snapshots[-1], self.now
+                self.cached = self.rig.source.snapshots[-1]  # as old as the one before
             if at_once:
                 self.query()
         self.rig.source.sealed = ""

@@ -273,6 +273,26 @@ class QueryAndIndexRun(WarmQueryAndPublish):
         assert self.loaded_by[1:] == ["index"], "a query had to load"
 
 
+class QueryAndTwoIndexRuns(_Cache):
+    """Two index runs of the daemon, of which the second is ready before the first is over."""
+
+    promises = frozenset({"CACHE-1", "PERF-5"})
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        self.rig.query()
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"one": self.rig.index, "two": self.rig.index, "query": self.rig.query}
+
+    def check(self) -> None:
+        super().check()
+        assert self.rig.source.begun == ["g1", "g2", "g3"], f"loads: {self.rig.source.begun}"
+        cached = self.rig.cached
+        assert cached is not None
+        assert cached.generation == "g3", f"{cached} is cached"
+
+
 class ClearAndIndexRun(QueryAndClear):
     """A clear during an index run: what the run has loaded must not be cached either."""
 
