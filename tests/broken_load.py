@@ -93,13 +93,13 @@ def stalls_now_and_then() -> None:
 
 
 def claims_the_newest_generation() -> None:
-    """The answer is of what is cached, and its label of what is on disk."""
-    plant("entry_is_used_unseen")
+    """The answer is of what was cached first, and its label of what is on disk."""
+    looks_once_which_index_is_live()
     query = CIDXDaemonService._search
 
     def label(self: CIDXDaemonService, mode: str, options: dict[str, Any]) -> dict[str, Any]:
         assert self._source is not None
-        return {**query(self, mode, options), "generation": self._source.current()}
+        return {**query(self, mode, options), "generation": self._source._generations.current()}
 
     CIDXDaemonService._search = label  # type: ignore[method-assign]
 
