@@ -31,14 +31,10 @@ class ColdHerd(Scenario):
     slos = ("(loads a round):max<=1", "(loads a round):count>=2", "*:max<3000")
     warms_up = False
     period_s = 1.0
+    tasks = (Scenario.search,)
 
     def wait_time(self) -> float:
         return until_next(self.period_s)
-
-    @task
-    def search(self) -> None:
-        question = self.pick()
-        self.ask(self.method_for(question), question)
 
     @classmethod
     def disturb(cls, session: Session) -> None:
@@ -89,8 +85,7 @@ class Expiry(Scenario):
 
     @task
     def search(self) -> None:
-        question = self.pick()
-        self.ask_and_retry(self.method_for(question), question)
+        self.ask_and_retry(*self.pick_any())
 
     @classmethod
     def disturb(cls, session: Session) -> None:

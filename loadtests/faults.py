@@ -68,11 +68,7 @@ class Churn(Scenario):
     slos = ("query_fts:p95<100", "(connections left):max<=0", "(bad clients):count>=8")
     users = 10
     timeout_s = 10.0
-
-    @task
-    def search(self) -> None:
-        question = self.pick()
-        self.ask(self.method_for(question), question)
+    tasks = (Scenario.search,)
 
     @classmethod
     def disturb(cls, session: Session) -> None:
@@ -121,8 +117,7 @@ class Crash(Scenario):
 
     @task
     def search(self) -> None:
-        question = self.pick()
-        self.ask_and_retry(self.method_for(question), question)
+        self.ask_and_retry(*self.pick_any())
 
     @classmethod
     def disturb(cls, session: Session) -> None:

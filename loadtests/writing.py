@@ -11,7 +11,7 @@ from cidx_ref.testing.load import Question, Scenario, Session, task
 #: Stands in two files, with the number of the edition, always the same in both.
 MARK = "zanzibar_edition"
 FILES = ("edition_a.py", "edition_b.py")
-QUESTION = Question(MARK, FILES[0], only_fts=True)
+QUESTION = Question(MARK, FILES[0])
 
 
 def edition_in(answer: dict[str, Any]) -> int:
@@ -43,13 +43,9 @@ class ReadersAndWriter(Scenario):
     """
 
     slos = ("query_fts:p95<100", "(index):count>=2")
+    tasks: ClassVar[dict[Any, int]] = {Scenario.search: 3}
     #: The edition of each generation, as this process has seen it.
     seen: ClassVar[dict[str, int]] = {}
-
-    @task(3)
-    def search(self) -> None:
-        question = self.pick()
-        self.ask(self.method_for(question), question)
 
     @task(2)
     def look_for_the_edition(self) -> None:

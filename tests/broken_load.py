@@ -114,6 +114,17 @@ def answers_something_else() -> None:
     search.answer = wrong
 
 
+def understands_nothing() -> None:
+    """Semantic search finds something, and never what was meant."""
+    answer = search.answer
+
+    def wrong(snapshot: Any, asked: search.Search, *more: Any) -> dict[str, Any]:
+        found = answer(snapshot, asked, *more)
+        return {**found, "results": []} if asked.mode == "semantic" else found
+
+    search.answer = wrong
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     defect.__name__: defect
     for defect in (
@@ -126,6 +137,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
         serves_one_at_a_time,
         stalls_now_and_then,
         stops_at_once,
+        understands_nothing,
     )
 }
 

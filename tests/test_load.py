@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -30,7 +32,7 @@ from cidx_ref.testing.load.keeper import processes_of
 from cidx_ref.testing.load.monitor import Reading, growth, slope
 from cidx_ref.testing.load.samples import ALL, Samples, percentile
 from cidx_ref.testing.load.slo import BASE, Slo, effective, parse_all
-from cidx_ref.testing.load.target import project_of, socket_of
+from cidx_ref.testing.load.target import project_at
 
 HERE = Path(__file__).parent
 LOCUSTFILE = HERE.parent / "loadtests" / "locustfile.py"
@@ -141,6 +143,16 @@ def test_an_objective_is_judged_and_no_samples_fail(text: str, ok: bool) -> None
     assert (verdict.measured is None) == text.startswith("query_fts")
 
 
+def test_a_session_without_an_answer_shows_nothing_but_its_failures() -> None:
+    failed = Samples()
+    failed.add("query", 0.0, failure="not connected")
+    verdicts = {
+        text: Slo.parse(text).judge(failed, 1.0).ok
+        for text in ("*:trips<=1", "*:rps<=1", "*:max<9", "*:count<=0", "*:failures<=1")
+    }
+    assert [text for text, ok in verdicts.items() if ok] == ["*:count<=0", "*:failures<=1"]
+
+
 def test_a_session_without_a_call_fails() -> None:
     only_figures = samples(**{"(connect)": [1.0]})
     assert not all(slo.judge(only_figures, 1.0).ok for slo in BASE)
@@ -180,7 +192,7 @@ def test_growth_is_told_from_noise(kb_per_call: float, grows: bool) -> None:
 def test_questions_of_any_project_are_names_that_stand_in_one_file(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def only_in_here(): both_of_them()")
     (tmp_path / "b.py").write_text("def both_of_them(): pass")
-    assert derive_questions(tmp_path) == (Question("only_in_here", "a.py", only_fts=True),)
+    assert derive_questions(tmp_path) == (Question("only_in_here", "a.py"),)
 
 
 def test_questions_come_from_a_file(tmp_path: Path) -> None:
@@ -189,16 +201,25 @@ def test_questions_come_from_a_file(tmp_path: Path) -> None:
     (question,) = read_questions(path)
     assert question.complaint({"results": [{"path": "shutil.py"}]}) is None
     assert question.complaint({"results": []}) == "'a tree' did not find shutil.py"
-    path.write_text('[["a tree"]]')
-    with pytest.raises(ValueError, match=r"\[\[query, file\], ...\]"):
+
+
+@pytest.mark.parametrize("text", ['[["a tree"]]', '{"a": 1}', '[["a", 1]]', "[]", "[", b"\xff\xfe"])
+def test_questions_that_cannot_be_read_are_refused_with_the_file(
+    tmp_path: Path, text: str | bytes
+) -> None:
+    path = tmp_path / "questions.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=r"questions.json: must be JSON, \[\[query, file\], ...\]"):
         read_questions(path)
 
 
-def test_a_host_is_a_socket_and_leads_to_its_project() -> None:
-    path = socket_of("unix:///some/where/.code-indexer/daemon.sock")
-    assert project_of(path) == Path("/some/where")
-    with pytest.raises(ValueError, match="unix:///path"):
-        socket_of("http://localhost")
+def test_a_socket_leads_to_its_project_unless_it_is_named() -> None:
+    host = "unix:///some/where/.code-indexer/daemon.sock"
+    assert project_at(host) == Path("/some/where")
+    assert project_at(host, "/else/where") == Path("/else/where")
+    assert project_at("tcp://127.0.0.1:1", "/else/where") == Path("/else/where")
+    with pytest.raises(ValueError, match="give --project DIR"):
+        project_at("tcp://127.0.0.1:1")
 
 
 def test_the_page_gets_the_table(tmp_path: Path) -> None:
@@ -343,6 +364,27 @@ def test_each_scenario_fails_on_a_daemon_that_is_broken_in_its_way(
 
 
 @needs_locust
+def test_names_of_a_project_are_asked_of_each_method_that_finds_them(
+    tmp_path: Path, project: Project, running: Callable[[Project], int]
+) -> None:
+    running(project)
+    host = ("--host", f"unix://{project.socket_path}")
+    outcome = session(tmp_path, *host, "-u", "2", "-t", "3", "--slo", RELAXED, "Readers")
+    assert outcome.status == 0, outcome.output
+
+
+@needs_locust
+def test_a_method_that_finds_none_of_the_names_is_not_asked_and_that_is_said(
+    tmp_path: Path, project: Project
+) -> None:
+    arguments = ("--source", str(project.root), "-u", "2", "-t", "3", "--slo", RELAXED, "Readers")
+    outcome = session(tmp_path, *arguments, defect="understands_nothing")
+    assert "query finds none of the project's names: give --questions FILE" in outcome.output
+    assert outcome.missed() == ["query:p95<2000"]
+    assert outcome.status == 3
+
+
+@needs_locust
 def test_processes_measure_together(tmp_path: Path) -> None:
     port = str(_free_port())
     ports = ("--master-bind-port", port, "--master-port", port)
@@ -413,10 +455,205 @@ def test_a_scenario_of_twenty_lines_shows_that_no_user_waits_for_another(tmp_pat
 
 
 @needs_locust
-def test_an_objective_that_cannot_be_read_ends_it_before_it_begins(tmp_path: Path) -> None:
-    outcome = session(tmp_path, "--slo", "query:soon", "Readers")
-    assert outcome.status not in (0, 3)
-    assert "must be like query_fts:p95<20" in outcome.output
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--slo", "query:soon", "must be like query_fts:p95<20"),
+        ("--questions", "/nowhere.json", "/nowhere.json"),
+        ("--host", "unix:///nowhere.sock", "unix:///nowhere.sock: no daemon answers there"),
+        ("--host", "http://127.0.0.1:1", "must be unix:///path or tcp://host:port"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line_before_anything_begins(
+    tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    outcome = session(tmp_path, option, value, "Readers")
+    assert outcome.status == 1
+    assert said in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+MISTAKEN = """
+from cidx_ref.testing.load import Scenario, task
+
+
+class Mistaken(Scenario):
+    @task
+    def search(self):
+        {mistake}
+"""
+
+
+@needs_locust
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ('self.client.call("query_fts", str(self.project), "a tree")', "are given by name"),
+        (
+            'self.ask("query", self.pick(), catch=lambda got: got["hits"])',
+            "its check raised KeyError",
+        ),
+    ],
+)
+def test_a_mistake_in_a_scenario_is_said_and_fails_it(
+    tmp_path: Path, mistake: str, said: str
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(MISTAKEN.format(mistake=mistake))
+    outcome = session(tmp_path, "-u", "1", "-t", "3", locustfile=mine)
+    assert outcome.status == 3
+    assert said in outcome.output
+
+
+@needs_locust
+def test_an_objective_of_a_scenario_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(MINE.replace("query:min>=1500", "query:soon"))
+    outcome = session(tmp_path, locustfile=mine)
+    assert outcome.status == 1
+    assert "'query:soon': must be like query_fts:p95<20" in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+@needs_locust
+def test_without_a_name_the_first_scenario_is_run_and_that_is_said(tmp_path: Path) -> None:
+    outcome = session(tmp_path, "-u", "2", "-t", "3", "--slo", RELAXED)
+    assert "no scenario is named: only " in outcome.output
+    assert outcome.summary["scenario"] in outcome.output
+
+
+@needs_locust
+def test_a_climb_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    outcome = session(tmp_path, "-t", "5", "Ramp")
+    assert outcome.summary["scenario"] == "Ramp"
+    assert 0 < outcome.summary["elapsed_s"] < 8
+
+
+@needs_locust
+def test_a_worker_is_told_which_scenario_is_run_and_what_is_asked(tmp_path: Path) -> None:
+    port = str(_free_port())
+    argv = command("--worker", "--master-port", port)
+    worker = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    options = ("--master", "--expect-workers", "1", "--master-bind-port", port)
+    arguments = ("-u", "3", "-t", "5", "--slo", "query_fts:p95<2000", "OpenLoop")
+    outcome = session(tmp_path, *options, *arguments)
+    _, said = worker.communicate(timeout=TIMEOUT_S)
+    assert (worker.returncode, said) == (0, "")
+    assert outcome.status == 0, outcome.output
+    assert outcome.summary["rows"]["query_fts"]["count"] > 0
+
+
+# In the web UI.
+
+
+class Page:
+    """The web UI of a session, as a browser asks it."""
+
+    def __init__(self, port: int, directory: Path) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+        self._directory = directory
+
+    def get(self, path: str) -> str:
+        with urlopen(f"{self._url}/{path}", timeout=TIMEOUT_S) as answer:
+            return str(answer.read().decode())
+
+    def post(self, path: str, **form: Any) -> Any:
+        request = Request(f"{self._url}/{path}", urlencode(form, doseq=True).encode())
+        with urlopen(request, timeout=TIMEOUT_S) as answer:
+            return json.load(answer)
+
+    def start(self, *scenarios: str, host: str = "", **more: str) -> str:
+        """Empty, or why it was refused."""
+        form = {"user_classes": scenarios, "user_count": 2, "spawn_rate": 2, "host": host, **more}
+        answer = self.post("swarm", **form)
+        return "" if answer["success"] else str(answer["message"])
+
+    def wait_until(self, state: str) -> dict[str, Any]:
+        """What is on the page when the session is in that state."""
+
+        def found() -> Any:
+            latest = json.loads(self.get("stats/requests"))
+            return latest if latest["state"] == state else None
+
+        latest: dict[str, Any] = _wait_for(found)
+        return latest
+
+    def own_daemons(self) -> list[Path]:
+        return list(self._directory.iterdir())
+
+
+@contextmanager
+def page(tmp_path: Path) -> Iterator[Page]:
+    port = _free_port()
+    with temporary_directory(tmp_path) as environment:
+        argv = [part for part in command("--web-port", str(port)) if part != "--headless"]
+        log = tmp_path / "log"
+        with log.open("w") as said:
+            process = subprocess.Popen(argv, env=environment, stdout=said, stderr=said)
+        ours = Page(port, Path(environment["TMPDIR"]))
+        try:
+            _wait_for(lambda: _listens(port))
+            yield ours
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(TIMEOUT_S)
+            _wait_for(lambda: not ours.own_daemons())
+    assert "Traceback" not in log.read_text()
+
+
+@needs_locust
+def test_the_web_ui_asks_the_host_that_is_typed_and_else_a_daemon_of_its_own(
+    tmp_path: Path, project: Project, running: Callable[[Project], int]
+) -> None:
+    running(project)
+    host = f"unix://{project.socket_path}"
+    with page(tmp_path) as ui:
+        assert "no daemon answers there" in ui.start("OpenLoop", host=f"{host}er")
+        assert "would harm the daemon" in ui.start("Crash", host=host)
+        assert ui.start("OpenLoop", host=host) == ""
+        ui.wait_until("running")
+        assert ui.own_daemons() == []
+        ui.post("stop")
+        ui.wait_until("stopped")
+        assert ui.start("OpenLoop") == ""
+        ui.wait_until("running")
+        (own,) = ui.own_daemons()
+        ui.post("stop")
+        ui.wait_until("stopped")
+        # As locust has left it in the field.
+        assert ui.start("OpenLoop", host=f"unix://{own}/source/.code-indexer/daemon.sock") == ""
+        ui.wait_until("running")
+        assert len(ui.own_daemons()) == 1
+        assert ui.own_daemons() != [own]
+
+
+@needs_locust
+def test_the_web_ui_runs_one_scenario_at_a_time(tmp_path: Path) -> None:
+    with page(tmp_path) as ui:
+        assert "choose one scenario" in ui.start()
+        assert "choose one scenario" in ui.start("Readers", "Churn")
+        assert ui.start("Readers") == ""
+        assert "is beginning" in ui.start("Readers")
+        ui.wait_until("running")
+        assert "stop the session" in ui.start("OpenLoop")
+        assert ui.start("Readers", user_count="3") == ""
+
+
+@needs_locust
+def test_the_web_ui_shows_the_verdict(tmp_path: Path) -> None:
+    with page(tmp_path) as ui:
+        assert "what they do costs nobody else anything" in ui.get("scenarios")
+        # What is for the command line only is not taken from a form, which any page can send.
+        assert ui.start("Ramp", run_time="5", daemon="/bin/false", slo="query:soon") == ""
+        assert _verdict(ui.wait_until("running"))["(knee):max>=10"] == "at the end"
+        _wait_for(lambda: json.loads(ui.get("stats/requests"))["user_count"] > 2)  # its own shape
+        assert _verdict(ui.wait_until("stopped"))["*:failures<=0"] == "0"
+        assert "Ramp: " in ui.get("stats/report")
+
+
+def _verdict(found: dict[str, Any]) -> dict[str, str]:
+    tables = {table["key"]: table["data"] for table in found["extended_stats"]}
+    return {row["objective"]: row["measured"] for row in tables["verdict"]}
 
 
 @needs_locust
@@ -437,11 +674,17 @@ def test_nothing_is_left_of_a_session_that_is_ended_by_a_signal(
         assert processes_of(root) == []
 
 
-def _wait_for(condition: Callable[[], object]) -> None:
+def _wait_for(condition: Callable[[], Any]) -> Any:
     deadline = SYSTEM.monotonic() + TIMEOUT_S
-    while not condition():
+    while not (found := condition()):
         assert SYSTEM.monotonic() < deadline
         SYSTEM.sleep(0.05)
+    return found
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _free_port() -> int:

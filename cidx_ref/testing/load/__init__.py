@@ -44,5 +44,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "Scenario":  # whose sessions must be known to locust
-        import_module("cidx_ref.testing.load.session")
+        import_module("cidx_ref.testing.load.plugin")
     return getattr(import_module(_HOME[name]), name)

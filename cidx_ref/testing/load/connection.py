@@ -26,14 +26,20 @@ __all__ = [
     "DaemonConnection",
     "MeasuredConnection",
     "RemoteError",
+    "WrongAnswerError",
     "by_value",
     "open_socket",
     "trimmed",
+    "why_unusable",
 ]
 
 
 class RemoteError(Exception):
     """What the peer raised, in one line."""
+
+
+class WrongAnswerError(Exception):
+    """An answer came, and was not what it should be."""
 
 
 class _Channel(rpyc.Channel):  # type: ignore[misc]
@@ -65,6 +71,17 @@ def open_socket(host: str, timeout_s: float) -> socket.socket:
         sock.settimeout(None)
         return sock
     raise ValueError(f"host: {host!r}: must be unix:///path or tcp://host:port")
+
+
+def why_unusable(host: str) -> str:
+    """In one line, why nobody can be asked at `host`; empty if somebody accepts there."""
+    try:
+        open_socket(host, 5.0).close()
+    except ValueError as error:
+        return str(error)
+    except OSError as error:
+        return f"host: {host}: no daemon answers there: {error}"
+    return ""
 
 
 class MeasuredConnection:
@@ -132,6 +149,8 @@ class DaemonConnection(MeasuredConnection):
         """Plain data.  Arguments are given by name."""
         if not self._gives_values:
             return by_value(super().call(method, *args, **kwargs))
+        if args:
+            raise TypeError(f"{method}: arguments are given by name: {method}(query=...)")
         message = json.loads(str(super().call("call", method, json.dumps(kwargs))))
         if "error" in message:
             raise from_kind(*message["error"])

@@ -17,7 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-__all__ = ["STDLIB", "Question", "copy_source", "derive_questions", "read_questions"]
+__all__ = ["METHODS", "STDLIB", "Question", "copy_source", "derive_questions", "read_questions"]
+
+#: Semantic, full text, hybrid.
+METHODS = ("query", "query_fts", "query_hybrid")
 
 _STDLIB_PARTS = (
     *("json", "urllib", "http", "argparse.py", "bisect.py", "configparser.py", "contextlib.py"),
@@ -35,8 +38,8 @@ class Question:
 
     text: str
     path: str
-    #: Only full text can be relied on to find it.
-    only_fts: bool = False
+    #: Those that can be relied on to find it.
+    methods: tuple[str, ...] = METHODS
 
     def complaint(self, answer: Mapping[str, Any]) -> str | None:
         """What is wrong with an answer to this question; None if it is right."""
@@ -84,17 +87,22 @@ def copy_source(target: Path, source: Path | None = None) -> None:
 
 def read_questions(path: Path) -> tuple[Question, ...]:
     """From a JSON file: `[["text", "file"], ...]`.  Raises `ValueError`, `OSError`."""
-    pairs = json.loads(path.read_bytes())
     try:
-        return tuple(Question(str(text), str(file)) for text, file in pairs)
+        pairs = json.loads(path.read_bytes())
+        found = tuple(Question(text, file) for text, file in pairs)
     except (TypeError, ValueError):
-        raise ValueError(f"{path}: must be [[query, file], ...]") from None
+        found = ()
+    if not found or not all(
+        isinstance(part, str) for each in found for part in (each.text, each.path)
+    ):
+        raise ValueError(f"{path}: must be JSON, [[query, file], ...]")
+    return found
 
 
 def derive_questions(root: Path, count: int = 20) -> tuple[Question, ...]:
     """Long names that stand in one file of a project only, and these files.
 
-    They are asked of full text only: what another daemon's model makes of a name is not known.
+    Full text finds them; what a daemon's model makes of a name is for the daemon to show.
     """
     where: dict[str, set[str]] = {}
     for path in islice(_texts(root), _FILES):
@@ -103,7 +111,7 @@ def derive_questions(root: Path, count: int = 20) -> tuple[Question, ...]:
             where.setdefault(name, set()).add(path)
     unique = sorted((path, name) for name, (path, *more) in where.items() if not more)
     by_file = {path: name for path, name in unique}  # noqa: C416 - one for each file
-    return tuple(Question(name, path, only_fts=True) for path, name in by_file.items())[:count]
+    return tuple(Question(name, path) for path, name in islice(by_file.items(), count))
 
 
 def _texts(root: Path) -> Iterator[str]:

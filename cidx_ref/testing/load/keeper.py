@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def main(argv: Sequence[str]) -> int:
     directory = Path(tempfile.mkdtemp(prefix="cidx-load-")).resolve()
     root = directory / "source"
     try:
-        print(json.dumps(_set_up(root, given)), flush=True)
+        where = json.dumps(_set_up(root, given))
+        with suppress(BrokenPipeError):  # the session has ended meanwhile
+            os.write(1, f"{where}\n".encode())
         sys.stdin.read()
     finally:
         _end(root)

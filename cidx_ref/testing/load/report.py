@@ -1,4 +1,4 @@
-"""What a session found, as a table, as JSON, and as a part of locust's pages."""
+"""What a session found, as a table, as JSON, and as a part of locust's report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from cidx_ref.testing.load.samples import ALL, Row, Samples
 from cidx_ref.testing.load.slo import Verdict
 
-__all__ = ["add_pages", "append_to_html", "save", "summary", "table"]
+__all__ = ["append_to_html", "measured", "save", "summary", "table", "with_table"]
 
 _STATISTICS = ("p50", "p95", "p99", "max")
 
@@ -74,7 +74,7 @@ def table(found: Mapping[str, Any]) -> str:
             lines.append(f"  {times} x {name}: {message[:150]}")
     shares = ", ".join(f"{who} {share:.0%}" for who, share in found["locust_cpu"].items())
     lines.append(f"locust's share of a processor: {shares}")
-    lines += [f"{name}: {_grown(found['growth'][name])}" for name in _measured(found["growth"])]
+    lines += [f"{name}: {_grown(found['growth'][name])}" for name in _watched(found["growth"])]
     lines += [f"WARNING: {warning}" for warning in found["warnings"]]
     lines += [_objective(each) for each in found["objectives"]]
     lines.append(f"{found['scenario']}: {'passed' if found['passed'] else 'FAILED'}")
@@ -82,11 +82,16 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def _objective(each: Mapping[str, Any]) -> str:
-    measured = "no samples" if each["measured"] is None else f"{each['measured']:.4g}"
-    return f"{'ok  ' if each['ok'] else 'FAIL'}  {each['slo']:<36}{measured}"
+    verdict = "ok  " if each["ok"] else "FAIL"
+    return f"{verdict}  {each['slo']:<36}{measured(each['measured'])}"
 
 
-def _measured(growth: Mapping[str, Any]) -> list[str]:
+def measured(value: float | None) -> str:
+    """What an objective was judged on."""
+    return "no samples" if value is None else f"{value:.4g}"
+
+
+def _watched(growth: Mapping[str, Any]) -> list[str]:
     return [name for name in ("rss_kb", "threads", "descriptors") if name in growth]
 
 
@@ -110,50 +115,13 @@ def save(found: Mapping[str, Any], path: str) -> None:
 
 def append_to_html(path: Path, found: Mapping[str, Any]) -> None:
     """Put the table under locust's charts, in the report it has written."""
-    if not path.is_file():
-        return
-    text = path.read_text("utf-8")
+    if path.is_file():
+        path.write_text(with_table(path.read_text("utf-8"), found), "utf-8")
+
+
+def with_table(page: str, found: Mapping[str, Any]) -> str:
+    """A page of HTML, and at its end what the scenario shows, and the table."""
     block = f"<pre style='margin:2em'>{html.escape(found['description'])}\n\n"
     block += f"{html.escape(table(found))}</pre>"
-    head, end, tail = text.rpartition("</body>")
-    path.write_text(f"{head}{block}{end}{tail}" if end else text + block, "utf-8")
-
-
-def add_pages(web_ui: Any, scenarios: Sequence[Any]) -> None:
-    """A page `/scenarios`, and a tab of that name while a session runs: what each shows, and its
-    objectives."""
-    from flask import request
-
-    tabs = [{"title": "Scenarios", "key": "scenarios"}]
-    columns = [{"key": key, "title": key.title()} for key in ("name", "shows", "objectives")]
-    tables = [{"key": "scenarios", "structure": columns}]
-    web_ui.template_args = {
-        **web_ui.template_args,
-        "extended_tabs": tabs,
-        "extended_tables": tables,
-    }
-    rows = [
-        {
-            "name": scenario.__name__,
-            "shows": inspect.cleandoc(scenario.__doc__ or ""),
-            "objectives": "; ".join(scenario.slos),
-        }
-        for scenario in scenarios
-    ]
-
-    def page() -> str:
-        parts = [
-            f"<h2>{row['name']}</h2><pre>{html.escape(row['shows'])}</pre>"
-            f"<p><code>{html.escape(row['objectives'])}</code></p>"
-            for row in rows
-        ]
-        return f"<!doctype html><title>Scenarios</title>{''.join(parts)}"
-
-    def with_scenarios(response: Any) -> Any:
-        if request.path == "/stats/requests":
-            found = {**response.json, "extended_stats": [{"key": "scenarios", "data": rows}]}
-            response.set_data(json.dumps(found))
-        return response
-
-    web_ui.app.add_url_rule("/scenarios", view_func=page)
-    web_ui.app.after_request(with_scenarios)
+    head, end, tail = page.rpartition("</body>")
+    return f"{head}{block}{end}{tail}" if end else page + block

@@ -20,7 +20,8 @@ __all__ = ["Scenario"]
 class Scenario(DaemonUser):
     """A user of a daemon, and what its session is judged on.
 
-    The docstring of a subclass says what it shows.  One scenario is run at a time.
+    The docstring of a subclass says what it shows.  One scenario is run at a time.  What users do
+    is told locust as ever, by `@task`, or here by `tasks = (Scenario.search,)`.
     """
 
     abstract = True
@@ -38,7 +39,7 @@ class Scenario(DaemonUser):
     warms_up: ClassVar[bool] = True
     #: How many users there are when; without one, all of them at once.
     shape: ClassVar[type[locust.LoadTestShape] | None] = None
-    #: Set when the session begins.
+    #: Set when the session begins, for all scenarios.
     session: ClassVar[Session]
 
     wait_time: Callable[[], float] = locust.between(0.05, 0.15)
@@ -52,14 +53,19 @@ class Scenario(DaemonUser):
     def settle(cls, session: Session) -> None:
         """Called in the leading process when the users are gone: the place for last figures."""
 
-    def pick(self, *, any_mode: bool = True) -> Question:
-        """One of the session's questions; one that each mode answers if there is any such."""
-        questions = self.session.questions
-        fit = [question for question in questions if not question.only_fts]
-        return random.choice(fit if fit and any_mode else questions)
+    def pick(self, method: str = "query_fts") -> Question:
+        """One of the session's questions that the method answers.  Raises `ValueError` if it
+        answers none, as may be where `session.questions` were made of names."""
+        fit = [question for question in self.session.questions if method in question.methods]
+        if not fit:
+            raise ValueError(f"no question for {method}: give --questions FILE")
+        return random.choice(fit)
 
-    def method_for(self, question: Question) -> str:
-        """Semantic, full text or hybrid, as they come, where all can answer the question."""
-        if question.only_fts:
-            return "query_fts"
-        return random.choice(("query", "query_fts", "query_hybrid"))
+    def pick_any(self) -> tuple[str, Question]:
+        """A method (semantic, full text and hybrid as they come), and a question for it."""
+        method = random.choice(self.session.methods)
+        return method, self.pick(method)
+
+    def search(self) -> None:
+        """Ask one question."""
+        self.ask(*self.pick_any())

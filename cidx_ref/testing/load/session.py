@@ -1,8 +1,7 @@
-"""A load session: wires a scenario into locust, from the first option to the exit status.
+"""A load session: one run of one scenario, from having a daemon to the verdict.
 
-Importing this module registers it with locust.  The leading process (the master, or the only one)
-starts the daemon or attaches to one, disturbs it, and judges; workers hand over what they measured
-with locust's own reports.  Exit status: 0 if all objectives were met, else 3.
+The leading process (the master, or the only one) starts the daemon or attaches to one, disturbs it,
+and judges.  Workers are told by it what is asked of whom, and hand over what they measured.
 """
 
 from __future__ import annotations
@@ -10,30 +9,37 @@ from __future__ import annotations
 import logging
 import shlex
 import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gevent
-import locust
 import psutil
-from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from cidx_ref.sockets import peer_pid
 from cidx_ref.testing.load import report, slo
 from cidx_ref.testing.load.connection import DaemonConnection, open_socket
-from cidx_ref.testing.load.corpus import STDLIB, Question, derive_questions, read_questions
+from cidx_ref.testing.load.corpus import (
+    METHODS,
+    STDLIB,
+    Question,
+    derive_questions,
+    read_questions,
+)
 from cidx_ref.testing.load.keeper import start_with
 from cidx_ref.testing.load.monitor import Reading, growth
 from cidx_ref.testing.load.samples import Samples
 from cidx_ref.testing.load.scenario import Scenario
-from cidx_ref.testing.load.target import KeptDaemon, project_of, socket_of
+from cidx_ref.testing.load.target import KeptDaemon, project_at
 
-__all__ = ["Session"]
+__all__ = ["FAILED", "Session"]
 
 _log = logging.getLogger(__name__)
 
+#: The exit status of a session that missed an objective.
 FAILED = 3
 _LAG_EVERY_S = 0.05
 _READ_EVERY_S = 0.5
@@ -44,36 +50,39 @@ LAG = "(locust lag)"
 
 
 class Session:
-    """One test run of one scenario."""
+    """One run of one scenario, as one process sees it."""
 
-    def __init__(self, environment: Environment, given_host: str | None) -> None:
+    def __init__(self, environment: Environment, scenario: type[Scenario]) -> None:
         self.environment = environment
         self.options = environment.parsed_options
+        self.scenario = scenario
+        self.is_worker = isinstance(environment.runner, WorkerRunner)
         self.samples = Samples()
-        self.elapsed_s = 0.0
+        self.questions: tuple[Question, ...] = ()
+        #: Those that answer any question.
+        self.methods: tuple[str, ...] = METHODS
+        self.objectives = slo.effective(
+            slo.BASE, slo.parse_all(scenario.slos), slo.parse_all(self.options.slo or ())
+        )
         self.verdicts: list[slo.Verdict] = []
         self.readings: list[Reading] = []
         #: Share of a processor, by process.
         self.cpu: dict[str, float] = {}
-        self.is_worker = isinstance(environment.runner, WorkerRunner)
-        self.scenario = _scenario_of(environment)
-        self.scenario.session = self
-        self.objectives = slo.effective(
-            slo.BASE, slo.parse_all(self.scenario.slos), slo.parse_all(self.options.slo or ())
-        )
-        self._given_host = given_host
+        self.elapsed_s = 0.0
+        #: Whether the daemon was started for this session, and may be treated badly.
+        self.owns_daemon = False
+        self.is_over = False
         self._kept: KeptDaemon | None = None
         self._greenlets: list[gevent.Greenlet] = []
-        self._started = time.perf_counter()
-        self._cpu_started = time.process_time()
-        self._is_over = False
+        self._started: float | None = None
+        self._cpu_started = 0.0
 
     # For scenarios.
 
     @property
-    def owns_daemon(self) -> bool:
-        """Whether the daemon was started for this session, and may be treated badly."""
-        return bool(self.options.owns_daemon)
+    def is_beginning(self) -> bool:
+        """Whether its daemon is not there yet."""
+        return self._started is None and not self.is_over
 
     @property
     def host(self) -> str:
@@ -82,8 +91,7 @@ class Session:
     @property
     def project(self) -> Path:
         """The directory that the daemon serves."""
-        named = self.options.project
-        return Path(named) if named else project_of(socket_of(self.host))
+        return project_at(self.host, self.options.project)
 
     def connect(self, timeout_s: float = 30.0) -> DaemonConnection:
         """A connection beside the users'.  Raises `OSError`, `EOFError`."""
@@ -120,15 +128,21 @@ class Session:
 
     # The life of a session.
 
-    def begin(self) -> None:
-        """Have a daemon, watch and disturb it.  Raises `RuntimeError`, `ValueError`, `OSError`."""
-        if not self.is_worker:
-            self._have_daemon()
+    def begin(self, host: str | None) -> None:
+        """Have a daemon, watch and disturb it: the one at `host`, or without it one of its own.
+
+        Raises `RuntimeError`, `ValueError`, `OSError`.
+        """
+        Scenario.session = self
+        if self.is_worker:
+            self._take_brief(self.options.brief)
+        else:
+            self._have_daemon(host)
         if self.owns_daemon:
             start_with(shlex.split(self.options.daemon or ""))
-        self.questions = self._questions()
-        if not self.is_worker and self.scenario.warms_up:
-            self._warm_up()
+        if not self.is_worker:
+            self._choose_questions()
+            self.options.brief = self._brief()
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
         self._spawn(self._watch_lag)
         if not self.is_worker:
@@ -137,20 +151,22 @@ class Session:
 
     def stop_disturbing(self) -> None:
         """Called before the users leave."""
-        self.elapsed_s = self.elapsed_s or time.perf_counter() - self._started
+        if self._started is not None and not self.elapsed_s:
+            self.elapsed_s = time.perf_counter() - self._started
         gevent.killall(self._greenlets)  # what is seen when the users leave is not their doing
 
     def end(self) -> None:
         """Judge, report, and leave nothing behind; once."""
-        if self._is_over:
+        if self.is_over:
             return
-        self._is_over = True
+        self.is_over = True
         self.stop_disturbing()
         if self.is_worker:
             return
         self.note_cpu("leader" if isinstance(self.environment.runner, MasterRunner) else "locust")
         try:
-            self.scenario.settle(self)
+            if self._started is not None:
+                self.scenario.settle(self)
         except Exception as error:
             self.figure("(settling)", 0.0, f"{type(error).__name__}: {error}")
         finally:
@@ -160,8 +176,9 @@ class Session:
 
     def note_cpu(self, who: str) -> None:
         """How much of a processor this process used since the session began."""
-        wall_s = max(time.perf_counter() - self._started, 1e-9)
-        self.cpu[who] = round((time.process_time() - self._cpu_started) / wall_s, 3)
+        if self._started is not None:
+            wall_s = max(time.perf_counter() - self._started, 1e-9)
+            self.cpu[who] = round((time.process_time() - self._cpu_started) / wall_s, 3)
 
     def summary(self) -> dict[str, Any]:
         """All that was found, as plain data."""
@@ -186,39 +203,80 @@ class Session:
             found.append(f"locust is late itself: its loop by {p95:.0f} ms at p95")
         return found
 
-    def _have_daemon(self) -> None:
-        self.options.owns_daemon = not self._given_host
-        if self._given_host:
+    def _have_daemon(self, host: str | None) -> None:
+        if host:
             if self.scenario.needs_own_daemon:
                 raise ValueError(
                     f"{self.scenario.__name__} would harm the daemon: leave out --host"
                 )
-            self.environment.host = self._given_host
+            self.environment.host = host
             return
         self._kept = KeptDaemon(
             config=self.scenario.config,
             source=Path(self.options.source) if self.options.source else None,
             command=shlex.split(self.options.daemon or ""),
         )
+        self.owns_daemon = True
         self.environment.host = f"unix://{self._kept.socket}"
 
-    def _warm_up(self) -> None:
-        """Have the index loaded: what is promised is promised of a warm one."""
-        text = self.questions[0].text
-        try:
-            self.ask("query_hybrid", project_path=str(self.project), query=text)
-        except Exception as error:
-            _log.warning("the first query failed: %s", error)  # so will the users', who report it
+    # Locust sends its options to the workers when users are to come.
 
-    def _questions(self) -> tuple[Question, ...]:
+    def _brief(self) -> dict[str, Any]:
+        """What workers cannot know."""
+        return {
+            "scenario": self.scenario.__name__,
+            "owns_daemon": self.owns_daemon,
+            "questions": [[each.text, each.path, each.methods] for each in self.questions],
+        }
+
+    def _take_brief(self, brief: Mapping[str, Any]) -> None:
+        self.owns_daemon = brief["owns_daemon"]
+        questions = brief["questions"]
+        self._ask(Question(text, path, tuple(methods)) for text, path, methods in questions)
+
+    def _ask(self, questions: Iterable[Question]) -> None:
+        self.questions = tuple(questions)
+        answering = {method for question in self.questions for method in question.methods}
+        self.methods = tuple(method for method in METHODS if method in answering)
+
+    def _choose_questions(self) -> None:
+        """Have them; and the index loaded, unless the scenario wants it cold."""
         if self.options.questions:
-            return read_questions(Path(self.options.questions))
-        if self.owns_daemon and not self.options.source:
-            return STDLIB
-        questions = derive_questions(self.project)
-        if not questions:
+            self._ask(read_questions(Path(self.options.questions)))
+        elif self.owns_daemon and not self.options.source:
+            self._ask(STDLIB)
+        else:
+            self._ask(self._derived_questions())
+        if self.scenario.warms_up:
+            self._finds("query_hybrid", self.questions[0])
+
+    def _derived_questions(self) -> list[Question]:
+        """Each for full text, and for the other methods where they answer it now: so it is known
+        that they can."""
+        derived = derive_questions(self.project)
+        if not derived:
             raise ValueError("no questions could be made of the project: give --questions FILE")
-        return questions
+        others = [method for method in METHODS if method != "query_fts"]
+        found = []
+        for question in derived:
+            able = [method for method in others if self._finds(method, question)]
+            found.append(replace(question, methods=("query_fts", *able)))
+        for method in others:
+            if not any(method in question.methods for question in found):
+                _log.warning("%s finds none of the project's names: give --questions FILE", method)
+        return found
+
+    def _finds(self, method: str, question: Question) -> bool:
+        try:
+            answer = self.ask(
+                method,
+                project_path=str(self.project),
+                query=question.text,
+                limit=self.scenario.limit,
+            )
+            return question.complaint(answer) is None
+        except Exception:
+            return False  # users who ask it will report it
 
     def _spawn(self, watch: Any) -> None:
         self._greenlets.append(gevent.spawn(watch))
@@ -261,148 +319,3 @@ class Session:
         summary = self.summary()
         print(report.table(summary), flush=True)
         report.save(summary, self.options.summary)
-
-
-class _Plugin:
-    """What locust tells, in the order of a process's life."""
-
-    def __init__(self) -> None:
-        self.session: Session | None = None
-        self._given_host: str | None = None
-
-    def add_options(self, parser: LocustArgumentParser, **_: Any) -> None:
-        # Who reaches the web UI or the master can have files read and processes started.
-        parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1", class_picker=True)
-        add = parser.add_argument
-        hidden: dict[str, Any] = {"include_in_web_ui": False}
-        add("--slo", action="append", default=[], env_var="CIDX_LOAD_SLO", metavar="ROW:STAT<LIMIT",
-            help="an objective, as query_fts:p95<20; may be repeated", **hidden)  # fmt: skip
-        add("--project", help="what the daemon at --host serves (default: by the socket's path)",
-            **hidden)  # fmt: skip
-        add("--source", help="source for the session's own daemon to search (default: a part of "
-            "the standard library)", **hidden)  # fmt: skip
-        add("--questions", help="JSON file of [[query, file that must be found], ...]", **hidden)
-        add("--daemon", help="command that takes the arguments of cidx-ref, and starts the "
-            "session's own daemon", **hidden)  # fmt: skip
-        add("--summary", default="", help="JSON file to write the outcome to", **hidden)
-        parser.set_defaults(owns_daemon=False)
-
-    def init(self, environment: Environment, web_ui: Any, **_: Any) -> None:
-        if environment.parsed_options is None:  # used as a library
-            return
-        options = environment.parsed_options
-        self._given_host = options.host
-        for scenario in _scenarios(environment):
-            slo.parse_all(scenario.slos)
-        slo.parse_all(options.slo or ())  # a bad one is said before anything is started
-        if web_ui is not None:
-            offered = environment.available_user_classes or {}
-            report.add_pages(web_ui, [each for each in offered.values() if hasattr(each, "slos")])
-        elif not options.user_classes:
-            environment.user_classes = environment.user_classes[:1]
-        found = _scenarios(environment)
-        if len(found) != 1 or isinstance(environment.runner, WorkerRunner):
-            return
-        scenario = found[0]
-        if scenario.shape is not None:
-            environment.shape_class = scenario.shape()
-            environment.shape_class.runner = environment.runner
-        options.num_users = options.num_users or scenario.users
-        options.spawn_rate = options.spawn_rate or scenario.users
-        if environment.shape_class is None:
-            options.run_time = options.run_time or scenario.run_time_s
-
-    def test_start(self, environment: Environment, **_: Any) -> None:
-        self.session = None
-        if not _scenarios(environment):
-            return
-        environment.process_exit_code = FAILED  # until it is shown otherwise
-        self.session = Session(environment, self._given_host)
-        try:
-            self.session.begin()
-        except Exception as error:
-            _log.error("the session could not begin: %s", error)
-            self.session.figure("(beginning)", 0.0, str(error))
-            if environment.runner is not None and not self.session.is_worker:
-                gevent.spawn(environment.runner.quit)
-            # Any other exception ends at the event, and locust would start its users all the same.
-            raise locust.exception.StopTest(str(error)) from error
-
-    def request(
-        self, name: str, response_time: float, response_length: int, exception: Any,
-        context: Any = None, **_: Any,
-    ) -> None:  # fmt: skip
-        if self.session is not None:
-            self.session.samples.add(
-                name,
-                response_time,
-                failure=str(exception) if exception else "",
-                size_bytes=response_length or 0,
-                trips=(context or {}).get("trips", 0),
-            )
-
-    def user_error(self, exception: BaseException, **_: Any) -> None:
-        if self.session is not None:
-            failure = f"{type(exception).__name__}: {exception}"
-            self.session.samples.add("(user)", 0.0, failure=failure)
-
-    def report_to_master(self, client_id: str, data: dict[str, Any]) -> None:
-        if self.session is not None:
-            self.session.note_cpu(client_id)
-            data["cidx_load"] = {**self.session.samples.drain(), "cpu": self.session.cpu}
-
-    def worker_report(self, client_id: str, data: dict[str, Any]) -> None:
-        if self.session is not None and (drained := data.get("cidx_load")):
-            self.session.samples.merge(drained)
-            self.session.cpu.update(drained["cpu"])
-
-    def test_stopping(self, environment: Environment, **_: Any) -> None:
-        if self.session is not None:
-            self.session.stop_disturbing()
-
-    def test_stop(self, environment: Environment, **_: Any) -> None:
-        # A master that quits has the last reports of its workers only after this.
-        is_quitting_master = (
-            isinstance(environment.runner, MasterRunner)
-            and environment.parsed_options is not None
-            and environment.parsed_options.headless
-        )
-        if self.session is not None and not is_quitting_master:
-            self.session.end()
-
-    def quitting(self, environment: Environment, **_: Any) -> None:
-        if self.session is None:
-            return
-        if not self.session.is_worker and environment.runner is not None:
-            environment.runner.quit()  # a signal comes without it
-        self.session.end()
-        if self.session.is_worker:
-            environment.process_exit_code = 0  # the master's word counts
-        elif path := getattr(environment.parsed_options, "html_file", None):
-            report.append_to_html(Path(path), self.session.summary())
-
-
-def _scenarios(environment: Environment) -> list[type[Scenario]]:
-    return [each for each in environment.user_classes if issubclass(each, Scenario)]
-
-
-def _scenario_of(environment: Environment) -> type[Scenario]:
-    found = _scenarios(environment)
-    if len(found) > 1:
-        names = ", ".join(each.__name__ for each in found)
-        _log.warning("one scenario is run at a time; of %s the first is judged", names)
-    return found[0]
-
-
-def _install(events: locust.event.Events) -> _Plugin:
-    plugin = _Plugin()
-    events.init_command_line_parser.add_listener(plugin.add_options)
-    for name in (
-        *("init", "test_start", "request", "user_error", "report_to_master", "worker_report"),
-        *("test_stopping", "test_stop", "quitting"),
-    ):
-        getattr(events, name).add_listener(getattr(plugin, name))
-    return plugin
-
-
-PLUGIN = _install(locust.events)

@@ -55,7 +55,8 @@ class Slo:
     def judge(self, samples: Samples, elapsed_s: float) -> Verdict:
         """`elapsed_s`: how long it was measured, for rates."""
         row = samples.row(self.row)
-        if row is None or not (row.values or row.failures):
+        is_count = self.statistic in ("count", "failures")
+        if row is None or not (row.values or (row.failures and is_count)):
             return Verdict(self, None, False)
         try:
             measured = row.statistic(self.statistic, elapsed_s)
@@ -71,10 +72,6 @@ class Verdict:
     slo: Slo
     measured: float | None
     ok: bool
-
-    def __str__(self) -> str:
-        measured = "no samples" if self.measured is None else f"{self.measured:.4g}"
-        return f"{'ok  ' if self.ok else 'FAIL'}  {self.slo}  measured: {measured}"
 
 
 #: What holds for every session.

@@ -10,22 +10,20 @@ from typing import IO, Any
 
 from cidx_ref.interpreter import python_command
 
-__all__ = ["KeptDaemon", "project_of", "socket_of"]
+__all__ = ["KeptDaemon", "project_at"]
 
 _END_TIMEOUT_S = 60.0
 
 
-def socket_of(host: str) -> Path:
-    """The path in `unix:///path/to/daemon.sock`.  Raises `ValueError`."""
+def project_at(host: str, named: str | None = None) -> Path:
+    """The directory that the daemon at `host` serves: as it was named, or else by the story's
+    layout, two directories above its socket.  Raises `ValueError` if that cannot be told."""
+    if named:
+        return Path(named).absolute()
     scheme, _, path = host.partition("://")
     if scheme != "unix" or not path.startswith("/"):
-        raise ValueError(f"host: {host!r}: must be unix:///path/to/daemon.sock")
-    return Path(path)
-
-
-def project_of(socket: Path) -> Path:
-    """The project whose socket this is, by the story's layout: two directories above it."""
-    return socket.parent.parent
+        raise ValueError(f"host: {host!r}: not unix:///path/to/daemon.sock: give --project DIR")
+    return Path(path).parent.parent
 
 
 class KeptDaemon:

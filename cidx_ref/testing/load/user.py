@@ -29,11 +29,12 @@ from cidx_ref.testing.load.connection import (
     DaemonConnection,
     MeasuredConnection,
     RemoteError,
+    WrongAnswerError,
     by_value,
     trimmed,
 )
 from cidx_ref.testing.load.corpus import Question
-from cidx_ref.testing.load.target import project_of, socket_of
+from cidx_ref.testing.load.target import project_at
 
 __all__ = ["Catch", "DaemonUser", "RpycClient", "RpycUser"]
 
@@ -113,11 +114,7 @@ class RpycClient:
         try:
             yield event
             ended = time.perf_counter()  # what the check takes is not the daemon's
-            if event["catch"] is not None:
-                complaint = event["catch"](event["value"])
-                event["exception"] = (
-                    RemoteError(f"wrong answer: {complaint}") if complaint else None
-                )
+            event["exception"] = _wrong(event["catch"], event["value"])
         except Exception as error:
             event["exception"] = RemoteError(trimmed(error))
         except BaseException:  # the user is stopped
@@ -144,6 +141,14 @@ class RpycClient:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _wrong(catch: Catch | None, answer: Any) -> WrongAnswerError | None:
+    try:
+        complaint = catch(answer) if catch is not None else None
+    except Exception as error:  # of a form that the check did not foresee
+        complaint = f"its check raised {trimmed(error)}"
+    return WrongAnswerError(f"wrong answer: {complaint}") if complaint else None
 
 
 class RpycUser(locust.User):  # type: ignore[misc]
@@ -186,7 +191,7 @@ class DaemonUser(RpycUser):
         self._shipped: DaemonClient | None = None
         host = self.environment.host or self.host or ""
         named = getattr(self.environment.parsed_options, "project", None)
-        self.project = Path(named) if named else project_of(socket_of(host))
+        self.project = project_at(host, named)
         super().on_start()
 
     def on_stop(self) -> None:

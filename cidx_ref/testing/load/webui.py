@@ -1,0 +1,167 @@
+"""Scenarios in locust's web UI: what each of them shows, one at a time, and its verdict.
+
+The page `/scenarios` and two tabs beside the charts: scenarios, and the objectives of the session.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+
+from flask import Response, jsonify, request
+from locust.env import Environment
+
+from cidx_ref.testing.load import report
+from cidx_ref.testing.load.connection import why_unusable
+from cidx_ref.testing.load.scenario import Scenario
+from cidx_ref.testing.load.session import Session
+
+__all__ = ["WebUi"]
+
+_TABS = {
+    "scenarios": ("name", "shows", "objectives"),
+    "verdict": ("objective", "measured", "met"),
+}
+
+
+class WebUi:
+    """What is added to locust's."""
+
+    def __init__(
+        self,
+        web_ui: Any,
+        environment: Environment,
+        session: Callable[[], Session | None],
+        reserved: Collection[str],
+    ) -> None:
+        """`session` is the latest; the `reserved` options are for the command line only."""
+        self._environment = environment
+        self._session = session
+        self._reserved = reserved
+        offered = environment.available_user_classes or {}
+        self._scenarios = {
+            name: each for name, each in offered.items() if issubclass(each, Scenario)
+        }
+        self._own_hosts: set[str] = set()
+        web_ui.template_args = {
+            **web_ui.template_args,
+            "extended_tabs": [{"title": key.title(), "key": key} for key in _TABS],
+            "extended_tables": [
+                {"key": key, "structure": [{"key": each, "title": each.title()} for each in row]}
+                for key, row in _TABS.items()
+            ],
+        }
+        web_ui.app.add_url_rule("/scenarios", view_func=self._page)
+        web_ui.app.before_request(self._before)
+        web_ui.app.after_request(self._after)
+
+    def typed_host(self) -> str | None:
+        """The daemon to ask, as it was typed; None for one of the session's own."""
+        host = self._environment.host
+        # What a session before has left in the field is nobody's choice.
+        return host if host and host not in self._own_hosts else None
+
+    def _page(self) -> str:
+        parts = [
+            f"<h2>{row['name']}</h2><pre>{html.escape(row['shows'])}</pre>"
+            f"<p><code>{html.escape(row['objectives'])}</code></p>"
+            for row in self._descriptions()
+        ]
+        return f"<!doctype html><title>Scenarios</title>{''.join(parts)}"
+
+    def _descriptions(self) -> list[dict[str, str]]:
+        return [
+            {
+                "name": name,
+                "shows": inspect.cleandoc(scenario.__doc__ or ""),
+                "objectives": "; ".join(scenario.slos),
+            }
+            for name, scenario in self._scenarios.items()
+        ]
+
+    def _before(self) -> Response | None:
+        """Refuses a start that locust cannot carry out, or that would be judged wrongly."""
+        if request.method != "POST" or not request.path.endswith("/swarm"):
+            return None
+        self._note_own_host()
+        form = request.form.copy()
+        for option in self._reserved:  # a page of another site can send a form to this one
+            form.poplist(option)
+        if refusal := self._refusal(form):
+            return jsonify(success=False, message=refusal, host=self._environment.host)
+        self._choose_shape(form)
+        request.form = form
+        return None
+
+    def _note_own_host(self) -> None:
+        session = self._session()
+        if session is not None and session.owns_daemon:
+            self._own_hosts.add(session.host)
+
+    def _refusal(self, form: Any) -> str:
+        chosen, session = self._chosen(form), self._session()
+        if session is not None and not session.is_over:
+            if session.is_beginning:
+                return "the session is beginning: wait for its daemon"
+            # Locust cannot count the users of a class that is no longer chosen.
+            if chosen != [session.scenario.__name__]:
+                return "stop the session before you choose another scenario"
+            return ""
+        if len(chosen) > 1:
+            return "choose one scenario: one is run at a time"
+        host = form.get("host", "")
+        if not host or host in self._own_hosts:
+            return ""
+        if any(self._scenarios[name].needs_own_daemon for name in chosen):
+            return f"{chosen[0]} would harm the daemon: leave the host empty"
+        return why_unusable(host)
+
+    def _chosen(self, form: Any) -> list[str]:
+        names = form.getlist("user_classes")
+        session = self._session()
+        if not names and session is not None and not session.is_over:
+            return [session.scenario.__name__]
+        return [name for name in self._scenarios if not names or name in names]
+
+    def _choose_shape(self, form: Any) -> None:
+        """That of the scenario; one that belongs to another is no choice."""
+        shapes = self._environment.available_shape_classes
+        scenarios = self._scenarios.values()
+        if form.get("shape_class") in {each.shape.__name__ for each in scenarios if each.shape}:
+            form["shape_class"] = "Default"
+        chosen = [self._scenarios[name] for name in self._chosen(form)]
+        if chosen and (shape := chosen[0].shape) is not None:
+            shapes[shape.__name__] = shape()
+            form["shape_class"] = shape.__name__
+
+    def _after(self, response: Response) -> Response:
+        if request.path.endswith("/stats/requests"):
+            tables = {"scenarios": self._descriptions(), "verdict": self._verdict()}
+            stats = [{"key": key, "data": rows} for key, rows in tables.items()]
+            response.set_data(json.dumps({**response.get_json(), "extended_stats": stats}))
+        elif request.path.endswith("/stats/report") and (summary := self._summary()):
+            response.set_data(report.with_table(response.get_data(as_text=True), summary))
+        return response
+
+    def _summary(self) -> dict[str, Any] | None:
+        session = self._session()
+        return session.summary() if session is not None and session.is_over else None
+
+    def _verdict(self) -> list[dict[str, str]]:
+        session = self._session()
+        if session is None:
+            return []
+        if not session.is_over:
+            unknown = {"measured": "at the end", "met": ""}
+            return [{"objective": str(each), **unknown} for each in session.objectives]
+        return [
+            {
+                "objective": str(each.slo),
+                "measured": report.measured(each.measured),
+                "met": "yes" if each.ok else "no",
+            }
+            for each in session.verdicts
+        ]
