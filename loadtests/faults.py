@@ -47,6 +47,19 @@ def never_read(session: Session) -> None:
         connection.close()
 
 
+def read_slowly(session: Session) -> None:
+    """Ask and ask, and take an answer of some kilobytes by 64 bytes."""
+    connection = DaemonConnection(session.host, 10.0)
+    try:
+        for _ in range(300):
+            connection.begin("query_fts", str(session.project), "a tree", 50)
+        for _ in range(20):
+            connection.socket.recv(64)
+            gevent.sleep(_HELD_S / 20)
+    finally:
+        connection.close()
+
+
 def send_garbage(session: Session) -> None:
     """Bytes that are no frame; and the header of one of four gigabytes."""
     for rubbish in (b"GET / HTTP/1.1\r\n\r\n" * 10, struct.pack("!LB", 0xFFFFFFFF, 0) + b"x" * 99):
@@ -56,8 +69,8 @@ def send_garbage(session: Session) -> None:
 
 
 class Churn(Scenario):
-    """Readers, next to clients that vanish while they are answered, say nothing, never read their
-    answers, or send garbage: eight at any time.
+    """Readers, next to clients that vanish while they are answered, say nothing, read their answers
+    slowly or never, or send garbage: ten at any time.
 
     Shows that what they do costs nobody else anything, and leaves nothing in the daemon.
     "(connections left)" are the daemon's connections when all clients have gone.
@@ -72,7 +85,7 @@ class Churn(Scenario):
 
     @classmethod
     def disturb(cls, session: Session) -> None:
-        bad = [vanish, half_open, never_read, send_garbage]
+        bad = [vanish, half_open, read_slowly, never_read, send_garbage]
         group = [gevent.spawn(cls._again_and_again, each, session) for each in bad * 2]
         try:
             gevent.joinall(group, raise_error=True)

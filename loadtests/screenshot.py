@@ -1,6 +1,7 @@
 """`python loadtests/screenshot.py [PNG]`: locust's web UI as a browser shows it.
 
-In a session of `Readers`: the scenarios, and the charts (in NAME-charts.png).  Needs `chromium` (on
+In a session of `Readers`: the scenarios, the charts (in NAME-charts.png), and when it is over the
+verdict (in NAME-verdict.png).  Needs `chromium` (on
 Debian: `apt-get install chromium`).
 """
 
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from cidx_ref.runtime import SYSTEM
 
@@ -33,12 +34,15 @@ def main() -> None:
         _wait_for_calls(f"{url}/stats/requests")
         _take(f"{url}/?tab=scenarios", target)
         _take(f"{url}/?tab=charts", target.with_stem(f"{target.stem}-charts"))
+        with urlopen(Request(f"{url}/stop", method="POST"), timeout=_TIMEOUT_S):
+            _take(f"{url}/?tab=verdict", target.with_stem(f"{target.stem}-verdict"))
 
 
 @contextmanager
 def _session(port: int) -> Iterator[str]:
     command = [sys.executable, "-m", "locust", "-f", str(_HERE / "locustfile.py")]
-    command += ["--autostart", "--web-port", str(port), "--skip-log-setup", "Readers"]
+    command += ["--autostart", "--run-time", "120", "--skip-log-setup"]
+    command += ["--web-port", str(port), "Readers"]
     process = subprocess.Popen(command)
     try:
         yield f"http://127.0.0.1:{port}"

@@ -568,15 +568,15 @@ class Page:
         answer = self.post("swarm", **form)
         return "" if answer["success"] else str(answer["message"])
 
+    def state(self) -> dict[str, Any]:
+        """What is on the page."""
+        found: dict[str, Any] = json.loads(self.get("stats/requests"))
+        return found
+
     def wait_until(self, state: str) -> dict[str, Any]:
         """What is on the page when the session is in that state."""
-
-        def found() -> Any:
-            latest = json.loads(self.get("stats/requests"))
-            return latest if latest["state"] == state else None
-
-        latest: dict[str, Any] = _wait_for(found)
-        return latest
+        _wait_for(lambda: self.state()["state"] == state)
+        return self.state()
 
     def own_daemons(self) -> list[Path]:
         return list(self._directory.iterdir())
@@ -645,15 +645,16 @@ def test_the_web_ui_shows_the_verdict(tmp_path: Path) -> None:
         assert "what they do costs nobody else anything" in ui.get("scenarios")
         # What is for the command line only is not taken from a form, which any page can send.
         assert ui.start("Ramp", run_time="5", daemon="/bin/false", slo="query:soon") == ""
-        assert _verdict(ui.wait_until("running"))["(knee):max>=10"] == "at the end"
-        _wait_for(lambda: json.loads(ui.get("stats/requests"))["user_count"] > 2)  # its own shape
-        assert _verdict(ui.wait_until("stopped"))["*:failures<=0"] == "0"
+        _wait_for(lambda: _verdict(ui.state()).get("*:count>0", ("", ""))[1] == "so far")
+        _wait_for(lambda: ui.state()["user_count"] > 2)  # its own shape
+        ui.wait_until("stopped")
+        _wait_for(lambda: _verdict(ui.state())["*:failures<=0"] == ("0", "yes"))
         assert "Ramp: " in ui.get("stats/report")
 
 
-def _verdict(found: dict[str, Any]) -> dict[str, str]:
+def _verdict(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     tables = {table["key"]: table["data"] for table in found["extended_stats"]}
-    return {row["objective"]: row["measured"] for row in tables["verdict"]}
+    return {row["objective"]: (row["measured"], row["met"]) for row in tables["verdict"]}
 
 
 @needs_locust

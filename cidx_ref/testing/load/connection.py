@@ -89,15 +89,16 @@ class MeasuredConnection:
 
     def __init__(self, host: str, timeout_s: float) -> None:
         """Raises `OSError`, `EOFError`; `ValueError` for a bad `host`."""
-        self._socket = open_socket(host, timeout_s)
+        #: What RPyC speaks through, for who would not be polite.
+        self.socket = open_socket(host, timeout_s)
         try:
-            self.pid = peer_pid(self._socket) if host.startswith("unix") else 0
-            self._channel = _Channel(SocketStream(self._socket))
+            self.pid = peer_pid(self.socket) if host.startswith("unix") else 0
+            self._channel = _Channel(SocketStream(self.socket))
             config = {"sync_request_timeout": timeout_s}
             self._rpyc = rpyc.connect_channel(self._channel, config=config)
             self._root = self._rpyc.root
         except BaseException:
-            self._socket.close()
+            self.socket.close()
             raise
 
     @property
@@ -124,7 +125,7 @@ class MeasuredConnection:
     def close(self) -> None:
         # The socket first: RPyC would ask the peer to close, too, which may be busy or broken.
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self.socket.shutdown(socket.SHUT_RDWR)
         with suppress(Exception):
             self._rpyc.close()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import gevent
 import locust
-from locust.argument_parser import LocustArgumentParser, parse_options
+from locust.argument_parser import LocustArgumentParser, get_parser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -63,7 +63,7 @@ class _Plugin:
 
     def test_start(self, environment: Environment, **_: Any) -> None:
         self.session = None
-        environment.parsed_options = environment.parsed_options or parse_options([])
+        environment.parsed_options = environment.parsed_options or get_parser().parse_args([])
         if (scenario := _scenario_of(environment)) is None:
             environment.parsed_options.brief = None
             return

@@ -68,13 +68,13 @@ class Session:
         self.readings: list[Reading] = []
         #: Share of a processor, by process.
         self.cpu: dict[str, float] = {}
-        self.elapsed_s = 0.0
         #: Whether the daemon was started for this session, and may be treated badly.
         self.owns_daemon = False
         self.is_over = False
         self._kept: KeptDaemon | None = None
         self._greenlets: list[gevent.Greenlet] = []
         self._started: float | None = None
+        self._elapsed_s = 0.0  # when the users left
         self._cpu_started = 0.0
 
     # For scenarios.
@@ -83,6 +83,13 @@ class Session:
     def is_beginning(self) -> bool:
         """Whether its daemon is not there yet."""
         return self._started is None and not self.is_over
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long users have been asking, or have asked."""
+        if self._elapsed_s or self._started is None:
+            return self._elapsed_s
+        return time.perf_counter() - self._started
 
     @property
     def host(self) -> str:
@@ -151,8 +158,7 @@ class Session:
 
     def stop_disturbing(self) -> None:
         """Called before the users leave."""
-        if self._started is not None and not self.elapsed_s:
-            self.elapsed_s = time.perf_counter() - self._started
+        self._elapsed_s = self.elapsed_s
         gevent.killall(self._greenlets)  # what is seen when the users leave is not their doing
 
     def end(self) -> None:
@@ -172,13 +178,17 @@ class Session:
         finally:
             if self._kept is not None:
                 self._kept.end()
-        self._judge()
+        self._report()
 
     def note_cpu(self, who: str) -> None:
         """How much of a processor this process used since the session began."""
         if self._started is not None:
             wall_s = max(time.perf_counter() - self._started, 1e-9)
             self.cpu[who] = round((time.process_time() - self._cpu_started) / wall_s, 3)
+
+    def judge(self) -> list[slo.Verdict]:
+        """By what was measured so far."""
+        return [each.judge(self.samples, self.elapsed_s) for each in self.objectives]
 
     def summary(self) -> dict[str, Any]:
         """All that was found, as plain data."""
@@ -312,8 +322,8 @@ class Session:
             counts = process.num_threads(), process.num_fds()
             self.readings.append(Reading(process.pid, self.samples.calls(), rss_kb, *counts))
 
-    def _judge(self) -> None:
-        self.verdicts = [each.judge(self.samples, self.elapsed_s) for each in self.objectives]
+    def _report(self) -> None:
+        self.verdicts = self.judge()
         met = all(verdict.ok for verdict in self.verdicts)
         self.environment.process_exit_code = 0 if met else FAILED
         summary = self.summary()

@@ -152,16 +152,16 @@ class WebUi:
 
     def _verdict(self) -> list[dict[str, str]]:
         session = self._session()
-        if session is None:
+        if session is None or session.is_beginning:
             return []
-        if not session.is_over:
-            unknown = {"measured": "at the end", "met": ""}
-            return [{"objective": str(each), **unknown} for each in session.objectives]
+        # Locust's page does not ask again when the session is over: it shows what it had last.
+        verdicts = session.verdicts or session.judge()
+        yes, no = ("yes", "no") if session.is_over else ("so far", "not yet")
         return [
             {
                 "objective": str(each.slo),
                 "measured": report.measured(each.measured),
-                "met": "yes" if each.ok else "no",
+                "met": yes if each.ok else no,
             }
-            for each in session.verdicts
+            for each in verdicts
         ]
