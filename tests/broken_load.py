@@ -3,7 +3,9 @@ load; `test_load` shows that the scenarios find each of them."""
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -104,6 +106,43 @@ def claims_the_newest_generation() -> None:
     CIDXDaemonService._search = label  # type: ignore[method-assign]
 
 
+def mislabels_now_and_then() -> None:
+    """Every seventh answer names the generation before its own; the first ones are right."""
+    query, seen = CIDXDaemonService._search, Counter[str]()
+
+    def label(self: CIDXDaemonService, mode: str, options: dict[str, Any]) -> dict[str, Any]:
+        found = query(self, mode, options)
+        own = found["generation"]
+        seen[own] += 1
+        before = list(seen)[max(list(seen).index(own) - 1, 0)]
+        return {**found, "generation": before} if seen[own] > 20 and seen[own] % 7 == 0 else found
+
+    CIDXDaemonService._search = label  # type: ignore[method-assign]
+
+
+def keeps_connections() -> None:
+    """The thread of a client that has gone stays."""
+    serve = SocketServer._serve
+
+    def stay(self: SocketServer, sock: Any) -> None:
+        serve(self, sock)
+        SYSTEM.sleep(60.0)
+
+    SocketServer._serve = stay  # type: ignore[method-assign]
+
+
+def ceases_to_answer() -> None:
+    """Who comes after the first answers waits for ever."""
+    answer, count = search.answer, itertools.count()
+
+    def wait(*arguments: Any) -> dict[str, Any]:
+        if next(count) > 20:
+            SYSTEM.sleep(60.0)
+        return answer(*arguments)
+
+    search.answer = wait
+
+
 def answers_something_else() -> None:
     answer = search.answer
 
@@ -130,10 +169,13 @@ DEFECTS: dict[str, Callable[[], None]] = {
     for defect in (
         knows_only_the_storys_methods,
         answers_something_else,
+        ceases_to_answer,
         claims_the_newest_generation,
         leaks_for_each_query,
         loads_for_each_query,
+        keeps_connections,
         looks_once_which_index_is_live,
+        mislabels_now_and_then,
         serves_one_at_a_time,
         stalls_now_and_then,
         stops_at_once,

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -31,7 +32,7 @@ from cidx_ref.testing.load.corpus import Question, derive_questions, read_questi
 from cidx_ref.testing.load.keeper import processes_of
 from cidx_ref.testing.load.monitor import Reading, growth, slope
 from cidx_ref.testing.load.samples import ALL, Samples, percentile
-from cidx_ref.testing.load.slo import BASE, Slo, effective, parse_all
+from cidx_ref.testing.load.slo import BASE, VARIABLE, Slo, asked_for, effective, parse_all
 from cidx_ref.testing.load.target import project_at
 
 HERE = Path(__file__).parent
@@ -124,6 +125,13 @@ def test_a_later_layer_replaces_the_limit_of_the_same_statistic() -> None:
     assert list(map(str, chosen)) == ["a:p95<5", "a:p99<50", "b:count>1"]
 
 
+def test_the_command_line_comes_after_the_environment_and_does_not_replace_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(VARIABLE, "a:p95<5; b:p95<5")
+    assert list(map(str, effective(asked_for(["a:p95<9"])))) == ["a:p95<9", "b:p95<5"]
+
+
 @pytest.mark.parametrize(
     ("text", "ok"),
     [
@@ -141,6 +149,11 @@ def test_an_objective_is_judged_and_no_samples_fail(text: str, ok: bool) -> None
     verdict = Slo.parse(text).judge(samples(query=range(1, 21)), elapsed_s=2.0)
     assert verdict.ok is ok
     assert (verdict.measured is None) == text.startswith("query_fts")
+
+
+def test_trips_that_were_not_counted_are_not_few() -> None:
+    verdict = Slo.parse("query:trips<=1").judge(samples(query=[1.0]), 1.0)
+    assert (verdict.measured, verdict.ok) == (None, False)
 
 
 def test_a_session_without_an_answer_shows_nothing_but_its_failures() -> None:
@@ -324,6 +337,14 @@ def test_a_session_on_our_daemon_passes(tmp_path: Path, scenario: str, seconds: 
     assert 0 < max(outcome.summary["locust_cpu"].values()) < 2
 
 
+#: By what the defect is known, where anything could be wrong.
+_SAYS = {
+    "ceases_to_answer": "no answer when the session ended",
+    "mislabels_now_and_then": "has editions",
+    "stalls_now_and_then": "(late)",
+}
+
+
 @needs_locust
 @pytest.mark.promise("SRV-1", "SRV-3", "SRV-4", "CACHE-1", "CACHE-5", "CACHE-8", "RPC-1", "PERF-4")
 @pytest.mark.parametrize(
@@ -332,6 +353,7 @@ def test_a_session_on_our_daemon_passes(tmp_path: Path, scenario: str, seconds: 
         ("Readers", "rlock_as_read_lock", "query_fts:p95<50", ("-t", "5", "-u", "20")),
         ("Readers", "knows_only_the_storys_methods", "*:trips<=1", ("-t", "4")),
         ("ReadersAndWriter", "claims_the_newest_generation", "*:failures<=0", ("-t", "8")),
+        ("Readers", "ceases_to_answer", "*:failures<=0", ("-t", "5")),
         ("Crash", "a_name_is_taken_for_a_daemon", "(outage):count>=2", ("-t", "6")),
         *(
             pytest.param(*case, marks=pytest.mark.deep)
@@ -342,6 +364,8 @@ def test_a_session_on_our_daemon_passes(tmp_path: Path, scenario: str, seconds: 
                 ("Churn", "serves_one_at_a_time", "*:failures<=0", ("-t", "6")),
                 ("Ramp", "rlock_as_read_lock", "(knee):max>=10", ()),
                 ("Soak", "leaks_for_each_query", "(memory kB/1000 calls):max<50", ("-t", "8")),
+                ("Churn", "keeps_connections", "(connections left):max<=0", ("-t", "4")),
+                ("ReadersAndWriter", "mislabels_now_and_then", "*:failures<=0", ("-t", "8")),
                 ("Readers", "answers_something_else", "*:failures<=0", ("-t", "4")),
                 (
                     "ReadersAndWriter",
@@ -361,6 +385,7 @@ def test_each_scenario_fails_on_a_daemon_that_is_broken_in_its_way(
     outcome = session(tmp_path, "-u", "5", *arguments, scenario, defect=defect)
     assert outcome.status == 3, outcome.output
     assert missed in outcome.missed(), outcome.output
+    assert _SAYS.get(defect, "") in outcome.output
 
 
 @needs_locust
@@ -460,6 +485,9 @@ def test_a_scenario_of_twenty_lines_shows_that_no_user_waits_for_another(tmp_pat
     [
         ("--slo", "query:soon", "must be like query_fts:p95<20"),
         ("--questions", "/nowhere.json", "/nowhere.json"),
+        ("--summary", "/proc/nowhere/x.json", "/proc/nowhere"),
+        ("--source", "/nowhere", "/nowhere: no such directory"),
+        ("--daemon", "'", 'daemon: "\'": No closing quotation'),
         ("--host", "unix:///nowhere.sock", "unix:///nowhere.sock: no daemon answers there"),
         ("--host", "http://127.0.0.1:1", "must be unix:///path or tcp://host:port"),
     ],
@@ -516,6 +544,21 @@ def test_an_objective_of_a_scenario_that_cannot_be_read_is_said_in_one_line(tmp_
 
 
 @needs_locust
+def test_of_two_names_none_is_run(tmp_path: Path) -> None:
+    outcome = session(tmp_path, "Readers", "Churn")
+    assert outcome.status == 1
+    assert "one scenario is run at a time: name one of " in outcome.output
+
+
+@needs_locust
+def test_why_a_daemon_did_not_start_is_said_without_tracebacks(tmp_path: Path) -> None:
+    outcome = session(tmp_path, "--daemon", "/bin/false", "Readers")
+    assert outcome.status == 3
+    assert "the daemon died while starting" in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+@needs_locust
 def test_without_a_name_the_first_scenario_is_run_and_that_is_said(tmp_path: Path) -> None:
     outcome = session(tmp_path, "-u", "2", "-t", "3", "--slo", RELAXED)
     assert "no scenario is named: only " in outcome.output
@@ -543,6 +586,70 @@ def test_a_worker_is_told_which_scenario_is_run_and_what_is_asked(tmp_path: Path
     assert outcome.summary["rows"]["query_fts"]["count"] > 0
 
 
+SLOW_TO_LEAVE = """
+import os
+from pathlib import Path
+
+import gevent
+from cidx_ref.testing.load import Scenario, constant, task
+
+
+class SlowToLeave(Scenario):
+    wait_time = constant(0.1)
+
+    def on_start(self):
+        super().on_start()
+        self.answers = 0
+
+    def on_stop(self):
+        super().on_stop()
+        gevent.sleep(1.5)
+        own = Path(__file__).with_name(f"{os.getpid()}-{id(self)}.answers")
+        own.write_text(str(self.answers))
+
+    @task
+    def search(self):
+        self.ask("query_fts", self.pick())
+        self.answers += 1
+"""
+
+
+@needs_locust
+def test_what_slow_workers_measured_last_is_judged_too(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(SLOW_TO_LEAVE)
+    port = str(_free_port())
+    ports = ("--master-bind-port", port, "--master-port", port)
+    arguments = ("--processes", "2", *ports, "-u", "4", "-t", "4")
+    outcome = session(tmp_path, *arguments, locustfile=mine)
+    assert outcome.status == 0, outcome.output
+    answers = [int(path.read_text()) for path in tmp_path.glob("*.answers")]
+    assert len(answers) == 4
+    assert outcome.summary["rows"]["query_fts"]["count"] == sum(answers)
+
+
+@needs_locust
+def test_a_ctrl_c_loses_nothing_of_what_workers_measured(tmp_path: Path) -> None:
+    port = str(_free_port())
+    ports = ("--master-bind-port", port, "--master-port", port)
+    arguments = ("--processes", "2", *ports, "-u", "4", "-t", "100", "--slo", RELAXED, "Readers")
+    with temporary_directory(tmp_path) as environment:
+        process = subprocess.Popen(
+            command(*arguments),
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        sockets = Path(environment["TMPDIR"])
+        found = _wait_for(lambda: list(sockets.glob("*/source/.code-indexer/daemon.sock")))
+        with DaemonClient(Project.at(found[0].parent.parent), start=False) as client:
+            _wait_for(lambda: client.metrics()["cache"]["hit"] > 100)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        said, _ = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, "(workers)" in said) == (0, False), said
+
+
 # In the web UI.
 
 
@@ -558,7 +665,10 @@ class Page:
             return str(answer.read().decode())
 
     def post(self, path: str, **form: Any) -> Any:
-        request = Request(f"{self._url}/{path}", urlencode(form, doseq=True).encode())
+        return self.send(path, urlencode(form, doseq=True).encode(), {})
+
+    def send(self, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
+        request = Request(f"{self._url}/{path}", body, headers)
         with urlopen(request, timeout=TIMEOUT_S) as answer:
             return json.load(answer)
 
@@ -632,11 +742,70 @@ def test_the_web_ui_runs_one_scenario_at_a_time(tmp_path: Path) -> None:
     with page(tmp_path) as ui:
         assert "choose one scenario" in ui.start()
         assert "choose one scenario" in ui.start("Readers", "Churn")
+        assert "there is no scenario Reader" in ui.start("Reader")
         assert ui.start("Readers") == ""
         assert "is beginning" in ui.start("Readers")
         ui.wait_until("running")
         assert "stop the session" in ui.start("OpenLoop")
         assert ui.start("Readers", user_count="3") == ""
+
+
+@needs_locust
+def test_the_web_ui_keeps_a_session_to_the_host_it_began_with(
+    tmp_path: Path, project: Project, running: Callable[[Project], int]
+) -> None:
+    pid = running(project)
+    with page(tmp_path) as ui:
+        assert ui.start("Crash") == ""
+        ui.wait_until("running")
+        # Or that daemon would be killed next.
+        refused = ui.start("Crash", host=f"unix://{project.socket_path}", user_count="3")
+        assert "stop the session before you choose another host" in refused
+        assert ui.start("Crash", user_count="3") == ""
+        _wait_for(lambda: _verdict(ui.state())["(outage):count>=2"][1] == "so far")
+    with DaemonClient(project, start=False) as client:
+        assert client.ping()["pid"] == pid
+
+
+@needs_locust
+def test_the_web_ui_stops_a_session_that_is_beginning(tmp_path: Path) -> None:
+    with page(tmp_path) as ui:
+        for _ in range(2):  # locust is in another state the second time
+            assert ui.start("Readers") == ""
+            _wait_for(ui.own_daemons)
+            ui.post("stop")
+            _wait_for(lambda: not ui.own_daemons())
+            _wait_for(lambda: "is beginning" not in ui.start("Readers", "Churn"))
+            assert ui.start("Readers") == ""
+            ui.wait_until("running")
+            ui.post("stop")
+            ui.wait_until("stopped")
+            _wait_for(lambda: not ui.own_daemons())
+
+
+@needs_locust
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"}]
+)
+def test_the_web_ui_does_not_listen_to_pages_of_other_sites(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    with page(tmp_path) as ui:
+        for path, body in (("swarm", b"user_classes=Crash"), ("user", b"{}"), ("stop", b"")):
+            with pytest.raises(HTTPError, match="403"):
+                ui.send(path, body, headers)
+        with pytest.raises(HTTPError, match="403"):
+            ui.send("stats/requests", None, headers)
+
+
+@needs_locust
+def test_the_web_ui_takes_no_file_to_write_from_a_form(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    with page(tmp_path) as ui:
+        assert ui.start("OpenLoop", html_file=str(precious), summary=str(precious)) == ""
+        ui.wait_until("running")
+    assert precious.read_text() == "precious"
 
 
 @needs_locust

@@ -21,6 +21,7 @@ from cidx_ref.testing.load.report import save
 __all__ = ["main"]
 
 _FAILED = 3
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,7 +32,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("reports/load"))
     parser.add_argument("scenarios", nargs="+", metavar="SCENARIO")
     options = parser.parse_args(ours)
-    found = [_run(name, options, locusts) for name in options.scenarios]
+    try:
+        found = [_run(name, options, locusts) for name in options.scenarios]
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     save({"scenarios": found}, str(options.out / "summary.json"))
     print(_table(found))
     return 0 if all(each["passed"] for each in found) else _FAILED
@@ -53,7 +57,12 @@ def _run(name: str, options: argparse.Namespace, more: Sequence[str]) -> dict[st
     if options.seconds:
         command += ["--run-time", str(options.seconds)]
     print(f"=== {name}", flush=True)
-    status = subprocess.run(command, check=False).returncode
+    process = subprocess.Popen(command)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # it has been told, too, and ends what it has begun
+        raise
     if not written.is_file():
         return {"scenario": name, "passed": False, "status": status, "rows": {}, "objectives": []}
     found: dict[str, Any] = json.loads(written.read_bytes())

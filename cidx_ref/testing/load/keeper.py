@@ -72,6 +72,9 @@ def main(argv: Sequence[str]) -> int:
         with suppress(BrokenPipeError):  # the session has ended meanwhile
             os.write(1, f"{where}\n".encode())
         sys.stdin.read()
+    except Exception as error:
+        print(f"the daemon could not be started: {error}{_log_of(root)}", file=sys.stderr)
+        return 1
     finally:
         _end(root)
         shutil.rmtree(directory, ignore_errors=True)
@@ -87,6 +90,14 @@ def _set_up(root: Path, given: dict[str, Any]) -> dict[str, Any]:
     bring_up_to_date(project, configured())
     client.start_process(project)
     return {"root": str(root), "socket": str(project.socket_path)}
+
+
+def _log_of(root: Path) -> str:
+    """What the daemon wrote last, which nobody can look up afterwards."""
+    try:
+        return "\n" + Project.at(root).log_path.read_text("utf-8", "replace")[-2000:]
+    except Exception:  # there is no log, or not even a project
+        return ""
 
 
 def _end(root: Path) -> None:

@@ -15,11 +15,10 @@ import gevent
 import locust
 from locust.argument_parser import LocustArgumentParser, get_parser
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from cidx_ref.testing.load import report, slo
-from cidx_ref.testing.load.connection import why_unusable
-from cidx_ref.testing.load.corpus import read_questions
+from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.load import options, report
 from cidx_ref.testing.load.scenario import Scenario
 from cidx_ref.testing.load.session import FAILED, Session
 from cidx_ref.testing.load.webui import WebUi
@@ -27,6 +26,10 @@ from cidx_ref.testing.load.webui import WebUi
 __all__ = ["PLUGIN"]
 
 _log = logging.getLogger(__name__)
+
+#: To workers: measure no more.  From them: what they measured last.
+_STOP, _LAST = "cidx_load_stop", "cidx_load_last"
+_LAST_TIMEOUT_S = 20.0
 
 
 class _Plugin:
@@ -36,33 +39,40 @@ class _Plugin:
         self.session: Session | None = None
         self._web_ui: WebUi | None = None
         self._given_host: str | None = None
+        #: Workers that have handed over the last of what they measured.
+        self._done: set[str] = set()
 
     def add_options(self, parser: LocustArgumentParser, **_: Any) -> None:
-        # Who reaches the web UI or the master can have files read and processes started.
-        parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1", class_picker=True)
-        group = parser.add_argument_group("Load sessions of cidx_ref")  # not in the web UI
-        for name, details in _OPTIONS.items():
-            group.add_argument(f"--{name}", **details)
+        options.add_to(parser)
 
     def init(self, environment: Environment, web_ui: Any, **_: Any) -> None:
-        options = environment.parsed_options
-        if options is None:  # used as a library
+        given = environment.parsed_options
+        if given is None:  # used as a library
             return
-        self._given_host = options.host
-        if message := _what_is_bad(environment):
+        # Gevent would print a traceback of it; why a session could not begin is said in one line.
+        hub = gevent.get_hub()
+        hub.NOT_ERROR = (*hub.NOT_ERROR, locust.exception.StopTest)
+        self._given_host = given.host
+        if message := options.why_bad(given, _scenarios(environment)):
             # The workers of `--processes` end, too, or they would wait for their master a minute.
-            is_fork = options.worker and options.processes
+            is_fork = given.worker and given.processes
             sys.exit(1 if is_fork else f"locust: {message}")
         if isinstance(environment.runner, WorkerRunner):
+            environment.runner.register_message(_STOP, self._stop_worker)
+            # Added last, so called first: before locust tells the master that this worker has gone.
+            environment.events.quitting.add_listener(self._stop_worker)
             return
+        if isinstance(environment.runner, MasterRunner):
+            environment.runner.register_message(_LAST, self._take_last)
         if web_ui is not None:
-            self._web_ui = WebUi(web_ui, environment, lambda: self.session, tuple(_OPTIONS))
-        elif not options.user_classes:
+            self._web_ui = WebUi(web_ui, environment, lambda: self.session)
+        elif not given.user_classes:
             _choose_first(environment)
         _complete(environment)
 
     def test_start(self, environment: Environment, **_: Any) -> None:
         self.session = None
+        self._done.clear()
         environment.parsed_options = environment.parsed_options or get_parser().parse_args([])
         if (scenario := _scenario_of(environment)) is None:
             environment.parsed_options.brief = None
@@ -71,6 +81,9 @@ class _Plugin:
         self.session = Session(environment, scenario)
         try:
             self.session.begin(self._host(environment))
+        except gevent.GreenletExit:  # or no other could be started: it would be beginning for ever
+            self.session.end()
+            raise
         except Exception as error:
             _log.error("the session could not begin: %s", error)
             self.session.figure("(beginning)", 0.0, str(error))
@@ -125,14 +138,40 @@ class _Plugin:
             self.session.stop_disturbing()
 
     def test_stop(self, environment: Environment, **_: Any) -> None:
-        # A master that quits has the last reports of its workers only after this.
-        is_quitting_master = (
-            isinstance(environment.runner, MasterRunner)
-            and environment.parsed_options is not None
-            and environment.parsed_options.headless
-        )
-        if self.session is not None and not is_quitting_master:
-            self.session.end()
+        if self.session is None:
+            return
+        if isinstance(environment.runner, MasterRunner):
+            self._wait_for_workers(self.session, environment.runner)
+        self.session.end()
+        if self.session.is_worker:
+            self._hand_over(environment)
+
+    # Locust's master gives workers half a second for their last report, when it quits.
+
+    def _wait_for_workers(self, session: Session, master: MasterRunner) -> None:
+        """Until each has handed over its last samples; those that do not are a failure."""
+        master.send_message(_STOP)
+        deadline = SYSTEM.monotonic() + _LAST_TIMEOUT_S
+        while SYSTEM.monotonic() < deadline and any(
+            client.state != STATE_MISSING and client.id not in self._done
+            for client in master.clients.all
+        ):
+            gevent.sleep(0.05)
+        for worker in sorted(session.cpu.keys() - self._done):
+            session.figure("(workers)", 0.0, f"{worker} did not hand over its last samples")
+
+    def _stop_worker(self, environment: Environment, **_: Any) -> None:
+        environment.runner.stop()
+        self._hand_over(environment)  # as well if it had stopped already
+
+    def _hand_over(self, environment: Environment) -> None:
+        data: dict[str, Any] = {}
+        self.report_to_master(environment.runner.client_id, data)
+        environment.runner.send_message(_LAST, data)
+
+    def _take_last(self, msg: Any, **_: Any) -> None:
+        self.worker_report(msg.node_id, msg.data)
+        self._done.add(msg.node_id)
 
     def quitting(self, environment: Environment, **_: Any) -> None:
         if self.session is None:
@@ -146,41 +185,6 @@ class _Plugin:
             report.append_to_html(Path(path), self.session.summary())
 
 
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "slo": {
-        "action": "append",
-        "default": [],
-        "env_var": "CIDX_LOAD_SLO",
-        "metavar": "ROW:STAT<LIMIT",
-        "help": "an objective, as query_fts:p95<20; may be repeated",
-    },
-    "project": {"help": "what the daemon at --host serves (default: by the socket's path)"},
-    "questions": {"help": "JSON file of [[query, file that must be found], ...]"},
-    "source": {
-        "help": "source for the session's own daemon to search (default: a part of the standard "
-        "library)"
-    },
-    "daemon": {
-        "help": "command that takes the arguments of cidx-ref, and starts the session's own daemon"
-    },
-    "summary": {"default": "", "help": "JSON file to write the outcome to"},
-}
-
-
-def _what_is_bad(environment: Environment) -> str:
-    """In one line, what cannot be used; it is said before anything is started."""
-    options = environment.parsed_options
-    try:
-        slo.parse_all(options.slo or ())
-        for scenario in _scenarios(environment):
-            slo.parse_all(scenario.slos)
-        if options.questions:
-            read_questions(Path(options.questions))
-    except (OSError, ValueError) as error:
-        return str(error)
-    return why_unusable(options.host) if options.host else ""
-
-
 def _choose_first(environment: Environment) -> None:
     first, *more = environment.user_classes
     environment.user_classes = [first]
@@ -190,16 +194,16 @@ def _choose_first(environment: Environment) -> None:
 
 def _complete(environment: Environment) -> None:
     """Where the command line says nothing, as the scenario says."""
-    options = environment.parsed_options
+    given = environment.parsed_options
     chosen = _scenarios(environment)
     scenario = chosen[0] if len(chosen) == 1 else Scenario
-    options.num_users = options.num_users or scenario.users
-    options.spawn_rate = options.spawn_rate or scenario.users
+    given.num_users = given.num_users or scenario.users
+    given.spawn_rate = given.spawn_rate or scenario.users
     if scenario.shape is not None:
         environment.shape_class = scenario.shape()
         environment.shape_class.runner = environment.runner
     elif chosen and environment.shape_class is None:
-        options.run_time = options.run_time or scenario.run_time_s
+        given.run_time = given.run_time or scenario.run_time_s
 
 
 def _scenarios(environment: Environment) -> list[type[Scenario]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from cidx_ref.testing.load.samples import ALL, Row, Samples
 from cidx_ref.testing.load.slo import Verdict
 
-__all__ = ["append_to_html", "measured", "save", "summary", "table", "with_table"]
+__all__ = ["append_to_html", "check_place", "measured", "save", "summary", "table", "with_table"]
 
 _STATISTICS = ("p50", "p95", "p99", "max")
 
@@ -104,6 +105,14 @@ def _grown(line: Mapping[str, Any]) -> str:
 
 def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
+
+
+def check_place(path: str) -> None:
+    """Raises `OSError` if `save` could not write there."""
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if Path(path).is_dir() or not os.access(Path(path).parent, os.W_OK):
+            raise OSError(f"{path}: cannot be written")
 
 
 def save(found: Mapping[str, Any], path: str) -> None:

@@ -7,7 +7,6 @@ and judges.  Workers are told by it what is asked of whom, and hand over what th
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -31,6 +30,7 @@ from cidx_ref.testing.load.corpus import (
 )
 from cidx_ref.testing.load.keeper import start_with
 from cidx_ref.testing.load.monitor import Reading, growth
+from cidx_ref.testing.load.options import command_of
 from cidx_ref.testing.load.samples import Samples
 from cidx_ref.testing.load.scenario import Scenario
 from cidx_ref.testing.load.target import KeptDaemon, project_at
@@ -62,7 +62,7 @@ class Session:
         #: Those that answer any question.
         self.methods: tuple[str, ...] = METHODS
         self.objectives = slo.effective(
-            slo.BASE, slo.parse_all(scenario.slos), slo.parse_all(self.options.slo or ())
+            slo.BASE, slo.parse_all(scenario.slos), slo.asked_for(self.options.slo or ())
         )
         self.verdicts: list[slo.Verdict] = []
         self.readings: list[Reading] = []
@@ -71,6 +71,9 @@ class Session:
         #: Whether the daemon was started for this session, and may be treated badly.
         self.owns_daemon = False
         self.is_over = False
+        #: Where the daemon is: locust's own note of it is changed by every form that is sent.
+        self.host = ""
+        self._is_unwanted = False
         self._kept: KeptDaemon | None = None
         self._greenlets: list[gevent.Greenlet] = []
         self._started: float | None = None
@@ -90,10 +93,6 @@ class Session:
         if self._elapsed_s or self._started is None:
             return self._elapsed_s
         return time.perf_counter() - self._started
-
-    @property
-    def host(self) -> str:
-        return str(self.environment.host)
 
     @property
     def project(self) -> Path:
@@ -145,16 +144,23 @@ class Session:
             self._take_brief(self.options.brief)
         else:
             self._have_daemon(host)
+        self.host = str(self.environment.host)
         if self.owns_daemon:
-            start_with(shlex.split(self.options.daemon or ""))
+            start_with(command_of(self.options.daemon))
         if not self.is_worker:
             self._choose_questions()
             self.options.brief = self._brief()
+        if self._is_unwanted:
+            raise RuntimeError("it was stopped while it began")
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
         self._spawn(self._watch_lag)
         if not self.is_worker:
             self._spawn(self._watch_daemon)
             self._spawn(self._disturb)
+
+    def give_up_beginning(self) -> None:
+        """Have `begin` raise as soon as it can."""
+        self._is_unwanted = True
 
     def stop_disturbing(self) -> None:
         """Called before the users leave."""
@@ -224,7 +230,7 @@ class Session:
         self._kept = KeptDaemon(
             config=self.scenario.config,
             source=Path(self.options.source) if self.options.source else None,
-            command=shlex.split(self.options.daemon or ""),
+            command=command_of(self.options.daemon),
         )
         self.owns_daemon = True
         self.environment.host = f"unix://{self._kept.socket}"
@@ -325,7 +331,8 @@ class Session:
     def _report(self) -> None:
         self.verdicts = self.judge()
         met = all(verdict.ok for verdict in self.verdicts)
-        self.environment.process_exit_code = 0 if met else FAILED
         summary = self.summary()
         print(report.table(summary), flush=True)
         report.save(summary, self.options.summary)
+        # Last: who was promised a summary, and has none, should not read that all is well.
+        self.environment.process_exit_code = 0 if met else FAILED

@@ -13,13 +13,17 @@ each of its objectives: nothing was shown.
 from __future__ import annotations
 
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cidx_ref.testing.load.samples import Samples
 
-__all__ = ["BASE", "Slo", "Verdict", "effective", "parse_all"]
+__all__ = ["BASE", "VARIABLE", "Slo", "Verdict", "asked_for", "effective", "parse_all"]
+
+#: Of the environment; what is in it holds unless the command line says otherwise of the same.
+VARIABLE = "CIDX_LOAD_SLO"
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -58,6 +62,8 @@ class Slo:
         is_count = self.statistic in ("count", "failures")
         if row is None or not (row.values or (row.failures and is_count)):
             return Verdict(self, None, False)
+        if self.statistic == "trips" and not row.trips:  # the shipped client's are not counted
+            return Verdict(self, None, False)
         try:
             measured = row.statistic(self.statistic, elapsed_s)
         except ValueError:
@@ -82,6 +88,11 @@ def parse_all(texts: Iterable[str]) -> list[Slo]:
     """Several, each text with one or more, separated by semicolons or commas."""
     parts = [part for text in texts for part in re.split("[;,]", text) if part.strip()]
     return [Slo.parse(part) for part in parts]
+
+
+def asked_for(texts: Iterable[str]) -> list[Slo]:
+    """Those of the environment, and after them those of the command line."""
+    return parse_all([os.environ.get(VARIABLE, ""), *texts])
 
 
 def effective(*layers: Iterable[Slo]) -> list[Slo]:

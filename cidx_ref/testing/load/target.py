@@ -52,7 +52,11 @@ class KeptDaemon:
             start_new_session=True,  # a Ctrl-C is for the session
             text=True,
         )
-        said = _pipe(self._process.stdout).readline()
+        try:
+            said = _pipe(self._process.stdout).readline()
+        except BaseException:  # who waits here may be killed, and then nobody else can end it
+            self.end()
+            raise
         if not said:
             self.end()
             raise RuntimeError("the daemon could not be started; see above")

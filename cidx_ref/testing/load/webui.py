@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import html
 import inspect
+import ipaddress
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Response, jsonify, request
+from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
 
 from cidx_ref.testing.load import report
@@ -25,6 +28,9 @@ _TABS = {
     "scenarios": ("name", "shows", "objectives"),
     "verdict": ("objective", "measured", "met"),
 }
+#: What locust's page has fields for.  It would take any other of its options, too, and some of them
+#: are names of files to write.
+_FIELDS = {"user_count", "spawn_rate", "host", "user_classes", "shape_class", "run_time", "profile"}
 
 
 class WebUi:
@@ -35,15 +41,14 @@ class WebUi:
         web_ui: Any,
         environment: Environment,
         session: Callable[[], Session | None],
-        reserved: Collection[str],
     ) -> None:
-        """`session` is the latest; the `reserved` options are for the command line only."""
+        """`session` is the latest."""
         self._environment = environment
         self._session = session
-        self._reserved = reserved
-        offered = environment.available_user_classes or {}
+        self._fields = _FIELDS | set(ui_extra_args_dict())
+        self._offered = environment.available_user_classes or {}
         self._scenarios = {
-            name: each for name, each in offered.items() if issubclass(each, Scenario)
+            name: each for name, each in self._offered.items() if issubclass(each, Scenario)
         }
         self._own_hosts: set[str] = set()
         web_ui.template_args = {
@@ -83,16 +88,35 @@ class WebUi:
         ]
 
     def _before(self) -> Response | None:
-        """Refuses a start that locust cannot carry out, or that would be judged wrongly."""
-        if request.method != "POST" or not request.path.endswith("/swarm"):
+        """Refuses whom locust should not listen to, and what it cannot carry out."""
+        if _is_from_elsewhere(self._environment):
+            return Response("not from this page", status=403)
+        if request.method != "POST":
             return None
+        if request.path.endswith("/stop"):
+            return self._stop_beginning()
+        return self._before_swarm() if request.path.endswith("/swarm") else None
+
+    def _stop_beginning(self) -> Response | None:
+        """A session that begins ends by itself: locust would kill it half way, or not at all."""
+        session = self._session()
+        if session is None or not session.is_beginning:
+            return None
+        session.give_up_beginning()
+        return jsonify(success=True, message="Test stopped")
+
+    def _before_swarm(self) -> Response | None:
+        """Refuses a start that would be judged wrongly, or would harm somebody else's daemon."""
         self._note_own_host()
         form = request.form.copy()
-        for option in self._reserved:  # a page of another site can send a form to this one
-            form.poplist(option)
+        for field in set(form) - self._fields:
+            form.poplist(field)
         if refusal := self._refusal(form):
             return jsonify(success=False, message=refusal, host=self._environment.host)
         self._choose_shape(form)
+        session = self._session()
+        if session is not None and not session.is_over:
+            form["host"] = session.host  # more users, or fewer: of the same daemon
         request.form = form
         return None
 
@@ -104,12 +128,9 @@ class WebUi:
     def _refusal(self, form: Any) -> str:
         chosen, session = self._chosen(form), self._session()
         if session is not None and not session.is_over:
-            if session.is_beginning:
-                return "the session is beginning: wait for its daemon"
-            # Locust cannot count the users of a class that is no longer chosen.
-            if chosen != [session.scenario.__name__]:
-                return "stop the session before you choose another scenario"
-            return ""
+            return self._refusal_beside(session, chosen, form.get("host", ""))
+        if unknown := set(form.getlist("user_classes")) - set(self._offered):
+            return f"there is no scenario {min(unknown)}"
         if len(chosen) > 1:
             return "choose one scenario: one is run at a time"
         host = form.get("host", "")
@@ -118,6 +139,17 @@ class WebUi:
         if any(self._scenarios[name].needs_own_daemon for name in chosen):
             return f"{chosen[0]} would harm the daemon: leave the host empty"
         return why_unusable(host)
+
+    def _refusal_beside(self, session: Session, chosen: list[str], host: str) -> str:
+        if session.is_beginning:
+            return "the session is beginning: wait for its daemon"
+        # Locust cannot count the users of a class that is no longer chosen.
+        if chosen != [session.scenario.__name__]:
+            return "stop the session before you choose another scenario"
+        # What is stopped, killed or rebuilt is the daemon that the session began with.
+        if host not in ("", session.host):
+            return "stop the session before you choose another host"
+        return ""
 
     def _chosen(self, form: Any) -> list[str]:
         names = form.getlist("user_classes")
@@ -138,6 +170,8 @@ class WebUi:
             form["shape_class"] = shape.__name__
 
     def _after(self, response: Response) -> Response:
+        if response.status_code != 200:  # it was refused, or asks for a login
+            return response
         if request.path.endswith("/stats/requests"):
             tables = {"scenarios": self._descriptions(), "verdict": self._verdict()}
             stats = [{"key": key, "data": rows} for key, rows in tables.items()]
@@ -165,3 +199,20 @@ class WebUi:
             }
             for each in verdicts
         ]
+
+
+def _is_from_elsewhere(environment: Environment) -> bool:
+    """Whether a page of another site asks: locust lets it send forms here, and read all answers."""
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.host:
+        return True
+    # A site can have its own name lead to this machine, and is then no other.
+    options = environment.parsed_options
+    return _is_local(options.web_host) and not _is_local(urlsplit(f"//{request.host}").hostname)
+
+
+def _is_local(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
