@@ -132,12 +132,12 @@ def keeps_connections() -> None:
 
 
 def ceases_to_answer() -> None:
-    """Who comes after the first answers waits for ever."""
+    """Who comes after the first waits, and longer than the session lasts."""
     answer, count = search.answer, itertools.count()
 
     def wait(*arguments: Any) -> dict[str, Any]:
         if next(count) > 20:
-            SYSTEM.sleep(60.0)
+            SYSTEM.sleep(8.0)
         return answer(*arguments)
 
     search.answer = wait
