@@ -22,6 +22,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+import psutil
 import pytest
 
 from cidx_ref.client import DaemonClient
@@ -628,26 +629,44 @@ def test_what_slow_workers_measured_last_is_judged_too(tmp_path: Path) -> None:
     assert outcome.summary["rows"]["query_fts"]["count"] == sum(answers)
 
 
-@needs_locust
-def test_a_ctrl_c_loses_nothing_of_what_workers_measured(tmp_path: Path) -> None:
+@contextmanager
+def two_workers(tmp_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A session of `Readers`, of whose answers there are some."""
     port = str(_free_port())
     ports = ("--master-bind-port", port, "--master-port", port)
-    arguments = ("--processes", "2", *ports, "-u", "4", "-t", "100", "--slo", RELAXED, "Readers")
+    argv = command("--processes", "2", *ports, *arguments, "--slo", RELAXED, "Readers")
     with temporary_directory(tmp_path) as environment:
         process = subprocess.Popen(
-            command(*arguments),
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+            argv, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
-        sockets = Path(environment["TMPDIR"])
-        found = _wait_for(lambda: list(sockets.glob("*/source/.code-indexer/daemon.sock")))
+        directory = Path(environment["TMPDIR"])
+        found = _wait_for(lambda: list(directory.glob("*/source/.code-indexer/daemon.sock")))
         with DaemonClient(Project.at(found[0].parent.parent), start=False) as client:
             _wait_for(lambda: client.metrics()["cache"]["hit"] > 100)
+        yield process
+
+
+@needs_locust
+def test_a_ctrl_c_loses_nothing_of_what_workers_measured(tmp_path: Path) -> None:
+    with two_workers(tmp_path, "-u", "4", "-t", "100") as process:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
         said, _ = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, "(workers)" in said) == (0, False), said
+
+
+@needs_locust
+@pytest.mark.deep
+def test_a_worker_that_dies_fails_the_session(tmp_path: Path) -> None:
+    with two_workers(tmp_path, "-u", "8", "-t", "12") as process:
+        workers = [
+            child
+            for child in psutil.Process(process.pid).children()
+            if "cidx_ref.testing.load.keeper" not in child.cmdline()
+        ]
+        workers[0].kill()
+        said, _ = process.communicate(timeout=TIMEOUT_S)
+    assert (len(workers), process.returncode) == (2, 3), said
+    assert "did not hand over its last samples" in said
 
 
 # In the web UI.

@@ -114,9 +114,6 @@ class WebUi:
         if refusal := self._refusal(form):
             return jsonify(success=False, message=refusal, host=self._environment.host)
         self._choose_shape(form)
-        session = self._session()
-        if session is not None and not session.is_over:
-            form["host"] = session.host  # more users, or fewer: of the same daemon
         request.form = form
         return None
 
