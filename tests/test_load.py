@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -861,6 +862,46 @@ def test_nothing_is_left_of_a_session_that_is_ended_by_a_signal(
         (root,) = [path / "source" for path in directory.iterdir()] or [directory]
         _wait_for(lambda: not list(directory.iterdir()))
         assert processes_of(root) == []
+
+
+IN_DESTRUCTORS = """
+import time
+
+from cidx_ref.testing.load import Scenario, constant, task
+
+
+class Heavy:
+    def __del__(self):
+        until = time.perf_counter() + 0.3
+        while time.perf_counter() < until:
+            pass
+
+
+class Busy(Scenario):
+    wait_time = constant(0.01)
+
+    @task
+    def search(self):
+        self.ask("query_fts", self.pick())
+        Heavy()
+"""
+
+
+@needs_locust
+def test_a_ctrl_c_is_not_lost_wherever_it_comes(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(IN_DESTRUCTORS)
+    with temporary_directory(tmp_path) as environment:
+        argv = command("-u", "1", "-t", "60", locustfile=mine)
+        process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
+        directory = Path(environment["TMPDIR"])
+        found = _wait_for(lambda: list(directory.glob("*/source/.code-indexer/daemon.sock")))
+        with DaemonClient(Project.at(found[0].parent.parent), start=False) as client:
+            _wait_for(lambda: client.metrics()["cache"]["hit"] > 3)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=TIMEOUT_S)
+    (seconds,) = re.findall(r"^Busy, ([0-9.]+) s", said, re.MULTILINE)
+    assert float(seconds) < 30
 
 
 def _wait_for(condition: Callable[[], Any]) -> Any:

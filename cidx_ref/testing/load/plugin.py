@@ -7,6 +7,7 @@ not, 1 if an option cannot be used.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class _Plugin:
         self.session: Session | None = None
         self._web_ui: WebUi | None = None
         self._given_host: str | None = None
+        self._interrupts: Any = None
         #: Workers that have handed over the last of what they measured.
         self._done: set[str] = set()
 
@@ -49,6 +51,7 @@ class _Plugin:
         given = environment.parsed_options
         if given is None:  # used as a library
             return
+        self._take_interrupts()
         # Gevent would print a traceback of it; why a session could not begin is said in one line.
         hub = gevent.get_hub()
         hub.NOT_ERROR = (*hub.NOT_ERROR, locust.exception.StopTest)
@@ -69,6 +72,14 @@ class _Plugin:
         elif not given.user_classes:
             _choose_first(environment)
         _complete(environment)
+
+    def _take_interrupts(self) -> None:
+        """Have a Ctrl-C end this process.  Python would raise it in whatever greenlet runs, and one
+        that listens to workers, or a destructor, swallows it."""
+        main = gevent.getcurrent()
+        self._interrupts = gevent.signal_handler(
+            signal.SIGINT, gevent.kill, main, KeyboardInterrupt
+        )
 
     def test_start(self, environment: Environment, **_: Any) -> None:
         self.session = None
@@ -174,6 +185,9 @@ class _Plugin:
         self._done.add(msg.node_id)
 
     def quitting(self, environment: Environment, **_: Any) -> None:
+        if self._interrupts is not None:  # the next one is not to wait for the loop
+            self._interrupts.cancel()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if self.session is None:
             return
         if not self.session.is_worker and environment.runner is not None:
