@@ -107,6 +107,8 @@ def test_facts_are_handed_over_once() -> None:
         (" *:failures <= 0 ", Slo("*", "failures", "<=", 0.0)),
         ("(loads a round):max<=1", Slo("(loads a round)", "max", "<=", 1.0)),
         ("query:p99.9<1.5", Slo("query", "p99.9", "<", 1.5)),
+        ("*:count>=1e6", Slo("*", "count", ">=", 1000000.0)),
+        ("*:count>=1234567", Slo("*", "count", ">=", 1234567.0)),
     ],
 )
 def test_an_objective_is_read(text: str, slo: Slo) -> None:
@@ -123,7 +125,7 @@ def test_what_is_no_objective_is_refused_with_an_example(text: str) -> None:
 
 
 def test_a_later_layer_replaces_the_limit_of_the_same_statistic() -> None:
-    chosen = effective(parse_all(["a:p95<20; a:p99<50"]), parse_all(["a:p95<5,b:count>1"]))
+    chosen = effective(parse_all("a:p95<20; a:p99<50"), parse_all(["a:p95<5,b:count>1"]))
     assert list(map(str, chosen)) == ["a:p95<5", "a:p99<50", "b:count>1"]
 
 
@@ -490,6 +492,7 @@ def test_a_scenario_of_twenty_lines_shows_that_no_user_waits_for_another(tmp_pat
         ("--summary", "/proc/nowhere/x.json", "/proc/nowhere"),
         ("--source", "/nowhere", "/nowhere: no such directory"),
         ("--daemon", "'", 'daemon: "\'": No closing quotation'),
+        ("--daemon", "cidx-nowhere", "daemon: cidx-nowhere: no such command"),
         ("--host", "unix:///nowhere.sock", "unix:///nowhere.sock: no daemon answers there"),
         ("--host", "http://127.0.0.1:1", "must be unix:///path or tcp://host:port"),
     ],
@@ -543,6 +546,14 @@ def test_an_objective_of_a_scenario_that_cannot_be_read_is_said_in_one_line(tmp_
     assert outcome.status == 1
     assert "'query:soon': must be like query_fts:p95<20" in outcome.output
     assert "Traceback" not in outcome.output
+
+
+@needs_locust
+def test_a_scenario_that_does_nothing_is_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(MINE.replace("    @task\n", ""))
+    outcome = session(tmp_path, locustfile=mine)
+    assert (outcome.status, outcome.output) == (1, "locust: Mixed has no @task\n")
 
 
 @needs_locust
@@ -767,7 +778,9 @@ def test_the_web_ui_runs_one_scenario_at_a_time(tmp_path: Path) -> None:
         assert "is beginning" in ui.start("Readers")
         ui.wait_until("running")
         assert "stop the session" in ui.start("OpenLoop")
-        assert ui.start("Readers", user_count="3") == ""
+        # Locust's page edits with all of them ticked.
+        assert ui.start("OpenLoop", "Readers", user_count="3") == ""
+        _wait_for(lambda: ui.state()["user_count"] == 3)
 
 
 @needs_locust

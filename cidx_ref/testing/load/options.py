@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,12 @@ def add_to(parser: LocustArgumentParser) -> None:
 def command_of(text: str | None) -> list[str]:
     """What `--daemon` says.  Raises `ValueError`."""
     try:
-        return shlex.split(text or "")
+        command = shlex.split(text or "")
     except ValueError as error:
         raise ValueError(f"daemon: {text!r}: {error}") from None
+    if command and shutil.which(command[0]) is None:
+        raise ValueError(f"daemon: {command[0]}: no such command")
+    return command
 
 
 def why_bad(options: Any, scenarios: Collection[Any]) -> str:
@@ -58,6 +62,8 @@ def why_bad(options: Any, scenarios: Collection[Any]) -> str:
         slo.asked_for(options.slo)
         for scenario in scenarios:
             slo.parse_all(scenario.slos)
+            if not scenario.tasks:
+                raise ValueError(f"{scenario.__name__} has no @task")
         if options.questions:
             read_questions(Path(options.questions))
         if options.source and not Path(options.source).is_dir():

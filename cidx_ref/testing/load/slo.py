@@ -32,7 +32,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 _STATISTIC = r"count|failures|rps|trips|min|mean|max|p(?:\d{1,2}(?:\.\d+)?|100)"
-_SLO = re.compile(rf"\s*(.+?)\s*:\s*({_STATISTIC})\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*")
+_SLO = re.compile(rf"\s*(.+?)\s*:\s*({_STATISTIC})\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?(?:e\+?\d+)?)\s*")
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,15 @@ class Slo:
         """Raises `ValueError`, which says what an objective looks like."""
         match = _SLO.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r}: must be like query_fts:p95<20 or *:failures<=0")
+            raise ValueError(
+                f"{text!r}: must be like query_fts:p95<20 or *:failures<=0, with one of count, "
+                "failures, rps, trips, min, mean, max or a percentile, and one of <, <=, >, >="
+            )
         row, statistic, sign, limit = match.groups()
         return cls(row, statistic, sign, float(limit))
 
     def __str__(self) -> str:
-        return f"{self.row}:{self.statistic}{self.operator}{self.limit:g}"
+        return f"{self.row}:{self.statistic}{self.operator}{self.limit:.15g}"
 
     def judge(self, samples: Samples, elapsed_s: float) -> Verdict:
         """`elapsed_s`: how long it was measured, for rates."""
@@ -86,6 +89,7 @@ BASE = (Slo("*", "count", ">", 0), Slo("*", "failures", "<=", 0))
 
 def parse_all(texts: Iterable[str]) -> list[Slo]:
     """Several, each text with one or more, separated by semicolons or commas."""
+    texts = [texts] if isinstance(texts, str) else texts
     parts = [part for text in texts for part in re.split("[;,]", text) if part.strip()]
     return [Slo.parse(part) for part in parts]
 

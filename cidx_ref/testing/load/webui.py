@@ -26,7 +26,7 @@ __all__ = ["WebUi"]
 
 _TABS = {
     "scenarios": ("name", "shows", "objectives"),
-    "verdict": ("objective", "measured", "met"),
+    "verdict": ("scenario", "objective", "measured", "met"),
 }
 #: What locust's page has fields for.  It would take any other of its options, too, and some of them
 #: are names of files to write.
@@ -113,6 +113,10 @@ class WebUi:
             form.poplist(field)
         if refusal := self._refusal(form):
             return jsonify(success=False, message=refusal, host=self._environment.host)
+        session = self._session()
+        if session is not None and not session.is_over:  # more users, or fewer
+            form.setlist("user_classes", [session.scenario.__name__])
+            form.poplist("host")
         self._choose_shape(form)
         request.form = form
         return None
@@ -123,9 +127,10 @@ class WebUi:
             self._own_hosts.add(session.host)
 
     def _refusal(self, form: Any) -> str:
-        chosen, session = self._chosen(form), self._session()
+        session = self._session()
         if session is not None and not session.is_over:
-            return self._refusal_beside(session, chosen, form.get("host", ""))
+            return self._refusal_beside(session, form)
+        chosen = self._chosen(form)
         if unknown := set(form.getlist("user_classes")) - set(self._offered):
             return f"there is no scenario {min(unknown)}"
         if len(chosen) > 1:
@@ -137,22 +142,21 @@ class WebUi:
             return f"{chosen[0]} would harm the daemon: leave the host empty"
         return why_unusable(host)
 
-    def _refusal_beside(self, session: Session, chosen: list[str], host: str) -> str:
+    def _refusal_beside(self, session: Session, form: Any) -> str:
         if session.is_beginning:
             return "the session is beginning: wait for its daemon"
-        # Locust cannot count the users of a class that is no longer chosen.
-        if chosen != [session.scenario.__name__]:
+        # Locust cannot count the users of a class that is no longer chosen.  Its page offers to
+        # edit a session with all classes ticked, so those beside the right one mean nothing.
+        names = form.getlist("user_classes")
+        if names and session.scenario.__name__ not in names:
             return "stop the session before you choose another scenario"
         # What is stopped, killed or rebuilt is the daemon that the session began with.
-        if host not in ("", session.host):
+        if form.get("host", "") not in ("", session.host):
             return "stop the session before you choose another host"
         return ""
 
     def _chosen(self, form: Any) -> list[str]:
         names = form.getlist("user_classes")
-        session = self._session()
-        if not names and session is not None and not session.is_over:
-            return [session.scenario.__name__]
         return [name for name in self._scenarios if not names or name in names]
 
     def _choose_shape(self, form: Any) -> None:
@@ -190,6 +194,7 @@ class WebUi:
         yes, no = ("yes", "no") if session.is_over else ("so far", "not yet")
         return [
             {
+                "scenario": session.scenario.__name__,
                 "objective": str(each.slo),
                 "measured": report.measured(each.measured),
                 "met": yes if each.ok else no,
