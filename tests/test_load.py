@@ -779,8 +779,15 @@ def test_the_web_ui_runs_one_scenario_at_a_time(tmp_path: Path) -> None:
         ui.wait_until("running")
         assert "stop the session" in ui.start("OpenLoop")
         # Locust's page edits with all of them ticked.
-        assert ui.start("OpenLoop", "Readers", user_count="3") == ""
+        edit = {
+            "user_classes": ("OpenLoop", "Readers"),
+            "user_count": 3,
+            "spawn_rate": 2,
+            "host": "",
+        }
+        assert ui.post("swarm", **edit)["host"].startswith("unix://")
         _wait_for(lambda: ui.state()["user_count"] == 3)
+        assert list(json.loads(ui.get("tasks"))["per_class"]) == ["Readers"]
 
 
 @needs_locust
