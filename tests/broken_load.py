@@ -136,8 +136,8 @@ def ceases_to_answer() -> None:
     answer, count = search.answer, itertools.count()
 
     def wait(*arguments: Any) -> dict[str, Any]:
-        if next(count) > 20:
-            SYSTEM.sleep(8.0)
+        if next(count) > 5:
+            SYSTEM.sleep(12.0)
         return answer(*arguments)
 
     search.answer = wait

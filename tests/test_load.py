@@ -357,7 +357,7 @@ _SAYS = {
         ("Readers", "rlock_as_read_lock", "query_fts:p95<50", ("-t", "5", "-u", "20")),
         ("Readers", "knows_only_the_storys_methods", "*:trips<=1", ("-t", "4")),
         ("ReadersAndWriter", "claims_the_newest_generation", "*:failures<=0", ("-t", "8")),
-        ("Readers", "ceases_to_answer", "*:failures<=0", ("-t", "5")),
+        ("Readers", "ceases_to_answer", "*:failures<=0", ("-t", "9")),
         ("Crash", "a_name_is_taken_for_a_daemon", "(outage):count>=2", ("-t", "6")),
         *(
             pytest.param(*case, marks=pytest.mark.deep)
