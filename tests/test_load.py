@@ -861,6 +861,23 @@ def test_the_web_ui_shows_the_verdict(tmp_path: Path) -> None:
         assert "Ramp: " in ui.get("stats/report")
 
 
+@needs_locust
+def test_the_web_ui_does_not_begin_a_climb_anew_when_it_is_edited(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def users() -> int:
+        seen.append(ui.state()["user_count"])
+        return seen[-1]
+
+    with page(tmp_path) as ui:
+        assert ui.start("Ramp") == ""
+        _wait_for(lambda: users() >= 10)
+        reached = users()
+        assert ui.start("Ramp") == ""
+        _wait_for(lambda: users() > reached)
+    assert seen == sorted(seen)
+
+
 def _verdict(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     tables = {table["key"]: table["data"] for table in found["extended_stats"]}
     return {row["objective"]: (row["measured"], row["met"]) for row in tables["verdict"]}

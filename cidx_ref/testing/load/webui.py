@@ -114,12 +114,16 @@ class WebUi:
         if refusal := self._refusal(form):
             return jsonify(success=False, message=refusal, host=self._environment.host)
         session = self._session()
-        if session is not None and not session.is_over:  # more users, or fewer
+        if session is not None and self._is_under_way():  # more users, or fewer
             form.setlist("user_classes", [session.scenario.__name__])
             form.poplist("host")
         self._choose_shape(form)
         request.form = form
         return None
+
+    def _is_under_way(self) -> bool:
+        session = self._session()
+        return session is not None and not session.is_over
 
     def _note_own_host(self) -> None:
         session = self._session()
@@ -167,7 +171,8 @@ class WebUi:
             form["shape_class"] = "Default"
         chosen = [self._scenarios[name] for name in self._chosen(form)]
         if chosen and (shape := chosen[0].shape) is not None:
-            shapes[shape.__name__] = shape()
+            running = self._environment.shape_class if self._is_under_way() else None
+            shapes[shape.__name__] = running or shape()  # a new one would climb from the beginning
             form["shape_class"] = shape.__name__
 
     def _after(self, response: Response) -> Response:
