@@ -18,6 +18,7 @@ __all__ = [
     "InternalError",
     "NoIndexError",
     "ShuttingDownError",
+    "UntrustedError",
     "from_kind",
 ]
 
@@ -80,6 +81,13 @@ class DaemonUnavailableError(CidxError):
     kind = "unavailable"
 
 
+class UntrustedError(CidxError):
+    """Something in the project's directory is not what it should be, or not the user's own, and
+    is not used; the message names it and says what to do."""
+
+    kind = "untrusted"
+
+
 class InternalError(CidxError):
     """A bug in the daemon; its log has the traceback."""
 
@@ -103,6 +111,7 @@ _BY_KIND: dict[str, type[CidxError]] = {
         InternalError,
         NoIndexError,
         ShuttingDownError,
+        UntrustedError,
     )
 }
 

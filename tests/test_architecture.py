@@ -15,7 +15,8 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["cidx_ref", "errors", "runtime", "interpreter"],
-    ["limits", "project", "results", "sockets", "wire"],
+    ["files", "limits", "results", "wire"],
+    ["project", "sockets"],
     ["config"],
     ["index"],
     ["daemon"],

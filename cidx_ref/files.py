@@ -1,0 +1,297 @@
+"""The way to files that may have come with a clone: from a directory's descriptor, by plain names.
+
+Everything under a project is opened from here (design section 12).  A `Directory` is an open
+descriptor; each of its methods takes *one* plain name and looks it up there, following no link, so
+that nothing outside is read, written or removed.  What is made is made exclusively, and is for its
+owner alone: files 0600, directories 0700.  What is found must be what it should be and belong to
+the user; else it is refused by name (`UntrustedError`), at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cidx_ref.errors import UntrustedError
+
+__all__ = ["Directory", "is_plain", "owner_name", "own_directory", "read_regular"]
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK the opening of a FIFO waits for a writer.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_MAKE_FILE = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Directory:
+    """An open directory.  A context manager; closing twice does nothing.
+
+    Raises `OSError`, with the whole path in it, for what the system refuses, and `UntrustedError`
+    for what is there and must not be used.  Thread-safe until it is closed.
+    """
+
+    def __init__(self, fd: int, path: Path) -> None:
+        """Take over the descriptor `fd`; `path` is what the directory is called in messages."""
+        self.fd = fd
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path) -> Directory:
+        """The directory at `path`, which the caller trusts: links in it are followed."""
+        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path)
+
+    @property
+    def engine_path(self) -> Path:
+        """A name for what wants a path (the engines), by which the open directory is reached."""
+        return Path(f"/proc/self/fd/{self.fd}")
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # Looking.
+
+    def names(self) -> list[str]:
+        """What is in it, sorted."""
+        return sorted(os.listdir(self.fd))
+
+    def status(self, name: str) -> os.stat_result | None:
+        """What the entry `name` itself is; None if there is none."""
+        try:
+            return os.stat(_plain(name), dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def check(self, name: str, kind: int) -> os.stat_result | None:
+        """The entry `name`, which must be of `kind` (`stat.S_IFREG` and its like) and the user's.
+
+        None if there is none.  Raises `UntrustedError`.
+        """
+        found = self.status(name)
+        if found is not None:
+            self._require(name, found, kind)
+        return found
+
+    def sub(self, name: str, *, create: bool = False) -> Directory:
+        """The directory `name` in this one, which must be the user's own; made if `create`."""
+        with _told(self.path / name):
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(_plain(name), 0o700, dir_fd=self.fd)
+            found = os.stat(_plain(name), dir_fd=self.fd, follow_symlinks=False)
+            self._require(name, found, stat.S_IFDIR)
+            fd = os.open(name, _OPEN_DIRECTORY, dir_fd=self.fd)
+        inner = Directory(fd, self.path / name)
+        try:
+            inner._require_own(os.fstat(fd))
+        except BaseException:
+            inner.close()
+            raise
+        return inner
+
+    def readlink(self, name: str) -> str:
+        with _told(self.path / name):
+            return os.readlink(_plain(name), dir_fd=self.fd)
+
+    def open_regular(self, name: str) -> int:
+        """A descriptor for reading the regular file `name` of the user's, opened without waiting."""
+        with _told(self.path / name):
+            found = os.stat(_plain(name), dir_fd=self.fd, follow_symlinks=False)
+            self._require(name, found, stat.S_IFREG)
+            return os.open(name, _OPEN_FILE, dir_fd=self.fd)
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """All of the regular file `name`; `UntrustedError` if it is larger than `max_bytes`."""
+        fd = self.open_regular(name)
+        with open(fd, "rb") as file:
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise UntrustedError(f"{self.path / name}: larger than {max_bytes} bytes: remove it")
+        return data
+
+    # Changing.
+
+    def create(self, name: str, data: bytes) -> None:
+        """Make the file `name`, which must not exist, with `data` in it, and put it on disk."""
+        with _told(self.path / name):
+            fd = os.open(_plain(name), os.O_WRONLY | os.O_EXCL | _MAKE_FILE, 0o600, dir_fd=self.fd)
+            with open(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+    def replace(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Put `data` into the file `name`: a concurrent reader sees the old contents or the new."""
+        temporary = f".{name}.{os.getpid()}"
+        with suppress(FileNotFoundError):
+            self.unlink(temporary)
+        try:
+            self.create(temporary, data)
+            os.chmod(temporary, mode, dir_fd=self.fd)
+            self.rename(temporary, name)
+        except BaseException:
+            with suppress(OSError):
+                self.unlink(temporary)
+            raise
+
+    def open_for_append(self, name: str) -> int:
+        """A descriptor that writes to the end of the file `name`, made if there is none.
+
+        Refused if the file has a second name: then it is somewhere else, too.
+        """
+        self.check(name, stat.S_IFREG)
+        with _told(self.path / name):
+            fd = os.open(
+                _plain(name), os.O_WRONLY | os.O_APPEND | _MAKE_FILE, 0o600, dir_fd=self.fd
+            )
+        try:
+            found = os.fstat(fd)
+            self._require(name, found, stat.S_IFREG)
+            if found.st_nlink > 1:
+                raise UntrustedError(f"{self.path / name} is a hard link: remove it")
+            if stat.S_IMODE(found.st_mode) != 0o600:
+                os.fchmod(fd, 0o600)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def open_lock(self, name: str) -> int:
+        """A descriptor of the file `name` to hold a `flock` on: only its owner can open it."""
+        return self.open_for_append(name)
+
+    def symlink(self, target: str, name: str) -> None:
+        with _told(self.path / name):
+            os.symlink(target, _plain(name), dir_fd=self.fd)
+
+    def rename(self, old: str, new: str) -> None:
+        with _told(self.path / new):
+            os.rename(_plain(old), _plain(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def unlink(self, name: str) -> None:
+        with _told(self.path / name):
+            os.unlink(_plain(name), dir_fd=self.fd)
+
+    def make(self, name: str) -> Directory:
+        """A new directory `name`, which must not exist."""
+        with _told(self.path / name):
+            os.mkdir(_plain(name), 0o700, dir_fd=self.fd)
+        return self.sub(name)
+
+    def remove(self, name: str) -> None:
+        """Remove whatever is there, and all below it, as far as it goes."""
+        found = self.status(name)
+        if found is None:
+            return
+        if stat.S_ISDIR(found.st_mode):
+            import shutil  # which a query from the shell never needs
+
+            shutil.rmtree(_plain(name), ignore_errors=True, dir_fd=self.fd)
+        else:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.fd)
+
+    def sync(self) -> None:
+        """Put its entries on disk."""
+        os.fsync(self.fd)
+
+    def try_lock(self) -> bool:
+        """Hold the directory exclusively (`flock`) until it is closed; False if another does."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def make_private(self) -> None:
+        """Keep every other user out."""
+        if os.fstat(self.fd).st_mode & 0o077:
+            os.fchmod(self.fd, 0o700)
+
+    def _require(self, name: str, found: os.stat_result, kind: int) -> None:
+        path = self.path / name
+        if stat.S_IFMT(found.st_mode) != kind:
+            what = _KINDS.get(stat.S_IFMT(found.st_mode), "an unknown thing")
+            raise UntrustedError(
+                f"{path} is {what}, not {_KINDS[kind]}, and is not followed or used: remove it"
+            )
+        Directory(-1, path)._require_own(found)
+
+    def _require_own(self, found: os.stat_result) -> None:
+        if found.st_uid != os.geteuid():
+            raise UntrustedError(
+                f"{self.path} belongs to {owner_name(found.st_uid)}, and is not used: "
+                "remove it, or search a copy of your own"
+            )
+
+
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFREG: "a regular file",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def own_directory(path: Path, *, create: bool = False) -> Directory:
+    """The directory at `path`, the last name of which must be a directory of the user's own."""
+    with Directory.open(path.parent) as above:
+        return above.sub(path.name, create=create)
+
+
+def read_regular(parent: int, name: str, max_bytes: int) -> bytes | None:
+    """At most one byte more than `max_bytes` of the file `name` in the open directory `parent`,
+    whoever owns it; None if it is no regular file.  Follows no link, and waits for nothing."""
+    descriptor = os.open(_plain(name), _OPEN_FILE, dir_fd=parent)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
+
+
+def is_plain(name: str) -> bool:
+    """Whether `name` is one component of a path that stays where it is."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def owner_name(uid: int) -> str:
+    """A user as people know them."""
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
+
+
+def _plain(name: str) -> str:
+    if not is_plain(name):
+        raise OSError(errno.EINVAL, "not a plain name", name)
+    return name
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Have an `OSError` name the whole path."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
