@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from heapq import merge
+from itertools import accumulate, chain, islice
+from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
@@ -14,8 +15,14 @@ from cidx_ref.index.filters import Filters
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
-from cidx_ref.index.text import phrases, terms
+from cidx_ref.index.text import content_words, phrases, terms, terms_of
 from cidx_ref.runtime import SYSTEM, Runtime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cidx_ref.index.semantic import SemanticIndex
 
 __all__ = ["MODES", "Search", "answer"]
 
@@ -24,7 +31,14 @@ _log = logging.getLogger("cidx_ref")
 MODES = ("hybrid", "semantic", "fts")
 _SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the weaker of the two
 _SYMBOL_WEIGHT = 2.0  # of a chunk that is called what the query says
+# A search that looks at what it found, and drops some of it, needs more than are wanted.
 _SURPLUS = 256
+_RARE = 64  # chunks: the words that stand in no more, taken together, are rare
+_WITHIN = 512  # chunks: more than so many are not looked at one by one
+_MAX_WORDS = 256  # the rarest, of which all chunks are collected
+_PAGE = 10  # hits: a shorter list is made complete
+_SCANNED_BYTES = 64 << 20  # text times words that it is read for: some 60 ms
+_SCANNED_HITS = 4096  # chunks that one reading of all texts collects
 _POOL = 100  # hits of each engine that are fused; more only where more are wanted
 
 Ranking = list[tuple[int, float]]
@@ -75,6 +89,7 @@ class _Engines:
         self._snapshot = snapshot
         self._text = search.text
         self._embedder = embedder
+        self._is_lexical = getattr(embedder, "lexical", False)
         self._probes = probes
         self._phrases = phrases(search.text)
         self._mask = snapshot.chunks.mask(search.filters)
@@ -83,8 +98,16 @@ class _Engines:
         engine = self._snapshot.semantic
         if engine is None:
             raise IndexUnusableError(self._snapshot.unavailable["semantic"])
+        near = _Near(engine, self._embedded(), None if self._mask is None else self._mask.chunks)
+        if self._phrases:
+            return self._quoting(near, k)
+        if self._is_lexical:
+            return self._sharing_words(near, max(k, _PAGE))[:k]
+        return near.search(k)
+
+    def _embedded(self) -> NDArray[np.float32]:
         try:
-            vector = self._embedder.embed_query(self._text)
+            return self._embedder.embed_query(self._text)
         except CidxError:
             raise
         except Exception as error:
@@ -92,22 +115,70 @@ class _Engines:
             # Without its message: that may hold paths, and the log has it.
             _log.exception("embedder %s failed", name)
             raise InternalError(f"embedder {name}: {type(error).__name__}") from None
-        allowed = None if self._mask is None else self._mask.chunks
-        is_lexical = getattr(self._embedder, "lexical", False)
-        if not is_lexical and not self._phrases:
-            return engine.search(vector, k, allowed)
-        # What is found must be looked at, so many more are fetched than are wanted: one that shares
-        # no word with the query is a collision of hashes, and can come before the one long chunk
-        # in which a rare word stands; and one without the quoted phrase was not asked for.
-        found = engine.search(vector, max(_SURPLUS, k), allowed)
-        return list(islice((hit for hit in found if self._belongs(hit[0], is_lexical)), k))
 
-    def _belongs(self, number: int, is_lexical: bool) -> bool:
+    def _sharing_words(self, near: _Near, k: int) -> Ranking:
+        """The `k` nearest that share a word with the query.  Any other is a collision of hashes.
+
+        The graph may reach nothing but collisions, so an answer is not bounded by what it reaches:
+        the chunks that hold rare words are ranked beside it, and there is "no match" only after
+        all texts have been read.
+        """
+        fulltext = self._snapshot.fulltext
+        if fulltext is None:
+            every = near.rank(None, max(_SURPLUS, k))
+            return self._merged([], every, near.rank(self._literally(), _SCANNED_HITS), k=k)
+        said = content_words(self._text)
+        words = fulltext.frequencies(terms_of(said))
+        rare = _rarest(words)
+        looked_at = [near.search(max(_SURPLUS, k))]
+        if len(rare) == len(words):  # few chunks hold a word, so parts of words count, too
+            within = fulltext.holding_within_words(said, _WITHIN)
+            looked_at.append(near.rank(within, _WITHIN))
+        found = self._merged(near.rank(fulltext.holding(rare), k), *looked_at, k=k)
+        if len(found) < _PAGE and len(rare) < len(words):  # a filter lets little through
+            some = islice(words, _MAX_WORDS)
+            found = self._merged(near.rank(fulltext.holding(some), k), *looked_at, k=k)
+        return found or near.rank(self._literally(), k)
+
+    def _merged(self, belonging: Ranking, *others: Ranking, k: int) -> Ranking:
+        """The best `k` of all; of `others` only what shares a word with the query."""
+        met = {chunk for chunk, _ in belonging}
+
+        def looked_at() -> Iterator[tuple[int, float]]:
+            for chunk, score in merge(*others, key=_farness):
+                if chunk not in met:
+                    met.add(chunk)
+                    if self._probes.touch(self._snapshot.chunks.read(chunk)):
+                        yield chunk, score
+
+        return list(islice(merge(belonging, looked_at(), key=_farness), k))
+
+    def _literally(self) -> list[int]:
+        """The chunks in whose text a word of the query stands, be it as a part of a word."""
+        words = content_words(self._text)[: self._affordable_words()]
+        if not words:
+            return []
+        return self._snapshot.chunks.scan(Probes(" ".join(words)).touch, _SCANNED_HITS, self._mask)
+
+    def _affordable_words(self) -> int:
+        """How many words all texts are read for: the more text, the fewer."""
+        return max(1, _SCANNED_BYTES // (self._snapshot.chunks.size_bytes + 1))
+
+    def _quoting(self, near: _Near, k: int) -> Ranking:
+        """The `k` nearest that hold every phrase of the query."""
+        fulltext = self._snapshot.fulltext
+        if fulltext is not None:
+            return near.rank(fulltext.quoting(self._phrases), k)
+        words = islice(chain.from_iterable(self._phrases), self._affordable_words())
+        touches = [Probes(word).touch for word in words]
+        holding = self._snapshot.chunks.scan(
+            lambda chunk: all(touch(chunk) for touch in touches), _SCANNED_HITS, self._mask
+        )
+        nearest = near.rank(holding, max(k, _WITHIN))
+        return list(islice((hit for hit in nearest if self._quotes(hit[0])), k))
+
+    def _quotes(self, number: int) -> bool:
         chunk = self._snapshot.chunks.read(number)
-        if is_lexical and not self._probes.touch(chunk):
-            return False
-        if not self._phrases:
-            return True
         found = f" {' '.join(terms(f'{chunk.path} {chunk.name} {chunk.text}'))} "
         return all(f" {' '.join(phrase)} " in found for phrase in self._phrases)
 
@@ -148,6 +219,38 @@ class _Engines:
             "snippet_start": snippet_start,
             "name": chunk.name,
         }
+
+
+class _Near:
+    """What lies around the vector of one query, behind its filters."""
+
+    def __init__(
+        self,
+        engine: SemanticIndex,
+        vector: NDArray[np.float32],
+        allowed: NDArray[np.bool_] | None,
+    ) -> None:
+        self._engine = engine
+        self._vector = vector
+        self._allowed = allowed
+
+    def search(self, k: int) -> Ranking:
+        """The `k` nearest, as far as the graph reaches them."""
+        return self._engine.search(self._vector, k, self._allowed)
+
+    def rank(self, chunks: Collection[int] | None, k: int) -> Ranking:
+        """The `k` nearest of `chunks` (None: of all), exactly."""
+        return self._engine.rank(self._vector, k, chunks, self._allowed)
+
+
+def _farness(hit: tuple[int, float]) -> float:
+    return -hit[1]
+
+
+def _rarest(words: dict[str, int]) -> list[str]:
+    """The first of `words` that stand in no more than `_RARE` chunks, all taken together."""
+    chunks = accumulate(words.values())
+    return [word for word, so_far in zip(words, chunks, strict=True) if so_far <= _RARE]
 
 
 def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, dict[str, Any]]:

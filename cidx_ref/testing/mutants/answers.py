@@ -45,6 +45,23 @@ def collisions_are_hits() -> Iterator[None]:
 
 
 @mutant("QRY-1")
+def rare_words_are_left_to_the_graph() -> Iterator[None]:
+    """A chunk in which a rare word stands is found only where the graph happens to reach it."""
+    with (
+        patch.object(FullTextIndex, "holding", lambda self, wanted: []),
+        patch.object(FullTextIndex, "holding_within_words", lambda self, found, at_most: []),
+    ):
+        yield
+
+
+@mutant("QRY-1")
+def no_match_without_a_last_look() -> Iterator[None]:
+    """What neither the graph nor a term of the index leads to is no match."""
+    with patch.object(ChunkStore, "scan", lambda self, holds, k, mask: []):
+        yield
+
+
+@mutant("QRY-1")
 def lines_from_nought() -> Iterator[None]:
     """The first line of a file is line 0."""
     hit = search._Engines.hit
