@@ -34,7 +34,6 @@ __all__ = ["FullTextIndex", "FullTextWriter"]
 # short that BM25 takes one word of a path for more than a sentence of the text.
 _TITLE_REPEATS = 2
 _MAX_QUERY_TERMS = 256
-_WORD_FIELDS = ("body", "identifier")
 _MAX_LOOKED_THROUGH_CHARS = 16_000_000  # vocabulary times parts that are looked for: 10 ms
 _WRITER_HEAP_BYTES = 64_000_000
 
@@ -92,7 +91,7 @@ class FullTextIndex:
         self._path = _EncodablePath(directory)
         self._index = _guarded(lambda: tantivy.Index.open(self._path.text), IndexUnusableError)
         self._searcher = _guarded(self._index.searcher, IndexUnusableError)
-        self._vocabulary = _guarded(lambda: _Vocabulary(self._searcher), IndexUnusableError)
+        self._vocabulary: _Vocabulary | None = None
         self.count = count
         if self._searcher.num_docs != count:
             raise IndexUnusableError(
@@ -139,15 +138,16 @@ class FullTextIndex:
         Those are `github` in `MyGitHub`, and `log` in `catalog`.  None are returned where they
         could be more than `at_most`.
         """
-        wanted: list[tuple[str, str]] = []
-        chunks = 0
-        for term in self._vocabulary.around(_parts(found)):
-            places = [(field, term) for field in _WORD_FIELDS]
-            chunks += sum(self._count(*place) for place in places)
-            if chunks > at_most:
+        vocabulary = self._vocabulary
+        if vocabulary is None:  # made when first needed; two threads would make the same
+            vocabulary = _guarded(lambda: _Vocabulary(self._searcher), IndexUnusableError)
+            self._vocabulary = vocabulary
+        wanted: dict[tuple[str, str], int] = {}
+        for field, term in vocabulary.around(_parts(found)):
+            wanted[field, term] = self._count(field, term)
+            if sum(wanted.values()) > at_most:
                 return []
-            wanted += places
-        return self._all(self._any_of(wanted))
+        return self._all(self._any_of(list(wanted)))
 
     def quoting(self, quoted: Iterable[list[str]]) -> list[int]:
         """All chunks that hold each of the phrases `quoted`, in no order."""
@@ -224,28 +224,31 @@ class FullTextIndex:
 
 
 class _Vocabulary:
-    """All terms of an index as one text, in which parts of terms are found.  Thread-safe.
+    """All terms of each field as one text, in which parts of terms are found.  Thread-safe.
 
     A megabyte holds some fifty thousand terms.  tantivy's own way, a regular expression, takes 8 ms
     on a dictionary in which a part is found here in 0.2.
     """
 
     def __init__(self, searcher: tantivy.Searcher) -> None:
-        found = chain.from_iterable(searcher.terms_with_prefix(f, "") for f in _WORD_FIELDS)
-        self._text = "\n".join(["", *dict.fromkeys(term for term, _ in found), ""])
+        self._texts = {
+            field: "\n".join(["", *(term for term, _ in searcher.terms_with_prefix(field, "")), ""])
+            for field in ("body", "identifier")
+        }
 
-    def around(self, parts: Iterable[str]) -> Iterator[str]:
-        """The terms that hold any of `parts`.
+    def around(self, parts: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """The terms that hold any of `parts`, each as (field, term).
 
         The larger the vocabulary is, the fewer of `parts` are looked for.
         """
-        affordable = max(1, _MAX_LOOKED_THROUGH_CHARS // len(self._text))
-        for part in islice(parts, affordable):
-            at = self._text.find(part)
-            while at >= 0:
-                start, end = self._text.rfind("\n", 0, at) + 1, self._text.find("\n", at)
-                yield self._text[start:end]
-                at = self._text.find(part, end)
+        size = sum(map(len, self._texts.values()))
+        for part in islice(parts, max(1, _MAX_LOOKED_THROUGH_CHARS // size)):
+            for field, text in self._texts.items():
+                at = text.find(part)
+                while at >= 0:
+                    start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
+                    yield field, text[start:end]
+                    at = text.find(part, end)
 
 
 def _parts(found: Iterable[str]) -> Iterator[str]:
