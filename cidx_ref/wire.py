@@ -7,33 +7,47 @@ name, and takes a value for an answer.  What needs more of RPyC (a callback) is 
 The format is that of rpyc 6: a frame is a header (size, whether it is compressed), a message and
 a line feed; a message is its kind, and `(sequence number, content)` in brine, RPyC's serialization
 of immutable values; and what is in the content is labelled as a value, a tuple of labelled things,
-or a reference to something of the other side's (`rpyc.core.protocol`, `brine`, `consts`).  Of
-brine, what such messages are made of is here; `tests/test_wire.py` holds it against the original.
+or a reference to something of the other side's (`rpyc.core.protocol`, `brine`, `consts`).
+
+`load` reads what either side is sent, the daemon included, in time that grows no faster than the
+message: rpyc's own reader hashes what it is sent (80,000 integers of equal hash in a frozenset are
+twenty seconds of the interpreter's lock), and nests as deep as it is told to.
+`tests/test_wire.py` holds both directions against the original.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from io import BytesIO
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["Caller", "RemoteError", "dump", "load"]
+__all__ = ["MAX_DEPTH", "MAX_VALUES", "Caller", "RemoteError", "dump", "load"]
+
+#: What one message may hold.  A call has some twenty values, four deep in tuples, before those of
+#: its arguments; a number is an index, a count or the address of an object.
+MAX_VALUES = 10_000
+MAX_DEPTH = 40
+MAX_DIGITS = 1000
+
+T = TypeVar("T")
 
 _FRAME = struct.Struct("!LB")
 _LENGTH = struct.Struct("!L")
 _FLOAT = struct.Struct("!d")
+_COMPLEX = struct.Struct("!dd")
 _REQUEST, _REPLY, _EXCEPTION = 1, 2, 3
 _VALUE, _TUPLE, _OF_RECEIVER, _OF_SENDER = 1, 2, 3, 4
 _GET_ROOT, _CALL_ATTRIBUTE = 3, 8
 #: An answer larger than this is no answer.
 _MAX_BYTES = 1 << 28
+_MAX_ERROR_CHARS = 1000
 
 _NONE, _EMPTY_BYTES, _EMPTY_TUPLE, _TRUE, _FALSE = range(5)
 _STRING, _BYTES, _BYTES_1, _BYTES_4, _TUPLES, _TUPLE_1, _TUPLE_4 = 8, 10, 14, 15, 16, 20, 21
-_INT_1, _INT_4, _DOUBLE = 22, 23, 24
+_INT_1, _INT_4, _DOUBLE, _SLICE, _SET, _DOUBLES = 22, 23, 24, 25, 26, 27
 _SMALL_FROM, _SMALL_TO, _SMALL_ZERO = -0x30, 0xA0, 0x50
 _SINGLES: dict[int, Any] = {
     _NONE: None,
@@ -41,6 +55,9 @@ _SINGLES: dict[int, Any] = {
     _EMPTY_TUPLE: (),
     _TRUE: True,
     _FALSE: False,
+    5: NotImplemented,
+    6: Ellipsis,
+    **{_SMALL_ZERO + number: number for number in range(_SMALL_FROM, _SMALL_TO)},
 }
 
 
@@ -112,9 +129,10 @@ def _described(content: Any) -> str:
     """Of an exception as RPyC sends it: ((module, name), arguments, attributes, traceback)."""
     try:
         (_, name), arguments, *_ = content
-        return f"{name}: {', '.join(map(str, arguments))}"
+        said = f"{name}: {', '.join(map(str, arguments))}"
     except (TypeError, ValueError):
-        return str(content)
+        said = str(content)
+    return said[:_MAX_ERROR_CHARS]
 
 
 def dump(value: Any) -> bytes:
@@ -136,15 +154,17 @@ def dump(value: Any) -> bytes:
 
 
 def load(data: bytes) -> Any:
-    """The value that `data` is in brine: what `dump` takes, or bytes.
+    """The value that `data` begins with in brine; what follows it is not looked at.
 
-    Raises `EOFError` for anything else: the other side does not speak this.
+    That is what `dump` takes, bytes, complex numbers, slices, `NotImplemented` and `Ellipsis`; a
+    frozenset comes as the tuple of what is in it, unhashed.  Raises `EOFError` for anything else,
+    and for more than `MAX_VALUES` values, nested deeper than `MAX_DEPTH`, or a number of more than
+    `MAX_DIGITS` digits.
     """
-    stream = BytesIO(data)
     try:
-        return _load(stream)
-    except (IndexError, ValueError, AttributeError, RecursionError, struct.error) as error:
-        raise EOFError(f"an answer that cannot be read ({error})") from None
+        return _Reader(data).value(0)
+    except (IndexError, KeyError, ValueError) as error:
+        raise EOFError(f"a message that cannot be read ({error})") from None
 
 
 def _dump_bytes(value: bytes) -> bytes:
@@ -167,39 +187,92 @@ def _sized(tag: int, size: int) -> bytes:
     return bytes([tag, size]) if size < 256 else bytes([tag + 1]) + _LENGTH.pack(size)
 
 
-def _load(stream: BytesIO) -> Any:
-    tag = stream.read(1)[0]
-    if _SMALL_FROM <= tag - _SMALL_ZERO < _SMALL_TO:
-        return tag - _SMALL_ZERO
-    if tag in _SINGLES:
-        return _SINGLES[tag]
-    if tag == _STRING:
-        return _load(stream).decode("utf-8")
-    if tag == _DOUBLE:
-        return _FLOAT.unpack(stream.read(8))[0]
-    return _load_sized(stream, tag)
+class _Reader:
+    """Where in a message we are, and how much more it may hold."""
 
+    __slots__ = ("_at", "_data", "_left")
 
-def _load_sized(stream: BytesIO, tag: int) -> Any:
-    if _BYTES <= tag < _BYTES + 4:
-        return _exactly(stream, tag - _BYTES + 1)
-    if _TUPLES <= tag < _TUPLES + 4:
-        return tuple(_load(stream) for _ in range(tag - _TUPLES + 1))
-    is_long = tag in (_BYTES_4, _TUPLE_4, _INT_4)
-    size = _LENGTH.unpack(stream.read(4))[0] if is_long else stream.read(1)[0]
-    short = tag - is_long
-    if short == _TUPLE_1:
-        return tuple(_load(stream) for _ in range(size))
-    data = _exactly(stream, size)
-    if short == _BYTES_1:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+        self._left = MAX_VALUES
+
+    def value(self, depth: int) -> Any:
+        at = self._at
+        tag = self._data[at]
+        self._at = at + 1
+        if tag in _SINGLES:
+            return _SINGLES[tag]
+        read, size, width = _READ[tag]
+        if width:
+            size = int.from_bytes(self.take(width), "big")
+        return read(self, size, depth + 1)
+
+    def take(self, size: int, depth: int = 0) -> bytes:
+        at = self._at
+        self._at = end = at + size
+        data = self._data[at:end]
+        if len(data) < size:
+            raise ValueError("cut off")
         return data
-    if short == _INT_1:
-        return int(data)
-    raise ValueError(f"tag {tag}")
+
+    def items(self, size: int, depth: int) -> tuple[Any, ...]:
+        self._left -= size
+        if self._left < 0:
+            raise ValueError(f"more than {MAX_VALUES} values")
+        _check(depth)
+        value = self.value
+        return tuple([value(depth) for _ in range(size)])
+
+    def number(self, size: int, depth: int) -> int:
+        # `int` takes a time that grows with the square of the number of digits.
+        if size > MAX_DIGITS:
+            raise ValueError(f"a number of {size} digits")
+        return int(self.take(size))
+
+    def double(self, size: int, depth: int) -> float:
+        (value,) = _FLOAT.unpack(self.take(size))
+        return float(value)
+
+    def doubles(self, size: int, depth: int) -> complex:
+        return complex(*_COMPLEX.unpack(self.take(size)))
+
+    def string(self, size: int, depth: int) -> str:
+        return self._inner(bytes, depth).decode("utf-8")
+
+    def slice(self, size: int, depth: int) -> slice:
+        start, stop, step = self._inner(tuple, depth)
+        return slice(start, stop, step)
+
+    def set(self, size: int, depth: int) -> tuple[Any, ...]:
+        return self._inner(tuple, depth)
+
+    def _inner(self, kind: type[T], depth: int) -> T:
+        _check(depth)
+        inner = self.value(depth)
+        if type(inner) is not kind:
+            raise ValueError(f"a {type(inner).__name__} in the place of a {kind.__name__}")
+        return inner
 
 
-def _exactly(stream: BytesIO, size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) < size:
-        raise ValueError("cut off")
-    return data
+def _check(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+
+
+#: By tag: how to read what follows; its size, or how many bytes hold that.
+_READ: dict[int, tuple[Callable[[_Reader, int, int], Any], int, int]] = {
+    _STRING: (_Reader.string, 0, 0),
+    **{_BYTES + size - 1: (_Reader.take, size, 0) for size in range(1, 5)},
+    _BYTES_1: (_Reader.take, 0, 1),
+    _BYTES_4: (_Reader.take, 0, 4),
+    **{_TUPLES + size - 1: (_Reader.items, size, 0) for size in range(1, 5)},
+    _TUPLE_1: (_Reader.items, 0, 1),
+    _TUPLE_4: (_Reader.items, 0, 4),
+    _INT_1: (_Reader.number, 0, 1),
+    _INT_4: (_Reader.number, 0, 4),
+    _DOUBLE: (_Reader.double, _FLOAT.size, 0),
+    _SLICE: (_Reader.slice, 0, 0),
+    _SET: (_Reader.set, 0, 0),
+    _DOUBLES: (_Reader.doubles, _COMPLEX.size, 0),
+}

@@ -49,6 +49,46 @@ def test_bytes_are_loaded_too(value: bytes) -> None:
     assert load(brine.dump((value,))) == (value,)
 
 
+@given(VALUES, VALUES, st.complex_numbers(allow_nan=False))
+def test_what_only_the_other_side_dumps_is_loaded_too(a: Any, b: Any, c: complex) -> None:
+    value = (slice(a, b, c), c, NotImplemented, ..., slice(None))
+    assert load(brine.dump(value)) == value
+
+
+@given(st.frozensets(SCALARS, max_size=20))
+def test_a_set_is_loaded_as_the_tuple_of_what_is_in_it(value: frozenset[Any]) -> None:
+    assert load(brine.dump((value,))) == (tuple(value),)
+
+
+@pytest.mark.promise("RPC-6")
+@pytest.mark.parametrize(
+    "data",
+    [
+        brine.dump((None,) * (wire.MAX_VALUES + 1)),
+        brine.dump(((None,) * (wire.MAX_VALUES // 2),) * 3),
+        b"\x15\xff\xff\xff\xff",
+        b"\x10" * (wire.MAX_DEPTH + 1) + b"\x00",
+        b"\x1a" * 100_000,
+        b"\x08" * 100_000,
+        b"\x19" * 100_000,
+        b"\x14\xff" * 100_000,
+        b"\x17" + struct.pack("!L", wire.MAX_DIGITS + 1) + b"1" * (wire.MAX_DIGITS + 1),
+    ],
+    ids=range(9),
+)
+def test_a_message_has_bounds(data: bytes) -> None:
+    with pytest.raises(EOFError, match="cannot be read"):
+        load(data)
+
+
+def test_a_message_within_the_bounds_is_taken() -> None:
+    deep: Any = 5
+    for _ in range(wire.MAX_DEPTH):
+        deep = (deep,)
+    for value in ((None,) * wire.MAX_VALUES, deep, 10 ** (wire.MAX_DIGITS - 1)):
+        assert load(brine.dump(value)) == value
+
+
 @pytest.mark.promise("RPC-6")
 @given(VALUES, st.data())
 def test_what_is_cut_off_is_the_end_of_the_connection(value: object, data: Any) -> None:
@@ -134,6 +174,13 @@ def test_what_the_other_side_raises_is_one_error_and_the_next_call_is_answered()
         with pytest.raises(RemoteError, match="AttributeError"):
             caller.call("unknown", timeout_s=TIMEOUT_S)
         assert caller.call("echo", timeout_s=TIMEOUT_S) == "()"
+
+
+@pytest.mark.promise("RPC-6")
+def test_what_the_other_side_raises_is_told_in_part() -> None:
+    with stock_server() as sock, pytest.raises(RemoteError) as caught:
+        Caller(sock).call("x" * 100_000, timeout_s=TIMEOUT_S)
+    assert len(str(caught.value)) <= 1000
 
 
 def test_an_answer_that_is_compressed_is_refused() -> None:
