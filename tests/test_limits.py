@@ -349,12 +349,20 @@ def test_errors_under_made_up_names_are_not_remembered(
     neighbour: Callable[[], None], project: Project
 ) -> None:
     """RPyC makes a class of each name, and keeps it for as long as the process lives."""
+    own = consts.LABEL_REMOTE_REF, ("builtins.list", 1, 2)
     with connected(project) as sock:
+
+        def receive() -> tuple[int, int]:
+            size, _ = HEADER.unpack(sock.recv(HEADER.size, socket.MSG_WAITALL))
+            data = sock.recv(size + 1, socket.MSG_WAITALL)
+            return data[0], brine.load(data[1:-1])[0]
+
         for number in range(100):
+            sock.sendall(request(consts.HANDLE_CMP, own, own, value("__eq__")))
             raised = (("made.up", f"Error{number}"), (), (), "")
-            sock.sendall(frame(message(consts.MSG_EXCEPTION, number, raised)))
-        sock.sendall(PING)
-        sock.recv(1)
+            while (received := receive())[0] == consts.MSG_REQUEST:
+                sock.sendall(frame(message(consts.MSG_EXCEPTION, received[1], raised)))
+            assert received[0] == consts.MSG_EXCEPTION
     assert not [name for name in vinegar._generic_exceptions_cache if "made.up" in name]
 
 

@@ -4,6 +4,11 @@ What stock RPyC would allow and this does not: reaching attributes of whatever w
 (RPC-3), frames of any size, frames that never end, readers that never read (RPC-6), a reply that
 waits for the peer to say goodbye, one EMFILE that ends the server.  A connection is served by one
 thread; what it sends can cost it its own connection, and nobody else anything.
+
+Nor is more time spent on a message than grows with its size.  No set or dictionary is made of what
+a peer sent, but for keyword arguments, whose names are strings: their hashes cannot be foretold,
+and those of numbers and of tuples of them can.  What a peer refers to is a `_Remote`, which knows
+three things that can be done with it, and is asked for nothing else.
 """
 
 from __future__ import annotations
@@ -15,22 +20,25 @@ import select
 import socket
 import struct
 import zlib
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from types import MethodType
 from typing import Any, TypeVar
 
 import rpyc
 from rpyc.core import consts
-from rpyc.core.brine import dumpable
+from rpyc.core.brine import TAG_TUP2, dumpable
 from rpyc.core.channel import Channel
-from rpyc.core.netref import BaseNetref
+from rpyc.core.netref import builtin_classes_cache
 from rpyc.core.protocol import Connection
 from rpyc.core.stream import SocketStream
 
 from cidx_ref.errors import CidxError
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.wire import load
 
 __all__ = ["ExposedService", "RemoteCallback", "SocketServer"]
 
@@ -46,6 +54,17 @@ SEND_TIMEOUT_S = 30.0
 MAX_CONNECTIONS = 900
 #: So many answers, and parts of answers, may a plain client hold at once.
 MAX_REFERENCES = 10_000
+#: And so many things of its own may it have us hold: a callback, and a few lists being read.
+MAX_REMOTES = 100
+#: So many of our questions may it leave unanswered.
+MAX_UNANSWERED = 10_000
+#: So deep may requests be nested: a callback may ask in its turn.
+MAX_NESTED = 16
+#: The number of a message is within so many.
+_HEAD_BYTES = 1024
+#: Of what a peer calls something.
+_MAX_NAME_CHARS = 1000
+_MAX_SHOWN_CHARS = 100
 _ACCEPT_PAUSE_S = 0.05
 _CALLBACK_GRACE_S = 1.0
 
@@ -56,6 +75,7 @@ _PROTOCOL = {
     "include_local_version": False,
     "sync_request_timeout": 10,  # for what the daemon asks a client: to describe its callback
     "logger": None,
+    "bind_threads": False,  # which the environment could turn on; it is another protocol
 }
 
 _HANDLERS = (
@@ -74,6 +94,9 @@ _HANDLERS = (
     consts.HANDLE_INSPECT,
     consts.HANDLE_BUFFITER,
 )
+#: What requests are called, for those that are refused.
+_REQUESTS = {number: name.removeprefix("HANDLE_").lower() for name, number in vars(consts).items()
+             if name.startswith("HANDLE_")}  # fmt: skip
 
 _CONTAINER = frozenset({"__contains__", "__eq__", "__getitem__", "__iter__", "__len__", "__ne__"})
 _ITERATOR = frozenset({"__iter__", "__length_hint__", "__next__"})
@@ -168,15 +191,79 @@ class _Channel(Channel):  # type: ignore[misc]
         return inflated
 
     def _refuse(self, what: str) -> None:
+        _log.info("connection dropped: %s", what)
         self.close()
         raise EOFError(f"refused: {what}")
 
 
+class _Remote:
+    """Something of a client's: called or iterated where it can be, and compared by the client.
+
+    RPyC makes a class for each, looks its name up in our modules, and would ask the client for any
+    attribute, for its hash, and what class it is.  This has a class of its own, whatever it claims.
+    """
+
+    __slots__ = ("_id_pack", "connection")
+
+    def __init__(self, connection: _Connection, id_pack: tuple[str, int, int]) -> None:
+        self.connection = connection
+        self._id_pack = id_pack
+
+    def __del__(self) -> None:
+        # The collector may run in any thread; this is given back in the connection's own.
+        self.connection.returned.append(self._id_pack)
+
+    def boxed(self) -> Any:
+        return consts.LABEL_LOCAL_REF, self._id_pack
+
+    def __eq__(self, other: object) -> Any:
+        return self.connection.sync_request(consts.HANDLE_CMP, self, other, "__eq__")
+
+    def __hash__(self) -> int:
+        raise TypeError("a remote object has no hash here")
+
+    def __repr__(self) -> str:
+        return "a remote object"
+
+
+def _call(self: _Remote, *args: Any) -> Any:
+    return self.connection.sync_request(consts.HANDLE_CALL, self, args, ())
+
+
+def _iter(self: _Remote) -> Any:
+    return self.connection.sync_request(consts.HANDLE_CALLATTR, self, "__iter__", (), ())
+
+
+def _next(self: _Remote) -> Any:
+    return self.connection.sync_request(consts.HANDLE_CALLATTR, self, "__next__", (), ())
+
+
+_ABILITIES: dict[str, Callable[..., Any]] = {
+    "__call__": _call,
+    "__iter__": _iter,
+    "__next__": _next,
+}
+#: What types that both sides know can do: these are not asked about.
+_KNOWN = {name: frozenset(_ABILITIES) & {*dir(cls)} for name, cls in builtin_classes_cache.items()}
+
+
+@cache
+def _remote_class(abilities: frozenset[str]) -> type[_Remote]:
+    members = {name: _ABILITIES[name] for name in abilities}
+    return type("remote object", (_Remote,), {"__slots__": (), **members})
+
+
 class _Connection(Connection):  # type: ignore[misc]
-    """One client's connection: limited to `_HANDLERS`, the service's methods and plain data."""
+    """One client's connection: limited to `_HANDLERS`, the service's methods and plain data.
+
+    Everything here runs in the connection's own thread.
+    """
 
     def __init__(self, root: Any, channel: Any, config: Any = None) -> None:
-        self.replying = False
+        #: What of the client's is not used any more, and can be told so.
+        self.returned: deque[tuple[str, int, int]] = deque()
+        self._remotes = 0
+        self._nested = 0
         super().__init__(root, channel, {**(config or {}), **_PROTOCOL})
 
     @classmethod
@@ -190,20 +277,158 @@ class _Connection(Connection):  # type: ignore[misc]
             self._closed = True
             self._cleanup()
 
-    def _dispatch_request(self, seq: int, raw_args: Any) -> None:
-        self.replying = True
+    def _refuse(self, what: str) -> EOFError:
+        """The end of the connection, to be raised."""
+        _log.info("connection dropped: %s", what)
+        self.close()
+        return EOFError(f"refused: {what}")
+
+    # Messages that come.
+
+    def _dispatch(self, data: bytes) -> None:
+        self._recvlock.release()  # RPyC's, for threads that share a connection; it took it
+        if data[0] == consts.MSG_REQUEST:
+            self._take_request(data)
+        else:
+            self._take_answer(data)
+        self._give_back()
+
+    def _take_request(self, data: bytes) -> None:
         try:
-            super()._dispatch_request(seq, raw_args)
+            message = load(data[1:])
+        except EOFError as error:
+            # Its number may be legible all the same, and then its sender can be told.
+            sequence = self._sequence_of(data)
+            self._send(consts.MSG_EXCEPTION, sequence, self._box_exc(ValueError, error, None))
+        else:
+            self._dispatch_request(*self._numbered(message))
+
+    def _sequence_of(self, data: bytes) -> int:
+        if data[1:2] == TAG_TUP2:
+            with suppress(EOFError):
+                return self._numbered((load(data[2:_HEAD_BYTES]), None))[0]
+        raise self._refuse("a message that cannot be read")
+
+    def _numbered(self, message: Any) -> tuple[int, Any]:
+        if type(message) is tuple and len(message) == 2 and type(message[0]) is int:
+            return message
+        raise self._refuse("a message without a number")
+
+    def _take_answer(self, data: bytes) -> None:
+        try:
+            message = load(data[1:])
+        except EOFError as error:
+            raise self._refuse(_shown(str(error))) from None
+        sequence, content = self._numbered(message)
+        tell = self._request_callbacks.pop(sequence, None)
+        if tell is None or data[0] not in (consts.MSG_REPLY, consts.MSG_EXCEPTION):
+            raise self._refuse("an answer to nothing")
+        is_error = data[0] == consts.MSG_EXCEPTION
+        try:
+            found = self._unbox_exc(content) if is_error else self._unbox(content)
+        except (LookupError, TypeError, ValueError) as error:
+            raise self._refuse(f"an answer: {_shown(str(error))}") from None
+        tell(is_error, found)
+
+    def _dispatch_request(self, seq: int, raw_args: Any) -> None:
+        # RPyC's keeps the traceback of an error, and with it all that the call had pinned.
+        self._nested += 1
+        try:
+            result = self._perform(raw_args)
+        except BaseException as error:  # an engine's panic is one
+            told = self._box_exc(type(error), error, error.__traceback__)
+            self._send(consts.MSG_EXCEPTION, seq, told)
+        else:
+            self._send(consts.MSG_REPLY, seq, self._box(result))
         finally:
-            self.replying = False
-            # It holds the frames of a failed call, and with them the snapshot it had pinned.
-            self._last_traceback = None
+            self._nested -= 1
+
+    def _perform(self, raw_args: Any) -> Any:
+        if self._nested > MAX_NESTED:
+            raise RuntimeError("too many requests within one another")
+        handler, boxed = raw_args
+        args = self._unbox(boxed)
+        if type(handler) is not int or handler not in self._HANDLERS:
+            name = _REQUESTS.get(handler) if type(handler) is int else None
+            raise AttributeError(
+                f"request {name or _shown(handler)}: not taken here: what a client is given can be"
+                " read, and neither changed nor copied"
+            )
+        if type(args) is not tuple:
+            raise TypeError("arguments must be a tuple")
+        return self._HANDLERS[handler](self, *args)
+
+    # Messages that go.
+
+    def sync_request(self, handler: int, *args: Any) -> Any:
+        asked = self.async_request(handler, *args, timeout=self._config["sync_request_timeout"])
+        try:
+            return asked.value
+        finally:
+            # Or an error, its traceback and this would hold each other, and what the call used,
+            # until the collector comes.
+            asked._obj = None
+
+    def _give_back(self) -> None:
+        """Tell the client what of its own we have no more use for."""
+        while self.returned and not self.closed:
+            id_pack = self.returned.popleft()
+            self._remotes -= 1
+            # RPyC would box an object; this is what it would send.
+            sequence = self._get_seq_id()
+            self._request_callbacks[sequence] = _ignore
+            boxed = (consts.LABEL_LOCAL_REF, id_pack), (consts.LABEL_VALUE, 1)
+            content = consts.HANDLE_DEL, (consts.LABEL_TUPLE, boxed)
+            self._send(consts.MSG_REQUEST, sequence, content)
+
+    # Values and references.
 
     def _box(self, obj: Any) -> Any:
+        if type(obj) is tuple:
+            boxed = tuple(map(self._box, obj))
+            if any(label != consts.LABEL_VALUE for label, _ in boxed):
+                return consts.LABEL_TUPLE, boxed
+            return consts.LABEL_VALUE, tuple(value for _, value in boxed)
+        if isinstance(obj, _Remote):
+            return obj.boxed()
+        if dumpable(obj):
+            return consts.LABEL_VALUE, _encodable(obj)
         if len(self._local_objects._dict) > MAX_REFERENCES:
-            self.close()
-            raise EOFError("refused: too many references")
-        return super()._box(_encodable(obj))
+            raise self._refuse("too many references")
+        return super()._box(obj)
+
+    def _unbox(self, package: Any) -> Any:
+        label, content = package
+        if type(label) is not int:
+            raise ValueError("a label must be a number")
+        if label == consts.LABEL_VALUE:
+            return content
+        if label == consts.LABEL_TUPLE and type(content) is tuple:
+            return tuple(map(self._unbox, content))
+        if label == consts.LABEL_LOCAL_REF:
+            return self._local_objects[_checked(content)]
+        if label == consts.LABEL_REMOTE_REF:
+            return self._remote(_checked(content))
+        raise ValueError(f"label {_shown(label)} before a {type(content).__name__}")
+
+    def _remote(self, id_pack: tuple[str, int, int]) -> _Remote:
+        if self._remotes == MAX_REMOTES:
+            raise ValueError(f"more than {MAX_REMOTES} objects of a client's at once")
+        if len(self._request_callbacks) > MAX_UNANSWERED:
+            raise self._refuse("too many questions left unanswered")
+        self._remotes += 1
+        remote = _Remote(self, id_pack)
+        abilities = _KNOWN.get(id_pack[0])
+        if abilities is None:
+            found = self.sync_request(consts.HANDLE_INSPECT, id_pack)
+            names = (
+                [item[0] for item in found if type(item) is tuple] if type(found) is tuple else []
+            )
+            abilities = frozenset(
+                name for name in _ABILITIES if any(type(n) is str and n == name for n in names)
+            )
+        remote.__class__ = _remote_class(abilities)
+        return remote
 
     def _box_exc(self, typ: Any, val: Any, tb: Any) -> Any:
         # Class and arguments, and nothing else of it: the repr of a method tells an address.
@@ -219,11 +444,15 @@ class _Connection(Connection):  # type: ignore[misc]
         if raw == consts.EXC_STOP_ITERATION:
             return StopIteration()
         name = raw[0][1]
+        if type(name) is not str:
+            raise TypeError("the name of an error must be a string")
         known: dict[str, type[Exception]] = {
             "AttributeError": AttributeError,
             "TypeError": TypeError,
         }
-        return known.get(name, RuntimeError)(f"the client raised {name}")
+        return known.get(name, RuntimeError)(f"the client raised {_shown(name)}")
+
+    # What may be done.
 
     def _reachable(self, obj: Any) -> frozenset[str]:
         if isinstance(obj, ExposedService):
@@ -240,7 +469,7 @@ class _Connection(Connection):  # type: ignore[misc]
             raise TypeError("name must be a string")
         wanted = name.removeprefix("exposed_") if isinstance(obj, ExposedService) else name
         if overrider != "_rpyc_getattr" or wanted not in self._reachable(obj):
-            raise AttributeError(f"cannot access {name!r}")
+            raise AttributeError(f"cannot access {_shown(name)}")
         if isinstance(obj, ExposedService):
             return getattr(obj, f"exposed_{wanted}")
         return getattr(obj, name)
@@ -251,14 +480,21 @@ class _Connection(Connection):  # type: ignore[misc]
         if type(args) is not tuple or type(kwargs) is not tuple:
             raise TypeError("arguments must be tuples")
         owner = getattr(obj, "__self__", None)
-        if isinstance(obj, BaseNetref) or not (
-            isinstance(owner, ExposedService) or type(owner) in _REACHABLE
-        ):
+        if not (isinstance(owner, ExposedService) or type(owner) in _REACHABLE):
             raise TypeError("not callable")
+        # Before a dictionary is made of them, which takes for ever where all hashes are equal.
+        if not all(map(_is_named, kwargs)):
+            raise TypeError("keyword arguments must be pairs of a name and a value")
         return super()._handle_call(obj, args, kwargs)
 
+    def _handle_del(self, obj: Any, count: Any = 1) -> None:
+        # RPyC compares and counts it, with a lock held that what it asks of the client would need.
+        if type(count) is not int or count < 1:
+            raise TypeError("the count must be a number")
+        super()._handle_del(obj, count)
+
     def _handle_inspect(self, id_pack: Any) -> Any:
-        obj = self._local_objects[id_pack]
+        obj = self._local_objects[_checked(id_pack)]
         return tuple((name, "") for name in sorted(self._reachable(obj)))
 
     def _handle_dir(self, obj: Any) -> tuple[str, ...]:
@@ -272,7 +508,7 @@ class _Connection(Connection):  # type: ignore[misc]
 
     def _handle_cmp(self, obj: Any, other: Any, op: str = "") -> Any:
         if type(op) is not str or op not in ("__eq__", "__ne__"):
-            raise AttributeError(f"cannot access {op!r}")
+            raise AttributeError(f"cannot access {_shown(op)}")
         return self._access_attr(obj, op, (), "_rpyc_getattr", "", None)(other)
 
     def _handle_buffiter(self, obj: Any, count: int) -> Any:
@@ -289,28 +525,28 @@ class RemoteCallback:
     """A client's callback, called without waiting for it: one call is under way at most, what
     comes meanwhile is left out, and one that fails or is gone is not called again."""
 
-    def __init__(self, proxy: BaseNetref) -> None:
-        self._proxy: BaseNetref | None = proxy
-        self._connection = object.__getattribute__(proxy, "____conn__")
+    def __init__(self, remote: _Remote) -> None:
+        self._remote: _Remote | None = remote
+        self._connection = remote.connection
         self._pending: Any = None
 
     @staticmethod
     def is_remote(callback: object) -> bool:
-        return isinstance(callback, BaseNetref)
+        return isinstance(callback, _Remote)
 
     def __call__(self, current: int, total: int, path: str, info: str) -> None:
-        if self._proxy is None:
+        if self._remote is None:
             return
         try:
             if self._is_free(wait=current == total):
                 self._send((current, total, path, info) if info else (current, total, path))
         except Exception as error:
             _log.info("progress callback failed, and is not called again: %r", error)
-            self._proxy = None
+            self._remote = None
 
     def close(self) -> None:
         """Give the last call a second to arrive."""
-        if self._proxy is not None:
+        if self._remote is not None:
             try:
                 self._is_free(wait=True)
             except Exception as error:
@@ -329,7 +565,7 @@ class RemoteCallback:
         return pending.value is pending.value  # raises what the callback raised
 
     def _send(self, args: tuple[Any, ...]) -> None:
-        self._pending = self._connection.async_request(consts.HANDLE_CALL, self._proxy, args, ())
+        self._pending = self._connection.async_request(consts.HANDLE_CALL, self._remote, args, ())
 
 
 class SocketServer:
@@ -423,7 +659,7 @@ class SocketServer:
             channel = _Channel(_Stream(sock, self._runtime), compress=False)
             self._service._connect(channel, {}).serve_all()
         except (EOFError, OSError, ValueError, TypeError, LookupError, struct.error) as error:
-            _log.info("connection dropped: %s: %s", type(error).__name__, error)
+            _log.info("connection dropped: %s: %s", type(error).__name__, _shown(str(error)))
         except Exception:
             _log.exception("connection dropped")
         finally:
@@ -441,11 +677,35 @@ def _shut(sock: socket.socket, how: int) -> None:
         sock.shutdown(how)
 
 
+def _ignore(is_error: bool, answer: Any) -> None:
+    """Nothing hangs on whether what is given back was taken."""
+
+
+def _checked(id_pack: Any) -> tuple[str, int, int]:
+    """What a peer calls an object; `ValueError` if it is anything else, which is not hashed."""
+    if type(id_pack) is tuple and tuple(map(type, id_pack)) == (str, int, int):
+        name, type_id, object_id = id_pack
+        if len(name) <= _MAX_NAME_CHARS:
+            return name, type_id, object_id
+    raise ValueError("a reference must be a name and two numbers")
+
+
+def _is_named(item: Any) -> bool:
+    return type(item) is tuple and len(item) == 2 and type(item[0]) is str
+
+
+def _shown(value: Any) -> str:
+    """A peer's value in a message or the log: escaped, and not all of it."""
+    plain = value if type(value) in (bytes, int, str) else type(value).__name__
+    shown = repr(plain[:_MAX_SHOWN_CHARS] if isinstance(plain, bytes | str) else plain)
+    return shown[: 4 * _MAX_SHOWN_CHARS]
+
+
 def _encodable(obj: Any) -> Any:
     """`obj`, or what stands for it where it holds a file name that is not UTF-8: those come as
     lone surrogates, which no RPyC peer can be sent, and arrive as \\udcxx written out."""
     if type(obj) is str and not obj.isascii():
         return obj.encode("utf-8", "backslashreplace").decode("utf-8")
-    if type(obj) is tuple and dumpable(obj):
+    if type(obj) is tuple:  # of such, as the caller has seen to
         return tuple(map(_encodable, obj))
     return obj

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from rpyc.core import brine, consts
+
 from cidx_ref import client
 from cidx_ref.daemon import transport
 from cidx_ref.daemon.cache import IndexCache
@@ -134,11 +136,10 @@ def the_name_is_believed() -> Iterator[None]:
     access = _Connection._access_attr
 
     def believe(self: Any, obj: Any, name: Any, *rest: Any) -> Any:
-        if type(name) is str or not isinstance(name, str):
+        if not isinstance(name, transport._Remote):
             return access(self, obj, name, *rest)
-        if name not in self._reachable(obj):
-            raise AttributeError("cannot access it")
-        return getattr(obj, f"exposed_{name}" if isinstance(obj, ExposedService) else str(name))
+        told = self.sync_request(consts.HANDLE_CALLATTR, name, "__format__", ("",), ())
+        return getattr(obj, f"exposed_{told}" if isinstance(obj, ExposedService) else told)
 
     with patch.object(_Connection, "_access_attr", believe):
         yield
@@ -222,4 +223,11 @@ def patient_with_every_byte() -> Iterator[None]:
 def made_up_errors_are_remembered() -> Iterator[None]:
     """A class is made, and kept, of each name of an error that a client claims to have had."""
     with patch.object(_Connection, "_unbox_exc", _STOCK._unbox_exc):
+        yield
+
+
+@mutant("RPC-6")
+def what_is_sent_is_hashed() -> Iterator[None]:
+    """A message is read by RPyC's own reader: sets are made of it, and it has no bounds."""
+    with patch.object(transport, "load", brine.load):
         yield
