@@ -89,8 +89,9 @@ class Scripted:
         #: The kind and the content of each message of the daemon's; its handlers, if it asked.
         self.said: list[tuple[int, Any]] = []
         self.asked: list[int] = []
-        #: Of processor time, for the last message.
+        #: Of processor time, for the last message: the daemon's, without ours.
         self.took_s = 0.0
+        self._ours_s = 0.0
         self.closed = False
         self._incoming: deque[bytes] = deque()
         self._connection = transport._Connection(service, self)
@@ -98,13 +99,14 @@ class Scripted:
     def hand(self, message: bytes) -> tuple[int, Any] | None:
         """What is said to it in the end: kind and content.  None: that costs it the connection."""
         self.said.clear()
+        self._ours_s = 0.0
         self._connection._recvlock.acquire()
         began = thread_time()
         try:
             self._connection._dispatch(message)
         except Exception:  # what the thread that serves a connection ends with
             self.close()
-        self.took_s = thread_time() - began
+        self.took_s = thread_time() - began - self._ours_s
         answers = [(kind, content) for kind, content in self.said if kind != consts.MSG_REQUEST]
         return answers[-1] if answers and not self.closed else None
 
@@ -123,6 +125,7 @@ class Scripted:
     # A channel, for RPyC.
 
     def send(self, data: bytes) -> None:
+        began = thread_time()
         kind, (sequence, content) = data[0], brine.load(data[1:])
         self.said.append((kind, content))
         if kind == consts.MSG_REQUEST:
@@ -130,6 +133,7 @@ class Scripted:
             self.asked.append(handler)
             reply = bytes([consts.MSG_REPLY]) + in_brine((sequence, self.answer(handler, boxed)))
             self._incoming.append(reply)
+        self._ours_s += thread_time() - began
 
     def poll(self, timeout: Any) -> bool:
         return bool(self._incoming)
