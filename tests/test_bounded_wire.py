@@ -8,11 +8,12 @@ to hours, a thread for ever, or memory without end.  The long search for more of
 from __future__ import annotations
 
 import gc
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import pytest
@@ -342,6 +343,49 @@ def test_what_is_known_to_take_hours_takes_some_hundredths_of_a_second(
     figure("RPC-6", f"CPU of {name}", scripted.took_s * 1000, "ms")
     assert scripted.took_s < BOUND_S
     assert scripted.hand(request(consts.HANDLE_PING, value("x"))) == (REPLY, value("x"))
+
+
+LONG = "n\n" * 200_000
+#: Arguments of `query` by the shipped client's way, in the place of good ones.
+DEAR: dict[str, dict[str, Any]] = {
+    "a path of many turns": {"project_path": "/tmp/../" * 200_000},
+    "a path of many parts": {"project_path": "/a" * 900_000},
+    "a long name": {LONG: 1},
+    "a long limit": {"limit": LONG},
+    "a deep limit": {"limit": [[[[[1] * 50_000]]]]},
+    "many names": {f"name{number}": 1 for number in range(90_000)},
+    "a long pattern": {"paths": [LONG]},
+}
+
+
+@pytest.mark.promise("RPC-6", "QRY-5")
+@pytest.mark.parametrize("name", DEAR)
+def test_arguments_are_refused_soon_and_briefly(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="cidx_ref")
+    service = CIDXDaemonService(tmp_path)
+    given = {"project_path": str(tmp_path), "query": "x", **DEAR[name]}
+    text = json.dumps(given)
+    assert len(text) < transport.MAX_REQUEST_BYTES
+    began = thread_time()
+    kind, said = json.loads(service.exposed_call("query", text))["error"]
+    assert thread_time() - began < BOUND_S
+    assert kind == "bad_argument"
+    assert len(said) < 1000
+    told = [record.getMessage() for record in caplog.records]
+    assert told
+    assert all(len(line) < 1000 and "\n" not in line for line in told)
+
+
+@pytest.mark.promise("RPC-6", "QRY-5")
+def test_a_method_that_is_none_is_named_briefly(tmp_path: Path) -> None:
+    service = CIDXDaemonService(tmp_path)
+    for method in (LONG, 5, ["ping"], None):
+        kind, said = json.loads(service.exposed_call(method))["error"]
+        assert kind == "bad_argument"
+        assert said.startswith("method: ")
+        assert len(said) < 1000
 
 
 @pytest.mark.promise("RPC-6")

@@ -14,8 +14,10 @@ from cidx_ref.index import languages
 from cidx_ref.index.filters import Filters, problem_with
 from cidx_ref.limits import MAX_LIMIT, check_length
 
-__all__ = ["index_options", "is_a", "search_options"]
+__all__ = ["MAX_PATH_CHARS", "index_options", "is_a", "search_options", "shown"]
 
+MAX_PATH_CHARS = 4096  # what Linux takes
+_MAX_SHOWN_CHARS = 300
 _MAX_ITEMS = 1000
 _MAX_ITEM_CHARS = 4096
 _MAX_WAIT_S = 31_536_000  # a year; NaN and infinity are not at most that, either
@@ -28,7 +30,7 @@ def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str,
     check_length(text)
     if is_a(limit, bool) or not is_a(limit, int) or not 1 <= limit <= MAX_LIMIT:
         raise BadArgumentError(
-            f"limit: {_shown(limit)}: must be a whole number from 1 to {MAX_LIMIT}"
+            f"limit: {shown(limit)}: must be a whole number from 1 to {MAX_LIMIT}"
         )
     _refuse_unknown(extra, ("languages", "paths", "exclude_paths"))
     filters = Filters(
@@ -46,16 +48,17 @@ def index_options(callback: object, extra: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_unknown(extra, ("full", "wait_s"))
     full, wait_s = extra.get("full", False), extra.get("wait_s")
     if not is_a(full, bool):
-        raise BadArgumentError(f"full: {_shown(full)}: must be true or false")
+        raise BadArgumentError(f"full: {shown(full)}: must be true or false")
     if wait_s is not None and not _is_duration(wait_s):
-        raise BadArgumentError(f"wait_s: {_shown(wait_s)}: must be 0 to {_MAX_WAIT_S} seconds")
+        raise BadArgumentError(f"wait_s: {shown(wait_s)}: must be 0 to {_MAX_WAIT_S} seconds")
     return {"full": full, "wait_s": wait_s}
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
-            raise BadArgumentError(f"{name}: unknown argument; known are: {', '.join(known)}")
+            given_name = name if name.isidentifier() and len(name) < 100 else shown(name)
+            raise BadArgumentError(f"{given_name}: unknown argument; known are: {', '.join(known)}")
 
 
 def _strings(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -81,7 +84,7 @@ def _check_item(name: str, item: Any, before: int) -> None:
     if before == _MAX_ITEMS:
         raise BadArgumentError(f"{name}: more than {_MAX_ITEMS}")
     if not is_a(item, str):
-        raise BadArgumentError(f"{name}: {_shown(item)}: must be a string")
+        raise BadArgumentError(f"{name}: {shown(item)}: must be a string")
     if len(item) > _MAX_ITEM_CHARS:
         raise BadArgumentError(f"{name}: {len(item)} characters are too many")
 
@@ -101,9 +104,11 @@ def is_a(value: object, kind: type) -> bool:
     return issubclass(type(value), kind)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """`value` as a message has it: escaped, and not all of it where it is long."""
     plain = type(value) in (bool, bytes, float, int, list, str, tuple, type(None))
-    return repr(value) if plain else f"a {type(value).__name__}"
+    text = repr(value) if plain else f"a {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."
 
 
 def _is_duration(value: Any) -> bool:

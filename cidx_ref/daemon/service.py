@@ -46,6 +46,8 @@ _log = logging.getLogger("cidx_ref")
 
 T = TypeVar("T")
 
+_MAX_ERROR_CHARS = 300
+
 
 class CIDXDaemonService(ExposedService):
     """The story's service.  Thread-safe; use one instance for all connections."""
@@ -283,7 +285,7 @@ class CIDXDaemonService(ExposedService):
             _log.error("%s failed: %s", method, error)
             self.health_monitor.record_error(error)
         else:
-            _log.info("%s refused: %s: %s", method, error.kind, error)
+            _log.info("%s refused: %s: %s", method, error.kind, arguments.shown(str(error)))
 
     def _simple(self, method: str, work: Callable[[], T]) -> T:
         return self._serve(method, lambda: work, is_use=False)
@@ -344,8 +346,8 @@ class CIDXDaemonService(ExposedService):
             self._builds.discard(build)
 
     def _dispatch(self, method: Any, arguments_json: Any, callback: Any) -> Any:
-        if not isinstance(method, str) or method not in self.EXPOSED - {"call"}:
-            raise BadArgumentError(f"method: {method!r}: unknown")
+        if type(method) is not str or method not in self.EXPOSED - {"call"}:
+            raise BadArgumentError(f"method: {arguments.shown(method)}: unknown")
         try:
             given = json.loads(arguments_json)
             if not isinstance(given, dict):
@@ -358,7 +360,7 @@ class CIDXDaemonService(ExposedService):
         try:
             _signature(method).bind(**given)
         except TypeError as error:
-            raise BadArgumentError(f"{method}: {error}") from None
+            raise BadArgumentError(f"{method}: {str(error)[:_MAX_ERROR_CHARS]}") from None
         return target(**given)
 
     # The project.
@@ -373,6 +375,9 @@ class CIDXDaemonService(ExposedService):
             raise BadArgumentError(
                 f"project_path: must be a path, not {type(project_path).__name__}"
             )
+        # Resolving one takes a time that grows with the square of its length.
+        if len(str(project_path)) > arguments.MAX_PATH_CHARS:
+            raise BadArgumentError("project_path: not a directory: longer than any path")
         asked = Project.at(project_path)
         if known is None:
             return self._serve_only(asked)
