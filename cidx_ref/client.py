@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EPERM
 from itertools import chain, islice, repeat
 from pathlib import Path
 from socket import SHUT_RDWR
@@ -290,6 +291,9 @@ class _Remote:
     def __init__(self, project: Project) -> None:
         try:
             self._socket = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
+        except PermissionError as error:  # and another try, or another daemon, would meet it, too
+            why = error.strerror if error.errno == EPERM else f"cannot be asked: {error.strerror}"
+            raise DaemonUnavailableError(f"the daemon at {project.socket_path} {why}") from None
         except OSError as error:
             raise _ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
         self.pid = peer_pid(self._socket)

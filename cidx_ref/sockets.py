@@ -6,6 +6,7 @@ directory, as /proc/self/fd/N/daemon.sock.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -13,7 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["address_of", "connect", "is_answered", "peer_pid"]
+__all__ = [
+    "address_of",
+    "check_peer",
+    "connect",
+    "is_answered",
+    "is_trusted",
+    "peer",
+    "peer_pid",
+]
 
 _MAX_ADDRESS_BYTES = 100  # of 107: room for the temporary name's suffix
 
@@ -33,24 +42,53 @@ def address_of(path: Path) -> Iterator[bytes]:
 
 
 def connect(path: Path, timeout_s: float) -> socket.socket:
-    """A socket connected to the daemon at `path`, blocking.  Raises `OSError`."""
+    """A socket connected to the daemon at `path`, blocking.
+
+    Raises `OSError`; `PermissionError` with `EPERM` if somebody else listens there (`check_peer`).
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout_s)
         with address_of(path) as address:
             sock.connect(address)
         sock.settimeout(None)
+        check_peer(sock)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
+def peer(sock: socket.socket) -> tuple[int, int]:
+    """The process at the other end of a connected socket, and its user.
+
+    They are those that connected, or began to listen.  Of another container, the process is 0.
+    """
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    pid, uid, _ = struct.unpack("iII", credentials)
+    return pid, uid
+
+
 def peer_pid(sock: socket.socket) -> int:
     """The process that listens at the other end of a connected socket."""
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid: int = struct.unpack("3i", credentials)[0]
-    return pid
+    return peer(sock)[0]
+
+
+def is_trusted(uid: int) -> bool:
+    """True for the user this process runs as, and for root, who could do as it likes anyway."""
+    return uid in (os.geteuid(), 0)
+
+
+def check_peer(sock: socket.socket) -> None:
+    """Raise `PermissionError` (`EPERM`) if the other end is another user's, and not root's.
+
+    Wherever it lies, the socket may be somebody else's, who would be told each query.
+    """
+    _, uid = peer(sock)
+    if not is_trusted(uid):
+        raise PermissionError(
+            errno.EPERM, f"belongs to user {uid}, and this is user {os.geteuid()}: it is not asked"
+        )
 
 
 def is_answered(path: Path) -> bool:
@@ -59,6 +97,6 @@ def is_answered(path: Path) -> bool:
         connect(path, timeout_s=1.0).close()
     except BlockingIOError:  # the backlog is full: somebody listens, and is busy
         return True
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno == errno.EPERM  # another user listens
     return True

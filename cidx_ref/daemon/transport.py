@@ -38,6 +38,7 @@ from rpyc.core.stream import SocketStream
 from cidx_ref.errors import CidxError
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.sockets import is_trusted, peer
 from cidx_ref.wire import load
 
 __all__ = ["ExposedService", "RemoteCallback", "SocketServer"]
@@ -66,6 +67,8 @@ _HEAD_BYTES = 1024
 _MAX_NAME_CHARS = 1000
 _MAX_SHOWN_CHARS = 100
 _ACCEPT_PAUSE_S = 0.05
+#: So often at most is it said that other users were turned away.
+_STRANGERS_LOGGED_EVERY_S = 60.0
 _CALLBACK_GRACE_S = 1.0
 
 _PROTOCOL = {
@@ -585,6 +588,8 @@ class SocketServer:
         self._max_connections = max_connections
         self._changed = runtime.condition("connections")
         self._connections: dict[int, Any] = {}
+        self._strangers = 0
+        self._log_strangers_at = runtime.monotonic()
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_w, False)
         listener.setblocking(False)
@@ -642,8 +647,7 @@ class SocketServer:
                 _log.warning("cannot accept a connection: %s", error.strerror)
                 self._runtime.sleep(_ACCEPT_PAUSE_S)  # it stays readable: do not spin
             return
-        if len(self._connections) >= self._max_connections:
-            _log.warning("refused a connection: there are %d", len(self._connections))
+        if not self._is_welcome(sock):
             sock.close()
             return
         with self._changed:
@@ -653,6 +657,22 @@ class SocketServer:
         except RuntimeError as error:  # no more threads
             _log.warning("cannot serve a connection: %s", error)
             self._forget(sock)
+
+    def _is_welcome(self, sock: socket.socket) -> bool:
+        pid, uid = peer(sock)
+        if is_trusted(uid):
+            if len(self._connections) < self._max_connections:
+                return True
+            _log.warning("refused a connection: there are %d", len(self._connections))
+            return False
+        # As many as they like may come: they must not push all else out of the log.
+        self._strangers += 1
+        if self._runtime.monotonic() >= self._log_strangers_at:
+            said = "refused connections: %d of other users, at last of user %d (pid %d)"
+            _log.warning(said, self._strangers, uid, pid)
+            self._strangers = 0
+            self._log_strangers_at = self._runtime.monotonic() + _STRANGERS_LOGGED_EVERY_S
+        return False
 
     def _serve(self, sock: socket.socket) -> None:
         try:
