@@ -1,8 +1,8 @@
 """The command line: `cidx-ref` and `python -m cidx_ref`.
 
 Everything is asked of the client; nothing of the daemon or the index is imported here, except by
-`serve`.  Exit status: 0 done or found, 1 no match, 2 could not do it, with one line on standard
-error that says what and why.
+`serve` and `adopt`.  Exit status: 0 done or found, 1 no match, 2 could not do it, with one line on
+standard error that says what and why.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cidx_ref.errors import BadArgumentError, CidxError, DaemonUnavailableError,
 
 if TYPE_CHECKING:
     from cidx_ref.client import DaemonClient
+    from cidx_ref.project import Project
     from cidx_ref.results import Answer
 
 __all__ = ["main"]
@@ -72,11 +73,11 @@ def _give_up(error: OSError) -> int:
 
 
 def _complain(message: str) -> None:
-    from cidx_ref.terminal import escape_path
+    from cidx_ref.shown import escape
 
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"cidx-ref: {escape_path(message)}", file=sys.stderr, flush=True)
+            print(f"cidx-ref: {escape(message)}", file=sys.stderr, flush=True)
 
 
 def _flush() -> None:
@@ -102,7 +103,8 @@ def _query(options: argparse.Namespace) -> int:
         except NoIndexError:
             if options.no_build:
                 raise
-            _build(daemon)
+            # Beside what is there and not ours: to remove that takes somebody who says so.
+            _note(_build(daemon, keep_unverified=True))
             answer = daemon.query(text, **wanted)
     if options.json:
         _print_json(_as_dict(answer))
@@ -118,15 +120,26 @@ def _index(options: argparse.Namespace) -> int:
         _print_json(report)
     else:
         print(_summary(report))
+        _note(report)
     return FOUND
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from cidx_ref.index.adopt import adopt
+
+    report = adopt(_project(options), wait_s=options.wait)
+    text = (
+        f"adopted: {report['files']} files, {report['chunks']} chunks "
+        f"(generation {report['generation']})"
+    )
+    return _report(options, report, text)
 
 
 def _start(options: argparse.Namespace) -> int:
     from cidx_ref.client import start_process
-    from cidx_ref.project import Project
     from cidx_ref.sockets import is_answered
 
-    project = Project.around(options.project)
+    project = _project(options)
     _require_enabled(project)
     state = "already running" if is_answered(project.socket_path) else start_process(project)
     return _report(options, {"status": state, "project": str(project.root)}, state)
@@ -134,16 +147,13 @@ def _start(options: argparse.Namespace) -> int:
 
 def _stop(options: argparse.Namespace) -> int:
     from cidx_ref.client import stop
-    from cidx_ref.project import Project
 
-    state = "stopped" if stop(Project.around(options.project)) else "not running"
+    state = "stopped" if stop(_project(options)) else "not running"
     return _report(options, {"status": state}, state)
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from cidx_ref.project import Project
-
-    project = Project.around(options.project)
+    project = _project(options)
     _require_enabled(project)
     if options.ready_fd is not None:
         return _serve_in_background(project, options.ready_fd)
@@ -156,7 +166,7 @@ def _serve(options: argparse.Namespace) -> int:
     return FOUND
 
 
-def _serve_in_background(project: Any, ready_fd: int) -> int:
+def _serve_in_background(project: Project, ready_fd: int) -> int:
     """Fork the daemon; whoever started us reads the outcome from `ready_fd`."""
     # Before anything that has threads is imported.  The parent ends at once, so that the daemon
     # is nobody's child: nobody has to wait for it, and it survives whoever started it.
@@ -214,7 +224,6 @@ def _say(method: str) -> Callable[..., int]:
 
 def _init(options: argparse.Namespace) -> int:
     from cidx_ref.config import Config
-    from cidx_ref.project import Project
 
     changes: dict[str, Any] = {}
     if options.ttl_minutes is not None:
@@ -222,7 +231,7 @@ def _init(options: argparse.Namespace) -> int:
         changes["ttl_minutes"] = int(minutes) if minutes == minutes // 1 else minutes
     if options.no_auto_shutdown:
         changes["auto_shutdown_on_idle"] = False
-    project = Project.around(options.project)
+    project = _project(options)
     try:
         Config.init(project, **changes)
     except OSError as error:
@@ -234,23 +243,36 @@ def _init(options: argparse.Namespace) -> int:
 # What they share.
 
 
-def _client(options: argparse.Namespace, *, start: bool = True) -> DaemonClient:
-    from cidx_ref.client import connect
+def _project(options: argparse.Namespace) -> Project:
+    """The project that is meant, with nothing in its directory that must not be used."""
+    from cidx_ref.project import Project
 
-    return connect(options.project, start=start)
+    named = options.project is not None
+    project = Project.around(
+        options.project if named else ".",
+        consent=named,
+        notice=_complain,
+    )
+    project.check()
+    return project
+
+
+def _client(options: argparse.Namespace, *, start: bool = True) -> DaemonClient:
+    from cidx_ref.client import DaemonClient
+
+    return DaemonClient(_project(options), start=start)
 
 
 def _running(options: argparse.Namespace) -> DaemonClient | None:
     """A client of the daemon that runs, or None."""
-    from cidx_ref.project import Project
+    from cidx_ref.client import DaemonClient
     from cidx_ref.sockets import is_answered
 
-    if not is_answered(Project.around(options.project).socket_path):
-        return None
-    return _client(options, start=False)
+    project = _project(options)
+    return DaemonClient(project, start=False) if is_answered(project.socket_path) else None
 
 
-def _require_enabled(project: Any) -> None:
+def _require_enabled(project: Project) -> None:
     from cidx_ref.config import Config
 
     if not Config.load(project.config_path).enabled:
@@ -264,13 +286,20 @@ def _build(daemon: DaemonClient, **options: Any) -> dict[str, Any]:
         return daemon.index(progress=bar, **options)
 
 
+def _note(report: dict[str, Any]) -> None:
+    for note in report["notes"]:
+        _complain(note)
+
+
 def _summary(report: dict[str, Any]) -> str:
     skipped = ", ".join(f"{count} {why}" for why, count in sorted(report["skipped"].items()))
     state = "indexed" if report["changed"] else "up to date"
+    removed = report["removed"]
     return (
         f"{state}: {report['files']} files, {report['chunks']} chunks in "
         f"{report['took_ms'] / 1000:.1f} s (generation {report['generation']})"
         + (f"; skipped: {skipped}" if skipped else "")
+        + (f"; removed, not signed by this account: {', '.join(removed)}" if removed else "")
     )
 
 
@@ -298,10 +327,12 @@ def _as_dict(answer: Answer) -> dict[str, Any]:
 
 
 def _report(options: argparse.Namespace, told: dict[str, Any], text: str) -> int:
+    from cidx_ref.shown import escape
+
     if options.json:
         _print_json(told)
     else:
-        print(text)
+        print(escape(text))
     _flush()
     return FOUND
 
@@ -324,10 +355,10 @@ def _lines(value: Any, indent: str = "") -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    from cidx_ref.terminal import escape_path
+    from cidx_ref.shown import escape
 
     if isinstance(value, str):
-        return escape_path(value)
+        return escape(value)
     return "none" if value in ({}, []) else json.dumps(value)
 
 
@@ -356,11 +387,11 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--project",
             metavar="DIR",
-            help="the repository (default: the nearest directory above that has .code-indexer/, "
-            "else the git root, else this directory)",
+            help="the repository (default: the nearest directory above, of your own, that has "
+            ".code-indexer/ or is a git root, else this directory)",
         )
         each.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(project=".", json=False)
+    parser.set_defaults(project=None, json=False)
 
     def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, parents=[common], help=text, description=text)
@@ -370,9 +401,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_query(command("query", _query, "search; builds the index first when there is none"))
     index = command("index", _index, "bring the index up to date")
     index.add_argument("--full", action="store_true", help="build it anew even if nothing changed")
-    index.add_argument(
-        "--wait", type=float, metavar="S", help="wait so many seconds at most for another writer"
-    )
+    adopt = command("adopt", _adopt, "check an index that was made elsewhere, and take it")
+    for writer in index, adopt:
+        writer.add_argument(
+            "--wait",
+            type=float,
+            metavar="S",
+            help="wait S seconds at most for another writer",
+        )
     command("start", _start, "start the daemon in the background")
     command("stop", _stop, "stop the daemon, once it has answered what is in flight")
     serve = command("serve", _serve, "run the daemon in the foreground")

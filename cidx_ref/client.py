@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EPERM
-from itertools import chain, islice, repeat
 from pathlib import Path
-from socket import SHUT_RDWR
+from socket import SHUT_RDWR, socket
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 from cidx_ref import __version__
 from cidx_ref.config import Config
@@ -49,20 +49,22 @@ _METHODS = {"hybrid": "query_hybrid", "semantic": "query", "fts": "query_fts"}
 
 
 def connect(
-    project: str | os.PathLike[str] = ".",
+    project: str | os.PathLike[str] | None = None,
     *,
     start: bool = True,
     timeout_s: float = 30.0,
     runtime: Runtime = SYSTEM,
 ) -> DaemonClient:
-    """A client of the daemon of the project around `project`; with `start`, one is started if
-    none answers.
+    """A client of the daemon of the project around `project` (default: the working directory);
+    with `start`, one is started if none answers.
 
+    A root of another user's is passed over, with a warning, unless `project` names it.
     `timeout_s` bounds every call but `index`.  Where the configuration says `enabled: false`, the
-    client answers in this process.  Raises `DaemonUnavailableError`, `ConfigError` and
-    `BadArgumentError`.
+    client answers in this process.  Raises `DaemonUnavailableError`, `ConfigError`,
+    `BadArgumentError` and `UntrustedError`.
     """
-    return DaemonClient(Project.around(project), start=start, timeout_s=timeout_s, runtime=runtime)
+    found = Project.around("." if project is None else project, consent=project is not None)
+    return DaemonClient(found, start=start, timeout_s=timeout_s, runtime=runtime)
 
 
 class DaemonClient:
@@ -71,6 +73,9 @@ class DaemonClient:
     A lost connection is made anew, and the call repeated, as often as the configuration's
     `max_retries` says.  Thread-safe, but one call at a time: use one client a thread to have
     them answered at once.  Any method raises `DaemonUnavailableError` if all tries fail.
+
+    After a fork the child's client makes a connection of its own with its next call, also if the
+    fork was in the middle of one.  That call ends in the parent only.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class DaemonClient:
         timeout_s: float = 30.0,
         runtime: Runtime = SYSTEM,
     ) -> None:
+        project.check()
         self.project = project
         self.config = Config.load(project.config_path)
         self._start = start
@@ -89,6 +95,7 @@ class DaemonClient:
         self._lock = runtime.lock("client")
         self._caller: int | None = None
         self._backend: _Backend | None = None
+        _clients.add(self)
         self._retrying(lambda: None)
 
     def query(
@@ -124,13 +131,21 @@ class DaemonClient:
         progress: Progress | None = None,
         full: bool = False,
         wait_s: float | None = None,
+        keep_unverified: bool = False,
     ) -> dict[str, Any]:
         """Bring the index up to date, and return what it then holds.
 
-        Once this has returned, every later query answers from it.  Raises `BusyError` if another
+        Once this has returned, every later query answers from it.  Indexes here that this account
+        has not made are removed, and named under `removed`, except with `keep_unverified`; `notes`
+        has what a user should know of the run, a sentence each.  Raises `BusyError` if another
         writer is not done after `wait_s` seconds (None: wait for it), `IndexingError`.
         """
-        arguments = {"project_path": str(self.project.root), "full": full, "wait_s": wait_s}
+        arguments = {
+            "project_path": str(self.project.root),
+            "full": full,
+            "wait_s": wait_s,
+            "keep_unverified": keep_unverified,
+        }
         answer: dict[str, Any] = self._call("index", arguments, progress)
         return answer
 
@@ -190,6 +205,7 @@ class DaemonClient:
         worth_another_try: tuple[type[CidxError], ...] = (_ConnectionLostError,)
         if if_refused:
             worth_another_try += (BusyError, ShuttingDownError)
+        pid = os.getpid()
         with self._one_call():
             for delay_s in self._delays():
                 try:
@@ -200,6 +216,8 @@ class DaemonClient:
                     if not isinstance(error, BusyError):
                         self._drop()
                     if delay_s is None or not isinstance(error, worth_another_try):
+                        raise
+                    if os.getpid() != pid:  # forked in a callback, which has returned
                         raise
                 self._runtime.sleep(delay_s)
         raise AssertionError("the last delay is None")
@@ -217,9 +235,7 @@ class DaemonClient:
 
     def _delays(self) -> Iterator[float | None]:
         """Seconds to wait after each try that failed; None after the last."""
-        delays_ms = self.config.retry_delays_ms or (0,)
-        waits = chain(delays_ms, repeat(delays_ms[-1]))
-        yield from (delay / 1000 for delay in islice(waits, self.config.max_retries))
+        yield from (delay / 1000 for delay in self.config.delays_ms())
         yield None
 
     def _connect(self) -> _Backend:
@@ -269,6 +285,26 @@ class DaemonClient:
         if backend is not None:
             backend.close()
 
+    def _begin_anew(self) -> None:
+        """In a new process, whose only thread this is: the lock's owner may be in the old one."""
+        backend, self._backend = self._backend, None
+        self._lock, self._caller = self._runtime.lock("client"), None
+        if backend is not None:
+            backend.leave()
+
+
+#: All there are, for when the process forks.
+_clients: WeakSet[DaemonClient] = WeakSet()
+
+
+def _after_fork() -> None:
+    # In the child, which has one thread yet: no other can be in a call.
+    for client in list(_clients):
+        client._begin_anew()
+
+
+os.register_at_fork(after_in_child=lambda: _after_fork())
+
 
 class _ConnectionLostError(DaemonUnavailableError):
     """Nobody answers, or not any more; worth another try."""
@@ -283,12 +319,15 @@ class _Backend(Protocol):
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
     ) -> str: ...
     def close(self) -> None: ...
+    def leave(self) -> None:
+        """In a new process: let go of what is the old one's, which must not notice."""
 
 
 class _Remote:
     """A connection to a daemon."""
 
     def __init__(self, project: Project) -> None:
+        project.check()  # a link in the place of the socket leads to another project's daemon
         try:
             self._socket = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
         except PermissionError as error:  # and another try, or another daemon, would meet it, too
@@ -299,6 +338,8 @@ class _Remote:
         self.pid = peer_pid(self._socket)
         self._project = project
         self._caller = Caller(self._socket)
+        #: What a call with a callback goes over, while there is one.
+        self._second: socket | None = None
 
     def ask_identity(self, timeout_s: float) -> tuple[str, str | None]:
         """The daemon's version and project; of one that is not ours to understand, anything."""
@@ -327,14 +368,15 @@ class _Remote:
         import rpyc
         from rpyc.core.stream import SocketStream
 
-        sock = connect_socket(self._project.socket_path, _CONNECT_TIMEOUT_S)
+        self._second = sock = connect_socket(self._project.socket_path, _CONNECT_TIMEOUT_S)
         channel = rpyc.Channel(SocketStream(sock), compress=False)
         connection = rpyc.connect_channel(channel, config={"sync_request_timeout": None})
         try:
             return str(connection.root.call(method, arguments, callback))
         finally:
             # The socket first: RPyC would ask the daemon to close, too, and wait for an answer from
-            # one that may be busy with our own question.
+            # one that may be busy with our own question.  In a fork it is closed, and this does
+            # nothing to the parent's.
             with suppress(OSError):
                 sock.shutdown(SHUT_RDWR)
             with suppress(Exception):  # the goodbye cannot be sent
@@ -342,6 +384,12 @@ class _Remote:
 
     def close(self) -> None:
         self._socket.close()
+
+    def leave(self) -> None:
+        # Closed, and neither shut down nor said goodbye to: the parent has it open.
+        self._socket.close()
+        if self._second is not None:
+            self._second.close()
 
 
 class _InProcess:
@@ -359,6 +407,13 @@ class _InProcess:
 
     def close(self) -> None:
         self._service.exposed_clear_cache()
+
+    def leave(self) -> None:
+        # Its locks may be held, and its engines' threads are gone: it is not even destroyed.
+        _left.append(self)
+
+
+_left: list[_InProcess] = []
 
 
 def start_process(project: Project) -> str:
@@ -482,6 +537,7 @@ def _harmless(progress: Progress | None) -> Progress | None:
     if progress is None:
         return None
     callbacks = [progress]
+    pid = os.getpid()
 
     def relay(*event: Any) -> None:
         for callback in callbacks:
@@ -489,6 +545,8 @@ def _harmless(progress: Progress | None) -> Progress | None:
                 callback(*event)
             except Exception:
                 callbacks.clear()
+        if os.getpid() != pid:
+            raise EOFError("forked in a callback: the call is the other process's")
 
     return relay
 

@@ -1,22 +1,30 @@
 """`.code-indexer/config.json`: the story's `daemon` block, read and checked, or made anew.
 
-The rest of the file belongs to other programs and is never dropped or rewritten (CFG-1).
+The rest of the file belongs to other programs and is never dropped or rewritten (CFG-1).  The file
+may have come with a clone: it moves the daemon within fixed bounds, and names neither code nor
+addresses nor places.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
+import stat
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
 from cidx_ref.errors import ConfigError
+from cidx_ref.files import own_directory
 from cidx_ref.project import Project
+from cidx_ref.shown import shown
 
 __all__ = ["Config"]
+
+_MAX_BYTES = 1 << 18
+_MAX_RETRYING_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +43,18 @@ class Config:
     def ttl_s(self) -> float:
         return self.ttl_minutes * 60
 
+    def delays_ms(self) -> list[float]:
+        """How long to wait after each try that failed; there are so many retries."""
+        delays = self.retry_delays_ms or (0,)
+        return list(islice(chain(delays, repeat(delays[-1])), self.max_retries))
+
     @classmethod
     def load(cls, path: Path) -> Config:
         """The checked contents of `path`; the defaults where there is no such file.
 
         Raises `ConfigError`, naming file, key, value and what is allowed.
         """
-        document = _read(path)
-        block = document.get("daemon", {})
-        if not isinstance(block, dict):
-            raise ConfigError(f"{path}: daemon: {block!r}: must be an object")
-        known = {field.name: block[field.name] for field in fields(cls) if field.name in block}
-        for key, value in known.items():
-            allowed, accepts = _RULES[key]
-            if not accepts(value):
-                raise ConfigError(f"{path}: daemon.{key}: {value!r}: must be {allowed}")
-        if "retry_delays_ms" in known:
-            known["retry_delays_ms"] = tuple(known["retry_delays_ms"])
-        return cls(**known)
+        return _checked(path, _read(path))
 
     @classmethod
     def init(cls, project: Project, **changes: Any) -> Config:
@@ -61,20 +63,27 @@ class Config:
         What the file holds already stays: other programs' keys, and our own that `changes` does
         not name.  Raises `ConfigError` for a bad value, and then writes nothing.
         """
-        document = _read(project.config_path)
-        old = document.get("daemon", {})
-        if not isinstance(old, dict):
-            raise ConfigError(f"{project.config_path}: daemon: {old!r}: must be an object")
-        project.create_directory()
-        defaults = asdict(cls())
-        del defaults["max_file_size_bytes"]  # ours, and not the story's
-        document["daemon"] = {**defaults, **old, **changes}
-        return _replace(project.config_path, json.dumps(document, indent=2) + "\n")
+        path = project.config_path
+        with project.open(create=True) as directory:
+            document = _read(path)
+            old = document.get("daemon", {})
+            if isinstance(old, dict):  # else it is what the check refuses
+                defaults = asdict(cls())
+                del defaults["max_file_size_bytes"]  # ours, and not the story's
+                defaults["retry_delays_ms"] = list(defaults["retry_delays_ms"])  # as JSON has it
+                document["daemon"] = {**defaults, **old, **changes}
+            config = _checked(path, document)
+            found = directory.status(path.name)
+            mode = stat.S_IMODE(found.st_mode) if found is not None else 0o600
+            text = json.dumps(document, indent=2) + "\n"
+            directory.replace(path.name, text.encode(), mode=mode)
+        return config
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
+        with own_directory(path.parent) as directory:
+            document = json.loads(directory.read(path.name, _MAX_BYTES))
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -86,22 +95,23 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _replace(path: Path, text: str) -> Config:
-    # Checked under a temporary name and renamed: a reader sees the old file or the new one, and
-    # a bad value never gets so far.  A link stays one, and who may read the file stays the same.
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        if path.exists():
-            temporary.chmod(path.stat().st_mode & 0o7777)
-        try:
-            config = Config.load(temporary)
-        except ConfigError as error:
-            raise ConfigError(str(error).replace(str(temporary), str(path))) from None
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _checked(path: Path, document: dict[str, Any]) -> Config:
+    block = document.get("daemon", {})
+    if not isinstance(block, dict):
+        raise ConfigError(f"{path}: daemon: {shown(block)}: must be an object")
+    known = {field.name: block[field.name] for field in fields(Config) if field.name in block}
+    for key, value in known.items():
+        allowed, accepts = _RULES[key]
+        if not accepts(value):
+            raise ConfigError(f"{path}: daemon.{key}: {shown(value)}: must be {allowed}")
+    if "retry_delays_ms" in known:
+        known["retry_delays_ms"] = tuple(known["retry_delays_ms"])
+    config = Config(**known)
+    if sum(config.delays_ms()) > _MAX_RETRYING_S * 1000:
+        raise ConfigError(
+            f"{path}: daemon.retry_delays_ms: {shown(known.get('retry_delays_ms'))}: "
+            f"all {config.max_retries} retries together must wait {_MAX_RETRYING_S} s at most"
+        )
     return config
 
 
@@ -113,7 +123,9 @@ def _is_number(value: object) -> bool:
 
 
 def _is_delays(value: object) -> bool:
-    return isinstance(value, list) and all(_is_number(v) and 0 <= v <= 60_000 for v in value)
+    if not isinstance(value, list) or len(value) > 100:
+        return False
+    return all(_is_number(v) and 0 <= v <= 60_000 for v in value)
 
 
 def _is_whole(value: object, low: int, high: int) -> bool:
@@ -125,18 +137,18 @@ _DAY_S = 86_400
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "enabled": ("true or false", lambda v: isinstance(v, bool)),
     "ttl_minutes": (
-        "a number above 0, at most 10080 (a week)",
-        lambda v: _is_number(v) and 0 < v <= 10_080,
+        "a number from 1/60 (a second) to 10080 (a week)",
+        lambda v: _is_number(v) and 1 / 60 <= v <= 10_080,
     ),
     "auto_shutdown_on_idle": ("true or false", lambda v: isinstance(v, bool)),
     "eviction_check_interval_seconds": (
-        f"a number above 0, at most {_DAY_S} (a day)",
-        lambda v: _is_number(v) and 0 < v <= _DAY_S,
+        f"a number from 0.1 to {_DAY_S} (a day)",
+        lambda v: _is_number(v) and 0.1 <= v <= _DAY_S,
     ),
     "max_retries": ("a whole number from 0 to 100", lambda v: _is_whole(v, 0, 100)),
-    "retry_delays_ms": ("a list of numbers from 0 to 60000", _is_delays),
+    "retry_delays_ms": ("a list of at most 100 numbers from 0 to 60000", _is_delays),
     "max_file_size_bytes": (
-        "a whole number from 1 to 1073741824 (1 GiB)",
-        lambda v: _is_whole(v, 1, 1 << 30),
+        "a whole number from 1 to 16777216 (16 MiB)",
+        lambda v: _is_whole(v, 1, 1 << 24),
     ),
 }

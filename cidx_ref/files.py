@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from cidx_ref.errors import UntrustedError
@@ -94,7 +95,7 @@ class Directory:
             fd = os.open(name, _OPEN_DIRECTORY, dir_fd=self.fd)
         inner = Directory(fd, self.path / name)
         try:
-            inner._require_own(os.fstat(fd))
+            inner.require_own()
         except BaseException:
             inner.close()
             raise
@@ -105,7 +106,7 @@ class Directory:
             return os.readlink(_plain(name), dir_fd=self.fd)
 
     def open_regular(self, name: str) -> int:
-        """A descriptor for reading the regular file `name` of the user's, opened without waiting."""
+        """A descriptor for reading the regular file `name` of the user's; opening never waits."""
         with _told(self.path / name):
             found = os.stat(_plain(name), dir_fd=self.fd, follow_symlinks=False)
             self._require(name, found, stat.S_IFREG)
@@ -115,10 +116,12 @@ class Directory:
         """All of the regular file `name`; `UntrustedError` if it is larger than `max_bytes`."""
         fd = self.open_regular(name)
         with open(fd, "rb") as file:
-            data = file.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise UntrustedError(f"{self.path / name}: larger than {max_bytes} bytes: remove it")
-        return data
+            size = os.fstat(fd).st_size
+            if size > max_bytes:
+                raise UntrustedError(
+                    f"{self.path / name} is larger than {max_bytes} bytes, and is not read"
+                )
+            return file.read(size)
 
     # Changing.
 
@@ -175,6 +178,17 @@ class Directory:
         with _told(self.path / name):
             os.symlink(target, _plain(name), dir_fd=self.fd)
 
+    def link(self, old: str, new: str) -> None:
+        """Give the file `old` the second name `new`, which must not exist."""
+        with _told(self.path / new):
+            os.link(
+                _plain(old),
+                _plain(new),
+                src_dir_fd=self.fd,
+                dst_dir_fd=self.fd,
+                follow_symlinks=False,
+            )
+
     def rename(self, old: str, new: str) -> None:
         with _told(self.path / new):
             os.rename(_plain(old), _plain(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
@@ -194,13 +208,28 @@ class Directory:
         found = self.status(name)
         if found is None:
             return
-        if stat.S_ISDIR(found.st_mode):
-            import shutil  # which a query from the shell never needs
-
-            shutil.rmtree(_plain(name), ignore_errors=True, dir_fd=self.fd)
-        else:
-            with suppress(OSError):
+        with suppress(OSError):
+            if stat.S_ISDIR(found.st_mode):
+                self._remove_tree(name)
+            else:
                 os.unlink(name, dir_fd=self.fd)
+
+    def _remove_tree(self, name: str) -> None:
+        # Not by recursion, which has an end before a tree has: each directory below is moved up to
+        # this one, and then is one without directories.
+        moved = count()
+        left = [name]
+        while left:
+            this = left.pop()
+            fd = os.open(this, _OPEN_DIRECTORY, dir_fd=self.fd)
+            with Directory(fd, self.path / this) as inner, os.scandir(fd) as entries:
+                for entry in list(entries):
+                    if not entry.is_dir(follow_symlinks=False):
+                        inner.unlink(entry.name)
+                        continue
+                    left.append(f".building-removed-{os.getpid()}-{next(moved)}")
+                    os.rename(entry.name, left[-1], src_dir_fd=fd, dst_dir_fd=self.fd)
+            os.rmdir(this, dir_fd=self.fd)
 
     def sync(self) -> None:
         """Put its entries on disk."""
@@ -213,6 +242,10 @@ class Directory:
         except BlockingIOError:
             return False
         return True
+
+    def require_own(self) -> None:
+        """Raise `UntrustedError` if it is somebody else's."""
+        self._require_own(os.fstat(self.fd))
 
     def make_private(self) -> None:
         """Keep every other user out."""

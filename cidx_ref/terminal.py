@@ -9,12 +9,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from cidx_ref.shown import escape
+
 if TYPE_CHECKING:
     import re
 
     from cidx_ref.results import Answer, Hit
 
-__all__ = ["ProgressBar", "escape_path", "render_answer", "unavailable_note", "use_color"]
+__all__ = ["ProgressBar", "render_answer", "unavailable_note", "use_color"]
 
 _PATH = "1;35"  # bold magenta
 _NUMBER = "32"  # green
@@ -29,21 +31,10 @@ _GUTTER = 5
 #: One stretch of a line and its style ("" for none).
 _Piece = tuple[str, str]
 
-_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
 
 def use_color(stream: TextIO | None, env: Mapping[str, str]) -> bool:
     """Whether colors are welcome on `stream`: a terminal that can show them, and no `NO_COLOR`."""
     return _can_draw(stream, env) and not env.get("NO_COLOR")
-
-
-def escape_path(path: str) -> str:
-    r"""`path` on one line: what cannot be printed becomes `\n`, `\x1b`, `\u202e` and the like.
-
-    A byte that is not UTF-8 (a lone surrogate) shows as that byte, `\xff`.  A printable path,
-    backslashes and all, stays as it is.  This is for eyes only: there is no way back.
-    """
-    return path if path.isprintable() else "".join(map(_escape, path))
 
 
 def render_answer(answer: Answer, *, query: str, width: int | None, color: bool) -> str:
@@ -105,7 +96,7 @@ class ProgressBar:
         # The last column stays free: after writing there, erasing to the end may take it back.
         room = _terminal_width(self._stream) if self._width is None else self._width
         parts = [self._label, *_counts(current, total, bar=room // 5), _clean(info)]
-        parts.append(escape_path(path))
+        parts.append(escape(path))
         line = _plain(_fit([("  ".join(filter(None, parts)), "")], room - 1))
         if line != self._shown:
             self._shown = line
@@ -178,7 +169,7 @@ def _first_line(hit: Hit) -> int:
 
 
 def _headline(hit: Hit) -> list[_Piece]:
-    pieces = [(escape_path(hit.path), _PATH), (":", ""), (str(_first_line(hit)), _NUMBER)]
+    pieces = [(escape(hit.path), _PATH), (":", ""), (str(_first_line(hit)), _NUMBER)]
     pieces.append((f"  {_score(hit.score)}", _FAINT))
     pieces.extend((f"  {_clean(text)}", "") for text in (hit.language, hit.name) if text)
     return pieces
@@ -273,13 +264,3 @@ def _visible(char: str) -> str:
     if char.isprintable() or char in "\t\u200c\u200d":  # these two join letters and emoji
         return char
     return _REPLACEMENT if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
-
-
-def _escape(char: str) -> str:
-    if char.isprintable():
-        return char
-    if "\udc80" <= char <= "\udcff":
-        return f"\\x{ord(char) - 0xDC00:02x}"
-    code = ord(char)
-    digits = "x{:02x}" if code < 0x80 else "u{:04x}" if code < 0x10000 else "U{:08x}"
-    return _ESCAPES.get(char, "\\" + digits.format(code))

@@ -17,6 +17,7 @@ twenty seconds of the interpreter's lock), and nests as deep as it is told to.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -66,13 +67,15 @@ class RemoteError(Exception):
 
 
 class Caller:
-    """Calls methods of the root at the other end of a connected socket.  For one thread."""
+    """Calls methods of the root at the other end of a connected socket.  For one thread, and for
+    the process that made it: after a fork two would read each other's answers."""
 
     def __init__(self, sock: socket.socket, runtime: Runtime = SYSTEM) -> None:
         self._sock = sock
         self._runtime = runtime
         self._sequence = 0
         self._root: Any = None
+        self._pid = os.getpid()
 
     def call(self, method: str, *arguments: str | None, timeout_s: float | None) -> Any:
         """What the method returns, which must be a plain value.
@@ -80,11 +83,16 @@ class Caller:
         Raises `TimeoutError` after `timeout_s` seconds, and then the connection is of no more
         use; `EOFError` or `OSError` if it is lost; `RemoteError`.
         """
+        if not self._is_of_this_process():
+            raise EOFError("the connection is of another process")
         deadline = None if timeout_s is None else self._runtime.monotonic() + timeout_s
         if self._root is None:
             self._root = _OF_RECEIVER, self._ask(_GET_ROOT, (_TUPLE, ()), _OF_SENDER, deadline)
         boxed = (self._root, *((_VALUE, value) for value in (method, arguments, ())))
         return self._ask(_CALL_ATTRIBUTE, (_TUPLE, boxed), _VALUE, deadline)
+
+    def _is_of_this_process(self) -> bool:
+        return os.getpid() == self._pid
 
     def _ask(self, handler: int, boxed: Any, label: int, deadline: float | None) -> Any:
         self._sequence += 1

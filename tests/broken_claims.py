@@ -62,7 +62,7 @@ class ForgetsTheLock(Claim):
 
     def listen(self) -> socket.socket:
         listener = super().listen()
-        fd, self._directory = self._directory, -1
+        fd, self._lock = self._lock, -1
         os.close(fd)
         return listener
 

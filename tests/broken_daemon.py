@@ -15,6 +15,7 @@ from cidx_ref.daemon.server import Claim, Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index import build
 from cidx_ref.index.generation import Generations
+from cidx_ref.index.scan import Listing
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.runtime import Runtime
 from cidx_ref.testing import faulty
@@ -52,7 +53,7 @@ def ends_with_status_3() -> None:
 
 
 def sweeps_nothing() -> None:
-    Generations._sweep = lambda self: None  # type: ignore[method-assign]
+    Generations._sweep = lambda self, directory: None  # type: ignore[method-assign]
 
 
 def publishes_too_early() -> None:
@@ -74,7 +75,7 @@ def leaves_a_process_behind() -> None:
 
 
 def indexes_half() -> None:
-    build.list_paths = lambda root: ["a.py"]  # type: ignore[attr-defined]
+    build.list_files = lambda *_: Listing(["a.py"], [])  # type: ignore[attr-defined]
 
 
 def does_not_hear_a_signal_early() -> None:

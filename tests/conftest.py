@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from cidx_ref.keys import STATE_DIRECTORY
 from cidx_ref.runtime import SYSTEM
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_key_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    # Each worker's: nothing is written into the home of the user who runs the tests.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE_DIRECTORY, str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["cidx_ref", "errors", "runtime", "interpreter"],
-    ["files", "limits", "results", "wire"],
-    ["project", "sockets"],
+    ["files", "limits", "results", "shown", "wire"],
+    ["keys", "project", "sockets"],
     ["config"],
     ["index"],
     ["daemon"],

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.errors import CidxError, IndexingError
+from cidx_ref.errors import CidxError, IndexingError, NoIndexError
 from cidx_ref.index import build
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations, damaged_files, read_manifest
 from cidx_ref.interpreter import python_command
+from cidx_ref.keys import KEY_BYTES, Key, account_key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
@@ -86,7 +87,7 @@ def test_a_crash_at_any_step_leaves_the_old_index_or_the_new_one_whole(
         if has_litter:
             (project.generations / ".building-000009-aaaaaa").mkdir()
             (project.generations / ".building-link").symlink_to("000009-aaaaaa")
-            (project.generations / "000009-aaaaaa").mkdir()
+            (project.generations / "000009-aaaaaa").mkdir()  # without a manifest: half removed
         change(project)
         runtime = Crashing(number)
         try:
@@ -167,6 +168,7 @@ def build_in_child(
         "wait_s": None,
         "max_file_size_bytes": 1 << 20,
         "embedder": HashingEmbedder().id,
+        "key": account_key(),
     }
     return BuildProcess(project, **{**defaults, **options}).run(IGNORE, prepare)  # type: ignore[arg-type]
 
@@ -210,6 +212,7 @@ def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
     job = a_job(project, full=False, wait_s=0)
     command, environment = python_command("cidx_ref.index.build")
     alive, parent = os.pipe()
+    os.write(parent, account_key().secret.hex().encode())
     try:
         ran = subprocess.run(
             [*command[:2], "-c", program, str(size_bytes), job],
@@ -231,7 +234,12 @@ def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
 
 
 @pytest.mark.promise("WRITE-1", "WRITE-3")
-def test_a_build_ends_when_its_parent_does_and_leaves_the_lock_free(project: Project) -> None:
+@pytest.mark.parametrize("has_sent", ["nothing", "half the key", "the key"])
+def test_a_build_ends_when_its_parent_does_and_leaves_the_lock_free(
+    project: Project, has_sent: str
+) -> None:
+    digits = account_key().secret.hex().encode()
+    sent = {"nothing": b"", "half the key": digits[:32], "the key": digits}[has_sent]
     old = Generations(project.generations).current()
     change(project)
     command, environment = python_command("cidx_ref.index.build")
@@ -242,6 +250,7 @@ def test_a_build_ends_when_its_parent_does_and_leaves_the_lock_free(project: Pro
         )
         with child:
             assert child.stdin is not None
+            child.stdin.write(sent)
             child.stdin.close()
             try:
                 assert child.wait(TIMEOUT_S) == 1
@@ -274,6 +283,7 @@ def test_nothing_is_built_where_nothing_changed_unless_asked_for(project: Projec
 def a_job(project: Project, **options: object) -> str:
     """What the daemon tells the build child."""
     job = {"root": str(project.root), "max_file_size_bytes": 100000}
+    job |= {"keep_unverified": False, "key_problem": None}
     return json.dumps({**job, "embedder": HashingEmbedder().id, **options})
 
 
@@ -380,7 +390,12 @@ def test_a_child_that_waits_for_its_parent_dies_with_it(project: Project) -> Non
 def test_a_build_that_is_cancelled_says_that_the_daemon_is_stopping(project: Project) -> None:
     with Generations(project.generations).writing():
         child = BuildProcess(
-            project, full=True, wait_s=None, max_file_size_bytes=1 << 20, embedder="any"
+            project,
+            full=True,
+            wait_s=None,
+            max_file_size_bytes=1 << 20,
+            embedder="any",
+            key=account_key(),
         )
         child.cancel()
         with pytest.raises(CidxError, match="the daemon is stopping"):
@@ -444,3 +459,30 @@ def test_no_lock_file_is_part_of_an_index(project: Project) -> None:
     generations = Generations(project.generations)
     manifest = read_manifest(generations.path(generations.current()))
     assert [name for name in manifest["files"] if name.endswith(".lock")] == []
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_child_signs_with_the_key_that_its_parent_has_and_removes_what_no_key_vouches_for(
+    project: Project,
+) -> None:
+    generations = Generations(project.generations)
+    before = generations.current()
+    key = Key(b"k" * KEY_BYTES, problem="nowhere to keep it")
+    beside = build_in_child(project, key=key, keep_unverified=True)
+    assert (beside["changed"], beside["removed"]) == (True, [])
+    (note,) = beside["notes"]
+    assert note == (
+        "no lasting key (nowhere to keep it): this index is good for as long as the daemon lives; "
+        "name a directory of yours in CIDX_REF_STATE_DIR"
+    )
+    live = generations.path(generations.current())
+    assert read_manifest(live, key)["generation"] == live.name == beside["generation"]
+    with pytest.raises(NoIndexError, match="was not made by this account"):
+        read_manifest(live)
+    assert sorted(os.listdir(project.generations)) == [before, live.name, "current"]
+    # And without that, also where nothing has changed.
+    alone = build_in_child(project, key=key)
+    assert (alone["changed"], alone["removed"]) == (False, [before])
+    assert sorted(os.listdir(project.generations)) == [live.name, "current"]
+    again = build_in_child(project)
+    assert (again["changed"], again["removed"], again["notes"]) == (True, [live.name], [])

@@ -6,19 +6,19 @@ descriptor.  What real daemons make of it is in test_lifecycle.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from cidx_ref.daemon.server import Claim
-from cidx_ref.errors import DaemonUnavailableError
+from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
-from cidx_ref.sockets import connect, is_answered
+from cidx_ref.sockets import address_of, connect, is_answered
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.fixtures import MakeProject
 
@@ -60,7 +60,8 @@ class Waiting(FakeRuntime):
 
 
 def names(project: Project) -> list[str]:
-    return sorted(set(os.listdir(project.directory)) - {".gitignore"})
+    """What lies in the project's directory, but for what stays there for good."""
+    return sorted(set(os.listdir(project.directory)) - {".gitignore", "daemon.lock"})
 
 
 # Acquiring.
@@ -115,8 +116,45 @@ def test_a_directory_that_cannot_be_made_is_named_with_what_is_in_the_way(
     claim_on: MakeClaim, bare: Project
 ) -> None:
     bare.directory.write_text("a file")
-    with pytest.raises(DaemonUnavailableError, match=f"^{bare.directory}: File exists$"):
+    refused = (
+        f"^{bare.directory} is a regular file, not a directory, and is not followed or used: "
+        "remove it$"
+    )
+    with pytest.raises(UntrustedError, match=refused):
         claim_on().acquire()
+    bare.directory.unlink()
+    bare.root.rmdir()
+    with pytest.raises(DaemonUnavailableError, match=f"^{bare.root}: No such file or directory$"):
+        claim_on().acquire()
+
+
+@pytest.mark.promise("SRV-2")
+def test_the_lock_is_a_file_that_only_its_owner_can_open_and_stays_for_the_next(
+    claim_on: MakeClaim, bare: Project
+) -> None:
+    bare.create_directory()
+    lock = bare.directory / "daemon.lock"
+    lock.touch(0o644)  # as an archive may have it
+    first = claim_on()
+    assert first.acquire()
+    found = lock.lstat()
+    assert (found.st_mode, found.st_size) == (stat.S_IFREG | 0o600, 0)
+    first.release()
+    # Were it removed, two could each hold one of that name.
+    assert claim_on().acquire(0)
+    assert os.path.samestat(lock.lstat(), found)
+
+
+@pytest.mark.promise("SRV-2")
+def test_a_claim_is_held_by_its_lock_and_not_by_the_directory_that_others_may_open(
+    claim_on: MakeClaim, bare: Project
+) -> None:
+    fd = os.open(bare.create_directory(), os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        assert claim_on().acquire(0)
+    finally:
+        os.close(fd)
 
 
 # Listening.
@@ -128,7 +166,7 @@ def test_a_daemon_passes_its_steps_in_order(
 ) -> None:
     claim = claim_on()
     assert claim.acquire()
-    assert fake.steps == ["directory opened", "claimed"]
+    assert fake.steps == ["lock opened", "claimed"]
     fake.steps.clear()
     with claim.listen():
         assert fake.steps == ["bound", "listening", "reachable"]
@@ -164,8 +202,10 @@ def test_what_starters_that_died_have_left_is_cleared_away(
     claim_on: MakeClaim, bare: Project
 ) -> None:
     bare.create_directory()
-    for left in ("daemon.sock", "daemon.sock.1", "daemon.sock.22"):
-        (bare.directory / left).write_text("")
+    for left in ("daemon.sock", "daemon.sock.1"):
+        with socket.socket(socket.AF_UNIX) as dead, address_of(bare.directory / left) as address:
+            dead.bind(address)
+    (bare.directory / "daemon.sock.22").write_text("")
     (bare.directory / "daemon.log").write_text("")
     claim = claim_on()
     assert claim.acquire()
@@ -211,18 +251,35 @@ def rename_project(project: Project) -> None:
 
 
 def replace_directory_around_the_socket(project: Project) -> None:
-    # The very same socket, so that only the directory tells.
+    # The very same socket, so that only what was locked tells.
     moved = project.directory.with_name("moved")
     project.directory.rename(moved)
     project.directory.mkdir()
     (moved / "daemon.sock").rename(project.socket_path)
 
 
+def remove_lock(project: Project) -> None:
+    (project.directory / "daemon.lock").unlink()
+
+
+def replace_lock(project: Project) -> None:
+    (project.directory / "daemon.lock").rename(project.directory / "kept")
+    (project.directory / "daemon.lock").touch(0o600)
+
+
 @pytest.mark.promise("SRV-5")
 @pytest.mark.parametrize(
-    "rob", [remove_socket, replace_socket, rename_project, replace_directory_around_the_socket]
+    "rob",
+    [
+        remove_socket,
+        replace_socket,
+        rename_project,
+        replace_directory_around_the_socket,
+        remove_lock,
+        replace_lock,
+    ],
 )
-def test_a_claim_is_intact_until_the_socket_or_the_project_is_gone(
+def test_a_claim_is_intact_until_the_socket_the_lock_or_the_project_is_gone(
     claim_on: MakeClaim, bare: Project, rob: Callable[[Project], None]
 ) -> None:
     claim = claim_on()
@@ -295,14 +352,18 @@ def test_releasing_gives_the_project_to_the_next_and_closes_nothing_else(
 def test_a_claim_whose_descriptor_is_that_of_standard_input_is_released_too(
     claim_on: MakeClaim,
 ) -> None:
-    # A daemon that was started with its standard input closed has its lock there.
+    # A daemon that was started with its standard input closed may have its lock there.
     kept = os.dup(0)
-    os.close(0)
+    first = claim_on()
+    assert first.acquire(0)
     try:
-        first = claim_on()
-        assert first.acquire(0)
-        assert Path("/proc/self/fd/0").is_dir()
+        # Moved there: which number it gets depends on what is opened on the way.
+        os.dup2(first._lock, 0)
+        os.close(first._lock)
+        first._lock = 0
         first.release()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(0)
         second = claim_on()
         assert second.acquire(0)
         second.release()  # before the number is somebody else's again

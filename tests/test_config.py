@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
-from cidx_ref.errors import BadArgumentError, ConfigError
+from cidx_ref.errors import BadArgumentError, ConfigError, UntrustedError
 from cidx_ref.project import Project
 from cidx_ref.testing.fixtures import MakeProject, build, git
 
@@ -28,17 +29,21 @@ STORY = {
 BAD = [
     ("enabled", 1, "true or false"),
     ("enabled", "yes", "true or false"),
-    ("ttl_minutes", 0, "above 0"),
-    ("ttl_minutes", -1, "above 0"),
+    ("ttl_minutes", 0, "from 1/60 (a second)"),
+    ("ttl_minutes", -1, "from 1/60 (a second)"),
+    ("ttl_minutes", 0.0166, "from 1/60 (a second)"),
     ("ttl_minutes", "10", "a number"),
     ("ttl_minutes", True, "a number"),
-    ("ttl_minutes", 10_081, "10080"),
+    ("ttl_minutes", 10_081, "10080 (a week)"),
+    ("ttl_minutes", 10_080.001, "10080 (a week)"),
     ("ttl_minutes", float("nan"), "a number"),
     ("ttl_minutes", float("inf"), "a number"),
     ("ttl_minutes", 10**400, "a number"),
     ("auto_shutdown_on_idle", None, "true or false"),
-    ("eviction_check_interval_seconds", 0, "above 0"),
-    ("eviction_check_interval_seconds", 86_401, "86400"),
+    ("eviction_check_interval_seconds", 0, "from 0.1"),
+    ("eviction_check_interval_seconds", 0.0999, "from 0.1"),
+    ("eviction_check_interval_seconds", 86_400.5, "86400 (a day)"),
+    ("eviction_check_interval_seconds", 86_401, "86400 (a day)"),
     ("max_retries", -1, "from 0"),
     ("max_retries", 1.5, "whole number"),
     ("max_retries", 101, "100"),
@@ -48,7 +53,9 @@ BAD = [
     ("retry_delays_ms", [-1], "from 0"),
     ("retry_delays_ms", [60_001], "60000"),
     ("retry_delays_ms", [10**400], "numbers"),
+    ("retry_delays_ms", [0] * 101, "at most 100 numbers"),
     ("max_file_size_bytes", 0, "from 1"),
+    ("max_file_size_bytes", (16 << 20) + 1, "16777216 (16 MiB)"),
     ("max_file_size_bytes", 1e6, "whole number"),
 ]
 
@@ -93,9 +100,91 @@ def test_a_bad_value_is_refused_with_file_key_value_and_what_is_allowed(
     message = str(refused.value)
     assert str(path) in message
     assert f"daemon.{key}" in message
-    assert repr(value) in message
+    # Cut where it is long: a message is no place for what somebody else has written.
+    assert f": {repr(value)[:200]}{'...' if len(repr(value)) > 200 else ''}: must be " in message
     assert allowed in message
     assert "\n" not in message
+
+
+@pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ttl_minutes", 1 / 60),
+        ("ttl_minutes", 10_080),
+        ("eviction_check_interval_seconds", 0.1),
+        ("eviction_check_interval_seconds", 86_400),
+        ("max_retries", 0),
+        ("max_retries", 32),  # of two seconds at most, by default
+        ("retry_delays_ms", [0] * 100),
+        ("retry_delays_ms", []),
+        ("max_file_size_bytes", 1),
+        ("max_file_size_bytes", 16 << 20),
+    ],
+    ids=lambda part: str(part)[:20],
+)
+def test_a_value_at_a_bound_is_taken(make_project: MakeProject, key: str, value: Any) -> None:
+    path = _given(make_project({}), json.dumps({"daemon": {key: value}}))
+    wanted = tuple(value) if isinstance(value, list) else value
+    assert getattr(Config.load(path), key) == wanted
+
+
+@pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize(
+    ("retries", "delays_ms", "total_s"),
+    [
+        (1, [60_000], 60),
+        (2, [30_000], 60),  # the last one again and again
+        (2, [20_000, 40_000], 60),
+        (2, [60_000, 0.001], None),
+        (2, [30_000.5], None),
+        (60, [1000], 60),
+        (100, [600], 60),
+        (100, [600.1], None),
+        (1, [60_000, 60_000], 60),  # there is no second try
+        (0, [60_000] * 100, 0),
+        (100, [], 0),
+        (61, [1000], None),
+    ],
+)
+def test_all_retries_together_wait_a_minute_at_most(
+    make_project: MakeProject, retries: int, delays_ms: list[float], total_s: float | None
+) -> None:
+    block = {"max_retries": retries, "retry_delays_ms": delays_ms}
+    path = _given(make_project({}), json.dumps({"daemon": block}))
+    if total_s is not None:
+        waits_ms = Config.load(path).delays_ms()
+        assert len(waits_ms) == retries
+        assert sum(waits_ms) == total_s * 1000
+        return
+    with pytest.raises(ConfigError) as refused:
+        Config.load(path)
+    assert str(refused.value) == (
+        f"{path}: daemon.retry_delays_ms: {tuple(delays_ms)}: "
+        f"all {retries} retries together must wait 60 s at most"
+    )
+
+
+@pytest.mark.promise("CFG-1")
+def test_the_default_delays_are_bounded_like_any(make_project: MakeProject) -> None:
+    # 100, 500, 1000 and from then on 2000 milliseconds.
+    path = _given(make_project({}), '{"daemon": {"max_retries": 32}}')
+    assert sum(Config.load(path).delays_ms()) == 59_600
+    path.write_text('{"daemon": {"max_retries": 33}}')
+    with pytest.raises(ConfigError, match="all 33 retries together must wait 60 s at most"):
+        Config.load(path)
+
+
+@pytest.mark.promise("CFG-1")
+def test_a_file_of_more_than_256_kib_is_not_read(make_project: MakeProject) -> None:
+    text = '{"daemon": {"max_retries": 7}}'
+    path = _given(make_project({}), text + " " * ((256 << 10) - len(text)))
+    assert Config.load(path).max_retries == 7
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(
+        UntrustedError, match=f"^{path} is larger than 262144 bytes, and is not read$"
+    ):
+        Config.load(path)
 
 
 @pytest.mark.promise("CFG-1")
@@ -120,7 +209,8 @@ def test_a_file_that_is_not_utf_8_or_a_directory_is_refused(make_project: MakePr
         Config.load(project.config_path)
     project.config_path.unlink()
     project.config_path.mkdir()
-    with pytest.raises(ConfigError, match=r"config\.json: cannot be read"):
+    refused = f"^{project.config_path} is a directory, not a regular file, .*: remove it$"
+    with pytest.raises(UntrustedError, match=refused):
         Config.load(project.config_path)
 
 
@@ -184,21 +274,51 @@ def test_a_bad_init_changes_nothing_and_leaves_nothing_lying_about(
 
 
 @pytest.mark.promise("CFG-1")
-def test_init_keeps_who_may_read_the_file_and_a_link_to_it(make_project: MakeProject) -> None:
+def test_init_keeps_who_may_read_the_file(make_project: MakeProject) -> None:
     project = make_project({})
     path = _given(project, '{"other": 1}')
     path.chmod(0o644)
     Config.init(project)
     assert path.stat().st_mode & 0o777 == 0o644
+    assert json.loads(path.read_bytes()) == {"other": 1, "daemon": STORY}
+    path.unlink()
+    Config.init(project)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize("leads", ["to a file", "nowhere"])
+def test_a_link_in_place_of_the_file_is_refused_by_name_and_not_followed(
+    make_project: MakeProject, leads: str
+) -> None:
+    project = make_project({})
+    path = _given(project, '{"daemon": {"max_retries": 7}}')
     real = project.root / "dotfiles.json"
     path.rename(real)
     path.symlink_to(real)
-    Config.init(project, ttl_minutes=2)
+    before = real.read_bytes()
+    if leads == "nowhere":
+        real.unlink()
+    refused = (
+        f"^{path} is a symbolic link, not a regular file, and is not followed or used: remove it$"
+    )
+    for act in (
+        lambda: Config.load(path),
+        lambda: Config.init(project, ttl_minutes=2),
+        lambda: DaemonClient(project, start=False),
+    ):
+        with pytest.raises(UntrustedError, match=refused):
+            act()
     assert path.is_symlink()
-    assert json.loads(real.read_bytes())["daemon"]["ttl_minutes"] == 2
+    if leads == "nowhere":
+        assert not real.exists()
+    else:
+        assert real.read_bytes() == before
+    path.unlink()
+    assert Config.load(path) == Config()
 
 
-def test_the_project_is_the_nearest_index_then_the_git_root_then_the_directory(
+def test_the_project_is_the_nearest_with_an_index_or_a_git_root_else_the_directory(
     tmp_path: Path,
 ) -> None:
     inner = tmp_path / "a" / "b" / "c"
@@ -207,7 +327,11 @@ def test_the_project_is_the_nearest_index_then_the_git_root_then_the_directory(
     (tmp_path / "a" / "b" / ".git").mkdir()
     assert Project.around(inner).root == tmp_path / "a" / "b"
     (tmp_path / "a" / ".code-indexer").mkdir()
-    assert Project.around(inner).root == tmp_path / "a"
+    assert Project.around(inner).root == tmp_path / "a" / "b", "what is nearer wins"
+    assert Project.around(tmp_path / "a").root == tmp_path / "a"
+    (inner / ".code-indexer").write_text("a file is no mark")
+    assert Project.around(inner).root == tmp_path / "a" / "b"
+    (inner / ".code-indexer").unlink()
     (inner / ".code-indexer").mkdir()
     assert Project.around(inner).root == inner
     link = tmp_path / "link"
@@ -217,6 +341,35 @@ def test_the_project_is_the_nearest_index_then_the_git_root_then_the_directory(
     for wrong in (tmp_path / "file", tmp_path / "nowhere", "a\0b"):
         with pytest.raises(BadArgumentError, match="project: not a directory"):
             Project.around(wrong)
+
+
+def test_a_worktree_in_an_indexed_checkout_is_a_project_of_its_own(
+    make_project: MakeProject,
+) -> None:
+    project = make_project()
+    git(project.root, "init", "-q")
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "all")
+    build(project)
+    git(project.root, "worktree", "add", "-q", "trees/other", "-b", "other")
+    other = project.root / "trees" / "other"
+    assert (other / ".git").is_file()
+    assert Project.around(other / "net").root == other
+    assert Project.around(project.root / "net") == project
+    # Also before there is an index of its own, and after.
+    Project.at(other).create_directory()
+    assert Project.around(other / "net").root == other
+
+
+def test_an_index_further_out_than_the_git_root_is_not_the_project_s(tmp_path: Path) -> None:
+    outer = Project.at(tmp_path)
+    outer.create_directory()
+    checkout = tmp_path / "src" / "checkout"
+    (checkout / "deep").mkdir(parents=True)
+    assert Project.around(checkout / "deep") == outer
+    git(checkout, "init", "-q")
+    assert Project.around(checkout / "deep").root == checkout
+    assert Project.around(checkout.parent) == outer
 
 
 def test_the_index_does_not_show_in_git(make_project: MakeProject) -> None:

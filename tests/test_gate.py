@@ -208,9 +208,11 @@ def test_draining_waits_for_a_query_and_answers_it(project: Project, fake: FakeR
 def test_draining_ends_an_index_that_takes_too_long_and_tells_its_client(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # An indexing process that reports once, and then never again.
+    # An indexing process that reports once, takes the key, and never says anything again.
     stuck = tmp_path / "stuck"
-    stuck.write_text('#!/bin/sh\necho \'{"progress": [0, 1, "", ""]}\'\nexec cat\n')
+    stuck.write_text(
+        '#!/bin/sh\necho \'{"progress": [0, 1, "", ""]}\'\nhead -c 64 > /dev/null\nexec cat\n'
+    )
     stuck.chmod(stat.S_IRWXU)
     monkeypatch.setattr(sys, "executable", str(stuck))
     service = CIDXDaemonService(project.root)

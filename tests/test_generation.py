@@ -5,19 +5,28 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from cidx_ref.cli import main
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.errors import BusyError, GenerationGone, IndexUnusableError, NoIndexError
+from cidx_ref.errors import (
+    BusyError,
+    GenerationGone,
+    IndexUnusableError,
+    NoIndexError,
+    UntrustedError,
+)
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
 from cidx_ref.index.source import GenerationSource
+from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
 
@@ -50,6 +59,36 @@ def assert_whole(project: Project) -> None:
         answer = service.exposed_query_hybrid(str(project.root), QUERY)
     assert answer["results"][0]["path"] == "net/retry.py"
     assert "unavailable" not in answer
+
+
+NOT_OURS = r"^the index here \('{}'\) was not made by this account, or was changed since"
+
+
+def assert_repaired(project: Project, *removed: str) -> None:
+    """What does not verify is no index to a query, which says what to do; an index run removes
+    `removed`, says so, and leaves a whole index and nothing else."""
+    report = bring_up_to_date(project, HashingEmbedder())
+    assert (report["changed"], report["removed"]) == (True, list(removed))
+    assert_whole(project)
+
+
+def assert_no_index(project: Project, said: str) -> None:
+    with service_of(project) as service:
+        for ask in (
+            service.exposed_query,
+            service.exposed_query_fts,
+            service.exposed_query_hybrid,
+        ):
+            with pytest.raises(NoIndexError, match=said):
+                ask(str(project.root), QUERY)
+        status = service.exposed_get_status()
+        assert (status["running"], status["generation"]) == (True, None)
+        assert re.search(said, status["index_problem"])
+        assert service.exposed_get_diagnostics()["index_files"] == {
+            "generation": None,
+            "matches_manifest": None,
+            "damaged": {},
+        }
 
 
 def flip(data: bytes) -> bytes:
@@ -100,11 +139,12 @@ def test_a_damaged_file_costs_at_most_the_engine_that_needs_it_and_indexing_repa
 
 
 @pytest.mark.promise("WRITE-3")
-def test_whatever_bit_of_the_manifest_flips_the_index_is_unusable_or_unharmed(
+def test_whatever_bit_of_the_manifest_flips_it_is_no_index_of_ours_or_unharmed(
     project: Project,
 ) -> None:
     manifest = live(project) / "manifest.json"
     whole = manifest.read_bytes()
+    said = read_manifest(manifest.parent)
     source = GenerationSource(project.generations, HashingEmbedder())
     odd: dict[str, str] = {}
     for position in range(len(whole)):
@@ -113,8 +153,10 @@ def test_whatever_bit_of_the_manifest_flips_the_index_is_unusable_or_unharmed(
             flipped[position] ^= bit
             manifest.write_bytes(flipped)
             try:
-                source.load(source.current()).close()
-            except IndexUnusableError:
+                snapshot = source.load(source.current())
+                assert snapshot.manifest == said
+                snapshot.close()
+            except NoIndexError:
                 pass
             except Exception as error:
                 line = bytes(flipped).splitlines()[whole[:position].count(b"\n")]
@@ -132,16 +174,28 @@ def test_a_file_that_the_manifest_does_not_vouch_for_is_not_loaded(
     del manifest["files"][name]
     path.write_text(json.dumps(manifest))
     (live(project) / name).write_bytes(flip((live(project) / name).read_bytes()))
+    spoiled = live(project).name
+    assert_no_index(project, NOT_OURS.format(spoiled))
+    assert_repaired(project, spoiled)
+
+
+@pytest.mark.promise("WRITE-3", "QRY-3")
+@pytest.mark.parametrize("name", [*STORE, "vectors.hnsw"])
+def test_a_file_that_a_manifest_of_ours_does_not_name_is_not_loaded(
+    project: Project, name: str
+) -> None:
+    path = live(project) / "manifest.json"
+    manifest = read_manifest(live(project))
+    del manifest["files"][name]
+    path.write_text(json.dumps({**manifest, "digest": account_key().digest(manifest)}))
     with service_of(project) as service:
-        try:
-            answer = service.exposed_query_hybrid(str(project.root), QUERY)
-        except IndexUnusableError:
-            pass
+        if name in STORE:
+            with pytest.raises(IndexUnusableError, match=name):
+                service.exposed_query_hybrid(str(project.root), QUERY)
         else:
-            assert name == "vectors.hnsw"
-            assert list(answer.get("unavailable", ())) == ["semantic"]
-    index(project)
-    assert_whole(project)
+            answer = service.exposed_query_hybrid(str(project.root), QUERY)
+            assert list(answer["unavailable"]) == ["semantic"]
+    assert_repaired(project)
 
 
 @pytest.mark.promise("WRITE-3")
@@ -153,9 +207,9 @@ def test_a_file_that_the_manifest_does_not_vouch_for_is_not_loaded(
         b"[" * 100_000,
         b"[]",
         b"{}",
-        b'{"format": 1}',
-        b'{"format": 1, "files": []}',
-        b'{"format": 1, "files": {"files.json": 3}, "embedder": {}, "space": "cosine"}',
+        b'{"format": 2}',
+        b'{"format": 2, "files": []}',
+        b'{"format": 2, "files": {"files.json": 3}, "embedder": {}, "space": "cosine"}',
         None,
     ],
 )
@@ -168,12 +222,39 @@ def test_a_manifest_that_is_none_is_reported_and_repaired_by_indexing(
         path.mkdir()
     else:
         path.write_bytes(manifest)
-    with service_of(project) as service:
-        with pytest.raises(IndexUnusableError):
-            service.exposed_query_hybrid(str(project.root), QUERY)
-        assert service.exposed_get_status()["running"]
-        assert service.exposed_get_diagnostics()["index_files"]["matches_manifest"] is False
-    index(project)
+    spoiled = live(project).name
+    assert_no_index(project, NOT_OURS.format(spoiled))
+    assert_repaired(project, spoiled)
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_query_from_the_shell_is_answered_beside_a_damaged_manifest_and_index_removes_it(
+    project: Project, running: Callable[[Project], int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    spoiled = live(project)
+    (spoiled / "manifest.json").write_text("{")
+    running(project)
+    where = ("--project", str(project.root))
+    said = NOT_OURS.format(spoiled.name)
+    assert main(["query", QUERY, "--no-build", *where]) == 2
+    assert re.search(said.replace("^", "^cidx-ref: "), capfd.readouterr().err)
+    assert main(["query", QUERY, *where]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("net/retry.py:")
+    assert "cidx-ref: " not in err  # but for how far it has come
+    # Beside it: that it may be removed, nobody has said.
+    made = live(project)
+    assert made.name != spoiled.name
+    assert sorted(os.listdir(project.generations)) == [spoiled.name, made.name, "current"]
+    assert (spoiled / "manifest.json").read_text() == "{"
+    assert main(["index", *where]) == 0
+    out, err = capfd.readouterr()
+    assert re.fullmatch(
+        rf"up to date: 4 files, .* \(generation {made.name}\)"
+        rf"; removed, not signed by this account: {spoiled.name}\n",
+        out,
+    )
+    assert "cidx-ref: " not in err
     assert_whole(project)
 
 
@@ -203,16 +284,30 @@ def test_an_index_of_another_embedder_is_refused_by_name_and_replaced_by_indexin
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", [0, 2, "1", None])
+@pytest.mark.parametrize("format_", [0, 1, 3])
 def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
+    project: Project, format_: int
+) -> None:
+    path = live(project) / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "format": format_}))
+    spoiled = live(project).name
+    assert_no_index(
+        project,
+        rf"^the index here is of format {format_}, this version makes 2: run `cidx-ref index`$",
+    )
+    assert_repaired(project, spoiled)
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.parametrize("format_", ["2", None])
+def test_an_index_of_what_is_no_format_is_not_ours_and_replaced_by_indexing(
     project: Project, format_: object
 ) -> None:
     path = live(project) / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "format": format_}))
-    with service_of(project) as service, pytest.raises(IndexUnusableError, match=r"format.*reads"):
-        service.exposed_query_hybrid(str(project.root), QUERY)
-    index(project)
-    assert_whole(project)
+    spoiled = live(project).name
+    assert_no_index(project, NOT_OURS.format(spoiled))
+    assert_repaired(project, spoiled)
 
 
 def replaced_by_a_directory(link: Path) -> None:
@@ -238,30 +333,68 @@ def pointed_at_a_file(link: Path) -> None:
     pointed_at("000009-bbbbbb")(link)
 
 
+def pointed_at_a_link(link: Path) -> None:
+    (link.parent / "000009-bbbbbb").symlink_to(link.resolve().name)
+    pointed_at("000009-bbbbbb")(link)
+
+
 @pytest.mark.promise("WRITE-3")
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "said"),
     [
-        replaced_by_a_directory,
-        replaced_by_a_file,
-        pointed_at("000009-aaaaaa"),
-        pointed_at("../../.."),
-        pointed_at("/"),
-        pointed_at("current"),
-        pointed_at_a_file,
+        (replaced_by_a_directory, NOT_OURS.format("current")),
+        (replaced_by_a_file, NOT_OURS.format("current")),
+        (pointed_at("../../.."), NOT_OURS.format(r"\.\./\.\./\.\.")),
+        (pointed_at("/"), NOT_OURS.format("/")),
+        (pointed_at("current"), NOT_OURS.format("current")),
     ],
 )
-def test_a_link_that_leads_nowhere_is_an_unusable_index_and_indexing_repairs_it(
-    project: Project, spoil: Callable[[Path], None]
+def test_a_link_that_leads_to_no_generation_is_no_index_and_indexing_repairs_it(
+    project: Project, spoil: Callable[[Path], None], said: str
 ) -> None:
     spoil(project.generations / "current")
+    assert_no_index(project, said)
+    assert_repaired(project)
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [(pointed_at_a_file, "a regular file"), (pointed_at_a_link, "a symbolic link")],
+)
+def test_a_generation_that_is_a_link_or_a_file_is_no_index_and_indexing_removes_it(
+    project: Project, spoil: Callable[[Path], None], what: str
+) -> None:
+    spoil(project.generations / "current")
+    said = (
+        f"^{project.generations}/000009-bbbbbb is {what}, not a directory, and is not followed or "
+        "used: remove it$"
+    )
     with service_of(project) as service:
-        with pytest.raises(IndexUnusableError):
+        with pytest.raises(NoIndexError, match=said):
             service.exposed_query_hybrid(str(project.root), QUERY)
-        assert service.exposed_get_status()["generation"] == "unusable"
+        status = service.exposed_get_status()
+        assert status["generation"] is None
+        assert re.search(said, status["index_problem"])
+        files = service.exposed_get_diagnostics()["index_files"]
+        assert files == {"generation": None, "matches_manifest": None, "damaged": {}}
+    assert_repaired(project, "000009-bbbbbb")
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_link_that_leads_nowhere_is_an_unusable_index_and_indexing_repairs_it(
+    project: Project,
+) -> None:
+    pointed_at("000009-aaaaaa")(project.generations / "current")
+    said = "generation 000009-aaaaaa is missing: run `cidx-ref index`"
+    with service_of(project) as service:
+        with pytest.raises(IndexUnusableError, match=f"^{said}$"):
+            service.exposed_query_hybrid(str(project.root), QUERY)
+        status = service.exposed_get_status()
+        assert status["generation"] == "unusable"
+        assert status["index_problem"]
         assert service.exposed_get_diagnostics()["index_files"]["matches_manifest"] is False
-    index(project)
-    assert_whole(project)
+    assert_repaired(project)
 
 
 @pytest.mark.promise("WRITE-3")
@@ -277,6 +410,9 @@ def test_no_directory_and_no_link_are_no_index(project: Project) -> None:
     project.generations.write_text("in the way")
     with pytest.raises(NoIndexError):
         generations.current()
+    refused = f"^{project.generations} is a regular file, not a directory, .*: remove it$"
+    with pytest.raises(UntrustedError, match=refused):
+        bring_up_to_date(project, HashingEmbedder())
 
 
 @pytest.mark.promise("WRITE-3")
@@ -317,6 +453,15 @@ def test_a_sweep_follows_no_symbolic_link_out_of_its_directory(
     for name in ("000007-aaaaaa", ".building-000008-aaaaaa"):
         (project.generations / name).symlink_to(elsewhere)
     Generations(project.generations).sweep()
+    assert (elsewhere / "manifest.json").read_text() == "{}"
+    # What is called a generation and is none of ours goes where the user asks for an index run.
+    assert sorted(os.listdir(project.generations)) == [
+        live(project).name,
+        "000007-aaaaaa",
+        "current",
+    ]
+    report = bring_up_to_date(project, HashingEmbedder())
+    assert (report["changed"], report["removed"]) == (False, ["000007-aaaaaa"])
     assert (elsewhere / "manifest.json").read_text() == "{}"
     assert_whole(project)
 
@@ -415,19 +560,18 @@ def test_a_generation_leaves_the_disk_once_nobody_uses_it_any_more(project: Proj
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+@pytest.mark.parametrize(
+    ("name", "problem"), [("a\0b", "not a plain name"), ("\ud800", "unreadable")]
+)
 def test_a_manifest_with_a_name_that_no_file_can_have_is_damage_and_is_repaired_by_indexing(
-    project: Project, name: str
+    project: Project, name: str, problem: str
 ) -> None:
-    generations = Generations(project.generations)
-    path = generations.path(generations.current()) / "manifest.json"
-    manifest = json.loads(path.read_bytes())
+    path = live(project) / "manifest.json"
+    manifest = read_manifest(live(project))
     manifest["files"][name] = {"size_bytes": 1, "sha256": "0" * 64}
-    path.write_text(json.dumps(manifest))
-    assert damaged_files(path.parent, manifest) == {name: "unreadable"}
-    service = CIDXDaemonService(project.root)
-    with suppress(IndexUnusableError):  # or answered by what is whole, but no internal error
-        service.exposed_query_hybrid(str(project.root), "retry")
-    assert service.exposed_get_diagnostics()["index_files"]["matches_manifest"] is False
-    service.exposed_clear_cache()
-    bring_up_to_date(project, HashingEmbedder())
+    path.write_text(json.dumps({**manifest, "digest": account_key().digest(manifest)}))
+    assert damaged_files(path.parent, manifest) == {name: problem}
+    spoiled = live(project).name
+    said = NOT_OURS.format(spoiled) + re.escape(f" (manifest.json: files: {name!r})")
+    assert_no_index(project, said)
+    assert_repaired(project, spoiled)

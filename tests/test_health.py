@@ -18,6 +18,7 @@ from cidx_ref.errors import (
     IndexUnusableError,
     InternalError,
     NoIndexError,
+    UntrustedError,
 )
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
@@ -176,13 +177,25 @@ def test_what_nobody_thought_of_is_a_failure_too(
 def test_an_index_that_fails_is_an_error_and_not_a_query(
     service: CIDXDaemonService, project: Project
 ) -> None:
-    shutil.rmtree(project.generations)
-    project.generations.write_text("in the way")
-    with pytest.raises((IndexingError, InternalError)):
+    service.embedder.id = "not the one that builds"
+    with pytest.raises(IndexingError, match="'not the one that builds'"):
         service.exposed_index(str(project.root))
     health = service.exposed_get_health()
     assert health["errors"] == 1
     assert health["queries_processed"] == 0
+
+
+@pytest.mark.promise("OBS-2")
+def test_an_index_of_what_is_not_to_be_used_is_refused_and_no_failure(
+    service: CIDXDaemonService, project: Project
+) -> None:
+    shutil.rmtree(project.generations)
+    project.generations.write_text("in the way")
+    with pytest.raises(UntrustedError, match="generations is a regular file, not a directory"):
+        service.exposed_index(str(project.root))
+    health = service.exposed_get_health()
+    assert (health["errors"], health["queries_processed"]) == (0, 0)
+    assert service.metrics.report()["calls"]["index"] == {"untrusted": 1}
 
 
 @pytest.mark.promise("OBS-3")

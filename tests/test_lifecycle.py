@@ -156,7 +156,7 @@ def finds(daemon: DaemonClient, text: str, path: str) -> bool:
 
 def litter(project: Project) -> list[str]:
     """What lies in the project's directory and should not."""
-    kept = {".gitignore", "config.json", "daemon.log", "generations"}
+    kept = {".gitignore", "config.json", "daemon.lock", "daemon.log", "generations"}
     return sorted(set(os.listdir(project.directory)) - kept)
 
 
@@ -742,10 +742,13 @@ def test_a_build_that_is_killed_is_an_error_and_the_daemon_goes_on(
 
 # Idle shutdown.
 
+#: The shortest times that a configuration may have: a second, and a tenth of one.
+SOON = {"ttl_minutes": 1 / 60, "eviction_check_interval_seconds": 0.1}
+
 
 @pytest.mark.promise("TTL-5")
 def test_an_idle_daemon_ends_by_itself_also_one_that_nobody_ever_asked(project: Project) -> None:
-    configure(project, ttl_minutes=0.005, eviction_check_interval_seconds=0.05)
+    configure(project, **SOON)
     with serving(project) as process:
         assert process.wait(TIMEOUT_S) == 0
     assert litter(project) == []
@@ -759,14 +762,14 @@ def test_an_idle_daemon_ends_by_itself_also_one_that_nobody_ever_asked(project: 
 
 @pytest.mark.promise("TTL-5")
 def test_a_daemon_with_a_call_in_flight_is_not_idle(project: Project, probe: Probe) -> None:
-    configure(project, ttl_minutes=0.001, eviction_check_interval_seconds=0.01)
+    configure(project, **SOON)
     change(project)
     probe.hold("documents")
     with serving(project) as process, client(project) as daemon:
         report = in_thread(daemon.index)
         held = probe.arrival()
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)  # eight times the TTL
+            process.wait(2.2)  # twice what an idle daemon takes to leave
         knock(project)
         probe.free("documents")
         held.release()
@@ -778,12 +781,7 @@ def test_a_daemon_with_a_call_in_flight_is_not_idle(project: Project, probe: Pro
 def test_without_auto_shutdown_an_idle_daemon_forgets_the_index_and_stays(
     project: Project, running: Running
 ) -> None:
-    configure(
-        project,
-        ttl_minutes=0.001,
-        eviction_check_interval_seconds=0.01,
-        auto_shutdown_on_idle=False,
-    )
+    configure(project, **SOON, auto_shutdown_on_idle=False)
     pid = running(project)
     with client(project) as daemon:
         daemon.query(QUERY)
@@ -799,13 +797,7 @@ def test_without_auto_shutdown_an_idle_daemon_forgets_the_index_and_stays(
 def test_a_client_that_arrives_during_an_idle_shutdown_is_served_by_the_next_daemon(
     project: Project, running: Running, figure: Callable[..., None]
 ) -> None:
-    configure(
-        project,
-        ttl_minutes=0.001,
-        eviction_check_interval_seconds=0.01,
-        max_retries=10,
-        retry_delays_ms=[20],
-    )
+    configure(project, **SOON, max_retries=10, retry_delays_ms=[20])
     running(project)
     answers: list[int] = []
     pids: set[int] = set()
@@ -817,7 +809,7 @@ def test_a_client_that_arrives_during_an_idle_shutdown_is_served_by_the_next_dae
             answers.append(1)
 
     # Both clients come at once, after pauses that sweep over the moment at which it leaves.
-    pauses = itertools.cycle(0.05 + 0.01 * step for step in range(10))
+    pauses = itertools.cycle(0.98 + 0.02 * step for step in range(10))
     for _ in range(500):
         if len(answers) >= 20 and len(pids) >= 5:
             break

@@ -17,6 +17,7 @@ from cidx_ref.interpreter import python_command
 from cidx_ref.testing import lifecycle
 from cidx_ref.testing.faulty import CrashPoint
 from cidx_ref.testing.lifecycle import Command, Lifecycle, Model, Target, check_lifecycle
+from cidx_ref.testing.lifecycle import _wait_for_end as wait_for_end
 from cidx_ref.testing.mutants import MUTANTS
 
 
@@ -82,11 +83,15 @@ def live(machine: Lifecycle, life: Life) -> None:
         ),
         (
             "never_looks_for_a_new_index",
-            "edition 1|missing",
+            "edition 2 of.*not one of|missing",
             lambda m: [m.serve(), *[m.index_elsewhere(edit=True, full=False) for _ in range(2)]],
         ),
         ("stays_when_idle", "does not end", lambda m: m.leave_alone()),
-        ("leaves_when_not_idle", "not reached", lambda m: [m.serve(), m.query(method="query")]),
+        (
+            "leaves_when_not_idle",
+            "not reached",
+            lambda m: [m.serve(), wait_for_end(m.model.owner), m.query(method="query")],
+        ),
         ("ends_with_status_3", ": 3", lambda m: [m.serve(), m.stop()]),
         ("ends_with_status_3", ": 3", lambda m: m.terminate_during_stop(point="unlinked")),
         (

@@ -85,7 +85,7 @@ def test_what_a_mutant_changes_is_as_it_was_afterwards(mutant: Mutant) -> None:
 def _patched() -> list[Any]:
     from os import path
 
-    from cidx_ref import client, config, errors
+    from cidx_ref import client, config, errors, files, keys
     from cidx_ref.daemon import (
         arguments,
         cache,
@@ -110,6 +110,8 @@ def _patched() -> list[Any]:
         config.Config,
         errors.CidxError,
         eviction.CacheEvictionThread,
+        files,
+        files.Directory,
         fulltext.FullTextIndex,
         gate.Gate,
         generation,
@@ -117,6 +119,7 @@ def _patched() -> list[Any]:
         generation.Lease,
         health.HealthMonitor,
         health.Metrics,
+        keys.Key,
         path,
         report,
         search,

@@ -20,7 +20,7 @@ from cidx_ref import cli, sockets
 from cidx_ref.client import DaemonClient, _Remote, stop
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
-from cidx_ref.errors import DaemonUnavailableError
+from cidx_ref.errors import UntrustedError
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import check_peer, connect, is_answered, peer, peer_pid
@@ -124,7 +124,7 @@ def test_another_user_is_turned_away_and_named_in_the_log_now_and_then(
 
 @as_root
 @forks
-@pytest.mark.promise("SRV-1")
+@pytest.mark.promise("SRV-1", "TRUST-3")
 def test_ones_own_user_and_root_may_ask(
     tmp_path: Path, fake: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +165,7 @@ def test_nothing_is_sent_to_another_users_daemon_and_it_is_said_whose_it_is(
     project: Project, fake: FakeRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.directory.chmod(0o777)
-    message = f"the daemon at {project.socket_path} belongs to user {STRANGER}"
+    message = f"{project.socket_path} belongs to user {STRANGER}"
     (stopped, stopping), (ready, told) = os.pipe(), os.pipe()
     os.set_inheritable(stopping, False)
 
@@ -178,11 +178,11 @@ def test_nothing_is_sent_to_another_users_daemon_and_it_is_said_whose_it_is(
         assert os.read(ready, 1) == b"x"
         for start in (True, False):
             before = fake.monotonic()
-            with pytest.raises(DaemonUnavailableError) as caught:
+            with pytest.raises(UntrustedError) as caught:
                 DaemonClient(project, start=start, runtime=fake)
             assert str(caught.value).startswith(message)
             assert fake.monotonic() == before, "another try would not be of another user"
-        with pytest.raises(DaemonUnavailableError, match=f"belongs to user {STRANGER}"):
+        with pytest.raises(UntrustedError, match=f"belongs to user {STRANGER}"):
             stop(project, fake)
         assert is_answered(project.socket_path), "somebody listens"
         assert cli.main(["query", "secret", "--project", str(project.root)]) == 2
@@ -199,10 +199,9 @@ def test_nothing_is_sent_to_another_users_daemon_and_it_is_said_whose_it_is(
             os.close(descriptor)
         received = ended(process)
     assert received.endswith(b" connections: "), "and nothing was sent over them"
-    assert received > b"4"
 
 
-@pytest.mark.promise("SRV-1")
+@pytest.mark.promise("SRV-1", "TRUST-3")
 def test_ones_own_daemon_is_known(project: Project) -> None:
     with served(project), closing(connect(project.socket_path, WAIT_S)) as sock:
         check_peer(sock)
@@ -212,18 +211,17 @@ def test_ones_own_daemon_is_known(project: Project) -> None:
 
 @as_root
 @forks
-@pytest.mark.promise("SRV-1")
+@pytest.mark.promise("SRV-1", "TRUST-3")
 def test_a_socket_that_may_not_be_opened_is_said_to_be_so_at_once(project: Project) -> None:
     with served(project):
-        path = project.socket_path
 
         def try_it() -> bytes:
             try:
                 _Remote(project)
-            except DaemonUnavailableError as error:
+            except UntrustedError as error:
                 return f"{type(error).__name__}: {error}".encode()
             return b"connected"
 
         said = ended(process_of(STRANGER, project.root, try_it)).decode()
-    assert said.startswith(f"DaemonUnavailableError: the daemon at {path} "), "not worth a retry"
+    assert said.startswith("UntrustedError: ")
     assert said.endswith("Permission denied")

@@ -625,8 +625,16 @@ def test_status_follows_what_happens(make_project: MakeProject, fake: FakeRuntim
     assert service.exposed_get_status()["access_count"] == 1
     service.exposed_clear_cache()
     assert service.exposed_get_status()["cache_empty"] is True
+    status = service.exposed_get_status()
+    assert "index_problem" not in status
     (project.generations / "current" / "manifest.json").write_text("{")
-    assert service.exposed_get_status()["generation"] == "unusable"
+    status = service.exposed_get_status()
+    assert status["generation"] is None
+    assert (status["files"], status["chunks"], status["index_age_seconds"]) == (0, 0, None)
+    assert status["index_problem"] == (
+        f"the index here ('{second['generation']}') was not made by this account, or was changed "
+        "since: `cidx-ref index` makes a new one, `cidx-ref adopt` checks this one and takes it"
+    )
 
 
 @pytest.mark.promise("OBS-1")

@@ -7,20 +7,36 @@ import os
 import shutil
 import socket
 import subprocess
-from hashlib import blake2b
+from contextlib import nullcontext
+from hashlib import blake2b, sha1
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from cidx_ref.index import scan
-from cidx_ref.index.scan import SourceFile, list_paths, read_file
+from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files, read_file
+from cidx_ref.testing.clock import FakeRuntime
 
 LIMIT = 1_000_000
 
 
-def scanned(root: Path, max_bytes: int) -> list[tuple[str, scan.SourceFile | str]]:
+def listed(root: Path) -> Listing:
+    with TemporaryDirectory() as scratch:
+        return list_files(root, Path(scratch))
+
+
+def list_paths(root: Path) -> list[str]:
+    """What is listed, where there is nothing to be said about it."""
+    listing = listed(root)
+    assert listing.notes == []
+    return listing.paths
+
+
+def scanned(root: Path, max_bytes: int) -> list[tuple[str, SourceFile | str]]:
     """Every path that is listed, with what reading it says, as the indexer goes about it."""
-    return [(path, scan.read_file(root, path, max_bytes)) for path in scan.list_paths(root)]
+    paths = list_paths(root)
+    with SourceTree(root) as tree:
+        return [(path, tree.read(path, max_bytes)) for path in paths]
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +119,13 @@ def test_the_directory_of_the_index_is_left_out_but_not_its_namesakes(
         git(tree, "init", "--quiet")
     write(tree, {".code-indexer/config.json": "{}", ".code-indexer-not/a": "", "a.py": ""})
     write(tree, {"sub/.code-indexer/mine.py": ""})
-    assert list_paths(tree) == [".code-indexer-not/a", "a.py", "sub/.code-indexer/mine.py"]
+    found = scanned(tree, LIMIT)
+    assert [path for path, _ in found] == [
+        ".code-indexer-not/a",
+        "a.py",
+        "sub/.code-indexer/mine.py",
+    ]
+    assert all(isinstance(file, SourceFile) for _, file in found)
 
 
 STRANGE = [
@@ -127,10 +149,10 @@ def test_a_file_of_any_name_is_listed_and_read(tree: Path, name: bytes, with_git
     os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
     with open(path, "w") as file:
         file.write("here")
-    ((listed, found),) = scanned(tree, LIMIT)
-    assert os.fsencode(listed) == name
+    ((path, found),) = scanned(tree, LIMIT)
+    assert os.fsencode(path) == name
     assert isinstance(found, SourceFile)
-    assert (found.path, found.text) == (listed, "here")
+    assert (found.path, found.text) == (path, "here")
 
 
 def test_variables_that_point_git_elsewhere_are_not_heeded(
@@ -203,7 +225,7 @@ def test_the_walk_lists_what_git_lists(
     os.mkfifo(repository / "fifo")
     by_git = list_paths(repository)
     without_git(monkeypatch, tmp_path)
-    assert list_paths(repository) == by_git
+    assert listed(repository).paths == by_git
     assert "sub/x.log" in by_git  # both could be wrong in the same way
     assert "data/2024/a.csv" in by_git
     assert not {"sub/y.log", "lib/__pycache__/a.pyc", "build/out.py"} & {*by_git}
@@ -224,10 +246,9 @@ def test_a_repository_in_which_all_is_ignored_stays_empty(repository: Path) -> N
     assert list_paths(repository) == []
 
 
-def test_a_repository_that_git_refuses_is_walked(repository: Path) -> None:
-    write(repository, {"a.py": "", "x.log": "", ".gitignore": "*.log\n"})
-    (repository / ".git/config").write_text("[core\n")
-    assert list_paths(repository) == [".gitignore", "a.py"]
+def test_a_repository_that_git_cannot_read_is_walked(repository: Path) -> None:
+    write(repository, {"a.py": "", "x.log": "", ".gitignore": "*.log\n", ".git/index": "DIRC"})
+    assert listed(repository).paths == [".gitignore", "a.py"]
 
 
 def test_a_missing_root_holds_no_files(tree: Path) -> None:
@@ -238,6 +259,34 @@ def test_the_walk_enters_no_symlinked_folder(tree: Path) -> None:
     write(tree, {"sub/a.py": ""})
     (tree / "sub/loop").symlink_to("..")
     assert list_paths(tree) == ["sub/a.py", "sub/loop"]
+
+
+@pytest.mark.promise("QRY-1")
+def test_the_walk_enters_no_folder_that_becomes_a_link(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tree, {"a/a.py": "", "b.py": ""})
+    write(tmp_path / "outside", {"secret.py": ""})
+
+    def swap_after_the_first(directory: int) -> nullcontext[list[os.DirEntry[str]]]:
+        monkeypatch.undo()
+        entries = [*os.scandir(directory)]
+        shutil.rmtree(tree / "a")
+        (tree / "a").symlink_to(tmp_path / "outside")
+        return nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", swap_after_the_first)
+    assert list_paths(tree) == ["b.py"]
+
+
+@pytest.mark.promise("QRY-1")
+def test_folders_beyond_a_depth_are_passed_over_and_that_is_said(tree: Path) -> None:
+    deep = "/".join(["d"] * 200)
+    write(tree, {"a.py": "", f"{deep}/in.py": "", f"{deep}/d/out.py": "", f"{deep}/e/out.py": ""})
+    listing = listed(tree)
+    assert listing.paths == ["a.py", f"{deep}/in.py"]
+    (said,) = listing.notes
+    assert said.startswith("2 directories were not walked, being more than 200 levels deep")
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "dangling"])
@@ -368,11 +417,12 @@ def test_a_file_that_cannot_be_opened_is_unreadable(tree: Path) -> None:
 def test_a_file_that_may_not_be_read_is_unreadable(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str, flags: int) -> int:
+    def refuse(path: str, flags: int, *, dir_fd: int) -> int:
         raise PermissionError(errno.EACCES, "refused", path)  # which root never meets
 
-    monkeypatch.setattr(os, "open", refuse)
-    assert read_file(tree, "a.txt", LIMIT) == "unreadable"
+    with SourceTree(tree) as opened, monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        assert opened.read("a.txt", LIMIT) == "unreadable"
 
 
 def test_reading_leaves_no_file_open(tree: Path) -> None:
@@ -406,3 +456,128 @@ def test_a_submodule_is_skipped(repository: Path) -> None:
     git(repository, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
     (repository / "module").mkdir()
     assert list(scanned(repository, LIMIT)) == [("module", "not a regular file")]
+
+
+# Paths are not trusted: a git index may hold any, and a link may lie anywhere
+
+ELSEWHERE = ["", "/", ".", "..", "../tree/a", "/etc/passwd", "a/../a", "./a", "sub//a", "a\0"]
+ELSEWHERE += ["//", "sub/..", "sub/../a", "sub//", "{tree}/a"]
+OF_GIT_OR_THE_INDEX = [".git", ".git/", ".git/config", ".GIT/config", "sub/.git/config", "sub/.Git"]
+OF_GIT_OR_THE_INDEX += [".code-indexer", ".code-indexer/config.json", ".Code-Indexer/config.json"]
+
+
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("target", ["{outside}", "../outside", ".", "nowhere"])
+@pytest.mark.parametrize("link", ["link", "folder/link", "folder/deeper/link"])
+def test_nothing_is_read_through_a_link(tree: Path, tmp_path: Path, link: str, target: str) -> None:
+    write(tmp_path / "outside", {"secret": "", "more/secret": ""})
+    write(tree, {"folder/deeper/a.txt": "", "secret": ""})
+    (tree / link).symlink_to(target.format(outside=tmp_path / "outside"))
+    with SourceTree(tree) as opened:
+        for path in ("secret", "more/secret", "more/gone"):
+            assert opened.read(f"{link}/{path}", LIMIT) == "symlink"
+        assert isinstance(opened.read("folder/deeper/a.txt", LIMIT), SourceFile)
+
+
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("target", ["/etc", "..", "b"])
+def test_a_path_that_git_tracks_beyond_a_link_is_skipped(repository: Path, target: str) -> None:
+    write(repository, {"etc/passwd": "root", "b/passwd": "root"})
+    git(repository, "add", "etc/passwd")
+    shutil.rmtree(repository / "etc")
+    (repository / "etc").symlink_to(target)
+    found = dict(scanned(repository, LIMIT))
+    assert found.pop("b/passwd") == read_file(repository, "b/passwd", LIMIT)
+    assert found == {"etc": "symlink", "etc/passwd": "symlink"}
+
+
+@pytest.mark.promise("QRY-1")
+def test_a_path_that_git_tracks_outside_is_skipped(repository: Path, tmp_path: Path) -> None:
+    write(tmp_path / "outside", {"secret": "secret"})
+    write(repository, {"aa/outside/secret": ""})
+    git(repository, "add", ".")
+    index = (repository / ".git/index").read_bytes()
+    assert index.count(b"aa/outside/secret") == 1
+    index = index[:-20].replace(b"aa/outside/secret", b"../outside/secret")
+    (repository / ".git/index").write_bytes(index + sha1(index).digest())
+    found = dict(scanned(repository, LIMIT))
+    assert found["../outside/secret"] == "not a path in the project"
+    assert not isinstance(found["../outside/secret"], SourceFile)
+
+
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_a_path_that_leads_anywhere_else_is_not_looked_at(tree: Path, path: str) -> None:
+    write(tree, {"a": "", "sub/a": ""})
+    assert read_file(tree, path.format(tree=tree), LIMIT) == "not a path in the project"
+
+
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("path", OF_GIT_OR_THE_INDEX)
+def test_what_is_of_git_or_of_the_index_is_not_looked_at(tree: Path, path: str) -> None:
+    write(tree, {"sub/a": ""})
+    if not path.endswith("/"):
+        write(tree, {path: ""})
+    assert read_file(tree, path, LIMIT) == "inside .git or .code-indexer"
+
+
+@pytest.mark.promise("QRY-1")
+def test_files_are_the_same_in_any_order_and_to_any_depth(tree: Path) -> None:
+    names = ["/".join(["d"] * depth) for depth in (1, 2, 62, 63, 64, 65, 66, 100, 150)]
+    paths = [f"{name}/{leaf}" for name in names for leaf in ("a", "e/a")] + ["a"]
+    write(tree, {path: path for path in paths})
+    for order in (sorted(paths), sorted(paths, reverse=True), paths[::2] + paths[1::2]):
+        with SourceTree(tree) as opened:
+            for path in order:
+                opened.read(path.replace("a", "gone/a"), LIMIT)
+                found = opened.read(path, LIMIT)
+                assert isinstance(found, SourceFile)
+                assert found.text == path
+
+
+@pytest.mark.promise("QRY-1")
+def test_reading_keeps_few_files_open_however_deep_they_are(tree: Path) -> None:
+    deep = "d/" * 150
+    write(tree, {f"{deep}a": ""})
+    before = len(os.listdir("/proc/self/fd"))
+    with SourceTree(tree) as opened:
+        assert isinstance(opened.read(f"{deep}a", LIMIT), SourceFile)
+        assert len(os.listdir("/proc/self/fd")) - before <= 64
+        assert opened.read("d/" * 2100 + "a", LIMIT) == "unreadable"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.promise("QRY-1")
+def test_a_folder_that_becomes_a_link_after_it_was_listed_is_not_followed(
+    repository: Path, tmp_path: Path
+) -> None:
+    write(repository, {"sub/a.py": "", "z.py": ""})
+    write(tmp_path / "outside", {"a.py": "secret"})
+    paths = list_paths(repository)
+    shutil.rmtree(repository / "sub")
+    (repository / "sub").symlink_to(tmp_path / "outside")
+    with SourceTree(repository) as opened:
+        assert [opened.read(path, LIMIT) for path in paths][:1] == ["symlink"]
+
+
+# The patterns of a tree have their time
+
+
+class Hurried(FakeRuntime):
+    """A clock that goes a second further each time somebody looks at it."""
+
+    def monotonic(self) -> float:
+        self.advance(1)
+        return super().monotonic()
+
+
+@pytest.mark.promise("QRY-1")
+def test_patterns_that_take_too_long_are_left_out_from_then_on_and_that_is_said(
+    tree: Path, tmp_path: Path
+) -> None:
+    write(tree, {".gitignore": "*.log\n", **{f"{n}.log": "" for n in range(9)}})
+    (tmp_path / "scratch").mkdir()
+    listing = list_files(tree, tmp_path / "scratch", Hurried())
+    assert 1 < len(listing.paths) < 10
+    (note,) = listing.notes
+    assert note.startswith("the patterns in .gitignore took more than 3 s, and were left out from")

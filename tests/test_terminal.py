@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cidx_ref.results import Answer, Hit
-from cidx_ref.terminal import ProgressBar, escape_path, render_answer, unavailable_note, use_color
+from cidx_ref.shown import escape
+from cidx_ref.terminal import ProgressBar, render_answer, unavailable_note, use_color
 
 SGR = re.compile(r"\x1b\[(?:0|2|32|1;31|1;35)m")
 
@@ -199,7 +200,7 @@ def test_tabs_go_to_the_next_fourth_column() -> None:
     ],
 )
 def test_a_path_shows_what_cannot_be_printed_as_an_escape(path: str, shown: str) -> None:
-    assert escape_path(path) == shown
+    assert escape(path) == shown
     assert render(hit(path=path)).startswith(f"{shown}:44  ")
 
 

@@ -12,14 +12,18 @@ from typing import Any
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.index import languages
 from cidx_ref.index.filters import Filters, problem_with
+from cidx_ref.index.globs import is_literal
 from cidx_ref.limits import MAX_LIMIT, check_length
+from cidx_ref.shown import shown as shown_value
 
 __all__ = ["MAX_PATH_CHARS", "index_options", "is_a", "search_options", "shown"]
 
 MAX_PATH_CHARS = 4096  # what Linux takes
-_MAX_SHOWN_CHARS = 300
 _MAX_ITEMS = 1000
 _MAX_ITEM_CHARS = 4096
+#: Names are looked up, but each pattern is tried on every path.
+_MAX_PATTERNS = 64
+_MAX_PATTERNS_CHARS = 2000
 _MAX_WAIT_S = 31_536_000  # a year; NaN and infinity are not at most that, either
 
 
@@ -42,23 +46,26 @@ def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str,
 
 
 def index_options(callback: object, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """`full` and `wait_s` for a build.  Raises `BadArgumentError`."""
+    """`full`, `wait_s` and `keep_unverified` for a build.  Raises `BadArgumentError`."""
     if callback is not None and not callable(callback):
         raise BadArgumentError(f"callback: must be callable, not {type(callback).__name__}")
-    _refuse_unknown(extra, ("full", "wait_s"))
-    full, wait_s = extra.get("full", False), extra.get("wait_s")
-    if not is_a(full, bool):
-        raise BadArgumentError(f"full: {shown(full)}: must be true or false")
+    _refuse_unknown(extra, ("full", "wait_s", "keep_unverified"))
+    full, keep = (extra.get(name, False) for name in ("full", "keep_unverified"))
+    for name, value in ("full", full), ("keep_unverified", keep):
+        if not is_a(value, bool):
+            raise BadArgumentError(f"{name}: {shown(value)}: must be true or false")
+    wait_s = extra.get("wait_s")
     if wait_s is not None and not _is_duration(wait_s):
         raise BadArgumentError(f"wait_s: {shown(wait_s)}: must be 0 to {_MAX_WAIT_S} seconds")
-    return {"full": full, "wait_s": wait_s}
+    return {"full": full, "wait_s": wait_s, "keep_unverified": keep}
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
+            said = ", ".join(known)
             given_name = name if name.isidentifier() and len(name) < 100 else shown(name)
-            raise BadArgumentError(f"{given_name}: unknown argument; known are: {', '.join(known)}")
+            raise BadArgumentError(f"{given_name}: unknown argument; known are: {said}")
 
 
 def _strings(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -91,11 +98,20 @@ def _check_item(name: str, item: Any, before: int) -> None:
 
 def _globs(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
     globs = _strings(given, name)
+    if sum(not is_literal(glob) for glob in globs) > _MAX_PATTERNS:
+        raise BadArgumentError(
+            f"{name}: more than {_MAX_PATTERNS} patterns; name files and directories instead, "
+            f"of which there may be {_MAX_ITEMS}"
+        )
+    if sum(len(glob) for glob in globs if not is_literal(glob)) > _MAX_PATTERNS_CHARS:
+        raise BadArgumentError(
+            f"{name}: patterns of more than {_MAX_PATTERNS_CHARS} characters together"
+        )
     for glob in globs:
         if not glob.strip():
-            raise BadArgumentError(f"{name}: {glob!r}: must not be empty")
+            raise BadArgumentError(f"{name}: {shown(glob)}: must not be empty")
         if (problem := problem_with(glob)) is not None:
-            raise BadArgumentError(f"{name}: {glob!r}: {problem}")
+            raise BadArgumentError(f"{name}: {shown(glob)}: {problem}")
     return globs
 
 
@@ -107,8 +123,7 @@ def is_a(value: object, kind: type) -> bool:
 def shown(value: object) -> str:
     """`value` as a message has it: escaped, and not all of it where it is long."""
     plain = type(value) in (bool, bytes, float, int, list, str, tuple, type(None))
-    text = repr(value) if plain else f"a {type(value).__name__}"
-    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."
+    return shown_value(value) if plain else f"a {type(value).__name__}"
 
 
 def _is_duration(value: Any) -> bool:

@@ -41,6 +41,8 @@ def status(service: CIDXDaemonService) -> dict[str, Any]:
         **identity(service),
         "uptime_seconds": round(service.uptime_s(), 3),
         "indexing": service.is_indexing,
+        # Why an index is good for this daemon only; null where the account's key lasts.
+        "key_problem": service.key.problem,
         **_index_on_disk(service),
         **(_cached(entry) if entry is not None else {}),
     }
@@ -88,15 +90,19 @@ def _index_on_disk(service: CIDXDaemonService) -> dict[str, Any]:
     nothing = {"generation": None, "index_age_seconds": None, "files": 0, "chunks": 0}
     if service.project is None:
         return nothing
-    generations = Generations(service.project.generations, service.runtime)
+    generations = Generations(service.project.generations, service.runtime, key=service.key)
     try:
         generation = generations.current()
-        manifest = read_manifest(generations.path(generation))
+        manifest = read_manifest(generations.path(generation), service.key)
         made = datetime.fromisoformat(manifest["created_at"])
-    except NoIndexError:
-        return nothing
-    except (CidxError, OSError, ValueError):
-        return {**nothing, "generation": "unusable"}
+    except NoIndexError as error:
+        return {**nothing, "index_problem": str(error)}
+    except FileNotFoundError:
+        problem = f"generation {generation} is missing: run `cidx-ref index`"
+        return {**nothing, "generation": "unusable", "index_problem": problem}
+    except (CidxError, OSError, ValueError) as error:
+        problem = str(error) if isinstance(error, CidxError) else type(error).__name__
+        return {**nothing, "generation": "unusable", "index_problem": problem}
     age = service.runtime.now().astimezone() - made
     return {
         "generation": generation,

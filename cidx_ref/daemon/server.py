@@ -4,8 +4,9 @@ Binding is the lock, and there is no PID file (SRV-2).  But bind alone is not en
 `kill -9` the socket's file stays and no bind succeeds, and whoever probes and unlinks it may
 unlink a daemon that is just starting.  So:
 
-1.  An exclusive `flock` on `.code-indexer/` is held for life.  The kernel gives it back when the
-    process ends, however it ends.
+1.  An exclusive `flock` on `.code-indexer/daemon.lock` is held for life.  The kernel gives it back
+    when the process ends, however it ends.  Not on the directory: other users may be able to open
+    that, and who can open a file can lock it.
 2.  Only its holder touches `daemon.sock`: it binds a temporary name, listens, and renames that
     over it.  So the path always leads to somebody who accepts, or to nobody.
 3.  It unlinks the path on leaving, if it still is its own, before the lock goes.
@@ -19,23 +20,25 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from cidx_ref import __version__
 from cidx_ref.daemon.eviction import CacheEvictionThread
+from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
-from cidx_ref.errors import DaemonUnavailableError
+from cidx_ref.errors import DaemonUnavailableError, UntrustedError
+from cidx_ref.files import Directory
 from cidx_ref.index.generation import Generations
-from cidx_ref.project import Project
+from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
-from cidx_ref.sockets import address_of, is_answered
+from cidx_ref.sockets import is_answered
 
 __all__ = ["Claim", "Daemon", "serve", "start_daemon"]
 
@@ -45,6 +48,7 @@ _CLAIM_TIMEOUT_S = 30.0
 _CLAIM_POLL_S = 0.01
 _WATCH_S = 1.0
 DRAIN_S = 10.0
+_LEFTOVER = re.compile(r"daemon\.sock\.\d+")
 
 
 class Claim:
@@ -53,14 +57,14 @@ class Claim:
     def __init__(self, project: Project, runtime: Runtime = SYSTEM) -> None:
         self._project = project
         self._runtime = runtime
-        self._directory = -1
+        self._lock = -1
         self._inode: tuple[int, int] | None = None
 
     def acquire(self, timeout_s: float = _CLAIM_TIMEOUT_S) -> bool:
         """Become the project's one daemon; False if there is one that answers.
 
-        Raises `DaemonUnavailableError` if another holds the project and does not answer for
-        `timeout_s` seconds, or if the directory cannot be made.
+        Raises `UntrustedError`, and `DaemonUnavailableError` if another holds the project and does
+        not answer for `timeout_s` seconds, or if the directory cannot be made.
         """
         deadline = self._runtime.monotonic() + timeout_s
         while not self._try():
@@ -75,70 +79,90 @@ class Claim:
 
     def listen(self) -> socket.socket:
         """The listening socket, reachable at the project's path."""
-        path = self._project.socket_path
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        for left in path.parent.glob(f"{path.name}.*"):  # of starters that died
-            left.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with address_of(temporary) as address:
-                listener.bind(address)
-            temporary.chmod(0o600)
+            with self._project.open() as directory:
+                self._listen_in(directory, listener)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _listen_in(self, directory: Directory, listener: socket.socket) -> None:
+        name = self._project.socket_path.name
+        temporary = f"{name}.{os.getpid()}"
+        self._clear_leftovers(directory)
+        try:
+            listener.bind(os.fsencode(directory.engine_path / temporary))
+            os.chmod(temporary, 0o600, dir_fd=directory.fd)
             self._runtime.step("bound")
             # Listening before it has the name: a probe must never find a daemon that is starting.
             listener.listen(socket.SOMAXCONN)
             self._runtime.step("listening")
-            self._inode = _identity(temporary)
-            temporary.rename(path)
+            self._inode = _identity(directory.status(temporary))
+            directory.rename(temporary, name)
             self._runtime.step("reachable")
         except BaseException:
-            listener.close()
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                directory.unlink(temporary)
             raise
-        return listener
+
+    def _clear_leftovers(self, directory: Directory) -> None:
+        """Remove the temporary sockets of starters that died."""
+        for name in directory.names():
+            if _LEFTOVER.fullmatch(name):
+                directory.remove(name)
 
     def is_intact(self) -> bool:
-        """False once the socket or the project is no longer where it was claimed (SRV-5)."""
-        held = os.fstat(self._directory)
-        return _identity(self._project.socket_path) == self._inode and _identity(
-            self._project.directory
-        ) == (held.st_dev, held.st_ino)
+        """False once the socket, the lock or the project is no longer where it was claimed
+        (SRV-5)."""
+        return self._found(self._project.socket_path) == self._inode and self._found(
+            self._project.directory / LOCK
+        ) == _identity(os.fstat(self._lock))
 
     def unlink(self) -> None:
         """Remove the socket's name, if it still is ours."""
-        if self._inode is not None and _identity(self._project.socket_path) == self._inode:
-            self._runtime.step("leaving")
-            self._project.socket_path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, UntrustedError), self._project.open() as directory:
+            name = self._project.socket_path.name
+            if self._inode is not None and _identity(directory.status(name)) == self._inode:
+                self._runtime.step("leaving")
+                directory.unlink(name)
         self._inode = None
 
     def release(self) -> None:
         """Let the next daemon have the project."""
         self.unlink()
         self._runtime.step("unlinked")
-        fd, self._directory = self._directory, -1
+        fd, self._lock = self._lock, -1
         if fd >= 0:
             os.close(fd)
 
     def _try(self) -> bool:
         try:
-            path = self._project.create_directory()
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._runtime.step("directory opened")
+            with self._project.open(create=True) as directory:
+                fd = directory.open_lock(LOCK)
+            self._runtime.step("lock opened")
         except OSError as error:
-            raise DaemonUnavailableError(f"{self._project.directory}: {error.strerror}") from None
+            raise DaemonUnavailableError(f"{error.filename}: {error.strerror}") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.fstat(fd)
-            # The directory may have been replaced between open and flock: a lock on a directory
+            # The directory may have been replaced between open and flock: a lock in a directory
             # that nobody can find any more is worth nothing.
-            if _identity(path) == (held.st_dev, held.st_ino):
-                self._directory = fd
+            if self._found(self._project.directory / LOCK) == _identity(os.fstat(fd)):
+                self._lock = fd
                 self._runtime.step("claimed")
                 return True
         except BlockingIOError:
             pass
         os.close(fd)
         return False
+
+    @staticmethod
+    def _found(path: Path) -> tuple[int, int] | None:
+        try:
+            return _identity(path.lstat())
+        except OSError:
+            return None
 
 
 class Daemon:
@@ -160,7 +184,7 @@ class Daemon:
         self._server = SocketServer(service, claim.listen(), runtime=runtime)
         self._eviction = CacheEvictionThread(service)
         self._reason = "asked to"
-        Generations(project.generations, runtime).sweep()
+        Generations(project.generations, runtime, key=service.key).sweep()
         service.on_shutdown = self.stop
 
     def run(self) -> None:
@@ -217,7 +241,7 @@ def serve(project: Project, on_ready: Callable[[str], None] = lambda state: None
     with _signals(on_signal):
         try:
             if claim.acquire():
-                with _logging_to(project.log_path):
+                with logging_to(project):
                     daemon = Daemon(project, CIDXDaemonService(project.root), claim)
                     who = (project.root, __version__, os.getpid())
                     _log.info("serving %s: version %s, pid %d", *who)
@@ -263,31 +287,5 @@ def _signals(on_signal: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, old)
 
 
-@contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    handler = RotatingFileHandler(
-        path, maxBytes=1_000_000, backupCount=2, encoding="utf-8", errors="backslashreplace"
-    )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(message)s"))
-    _log.addHandler(handler)
-    level, propagates = _log.level, _log.propagate
-    _log.setLevel(logging.INFO)
-    _log.propagate = False
-    try:
-        yield
-    except Exception:
-        _log.exception("the daemon failed")
-        raise
-    finally:
-        _log.removeHandler(handler)
-        _log.setLevel(level)
-        _log.propagate = propagates
-        handler.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
+    return (found.st_dev, found.st_ino) if found is not None else None

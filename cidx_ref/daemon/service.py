@@ -29,7 +29,6 @@ from cidx_ref.daemon.transport import (
 from cidx_ref.errors import (
     BadArgumentError,
     CidxError,
-    ConfigError,
     InternalError,
 )
 from cidx_ref.index.build import Progress
@@ -37,6 +36,7 @@ from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import Embedder, configured
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.source import GenerationSource
+from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -91,6 +91,7 @@ class CIDXDaemonService(ExposedService):
         #: Called when the daemon is to stop; without it, nobody is there to be stopped.
         self.on_shutdown: Callable[[str], None] | None = None
         self.embedder = embedder or configured()
+        self.key = account_key()
         self._started = runtime.monotonic()
         self._adopting = runtime.lock("adopt")
         self._builds: set[BuildProcess] = set()
@@ -126,7 +127,9 @@ class CIDXDaemonService(ExposedService):
         """Bring the index up to date, in a child process; queries go on meanwhile.
 
         `full` builds anew what has not changed, too.  `wait_s` is how long another writer is
-        waited for (default: until it is done), then it is `BusyError`.  `callback(current, total,
+        waited for (default: until it is done), then it is `BusyError`.  Indexes that this account
+        has not made are removed in the end, and named under `removed`; not so with
+        `keep_unverified`.  `callback(current, total,
         path)` is told of the progress, with `info` as a fourth argument where there is some.
         """
 
@@ -245,7 +248,7 @@ class CIDXDaemonService(ExposedService):
             return
         try:
             config = Config.load(self._project.config_path)
-        except ConfigError as error:
+        except CidxError as error:
             _log.error("configuration not taken over: %s", error)
             return
         if config != self.config:
@@ -285,7 +288,7 @@ class CIDXDaemonService(ExposedService):
             _log.error("%s failed: %s", method, error)
             self.health_monitor.record_error(error)
         else:
-            _log.info("%s refused: %s: %s", method, error.kind, arguments.shown(str(error)))
+            _log.info("%s refused: %s: %s", method, error.kind, error)
 
     def _simple(self, method: str, work: Callable[[], T]) -> T:
         return self._serve(method, lambda: work, is_use=False)
@@ -308,13 +311,11 @@ class CIDXDaemonService(ExposedService):
         with self._cache.pin() as snapshot:
             return answer(snapshot, Search(mode=mode, **options), self.embedder, self.runtime)
 
-    def _index(
-        self, project: Project, callback: Any, *, full: bool, wait_s: float | None
-    ) -> dict[str, Any]:
+    def _index(self, project: Project, callback: Any, **options: Any) -> dict[str, Any]:
         started = self.runtime.monotonic()
         progress = _relay(callback, self.runtime)
         try:
-            built = self._build(project, progress or _ignore, full=full, wait_s=wait_s)
+            built = self._build(project, progress or _ignore, **options)
         finally:
             if progress is not None:
                 progress.close()
@@ -327,15 +328,13 @@ class CIDXDaemonService(ExposedService):
             "took_ms": round(seconds * 1000, 3),
         }
 
-    def _build(
-        self, project: Project, progress: Progress, *, full: bool, wait_s: float | None
-    ) -> dict[str, Any]:
+    def _build(self, project: Project, progress: Progress, **options: Any) -> dict[str, Any]:
         build = BuildProcess(
             project,
-            full=full,
-            wait_s=wait_s,
             max_file_size_bytes=self.config.max_file_size_bytes,
             embedder=self.embedder.id,
+            key=self.key,
+            **options,
         )
         self._builds.add(build)
         assert self._cache is not None
@@ -391,7 +390,9 @@ class CIDXDaemonService(ExposedService):
         with self._adopting:
             if self._project is None:
                 self.config = Config.load(project.config_path)
-                self._source = GenerationSource(project.generations, self.embedder, self.runtime)
+                self._source = GenerationSource(
+                    project.generations, self.embedder, self.runtime, key=self.key
+                )
                 self._cache = IndexCache(
                     project.root,
                     self._source,
@@ -407,7 +408,7 @@ class CIDXDaemonService(ExposedService):
         give_back()
         # A generation that was replaced may go from the disk, too, once nobody uses it.
         if self._project is not None:
-            Generations(self._project.generations, self.runtime).sweep()
+            Generations(self._project.generations, self.runtime, key=self.key).sweep()
 
     def _on_cache_event(self, event: str, generation: str, seconds: float = 0.0) -> None:
         self.metrics.count_cache(event, seconds)

@@ -18,11 +18,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cidx_ref.errors import CidxError, IndexingError, IndexUnusableError, NoIndexError
+from cidx_ref.errors import (
+    CidxError,
+    IndexingError,
+    IndexUnusableError,
+    NoIndexError,
+    UntrustedError,
+)
 from cidx_ref.index import languages
 from cidx_ref.index.embed import VARIABLE, Embedder, configured
-from cidx_ref.index.generation import FORMAT, Generations, Lease, read_manifest
-from cidx_ref.index.scan import SourceFile, list_paths, read_file
+from cidx_ref.index.generation import (
+    FORMAT,
+    Generations,
+    Lease,
+    damaged_files,
+    read_manifest,
+)
+from cidx_ref.index.scan import SourceFile, SourceTree, list_files
+from cidx_ref.keys import KEY_BYTES, STATE_DIRECTORY, Key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, Thread
 
@@ -50,21 +63,32 @@ def bring_up_to_date(
     max_file_size_bytes: int = 1_048_576,
     progress: Progress = lambda current, total, path, info: None,
     announce: Callable[[str], object] = lambda generation: None,
+    key: Key | None = None,
+    keep_unverified: bool = False,
     runtime: Runtime = SYSTEM,
 ) -> dict[str, Any]:
     """Build and publish a generation of what the project holds now, and say what is in it.
 
     Without `full`, nothing is built when no file, and no part of the recipe, has changed since
-    the live one.  `announce(generation)` is called just before a new one becomes live.  Raises
-    `BusyError`, `IndexingError`.
+    the live one.  `announce(generation)` is called just before a new one becomes live.  `key`
+    signs what is built (default: the account's); generations that it does not vouch for are
+    removed in the end, except with `keep_unverified`, and named under `removed`.  `notes` says, a
+    sentence each, what a user should know of the run.  Raises `BusyError`, `IndexingError`,
+    `UntrustedError`.
     """
     try:
         project.create_directory()
-        generations = Generations(project.generations, runtime)
+        generations = Generations(project.generations, runtime, key=key)
         with generations.writing(wait_s):
-            job = _Job(project.root, embedder, max_file_size_bytes, progress, runtime)
-            report = None if full else job.unchanged(generations)
-            return report or job.build(generations, announce)
+            with generations.scratch() as scratch:
+                found = list_files(project.root, scratch, runtime)
+            job = _Job(project.root, found.paths, embedder, max_file_size_bytes, progress, runtime)
+            report = (None if full else job.unchanged(generations)) or job.build(
+                generations, announce
+            )
+            removed = [] if keep_unverified else generations.remove_unverified()
+        notes = [*found.notes, *_notes(generations.key)]
+        return {**report, "removed": removed, "notes": notes}
     except OSError as error:
         raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
 
@@ -73,6 +97,7 @@ class _Job:
     def __init__(
         self,
         root: Path,
+        paths: list[str],
         embedder: Embedder,
         max_bytes: int,
         progress: Progress,
@@ -83,26 +108,30 @@ class _Job:
         self._max_bytes = max_bytes
         self._progress = progress
         self._runtime = runtime
-        self._paths = list_paths(root)
+        self._paths = paths
         self._skipped: Counter[str] = Counter()
 
     def unchanged(self, generations: Generations) -> dict[str, Any] | None:
         """What to report of the live generation if it is up to date; else None."""
-        from cidx_ref.index.store import read_files
+        from cidx_ref.index.store import FILES, read_files
 
         try:
             generation = generations.current()
             directory = generations.path(generation)
-            manifest = read_manifest(directory)
+            manifest = read_manifest(directory, generations.key)
+            # Before it is read: a flipped bit in it would be believed, or be an error that comes
+            # again with each run.
+            if FILES[0] in damaged_files(directory, manifest):
+                return None
             known = {file["path"]: file["digest"] for file in read_files(directory)}
-        except (NoIndexError, IndexUnusableError, OSError, ValueError):
+        except (NoIndexError, IndexUnusableError, UntrustedError, OSError):
             return None
         if manifest["embedder"] != self._recipe():
             return None
         for source in self._sources():
             if known.pop(source.path, None) != source.digest:
                 return None
-        if known or self._verify(directory, generation) is not None:
+        if known or self._verify(directory, generation, generations.key) is not None:
             return None
         self._progress(len(self._paths), len(self._paths), "", "up to date")
         return self._report(manifest, changed=False)
@@ -120,7 +149,7 @@ class _Job:
             "skipped": dict(self._skipped),
         }
         generations.seal(building, manifest)
-        problem = self._verify(building, generation)
+        problem = self._verify(building, generation, generations.key)
         if problem is not None:
             raise IndexingError(f"the new index failed its check: {problem}")
         generations.publish(generation, building, announce)
@@ -162,16 +191,17 @@ class _Job:
     def _sources(self, report: bool = False) -> Iterator[SourceFile]:
         total = len(self._paths)
         self._skipped.clear()  # each pass counts anew
-        for number, path in enumerate(self._paths):
-            if report:
-                self._progress(number, total, path, "")
-            found = read_file(self._root, path, self._max_bytes)
-            if isinstance(found, str):
-                self._skipped[found] += 1
-            else:
-                yield found
+        with SourceTree(self._root) as tree:
+            for number, path in enumerate(self._paths):
+                if report:
+                    self._progress(number, total, path, "")
+                found = tree.read(path, self._max_bytes)
+                if isinstance(found, str):
+                    self._skipped[found] += 1
+                else:
+                    yield found
 
-    def _verify(self, directory: Path, generation: str) -> str | None:
+    def _verify(self, directory: Path, generation: str, key: Key) -> str | None:
         """Load the generation as a daemon would, and find known chunks in it.
 
         Returns what is wrong.  hnswlib reports no error on a full disk, so this is the only proof
@@ -181,7 +211,7 @@ class _Job:
 
         try:
             with Lease(directory) as lease:
-                snapshot = IndexSnapshot(generation, lease, self._embedder)
+                snapshot = IndexSnapshot(generation, lease, self._embedder, key)
                 try:
                     return next(iter(snapshot.unavailable.values()), None) or self._probe(snapshot)
                 finally:
@@ -218,6 +248,16 @@ class _Job:
             **manifest["counts"],
             "skipped": dict(self._skipped),
         }
+
+
+def _notes(key: Key) -> list[str]:
+    if key.problem is None:
+        return []
+    note = (
+        f"no lasting key ({key.problem}): this index is good for as long as the daemon lives; "
+        f"name a directory of yours in {STATE_DIRECTORY}"
+    )
+    return [note]
 
 
 def _embedded_text(path: str, name: str, text: str) -> str:
@@ -324,6 +364,13 @@ class _Parent:
         self._agreed.wait(_AGREE_S)
 
 
+def _read_key(problem: str | None) -> Key:
+    digits = os.read(0, 2 * KEY_BYTES)  # written at once, and shorter than what a pipe takes so
+    if len(digits) < 2 * KEY_BYTES:
+        raise SystemExit("the parent has ended")
+    return Key(bytes.fromhex(digits.decode("ascii")), problem=problem)
+
+
 def main() -> int:
     """Read one job as JSON from the first argument, do it, and report it."""
     global _said
@@ -334,6 +381,8 @@ def main() -> int:
     # time to find nothing in them.  Not for ever: an embedder may make cycles.
     gc.set_threshold(1_000_000)
     job = json.loads(sys.argv[1])
+    # Not among the arguments, which every user of the machine can read.
+    key = _read_key(job["key_problem"])
     parent = _Parent(SYSTEM)
     try:
         embedder = configured()
@@ -349,6 +398,8 @@ def main() -> int:
             max_file_size_bytes=job["max_file_size_bytes"],
             progress=_Reporter(SYSTEM),
             announce=parent.announce,
+            key=key,
+            keep_unverified=job["keep_unverified"],
         )
     except CidxError as error:
         say({"error": [error.kind, str(error)]})

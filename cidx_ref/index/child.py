@@ -14,12 +14,14 @@ from typing import Any
 from cidx_ref.errors import IndexingError, ShuttingDownError, from_kind
 from cidx_ref.index.build import Progress
 from cidx_ref.interpreter import python_command
+from cidx_ref.keys import Key
 from cidx_ref.project import Project
 
 __all__ = ["BuildProcess"]
 
 _log = logging.getLogger("cidx_ref")
 _MAX_STDERR_BYTES = 65_536
+_MAX_STDERR_LINES = 100
 
 
 class BuildProcess:
@@ -33,16 +35,22 @@ class BuildProcess:
         wait_s: float | None,
         max_file_size_bytes: int,
         embedder: str,
+        key: Key,
+        keep_unverified: bool = False,
     ) -> None:
-        """`embedder` is the id of the one that will search, which must be the one that builds."""
+        """`embedder` is the id of the one that will search, which must be the one that builds;
+        `key` signs the index."""
         job = {
             "embedder": embedder,
             "root": str(project.root),
             "full": full,
             "wait_s": wait_s,
             "max_file_size_bytes": max_file_size_bytes,
+            "keep_unverified": keep_unverified,
+            "key_problem": key.problem,
         }
         command, environment = python_command("cidx_ref.index.build")
+        self._key = key
         self._cancelled = False
         # A file and not a pipe: nobody reads along, and a full pipe would stop the child.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
@@ -70,23 +78,24 @@ class BuildProcess:
         outcome: dict[str, Any] = {}
         with self._stderr, self._process:  # which closes the pipes, and waits
             try:
+                self._write(self._key.secret.hex().encode("ascii"))
                 for line in self._process.stdout:
                     outcome = json.loads(line)
                     if "progress" in outcome:
                         progress(*outcome["progress"])
                     elif "ready" in outcome:
                         prepare(outcome["ready"])
-                        self._let_publish()
+                        self._write(b".")
             except BaseException:
                 self._process.kill()
                 raise
             self._log_stderr()
         return self._result(outcome)
 
-    def _let_publish(self) -> None:
+    def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has died, which shows in its exit status
-            os.write(self._process.stdin.fileno(), b".")
+            os.write(self._process.stdin.fileno(), data)
 
     def cancel(self) -> None:
         """End the build; the live index stays as it is."""
@@ -95,8 +104,9 @@ class BuildProcess:
 
     def _log_stderr(self) -> None:
         self._stderr.seek(0)
-        if said := self._stderr.read(_MAX_STDERR_BYTES).decode("utf-8", "replace").strip():
-            _log.warning("the indexing process said: %s", said)
+        said = self._stderr.read(_MAX_STDERR_BYTES).decode("utf-8", "replace").strip()
+        for line in said.splitlines()[-_MAX_STDERR_LINES:]:
+            _log.warning("the indexing process said: %s", line)
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
         if "done" in message:

@@ -18,6 +18,7 @@ import tantivy
 from cidx_ref.errors import IndexingError, IndexUnusableError
 from cidx_ref.index.text import (
     content_terms,
+    content_words,
     named_symbols,
     phrases,
     symbols,
@@ -208,8 +209,9 @@ class FullTextIndex:
 
     def _terms(self, text: str) -> list[tantivy.Query]:
         found = content_terms(text)[:_MAX_QUERY_TERMS]
-        identifiers = list(dict.fromkeys(whole_identifiers(words(text))))[:_MAX_QUERY_TERMS]
-        wanted = [("body", term) for term in found] + [("identifier", i) for i in identifiers]
+        identifiers = list(dict.fromkeys(whole_identifiers(content_words(text))))
+        wanted = [("body", term) for term in found]
+        wanted += [("identifier", name) for name in identifiers[:_MAX_QUERY_TERMS]]
         schema = self._index.schema
         return [tantivy.Query.term_query(schema, field, term) for field, term in wanted]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from cidx_ref.errors import IndexUnusableError
+from cidx_ref.errors import IndexUnusableError, UntrustedError
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.fulltext import FullTextIndex
-from cidx_ref.index.generation import Lease, damaged_files, read_manifest
+from cidx_ref.index.generation import Lease, damaged_files, read_manifest, unlisted
 from cidx_ref.index.semantic import SPACE, SemanticIndex
 from cidx_ref.index.store import FILES, ChunkStore
+from cidx_ref.keys import Key
 
 __all__ = ["FULLTEXT", "VECTORS", "IndexSnapshot"]
 
@@ -27,27 +31,29 @@ class IndexSnapshot:
     `unavailable` says of each missing engine ("semantic", "fts") why it is missing.
     """
 
-    def __init__(self, generation: str, lease: Lease, embedder: Embedder) -> None:
-        """Load from `lease`, which the snapshot keeps.
+    def __init__(
+        self, generation: str, lease: Lease, embedder: Embedder, key: Key | None = None
+    ) -> None:
+        """Load from `lease`, which the snapshot keeps; `key` must vouch for it (default: the
+        account's).
 
         Raises `IndexUnusableError` if not even one engine can answer, `FileNotFoundError` if the
-        generation is gone.
+        generation is gone, `NoIndexError` if it was not made here.
         """
         self.generation = generation
         self._lease = lease
-        self.manifest = read_manifest(lease.directory)
+        self.manifest = read_manifest(lease.files, key)
         self.unavailable: dict[str, str] = {}
         # Checksums before anything is loaded: hnswlib crashes the process on a flipped bit.
-        self._damaged = damaged_files(lease.directory, self.manifest)
+        self._damaged = damaged_files(lease.files, self.manifest)
         self._refuse_damage(*FILES)
-        self.chunks = ChunkStore(lease.directory)
+        directory = lease.files.engine_path
+        self.chunks = ChunkStore(directory)
         count = len(self.chunks)
         self.semantic = self._try(
-            "semantic", lambda: self._load_vectors(lease.directory / VECTORS, embedder, count)
+            "semantic", lambda: self._load_vectors(directory / VECTORS, embedder, count)
         )
-        self.fulltext = self._try(
-            "fts", lambda: self._load_fulltext(lease.directory / FULLTEXT, count)
-        )
+        self.fulltext = self._try("fts", lambda: self._load_fulltext(directory / FULLTEXT, count))
         if self.semantic is None and self.fulltext is None:
             raise IndexUnusableError("; ".join(self.unavailable.values()))
 
@@ -76,6 +82,13 @@ class IndexSnapshot:
     def _load_fulltext(self, directory: Path, count: int) -> FullTextIndex:
         within = [name for name in self.manifest["files"] if name.startswith(f"{FULLTEXT}/")]
         self._refuse_damage(f"{FULLTEXT}/meta.json", *within)
+        # tantivy opens its lock files by name, and makes what it does not find: where one is a link
+        # it would do so somewhere else, and where there is none, for everybody to write.
+        with self._lease.files.sub(FULLTEXT) as inner:
+            for name in unlisted(self._lease.files, self.manifest, FULLTEXT):
+                inner.check(name.rpartition("/")[2], stat.S_IFREG)
+            with suppress(OSError):  # a file system that is read only
+                os.close(inner.open_lock(".tantivy-meta.lock"))
         return FullTextIndex(directory, count=count)
 
     def _refuse_damage(self, *names: str) -> None:
@@ -91,6 +104,6 @@ class IndexSnapshot:
     def _try(self, engine: str, load: Callable[[], T]) -> T | None:
         try:
             return load()
-        except IndexUnusableError as error:
+        except (IndexUnusableError, UntrustedError) as error:
             self.unavailable[engine] = str(error)
             return None

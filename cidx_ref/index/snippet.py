@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, chain, islice
 from operator import sub
 
 from cidx_ref.index.store import StoredChunk
@@ -27,13 +27,13 @@ class Probes:
             for term in content_terms(query)
         ]
         # So is an identifier of several parts, or their first mention in passing would be shown.
-        said = [
+        said = (
             word.lower()
             for word in content_words(query)
             if whole_identifiers([word]) or not any(stem in word.lower() for stem in stems)
-        ]
-        probes = list(dict.fromkeys([*stems, *said])) or [query.strip().lower()]
-        self._probes = probes[:_MAX_PROBES]
+        )
+        probes = islice(chain(stems, said), _MAX_PROBES)  # some of them twice, but these are few
+        self._probes = list(dict.fromkeys(probes)) or [query.strip().lower()]
 
     def touch(self, chunk: StoredChunk) -> bool:
         """True if the chunk, its name or its path holds any of the query's terms."""

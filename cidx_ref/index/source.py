@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
+from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
+from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
@@ -19,8 +20,15 @@ __all__ = ["GenerationSource"]
 class GenerationSource:
     """Loads generations from the project's directory: an `IndexSource` for the cache."""
 
-    def __init__(self, directory: Path, embedder: Embedder, runtime: Runtime = SYSTEM) -> None:
-        self._generations = Generations(directory, runtime)
+    def __init__(
+        self,
+        directory: Path,
+        embedder: Embedder,
+        runtime: Runtime = SYSTEM,
+        *,
+        key: Key | None = None,
+    ) -> None:
+        self._generations = Generations(directory, runtime, key=key)
         self._embedder = embedder
         self._runtime = runtime
 
@@ -38,7 +46,7 @@ class GenerationSource:
         try:
             lease = Lease(path, self._runtime)
             try:
-                return IndexSnapshot(generation, lease, self._embedder)
+                return IndexSnapshot(generation, lease, self._embedder, self._generations.key)
             except BaseException:
                 lease.close()
                 raise
@@ -48,6 +56,8 @@ class GenerationSource:
             raise IndexUnusableError(
                 f"generation {generation} is missing: run `cidx-ref index`"
             ) from None
+        except UntrustedError as error:
+            raise NoIndexError(str(error)) from None
         except OSError as error:
             raise IndexUnusableError(f"generation {generation}: {error.strerror}") from None
 
@@ -56,9 +66,9 @@ class GenerationSource:
         try:
             generation = self.current()
             directory = self._generations.path(generation)
-            damaged = damaged_files(directory, read_manifest(directory))
+            damaged = damaged_files(directory, read_manifest(directory, self._generations.key))
         except NoIndexError:
             return {"generation": None, "matches_manifest": None, "damaged": {}}
-        except (IndexUnusableError, OSError) as error:
+        except (IndexUnusableError, UntrustedError, OSError) as error:
             return {"generation": None, "matches_manifest": False, "damaged": {"": str(error)}}
         return {"generation": generation, "matches_manifest": not damaged, "damaged": damaged}

@@ -18,17 +18,18 @@ import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.chunk import Chunk
-from cidx_ref.index.filters import Filters, patterns
+from cidx_ref.index.filters import Filters
+from cidx_ref.index.globs import Globs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FILES", "ChunkStore", "ChunkWriter", "FilterMask", "StoredChunk"]
+__all__ = ["FILES", "ROW", "TEXT_CODEC", "ChunkStore", "ChunkWriter", "FilterMask", "StoredChunk"]
 
 FILES = ("files.json", "chunks.npy", "chunks.bin")
 _FILES, _ROWS, _TEXTS = FILES
 
-_ROW = np.dtype(
+ROW = np.dtype(
     [
         ("file", "<u4"),
         ("line_start", "<u4"),
@@ -40,7 +41,7 @@ _ROW = np.dtype(
 )
 _SCAN_BYTES = 4 << 20  # looked through at once, so that a long scan lets other threads in between
 _STRETCH_BYTES = 1 << 16  # read and searched at once; more would not stay in a core's cache
-_CODEC = ("utf-8", "surrogatepass")
+TEXT_CODEC = ("utf-8", "surrogatepass")
 
 
 class StoredChunk(NamedTuple):
@@ -88,7 +89,7 @@ class ChunkWriter:
         file = len(self._files)
         self._files.append({"path": path, "language": language, "digest": digest})
         for chunk in chunks:
-            name, text = chunk.name.encode(*_CODEC), chunk.text.encode(*_CODEC)
+            name, text = chunk.name.encode(*TEXT_CODEC), chunk.text.encode(*TEXT_CODEC)
             self._rows.append(
                 (file, chunk.line_start, chunk.line_end, len(name), len(text), self._offset)
             )
@@ -104,7 +105,7 @@ class ChunkWriter:
     def save(self) -> None:
         """Write everything out."""
         self._texts.close()
-        np.save(self._directory / _ROWS, np.array(self._rows, dtype=_ROW))
+        np.save(self._directory / _ROWS, np.array(self._rows, dtype=ROW))
         (self._directory / _FILES).write_text(json.dumps(self._files), encoding="ascii")
 
 
@@ -140,7 +141,7 @@ class ChunkStore:
     def close(self) -> None:
         """Let go of the files; nothing may be read afterwards."""
         self._masks.clear()
-        self._rows = np.empty(0, dtype=_ROW)
+        self._rows = np.empty(0, dtype=ROW)
         self._offsets = np.empty(0, dtype=np.uint64)
         if isinstance(self._texts, mmap.mmap):
             self._texts.close()
@@ -151,10 +152,10 @@ class ChunkStore:
         return StoredChunk(
             path=self._files[file]["path"],
             language=self._files[file]["language"],
-            name=self._texts[offset:middle].decode(*_CODEC),
+            name=self._texts[offset:middle].decode(*TEXT_CODEC),
             line_start=line_start,
             line_end=line_end,
-            text=self._texts[middle : middle + text_size].decode(*_CODEC),
+            text=self._texts[middle : middle + text_size].decode(*TEXT_CODEC),
         )
 
     def file_of(self, chunk: int) -> int:
@@ -180,7 +181,7 @@ class ChunkStore:
         """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4)."""
         if mask is not None and not mask.files:
             return []
-        wanted = needle.encode(*_CODEC)
+        wanted = needle.encode(*TEXT_CODEC)
         found: list[int] = []
         position = self._find(wanted, 0)
         while position >= 0 and len(found) < k:
@@ -224,7 +225,7 @@ class ChunkStore:
         first, last = self._rows[chunks.start].item(), self._rows[chunks.stop - 1].item()
         paths = [file["path"] for file in self._files[first[0] : last[0] + 1]]
         end = last[5] + last[3] + last[4]
-        text = self._texts[first[5] : end].decode(*_CODEC)
+        text = self._texts[first[5] : end].decode(*TEXT_CODEC)
         return StoredChunk("\n".join(paths), "", "", first[1], last[2], text)
 
     def _find(self, wanted: bytes, start: int) -> int:
@@ -235,7 +236,7 @@ class ChunkStore:
         return -1
 
     def _passing(self, filters: Filters) -> Iterator[int]:
-        inside, outside = patterns(filters.paths), patterns(filters.exclude_paths)
+        inside, outside = Globs(filters.paths), Globs(filters.exclude_paths)
         for number, file in enumerate(self._files):
             path = file["path"]
             if filters.languages and file["language"] not in filters.languages:

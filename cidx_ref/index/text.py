@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
-from itertools import chain
+from itertools import accumulate, chain, islice
 from typing import Any
 
 __all__ = [
@@ -30,6 +30,12 @@ __all__ = [
 #: Longer terms are cut: a base64 blob is one "word", and nobody searches for all of it.
 MAX_TERM_CHARS = 64
 _MAX_WORD_CHARS = 256
+# Analysing takes some 30 µs a word, and a query may have 100,000 characters: the rest of a query
+# that is longer than this does not count.
+_MAX_QUERY_TERMS = 320
+_MAX_LETTERS = 4096
+_MAX_PHRASES = 32
+_MAX_PHRASE = 256
 
 _WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r'"([^"]*)"')
@@ -64,19 +70,41 @@ def terms_of(found: Iterable[str]) -> Iterable[str]:
 
 
 def content_words(query: str) -> list[str]:
-    """The words of a query, without English stop words if others remain."""
-    found = words(query)
-    return [word for word in found if word.lower() not in _STOP_WORDS] or found
+    """The distinct words of a query, without English stop words if others remain.
+
+    The first 320 of them, and no more than have 4,096 letters together.
+    """
+    found = dict.fromkeys(words(query))
+    kept = (word for word in found if word.lower() not in _STOP_WORDS)
+    return _affordable(kept) or _affordable(found)
 
 
 def content_terms(query: str) -> list[str]:
-    """The distinct terms of a query's content words, in order."""
-    return list(dict.fromkeys(terms_of(content_words(query))))
+    """The distinct terms of a query's content words, in order, the first 320 of them."""
+    return list(islice(_distinct(terms_of(content_words(query))), _MAX_QUERY_TERMS))
 
 
 def phrases(query: str) -> list[list[str]]:
-    """The terms of each phrase that stands in double quotes in `query`."""
-    return [found for quoted in _QUOTED.findall(query) if (found := terms(quoted))]
+    """The terms of each phrase that stands in double quotes in `query`: of the first 32 phrases,
+    and of each the first 256 terms."""
+    quoted = filter(str.strip, (match[1] for match in _QUOTED.finditer(query)))
+    analysed = (terms_of(words(each)) for each in islice(quoted, _MAX_PHRASES))
+    found = (list(islice(each, _MAX_PHRASE)) for each in analysed)
+    return [phrase for phrase in found if phrase]
+
+
+def _affordable(found: Iterable[str]) -> list[str]:
+    kept = list(islice(found, _MAX_QUERY_TERMS))
+    letters = accumulate(min(len(word), _MAX_WORD_CHARS) for word in kept)
+    return [word for word, so_far in zip(kept, letters, strict=True) if so_far <= _MAX_LETTERS]
+
+
+def _distinct(found: Iterable[str]) -> Iterator[str]:
+    met: set[str] = set()
+    for term in found:
+        if term not in met:
+            met.add(term)
+            yield term
 
 
 def without_phrases(query: str) -> str:

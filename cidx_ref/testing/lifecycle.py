@@ -67,7 +67,7 @@ class Target:
 
     #: Every start that is not too late comes by these, in this order,
     start_points: ClassVar[Sequence[str]] = (
-        *("directory opened", "claimed"),
+        *("lock opened", "claimed"),
         *("bound", "listening", "reachable"),
     )
     #: by these only if there is something to sweep,
@@ -154,9 +154,13 @@ class Model:
         self.live = {(edition, generation)}
 
 
+#: The shortest times that a configuration may have: a second, and a tenth of one.
+_TTL_MINUTES = 1 / 60
+_CHECK_S = 0.1
+
 CONFIGURATIONS: dict[str, dict[str, object]] = {
-    "stays": {"ttl_minutes": 0.001, "auto_shutdown_on_idle": False},
-    "idles": {"ttl_minutes": 0.001, "auto_shutdown_on_idle": True},
+    "stays": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": False},
+    "idles": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": True},
     "default": {"ttl_minutes": 10, "auto_shutdown_on_idle": True},
 }
 
@@ -444,7 +448,7 @@ class Lifecycle(RuleBasedStateMachine):
         if self.model.idles and self.model.owner:
             # It will leave.  Else it would not be known which of the two it goes by.
             self._end_owner()
-        block = {**CONFIGURATIONS[name], "eviction_check_interval_seconds": 0.02}
+        block = {**CONFIGURATIONS[name], "eviction_check_interval_seconds": _CHECK_S}
         new = self.root / "config.new"
         new.write_text(json.dumps({"daemon": block}))
         new.replace(self.project.config_path)

@@ -28,7 +28,8 @@ from cidx_ref.errors import (
     IndexUnusableError,
     ShuttingDownError,
 )
-from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
+from cidx_ref.index.generation import FORMAT, Generations, Lease, damaged_files, read_manifest
+from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project
 from cidx_ref.sockets import is_answered
 from cidx_ref.testing.explore import Scenario
@@ -637,6 +638,9 @@ class _Killed(BaseException):
     """Stands for SIGKILL: what the kernel does then (closing files) is done by `finally`."""
 
 
+_KEY = Key(bytes(KEY_BYTES))
+
+
 class _OnDisk(Scenario):
     """A project with one published generation."""
 
@@ -651,7 +655,7 @@ class _OnDisk(Scenario):
 
     def write(self) -> str:
         """What an index run does, with one small file for an index."""
-        generations = Generations(self.directory, self.runtime)
+        generations = Generations(self.directory, self.runtime, key=_KEY)
         with generations.writing(), self.alone():
             generation, building = generations.begin()
             (building / "chunks").write_text(generation)
@@ -666,16 +670,16 @@ class _OnDisk(Scenario):
 
     def read(self) -> str:
         """What a load does: the generation that it saw, whole."""
-        generations = Generations(self.directory, self.runtime)
+        generations = Generations(self.directory, self.runtime, key=_KEY)
         while True:
             generation = generations.current()
             self.runtime.step(f"has read that {generation} is live")
             try:
                 with Lease(generations.path(generation), self.runtime) as lease:
-                    manifest = read_manifest(lease.directory)
+                    manifest = read_manifest(lease.files, _KEY)
                     self.runtime.step("has read the manifest")
                     assert manifest["generation"] == generation
-                    damaged = damaged_files(lease.directory, manifest)
+                    damaged = damaged_files(lease.files, manifest)
                     assert not damaged, f"{generation} is live, and not whole: {damaged}"
                     return generation
             except FileNotFoundError:
@@ -684,7 +688,7 @@ class _OnDisk(Scenario):
     def check(self) -> None:
         """The live generation is whole, and once nobody is at work nothing else is left."""
         live = self.read()
-        Generations(self.directory, self.runtime).sweep()
+        Generations(self.directory, self.runtime, key=_KEY).sweep()
         assert sorted(os.listdir(self.directory)) == sorted([live, "current"]), "litter is left"
 
     def close(self) -> None:
@@ -728,7 +732,7 @@ class ReplacedDirectory(TwoWriters):
         return {**super().actors(), "remover": self._remove}
 
     def _remove(self) -> None:
-        with Generations(self.directory, self.runtime).writing():
+        with Generations(self.directory, self.runtime, key=_KEY).writing():
             shutil.rmtree(self.directory)
 
     def check(self) -> None:
@@ -786,7 +790,7 @@ class DyingWriter(_OnDisk):
 
 def _manifest(generation: str) -> dict[str, Any]:
     return {
-        "format": 1,
+        "format": FORMAT,
         "generation": generation,
         "created_at": "2026-01-01T00:00:00+00:00",
         "embedder": {"id": "none", "dim": 1},
@@ -841,7 +845,7 @@ class _OnSocket(Scenario):
         """Be killed: the kernel closes what was open, and removes nothing."""
         claim, listener = self.owners.pop(name)
         listener.close()
-        os.close(claim._directory)
+        os.close(claim._lock)
 
     def starter(self, name: str) -> Callable[[], None]:
         return lambda: self.start(name)
@@ -906,7 +910,7 @@ class ReplacedProject(_OnSocket):
         if claim.acquire():
             shutil.rmtree(self.project.directory)
             self.project.create_directory()
-            os.close(claim._directory)
+            os.close(claim._lock)
 
     def check(self) -> None:
         self.check_reachable()
@@ -992,7 +996,7 @@ class DyingStarter(_OnSocket):
         except _Killed:
             # What SIGKILL leaves, and our exception on its way has removed.
             self.project.socket_path.with_name("daemon.sock.1").touch()
-            os.close(self.claim._directory)
+            os.close(self.claim._lock)
             self.start("next")
 
     def check(self) -> None:

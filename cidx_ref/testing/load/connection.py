@@ -7,11 +7,13 @@ waits lets others run.
 from __future__ import annotations
 
 import json
+import os
 import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import rpyc
 from rpyc.core import consts
@@ -85,7 +87,10 @@ def why_unusable(host: str) -> str:
 
 
 class MeasuredConnection:
-    """One connection.  A call that is not answered within `timeout_s` raises."""
+    """One connection.  A call that is not answered within `timeout_s` raises.
+
+    It is the process's that made it: in a fork of that, a call raises `EOFError`.
+    """
 
     def __init__(self, host: str, timeout_s: float) -> None:
         """Raises `OSError`, `EOFError`; `ValueError` for a bad `host`."""
@@ -100,6 +105,7 @@ class MeasuredConnection:
         except BaseException:
             self.socket.close()
             raise
+        _connections.add(self)
 
     @property
     def sent(self) -> int:
@@ -128,6 +134,19 @@ class MeasuredConnection:
             self.socket.shutdown(socket.SHUT_RDWR)
         with suppress(Exception):
             self._rpyc.close()
+
+
+#: All there are, for when the process forks.
+_connections: WeakSet[MeasuredConnection] = WeakSet()
+
+
+def _after_fork() -> None:
+    # Or RPyC would say goodbye for the parent, at the latest when this is collected.
+    for connection in _connections:
+        connection.socket.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class DaemonConnection(MeasuredConnection):

@@ -9,7 +9,7 @@ A downstream project can plant them too:
         ...
 """
 
-from cidx_ref.testing.mutants import answers, cache, generations, socket, speed, time, wire
+from cidx_ref.testing.mutants import answers, cache, generations, socket, speed, time, trust, wire
 from cidx_ref.testing.mutants.registry import MUTANTS, Mutant
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "socket",
     "speed",
     "time",
+    "trust",
     "wire",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.errors import NoIndexError
+from cidx_ref.files import Directory, own_directory
 from cidx_ref.index import generation
 from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.testing.mutants.registry import mutant
@@ -18,9 +19,8 @@ from cidx_ref.testing.mutants.registry import mutant
 def writers_do_not_lock() -> Iterator[None]:
     """The writers' lock is one of this process only."""
 
-    def try_lock(self: Generations) -> int:
-        self.directory.mkdir(exist_ok=True)
-        return os.open(self.directory, os.O_RDONLY)
+    def try_lock(self: Generations) -> Directory:
+        return own_directory(self.directory, create=True)
 
     with patch.object(Generations, "_try_lock", try_lock):
         yield
@@ -40,10 +40,11 @@ def live_before_it_is_there() -> Iterator[None]:
     def publish(self: Generations, generation: str, building: Path, *_: object) -> None:
         link = self.directory / ".building-link"
         link.symlink_to(generation)
-        link.replace(self._link)
+        link.replace(self.directory / "current")
         self._runtime.step("published")
         building.rename(self.path(generation))
-        self._sweep()
+        with own_directory(self.directory) as directory:
+            self._sweep(directory)
 
     with patch.object(Generations, "publish", publish):
         yield
@@ -55,7 +56,7 @@ def swept_under_a_reader() -> Iterator[None]:
 
     def init(self: Lease, directory: Path, runtime: Any = None) -> None:
         self.directory = directory
-        self._fd = os.open(directory, os.O_RDONLY)
+        self.files = own_directory(directory)
 
     with patch.object(Lease, "__init__", init):
         yield
@@ -67,9 +68,9 @@ def readers_wait_for_writers() -> Iterator[None]:
     current = Generations.current
 
     def wait(self: Generations) -> str:
-        while (fd := self._try_lock()) is None:
+        while (locked := self._try_lock()) is None:
             self._runtime.sleep(0.02)
-        os.close(fd)
+        locked.close()
         return current(self)
 
     with patch.object(Generations, "current", wait):
@@ -82,10 +83,12 @@ def unlinked_and_then_linked() -> Iterator[None]:
 
     def publish(self: Generations, generation: str, building: Path, *_: object) -> None:
         building.rename(self.path(generation))
-        self._link.unlink(missing_ok=True)
+        link = self.directory / "current"
+        link.unlink(missing_ok=True)
         self._runtime.step("renamed")
-        self._link.symlink_to(generation)
-        self._sweep()
+        link.symlink_to(generation)
+        with own_directory(self.directory) as directory:
+            self._sweep(directory)
 
     with patch.object(Generations, "publish", publish):
         yield
@@ -106,9 +109,19 @@ def built_in_place() -> Iterator[None]:
     def publish(self: Generations, generation: str, building: Path, *_: object) -> None:
         if building != self.path(generation):
             building.rename(self.path(generation))
-            self._link.symlink_to(generation)
+            (self.directory / "current").symlink_to(generation)
 
-    with patch.object(Generations, "begin", over), patch.object(Generations, "publish", publish):
+    create = Directory.create
+
+    def write_over(self: Directory, name: str, data: bytes) -> None:
+        self.remove(name)
+        create(self, name, data)
+
+    with (
+        patch.object(Generations, "begin", over),
+        patch.object(Generations, "publish", publish),
+        patch.object(Directory, "create", write_over),
+    ):
         yield
 
 
@@ -117,9 +130,9 @@ def litter_is_left() -> Iterator[None]:
     """Nobody clears up after a writer that died."""
     remove = generation._remove
 
-    def keep(path: Path) -> None:
-        if not path.name.startswith(".building-0"):
-            remove(path)
+    def keep(directory: Directory, name: str) -> None:
+        if not name.startswith(".building-0"):
+            remove(directory, name)
 
     with patch.object(generation, "_remove", keep):
         yield

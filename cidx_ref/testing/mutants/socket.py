@@ -7,16 +7,15 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref.daemon import server
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.server import Claim, Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
+from cidx_ref.project import LOCK
 from cidx_ref.sockets import address_of, is_answered
 from cidx_ref.testing.mutants.registry import mutant
 
@@ -60,6 +59,12 @@ def _closed_on_failure() -> Iterator[socket.socket]:
         stack.pop_all()
 
 
+def _unlocked(claim: Claim) -> int:
+    """The file that the lock should be on."""
+    with claim._project.open(create=True) as directory:
+        return directory.open_lock(LOCK)
+
+
 @mutant("SRV-2", "owners: ", needs_switches=True)
 def probe_unlink_bind() -> Iterator[None]:
     """Whoever finds the socket unanswered removes it and binds it anew: two do so at once, and a
@@ -71,7 +76,7 @@ def probe_unlink_bind() -> Iterator[None]:
             return False
         self._runtime.step("nobody answers")
         path.unlink(missing_ok=True)
-        self._directory = os.open(path.parent, os.O_RDONLY)
+        self._lock = _unlocked(self)
         return True
 
     def listen(self: Claim) -> socket.socket:
@@ -80,7 +85,7 @@ def probe_unlink_bind() -> Iterator[None]:
                 listener.bind(address)
             self._runtime.step("bound")
             listener.listen()
-        self._inode = server._identity(self._project.socket_path)
+        self._inode = self._found(self._project.socket_path)
         return listener
 
     with patch.object(Claim, "acquire", acquire), patch.object(Claim, "listen", listen):
@@ -97,7 +102,7 @@ def named_before_it_listens() -> Iterator[None]:
         with _closed_on_failure() as listener:
             with address_of(temporary) as address:
                 listener.bind(address)
-            self._inode = server._identity(temporary)
+            self._inode = self._found(temporary)
             temporary.rename(path)
             self._runtime.step("reachable")
             listener.listen()
@@ -131,7 +136,7 @@ def lock_file_instead_of_flock() -> Iterator[None]:
             (directory / "lock").touch(exist_ok=False)
         except FileExistsError:
             return False
-        self._directory = os.open(directory, os.O_RDONLY)
+        self._lock = _unlocked(self)
         return True
 
     def remove(self: Claim) -> None:
@@ -158,7 +163,7 @@ def lock_is_given_back_first() -> Iterator[None]:
     """The lock goes before the name, which may be the next daemon's by then."""
 
     def release(self: Claim) -> None:
-        fd, self._directory = self._directory, -1
+        fd, self._lock = self._lock, -1
         if fd >= 0:
             os.close(fd)
         self._runtime.step("lock given back")
@@ -225,15 +230,15 @@ def claims_a_directory_that_is_gone() -> Iterator[None]:
     """The lock may be on a directory that was replaced before it was locked."""
 
     def try_(self: Claim) -> bool:
-        path = self._project.create_directory()
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self._runtime.step("directory opened")
+        with self._project.open(create=True) as directory:
+            fd = directory.open_lock(LOCK)
+        self._runtime.step("lock opened")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
             return False
-        self._directory = fd
+        self._lock = fd
         return True
 
     with patch.object(Claim, "_try", try_):
@@ -243,18 +248,7 @@ def claims_a_directory_that_is_gone() -> Iterator[None]:
 @mutant("SRV-3", "not cleared away", needs_switches=True)
 def leftovers_stay() -> Iterator[None]:
     """The temporary sockets of starters that were killed are never removed."""
-
-    def nothing(self: Path, pattern: str) -> Iterator[Path]:
-        return iter(()) if pattern == "daemon.sock.*" else glob(self, pattern)
-
-    glob = Path.glob
-    listen = Claim.listen
-
-    def littering(self: Claim) -> socket.socket:
-        with patch.object(Path, "glob", nothing):
-            return listen(self)
-
-    with patch.object(Claim, "listen", littering):
+    with patch.object(Claim, "_clear_leftovers", lambda self, directory: None):
         yield
 
 

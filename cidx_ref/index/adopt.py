@@ -1,0 +1,251 @@
+"""Taking an index that was not made on this account: checked for all that would be believed, and
+then signed with the account's key.
+
+An index says where its chunks lie and how its graph is linked, and the engines believe it: hnswlib
+follows a link out of its memory.  So chunks, texts and graph are checked here, with numpy and
+nothing else, before an engine sees a byte of them; the full text, whose files are tantivy's own
+matter, is made anew.  What cannot be checked is what it says: a hit of an adopted index shows the
+text that its maker wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
+from cidx_ref.files import Directory, is_plain, own_directory
+from cidx_ref.index.fulltext import FullTextWriter
+from cidx_ref.index.generation import (
+    Generations,
+    Lease,
+    damaged_files,
+    parse_manifest,
+    unlisted,
+)
+from cidx_ref.index.snapshot import FULLTEXT, VECTORS
+from cidx_ref.index.store import FILES, ROW, TEXT_CODEC, ChunkStore
+from cidx_ref.keys import Key
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["adopt"]
+
+_MAX_FILE_BYTES = 1 << 28
+_FILES, _ROWS, _TEXTS = FILES
+# hnswlib 0.8, `saveIndex`: where the elements of the lowest layer begin, how many there may be and
+# are, their size, where in them label and vector lie, the top layer, where a search begins, the
+# links an element may have, the factor of the layers, and what building was done with.
+_HEADER = struct.Struct("<6QiI3QdQ")
+_LABEL_BYTES = 8
+_MAX_LAYERS = 64  # of 16 million vectors there are 6
+
+
+def adopt(
+    project: Project,
+    *,
+    wait_s: float | None = None,
+    key: Key | None = None,
+    runtime: Runtime = SYSTEM,
+) -> dict[str, Any]:
+    """Check the live generation of `project`, publish a copy that is signed with `key` (default:
+    the account's), and say what it holds.
+
+    Nothing unchecked is loaded into an engine.  Raises `NoIndexError` where there is none of our
+    format, `IndexUnusableError` naming what is wrong with it, `BusyError`, `UntrustedError`.
+    """
+    project.check()
+    if not project.generations.is_dir():
+        raise NoIndexError("this project has no index to adopt: run `cidx-ref index`")
+    generations = Generations(project.generations, runtime, key=key)
+    if generations.key.problem is not None:
+        raise UntrustedError(f"an adopted index would be forgotten: {generations.key.problem}")
+    with generations.writing(wait_s):
+        try:
+            with Lease(generations.path(generations.current()), runtime) as lease:
+                manifest = _checked(lease.files)
+                generation, building = generations.begin()
+                _copy(lease.files, building)
+        except OSError as error:
+            raise IndexUnusableError(f"{error.filename}: {error.strerror}") from None
+        generations.seal(building, {**manifest, "generation": generation})
+        generations.publish(generation, building)
+    return {"generation": generation, **manifest["counts"]}
+
+
+def _copy(directory: Directory, building: Path) -> None:
+    """Write what was checked once more; the full text, which cannot be, is made of the texts."""
+    with own_directory(building) as target:
+        for name in (*FILES, VECTORS):
+            target.create(name, directory.read(name, _MAX_FILE_BYTES))
+    store = ChunkStore(building)
+    fulltext = FullTextWriter(building / FULLTEXT)
+    for number in range(len(store)):
+        chunk, file = store.read(number), store.file_of(number)
+        fulltext.add(chunk=number, file=file, path=chunk.path, name=chunk.name, text=chunk.text)
+    fulltext.commit()
+    store.close()
+
+
+def _checked(directory: Directory) -> dict[str, Any]:
+    """The manifest, without its digest, of a generation in which everything is as it must be."""
+    manifest = parse_manifest(directory)
+    del manifest["digest"]
+    _clear_locks(directory)
+    for name in (*unlisted(directory, manifest), *unlisted(directory, manifest, FULLTEXT)):
+        _require(name == FULLTEXT, f"{name}: not in the manifest")
+    for name, problem in damaged_files(directory, manifest).items():
+        raise IndexUnusableError(f"{name}: {problem}")
+    counts = manifest["counts"]
+    _check_store(directory, counts["files"], counts["chunks"])
+    _check_graph(_mapped(directory, VECTORS), counts["chunks"], manifest["embedder"]["dim"])
+    return manifest
+
+
+def _clear_locks(directory: Directory) -> None:
+    """Remove what tantivy makes anew, and opens through links if it finds them."""
+    with directory.sub(FULLTEXT) as inner:
+        for name in inner.names():
+            if name.startswith(".tantivy-") and name.endswith(".lock"):
+                inner.unlink(name)
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise IndexUnusableError(f"not adopted: {problem}")
+
+
+def _mapped(directory: Directory, name: str) -> NDArray[np.uint8]:
+    """The bytes of a file, mapped; its checksum has been seen."""
+    fd = directory.open_regular(name)
+    with open(fd, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        return np.memmap(file, np.uint8, "r") if size else np.empty(0, np.uint8)
+
+
+# The store.
+
+
+def _check_store(directory: Directory, files: int, chunks: int) -> None:
+    try:
+        listed = json.loads(directory.read(_FILES, _MAX_FILE_BYTES))
+        _require(isinstance(listed, list) and len(listed) == files, f"{_FILES}: not {files} files")
+        for file in listed:
+            _check_file(file)
+    except (ValueError, RecursionError) as error:
+        raise IndexUnusableError(f"not adopted: {_FILES}: {error}") from None
+    # Its header is compared, and not read: numpy would parse it as Python.
+    header, rows = _header_of_rows(chunks), _mapped(directory, _ROWS)
+    size = len(header) + chunks * ROW.itemsize
+    is_whole = len(rows) == size and rows[: len(header)].tobytes() == header
+    _require(is_whole, f"{_ROWS}: not {chunks} rows")
+    _check_rows(rows[len(header) :].view(ROW), files, _mapped(directory, _TEXTS))
+
+
+def _header_of_rows(chunks: int) -> bytes:
+    described = {"descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False}
+    stream = BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {**described, "shape": (chunks,)})
+    return stream.getvalue()
+
+
+def _check_file(file: Any) -> None:
+    known = isinstance(file, dict) and all(
+        isinstance(file.get(key), str) for key in ("path", "language", "digest")
+    )
+    _require(known, f"{_FILES}: an entry that is no file")
+    _require(all(map(is_plain, file["path"].split("/"))), f"{_FILES}: {file['path']!r}: no path")
+
+
+def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> None:
+    sizes = rows["name_size"].astype(np.uint64) + rows["text_size"]
+    ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(sizes)])
+    _require(bool(np.all(rows["file"] < files)), f"{_ROWS}: a chunk of no file")
+    _require(
+        bool(np.all((rows["line_start"] >= 1) & (rows["line_start"] <= rows["line_end"]))),
+        f"{_ROWS}: lines that do not exist",
+    )
+    _require(
+        bool(np.array_equal(rows["offset"], ends[:-1])) and int(ends[-1]) == len(texts),
+        f"{_ROWS}: texts that do not follow each other",
+    )
+    for row in rows:
+        start, middle = int(row["offset"]), int(row["offset"]) + int(row["name_size"])
+        try:
+            texts[start:middle].tobytes().decode(*TEXT_CODEC)
+            texts[middle : middle + int(row["text_size"])].tobytes().decode(*TEXT_CODEC)
+        except UnicodeDecodeError:
+            raise IndexUnusableError(f"not adopted: {_TEXTS}: not UTF-8") from None
+
+
+# The graph.
+
+
+def _check_graph(data: NDArray[np.uint8], count: int, dim: int) -> None:
+    """Everything that hnswlib believes of a file: sizes, labels, and where each link leads."""
+    _require(len(data) >= _HEADER.size, f"{VECTORS}: too short")
+    header = _HEADER.unpack(data[: _HEADER.size].tobytes())
+    offset0, most, now, size, label_at, data_at, top, entry, max_m, max_m0, m, _, _ = header
+    links_bytes = 4 + 4 * max_m0
+    _require(0 < m == max_m <= 1 << 10 and max_m0 == 2 * max_m, f"{VECTORS}: links")
+    _require(offset0 == 0 and data_at == links_bytes, f"{VECTORS}: header")
+    _require(label_at == links_bytes + 4 * dim, f"{VECTORS}: not of {dim} dimensions")
+    _require(size == label_at + _LABEL_BYTES, f"{VECTORS}: the size of an element")
+    _require(now == count <= most <= max(2 * count, 1 << 20), f"{VECTORS}: not {count} vectors")
+    end = _HEADER.size + count * size
+    _require(len(data) >= end, f"{VECTORS}: too short")
+    elements = data[_HEADER.size : end].reshape(count, size)
+    _check_links(elements[:, :links_bytes], count, int(max_m0))
+    labels = np.ascontiguousarray(elements[:, label_at:]).view("<u8").ravel()
+    # Each once, and none beyond the chunks.
+    _require(bool(np.array_equal(np.sort(labels), np.arange(count))), f"{VECTORS}: labels")
+    vectors = np.ascontiguousarray(elements[:, data_at:label_at]).view("<f4")
+    _require(bool(np.isfinite(vectors).all()), f"{VECTORS}: a vector that is not finite")
+    _check_layers(data[end:], count, int(max_m), top, entry)
+
+
+def _check_links(records: NDArray[np.uint8], count: int, most: int) -> None:
+    """Records of a number of links and room for `most` of them."""
+    words = np.ascontiguousarray(records).view("<u4")
+    # hnswlib reads 16 bits of the number; the third byte marks what is deleted, which we never do.
+    numbers = words[:, 0]
+    _require(bool(np.all(numbers <= most)), f"{VECTORS}: more links than there is room for")
+    used = np.arange(most) < numbers[:, None]
+    _require(bool(np.all(words[:, 1:][used] < count)), f"{VECTORS}: a link to nowhere")
+
+
+def _check_layers(data: NDArray[np.uint8], count: int, max_m: int, top: int, entry: int) -> None:
+    """What follows the lowest layer: of each element the links in the layers above, which must
+    lead to elements that are in that layer, too."""
+    record = 4 + 4 * max_m
+    layers = np.zeros(count, np.int64)
+    starts = np.zeros(count, np.int64)
+    position = 0
+    for element in range(count):
+        _require(position + 4 <= len(data), f"{VECTORS}: too short")
+        size = int.from_bytes(data[position : position + 4].tobytes(), "little")
+        _require(size % record == 0 and position + 4 + size <= len(data), f"{VECTORS}: layers")
+        layers[element], starts[element] = size // record, position + 4
+        position += 4 + size
+    _require(position == len(data), f"{VECTORS}: too long")
+    highest = int(layers.max(initial=0)) if count else -1
+    _require(highest <= _MAX_LAYERS, f"{VECTORS}: {highest} layers")
+    _require(top == highest and (entry < count if count else True), f"{VECTORS}: the entry")
+    _require(count == 0 or int(layers[entry]) == top, f"{VECTORS}: the entry")
+    for layer in range(1, highest + 1):
+        above = np.flatnonzero(layers >= layer)
+        at = starts[above] + (layer - 1) * record
+        records = data[at[:, None] + np.arange(record)]
+        _check_links(records, count, max_m)
+        words = np.ascontiguousarray(records).view("<u4")
+        used = np.arange(max_m) < words[:, :1]
+        _require(bool(np.all(layers[words[:, 1:][used]] >= layer)), f"{VECTORS}: a link too high")

@@ -1,0 +1,323 @@
+"""What git lists in a checkout that may be hostile: git is never shown the repository's own words.
+
+`.git` may have come with an archive, and its configuration can have git run programs, fetch, and
+read any file.  So git is given a *private* directory in the place of `.git`, made here and empty
+but for copies of what a listing needs and what is mere data: the index, the file that it may be
+split into, `info/exclude`.  Nothing in it can be fetched from, or run.  What git still reads is the
+user's own configuration and the tree's `.gitignore` files, which can make it wait, or work without
+end: it runs under limits (`index.limited`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from heapq import nlargest
+from pathlib import Path
+
+from cidx_ref.errors import UntrustedError
+from cidx_ref.files import Directory, owner_name, read_regular
+from cidx_ref.index.limited import FailedError, HeldUpError, Limits, run
+from cidx_ref.runtime import SYSTEM, Runtime
+
+__all__ = ["GitListing", "list_checkout"]
+
+_MAX_INDEX_BYTES = 1 << 28  # some two million files
+_MAX_TEXT_BYTES = 1 << 20  # of `config` and `info/exclude`
+_MAX_POINTER_BYTES = 1 << 13  # of a file that names a directory
+_TRIED_SHARED_INDEXES = 8
+_MAX_NOTE = 1000  # characters
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+#: Those GIT_* of the environment that say where the user's own configuration is.
+_USERS_OWN = {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"}
+# The private directory gives no reason for any of what these forbid: they are a second lock.
+_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+_SETTINGS = [
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "protocol.allow=never",
+    "index.threads=1",  # else git trusts a table of offsets in the index
+]
+_ADVICE = (
+    " (look for a FIFO called .gitignore, or HEAD in a .git, and for patterns with many stars)"
+)
+_TRACKED = ["ls-files", "-z", "--cached"]
+_TRACKED_AND_NEW = [*_TRACKED, "--others", "--exclude-standard"]
+
+_SHA256 = re.compile(
+    rb"""^[ \t]* (?:\[ [^]\n]* \] [ \t]*)? objectformat [ \t]*=[ \t]* "?sha256""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+_SHARED_INDEX = re.compile(r"sharedindex\.[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+@dataclass(slots=True)
+class GitListing:
+    """Paths, relative to the root, as the index and git give them: not to be trusted.
+
+    If not `complete`, files that git does not track are missing; perhaps all files are.  `notes`
+    are sentences for the user: what was refused or failed, what was done instead, what to do.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    complete: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def say(self, note: str) -> None:
+        """Add a note, which may hold names of the tree's choice: escaped, and not too long."""
+        note = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in note)
+        half = _MAX_NOTE // 2
+        self.notes.append(note if len(note) <= _MAX_NOTE else f"{note[:half]}…{note[-half:]}")
+
+
+def list_checkout(
+    root: Path, scratch: Path, runtime: Runtime = SYSTEM, limits: Limits | None = None
+) -> GitListing:
+    """What git tracks or would add below `root`; nothing, and no note, if that is in no checkout.
+
+    `scratch` is an empty directory of the caller's, who removes it.  Runs nothing that the tree
+    names, follows no link in `.git`, and changes nothing there.  Raises `OSError` if `scratch`
+    cannot be written.
+    """
+    listing = GitListing()
+    top = _find_top(root)
+    if top is None:
+        return listing
+    try:
+        program = _find_program()
+        contents = _read_checkout(top, root, listing)
+    except UntrustedError as refused:
+        listing.say(f"{refused}; the directories were walked instead of asking git")
+        return listing
+    _make_private(scratch, contents)
+    _ask(_Git(program, root, top, scratch, runtime, limits or Limits()), listing)
+    return listing
+
+
+def _ask(git: _Git, listing: GitListing) -> None:
+    try:
+        listing.paths, listing.complete = git.list_paths(_TRACKED_AND_NEW), True
+    except FailedError as failed:
+        instead = "the directories were walked instead"
+        # Without --others git looks at no directory: nothing in the tree can hold it up.
+        with suppress(FailedError):
+            listing.paths = git.list_paths(_TRACKED)
+            instead = "the directories were walked for the files that git does not track"
+        advice = _ADVICE if isinstance(failed, HeldUpError) else ""
+        listing.say(f"git could not list the files in {git.top}: {failed}{advice}; {instead}")
+
+
+# What `.git` is.
+
+
+def _find_top(root: Path) -> Path | None:
+    """The nearest of `root` and its ancestors that has `.git`, of whatever kind; None without.
+
+    One that cannot be used is not passed over: what lies further out is another repository.
+    """
+    for directory in (root, *root.parents):
+        with suppress(OSError):
+            os.lstat(directory / ".git")
+            return directory
+    return None
+
+
+def _find_program() -> str:
+    """Git's absolute path; `UntrustedError` if it is not in PATH.
+
+    An empty or relative entry of PATH would find the tree's own `./git`.
+    """
+    places = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    program = shutil.which("git", path=os.pathsep.join(p for p in places if p.startswith("/")))
+    if program is None:
+        raise UntrustedError("there is a .git, but no git in PATH: install git")
+    return program
+
+
+def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, bytes]:
+    """What a private git directory should hold, by its names there.  Raises `UntrustedError`.
+
+    `.git` in `top` is a directory or names one, and that may share things with others by a second
+    one (linked worktrees).  As for git itself, all three must belong to the user; or to the owner
+    of `root`, which the user has chosen.
+    """
+    try:
+        trusted = {os.geteuid(), root.stat().st_uid}
+        with Directory.open(top) as above:
+            _require_owner(above, trusted)
+            own = _open_git_directory(above)
+        with own:
+            _require_owner(own, trusted)
+            shared = _read_pointer(own, "commondir", b"")
+            with _open(own, shared or ".") as common:
+                _require_owner(common, trusted)
+                return {
+                    "HEAD": b"ref: refs/heads/none\n",
+                    "config": _configuration(common),
+                    "info/exclude": _read_exclude(common, listing),
+                    **_read_index(own),
+                }
+    except OSError as error:
+        raise UntrustedError(f"{top}/.git cannot be used: {error.strerror}") from None
+
+
+def _open_git_directory(above: Directory) -> Directory:
+    try:
+        return _open(above, ".git")
+    except NotADirectoryError:  # a link is none either
+        named = _read_pointer(above, ".git", b"gitdir: ") or ""
+    try:
+        with _open(above, named) as own:
+            os.stat("HEAD", dir_fd=own.fd, follow_symlinks=False)
+            return _open(own, ".")
+    except OSError as error:
+        reason = f"names no git directory ({error.strerror}): repair it"
+        raise UntrustedError(f"{above.path}/.git {reason}") from None
+
+
+def _open(start: Directory, path: str) -> Directory:
+    """The directory at `path`, seen from `start`; its last name must be no link."""
+    return Directory(os.open(path, _OPEN_DIRECTORY, dir_fd=start.fd), start.path / path)
+
+
+def _read_pointer(directory: Directory, name: str, prefix: bytes) -> str | None:
+    """The path in the file `name`, after `prefix`; None if there is no such file."""
+    data = _read(directory, name, _MAX_POINTER_BYTES)
+    if data is None:
+        return None
+    path = data.removeprefix(prefix).rstrip(b"\r\n")
+    if not data.startswith(prefix) or not path or b"\0" in path:
+        raise UntrustedError(f"{directory.path / name} names no directory: repair it")
+    return os.fsdecode(path)
+
+
+def _read(directory: Directory, name: str, max_bytes: int) -> bytes | None:
+    """The regular file `name`; None if there is none.  Raises `UntrustedError` for all else."""
+    path = directory.path / name
+    try:
+        if os.stat(name, dir_fd=directory.fd, follow_symlinks=False).st_size > max_bytes:
+            raise UntrustedError(f"{path} is larger than {max_bytes} bytes")
+        data = read_regular(directory.fd, name, max_bytes)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UntrustedError(f"{path} is a symbolic link, and is not followed") from None
+        raise UntrustedError(f"{path} cannot be read: {error.strerror}") from None
+    if data is None:
+        raise UntrustedError(f"{path} is not a regular file: remove it")
+    return data  # but for a byte, if the file has grown meanwhile
+
+
+def _require_owner(directory: Directory, trusted: set[int]) -> None:
+    owner = os.fstat(directory.fd).st_uid
+    if owner not in trusted:
+        raise UntrustedError(
+            f"{directory.path} belongs to {owner_name(owner)}, and is not used: "
+            "search a copy of your own"
+        )
+
+
+# What of it is passed on.
+
+
+def _configuration(common: Directory) -> bytes:
+    """The least that git needs.  The repository's own is looked at for one word only."""
+    config = None
+    with suppress(UntrustedError):  # taken for one of SHA-1; if it is not, git will say so
+        config = _read(common, "config", _MAX_TEXT_BYTES)
+    text = b"[core]\n\tbare = false\n"
+    if config and _SHA256.search(config):
+        text += b"\trepositoryFormatVersion = 1\n[extensions]\n\tobjectFormat = sha256\n"
+    return text
+
+
+def _read_exclude(common: Directory, listing: GitListing) -> bytes:
+    try:
+        with _open(common, "info") as info:
+            return _read(info, "exclude", _MAX_TEXT_BYTES) or b""
+    except FileNotFoundError:
+        return b""
+    except NotADirectoryError:
+        refused = f"{common.path}/info is not a directory"
+    except UntrustedError as error:
+        refused = str(error)
+    listing.say(f"{refused}; its patterns were not applied")
+    return b""
+
+
+def _read_index(own: Directory) -> dict[str, bytes]:
+    """The index, and the file that it is split into, if it is; neither in a new repository."""
+    index = _read(own, "index", _MAX_INDEX_BYTES)
+    if index is None:
+        return {}
+    names = [name for name in os.listdir(own.fd) if _SHARED_INDEX.fullmatch(name)]
+
+    def modified(name: str) -> float:
+        return os.stat(name, dir_fd=own.fd, follow_symlinks=False).st_mtime
+
+    # A split index holds the hash that the other file is named by.  Git touches that file at each
+    # use, so it is among the newest; older ones are left over.
+    for name in nlargest(_TRIED_SHARED_INDEXES, names, key=modified):
+        if bytes.fromhex(name.partition(".")[2]) in index:
+            return {"index": index, name: _read(own, name, _MAX_INDEX_BYTES) or b""}
+    return {"index": index}
+
+
+def _make_private(scratch: Path, contents: dict[str, bytes]) -> None:
+    """Make a git directory in `scratch` that has no objects, and so no remotes to get them from."""
+    for name in ("objects", "refs", "info"):
+        (scratch / name).mkdir()
+    for name, data in contents.items():
+        (scratch / name).write_bytes(data)
+
+
+# Running it.
+
+
+@dataclass(frozen=True, slots=True)
+class _Git:
+    program: str
+    root: Path
+    top: Path
+    directory: Path
+    runtime: Runtime
+    limits: Limits
+
+    def list_paths(self, arguments: list[str]) -> list[str]:
+        """The paths that git prints.  Raises `FailedError`."""
+        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        output = run(
+            [self.program, "--no-pager", *settings, *arguments],
+            cwd=self.root,
+            env=self._environment(),
+            limits=self.limits,
+            runtime=self.runtime,
+        )
+        return [os.fsdecode(path) for path in output.split(b"\0") if path]
+
+    def _environment(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("GIT_") or name in _USERS_OWN
+        }
+        return (
+            kept
+            | _ENVIRONMENT
+            | {
+                "GIT_DIR": str(self.directory),
+                "GIT_INDEX_FILE": str(self.directory / "index"),
+                "GIT_WORK_TREE": str(self.top),
+            }
+        )

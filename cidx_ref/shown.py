@@ -1,0 +1,36 @@
+"""How text from a tree or a peer is shown: on one line, escaped, and cut where it is long."""
+
+from __future__ import annotations
+
+__all__ = ["escape", "shown"]
+
+_MAX_CHARS = 200
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def escape(text: str) -> str:
+    r"""`text` on one line: what cannot be printed becomes `\n`, `\x1b`, `\u202e` and the like.
+
+    A byte that is not UTF-8 (a lone surrogate) shows as that byte, `\xff`.  Printable text,
+    backslashes and all, stays as it is.  This is for eyes only: there is no way back.
+    """
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: its repr, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or very deep
+        return f"a {type(value).__name__}"
+    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}..."
+
+
+def _escape(char: str) -> str:
+    if char.isprintable():
+        return char
+    if "\udc80" <= char <= "\udcff":
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    code = ord(char)
+    digits = "x{:02x}" if code < 0x80 else "u{:04x}" if code < 0x10000 else "U{:08x}"
+    return _ESCAPES.get(char, "\\" + digits.format(code))

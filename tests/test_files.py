@@ -1,0 +1,265 @@
+"""The way to the file system: by plain names from a descriptor, through no link, for the user."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cidx_ref.errors import UntrustedError
+from cidx_ref.files import Directory, is_plain, own_directory, read_regular
+
+Act = Callable[[Directory, str], Any]
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Path:
+    (tmp_path / "inside").mkdir()
+    return tmp_path / "inside"
+
+
+@pytest.fixture
+def directory(inside: Path) -> Iterator[Directory]:
+    with Directory.open(inside) as opened:
+        yield opened
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("mine")
+    return tmp_path / "outside"
+
+
+def as_file(inside: Path, name: str) -> None:
+    (inside / name).write_text("text")
+
+
+def as_directory(inside: Path, name: str) -> None:
+    (inside / name).mkdir()
+
+
+def as_link_to_a_file(inside: Path, name: str) -> None:
+    (inside / name).symlink_to("../outside/file")
+
+
+def as_link_to_a_directory(inside: Path, name: str) -> None:
+    (inside / name).symlink_to("../outside")
+
+
+def as_link_to_nothing(inside: Path, name: str) -> None:
+    (inside / name).symlink_to("../outside/made")
+
+
+def as_fifo(inside: Path, name: str) -> None:
+    os.mkfifo(inside / name)
+
+
+def as_socket(inside: Path, name: str) -> None:
+    with socket.socket(socket.AF_UNIX) as bound, Directory.open(inside) as opened:
+        bound.bind(str(opened.engine_path / name))
+
+
+MAKERS: dict[str, Callable[[Path, str], None]] = {
+    "a regular file": as_file,
+    "a directory": as_directory,
+    "a symbolic link": as_link_to_a_file,
+    "a symbolic link ": as_link_to_a_directory,
+    "a symbolic link  ": as_link_to_nothing,
+    "a FIFO": as_fifo,
+    "a socket": as_socket,
+}
+
+ACTS: dict[str, tuple[Act, str]] = {
+    "open as a directory": (lambda d, name: d.sub(name).close(), "a directory"),
+    "make a directory": (lambda d, name: d.sub(name, create=True).close(), "a directory"),
+    "read": (lambda d, name: d.read(name, 100), "a regular file"),
+    "append": (lambda d, name: os.close(d.open_for_append(name)), "a regular file"),
+    "lock": (lambda d, name: os.close(d.open_lock(name)), "a regular file"),
+    "look for a socket": (lambda d, name: d.check(name, stat.S_IFSOCK), "a socket"),
+}
+
+
+@pytest.mark.promise("TRUST-1")
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("act", ACTS)
+def test_what_is_not_of_the_kind_that_is_wanted_is_refused_by_name_and_not_touched(
+    directory: Directory, inside: Path, outside: Path, kind: str, act: str
+) -> None:
+    MAKERS[kind](inside, "entry")
+    before = (inside / "entry").lstat()
+    do, wanted = ACTS[act]
+    if kind.strip() == wanted:
+        do(directory, "entry")
+    else:
+        with pytest.raises(UntrustedError) as refused:
+            do(directory, "entry")
+        told = f"{inside / 'entry'} is {kind.strip()}, not {wanted}"
+        assert str(refused.value).startswith(told)
+    assert (inside / "entry").lstat().st_ino == before.st_ino
+    assert os.listdir(outside) == ["file"]
+    assert (outside / "file").read_text() == "mine"
+
+
+@pytest.mark.promise("TRUST-1")
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "../outside/file", "a\0b"])
+def test_a_name_that_leads_elsewhere_is_none(
+    directory: Directory, outside: Path, name: str
+) -> None:
+    assert not is_plain(name)
+    for act in (
+        directory.status,
+        directory.sub,
+        directory.readlink,
+        directory.open_regular,
+        directory.open_for_append,
+        directory.unlink,
+        directory.make,
+        directory.remove,
+        lambda name: directory.create(name, b""),
+        lambda name: directory.replace(name, b""),
+        lambda name: directory.symlink("x", name),
+        lambda name: directory.rename("x", name),
+        lambda name: directory.link(name, "x"),
+        lambda name: read_regular(directory.fd, name, 10),
+    ):
+        with pytest.raises(OSError, match="not a plain name"):
+            act(name)
+    assert (outside / "file").read_text() == "mine"
+
+
+@pytest.mark.promise("TRUST-1")
+def test_what_is_made_is_made_exclusively(directory: Directory, inside: Path) -> None:
+    for maker in (as_file, as_link_to_nothing, as_fifo):
+        maker(inside, "entry")
+        with pytest.raises(FileExistsError, match=str(inside / "entry")):
+            directory.create("entry", b"data")
+        (inside / "entry").unlink()
+    directory.create("entry", b"data")
+    assert directory.read("entry", 4) == b"data"
+    with pytest.raises(UntrustedError, match="larger than 3 bytes"):
+        directory.read("entry", 3)
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_replacement_takes_the_place_of_a_link_and_not_of_what_it_leads_to(
+    directory: Directory, inside: Path, outside: Path
+) -> None:
+    as_link_to_a_file(inside, "entry")
+    (inside / f".entry.{os.getpid()}").symlink_to(outside / "made")
+    directory.replace("entry", b"new")
+    assert not (inside / "entry").is_symlink()
+    assert (inside / "entry").read_bytes() == b"new"
+    assert os.listdir(inside) == ["entry"]
+    assert (outside / "file").read_text() == "mine"
+    assert os.listdir(outside) == ["file"]
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_replacement_that_fails_leaves_the_old_contents_and_nothing_beside_them(
+    directory: Directory, inside: Path
+) -> None:
+    as_directory(inside, "entry")
+    with pytest.raises(OSError, match="entry"):
+        directory.replace("entry", b"new")
+    assert os.listdir(inside) == ["entry"]
+
+
+@pytest.mark.promise("TRUST-1")
+def test_removing_goes_into_directories_and_through_no_link(
+    directory: Directory, inside: Path, outside: Path
+) -> None:
+    (inside / "tree" / "deep").mkdir(parents=True)
+    as_link_to_a_directory(inside / "tree", "link")
+    (inside / "tree" / "deep" / "up").symlink_to("../../../outside")
+    as_link_to_a_directory(inside, "link")
+    for name in ("tree", "link", "nothing"):
+        directory.remove(name)
+    assert os.listdir(inside) == []
+    assert (outside / "file").read_text() == "mine"
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_tree_of_any_depth_is_removed(directory: Directory, inside: Path) -> None:
+    here = os.open(inside, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        os.mkdir("beside", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    for name in ("d", "beside"):
+        directory.remove(name)
+    assert os.listdir(inside) == []
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_file_with_a_second_name_is_not_written(
+    directory: Directory, inside: Path, outside: Path
+) -> None:
+    os.link(outside / "file", inside / "entry")
+    with pytest.raises(UntrustedError, match="is a hard link: remove it"):
+        directory.open_for_append("entry")
+
+
+@pytest.mark.promise("TRUST-3")
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+def test_files_and_directories_are_for_their_owner_alone(
+    directory: Directory, inside: Path, umask: int
+) -> None:
+    old = os.umask(umask)
+    try:
+        directory.create("file", b"")
+        directory.make("made").close() if not umask & 0o700 else None
+        os.close(directory.open_lock("lock"))
+    finally:
+        os.umask(old)
+    for name in os.listdir(inside):
+        mode = (inside / name).stat().st_mode
+        assert stat.S_IMODE(mode) & 0o077 == 0, name
+    (inside / "lock").chmod(0o666)
+    os.close(directory.open_lock("lock"))
+    assert stat.S_IMODE((inside / "lock").stat().st_mode) == 0o600
+
+
+@pytest.mark.promise("TRUST-3")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("act", ACTS)
+def test_what_belongs_to_somebody_else_is_refused_by_the_owner_s_name(
+    directory: Directory, inside: Path, act: str
+) -> None:
+    do, wanted = ACTS[act]
+    MAKERS[wanted](inside, "entry")
+    os.chown(inside / "entry", 54321, -1)
+    with pytest.raises(UntrustedError, match=r"entry belongs to user 54321, and is not used"):
+        do(directory, "entry")
+
+
+@pytest.mark.promise("TRUST-1")
+def test_an_own_directory_is_one_by_its_last_name(inside: Path, outside: Path) -> None:
+    as_link_to_a_directory(inside, "link")
+    with pytest.raises(UntrustedError, match="is a symbolic link"):
+        own_directory(inside / "link")
+    with own_directory(inside / "made", create=True) as made:
+        assert made.names() == []
+        assert made.try_lock()
+    made.close()  # closing twice does nothing
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_source_file_is_read_whoever_owns_it_and_never_waited_for(
+    directory: Directory, inside: Path
+) -> None:
+    as_file(inside, "entry")
+    assert read_regular(directory.fd, "entry", 2) == b"tex"
+    as_fifo(inside, "fifo")
+    assert read_regular(directory.fd, "fifo", 2) is None
+    as_link_to_a_file(inside, "link")
+    with pytest.raises(OSError, match="symbolic links"):
+        read_regular(directory.fd, "link", 2)
