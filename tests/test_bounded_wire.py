@@ -467,3 +467,27 @@ def test_a_clients_own_objects_are_compared_by_the_client(project: Project) -> N
         assert Like("nowhere") not in hits
         with pytest.raises(TypeError, match="no hash"):
             hits[0].get(Like("x"))
+
+
+@pytest.mark.promise("RPC-6", "QRY-5")
+@pytest.mark.parametrize("unit", ["[],", "[[[]]],", '{"a":[]},', '"[",', '"\\"', '"[\\"', "\\"])
+def test_json_of_many_lists_and_objects_is_refused_before_it_is_parsed(
+    tmp_path: Path, unit: str
+) -> None:
+    service = CIDXDaemonService(tmp_path)
+    text = '{"limit": [' + unit * (1_900_000 // len(unit)) + "0]}"
+    began = thread_time()
+    kind, said = json.loads(service.exposed_call("query", text))["error"]
+    assert thread_time() - began < 0.2
+    assert kind == "bad_argument"
+    if unit.startswith(("[", "{")):
+        assert "more than 1000 lists and objects" in said
+
+
+@pytest.mark.promise("RPC-6", "QRY-4")
+def test_a_query_may_hold_any_number_of_brackets(project: Project) -> None:
+    service = CIDXDaemonService(project.root)
+    for text in ("[" * 50_000, '["{' * 20_000, "\\[" * 20_000, '"' * 5 + "[{" * 20_000):
+        given = {"project_path": str(project.root), "query": text}
+        assert "answer" in json.loads(service.exposed_call("query_fts", json.dumps(given)))
+    service.exposed_clear_cache()

@@ -6,6 +6,7 @@ round trip; so they are copied here, at most so many of them, and nothing below 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,15 +17,28 @@ from cidx_ref.index.globs import is_literal
 from cidx_ref.limits import MAX_LIMIT, check_length
 from cidx_ref.shown import shown as shown_value
 
-__all__ = ["MAX_PATH_CHARS", "index_options", "is_a", "search_options", "shown"]
+__all__ = ["MAX_PATH_CHARS", "check_structure", "index_options", "is_a", "search_options", "shown"]
 
 MAX_PATH_CHARS = 4096  # what Linux takes
+_MAX_CONTAINERS = 1000
+#: Strings of JSON, the last of which may have no end.  Nothing in it goes back.
+_STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _MAX_ITEMS = 1000
 _MAX_ITEM_CHARS = 4096
 #: Names are looked up, but each pattern is tried on every path.
 _MAX_PATTERNS = 64
 _MAX_PATTERNS_CHARS = 2000
 _MAX_WAIT_S = 31_536_000  # a year; NaN and infinity are not at most that, either
+
+
+def check_structure(text: object) -> None:
+    """Raise `ValueError` if the JSON in `text` has more lists and objects than any call needs:
+    two megabytes of them take the parser a quarter of a second, in one piece."""
+    if type(text) is not str or text.count("[") + text.count("{") <= _MAX_CONTAINERS:
+        return
+    outside = _STRINGS.sub("", text)  # a query may hold any number
+    if outside.count("[") + outside.count("{") > _MAX_CONTAINERS:
+        raise ValueError(f"more than {_MAX_CONTAINERS} lists and objects")
 
 
 def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -348,6 +348,7 @@ class CIDXDaemonService(ExposedService):
         if type(method) is not str or method not in self.EXPOSED - {"call"}:
             raise BadArgumentError(f"method: {arguments.shown(method)}: unknown")
         try:
+            arguments.check_structure(arguments_json)
             given = json.loads(arguments_json)
             if not isinstance(given, dict):
                 raise TypeError("must be an object")
