@@ -32,9 +32,9 @@ MAX_TERM_CHARS = 64
 _MAX_WORD_CHARS = 256
 # Analysing takes some 30 µs a word, and a query may have 100,000 characters: the rest of a query
 # that is longer than this does not count.
-_MAX_QUERY_TERMS = 320
+_MAX_QUERY_TERMS = 256
 _MAX_LETTERS = 4096
-_MAX_PHRASES = 32
+_MAX_PHRASES = 16
 _MAX_PHRASE = 256
 
 _WORD = re.compile(r"\w+")
@@ -72,7 +72,7 @@ def terms_of(found: Iterable[str]) -> Iterable[str]:
 def content_words(query: str) -> list[str]:
     """The distinct words of a query, without English stop words if others remain.
 
-    The first 320 of them, and no more than have 4,096 letters together.
+    The first 256 of them, and no more than have 4,096 letters together.
     """
     found = dict.fromkeys(words(query))
     kept = (word for word in found if word.lower() not in _STOP_WORDS)
@@ -80,12 +80,12 @@ def content_words(query: str) -> list[str]:
 
 
 def content_terms(query: str) -> list[str]:
-    """The distinct terms of a query's content words, in order, the first 320 of them."""
+    """The distinct terms of a query's content words, in order, the first 256 of them."""
     return list(islice(_distinct(terms_of(content_words(query))), _MAX_QUERY_TERMS))
 
 
 def phrases(query: str) -> list[list[str]]:
-    """The terms of each phrase that stands in double quotes in `query`: of the first 32 phrases,
+    """The terms of each phrase that stands in double quotes in `query`: of the first 16 phrases,
     and of each the first 256 terms."""
     quoted = filter(str.strip, (match[1] for match in _QUOTED.finditer(query)))
     analysed = (terms_of(words(each)) for each in islice(quoted, _MAX_PHRASES))
