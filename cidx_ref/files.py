@@ -245,7 +245,7 @@ class Directory:
 
     def require_own(self) -> None:
         """Raise `UntrustedError` if it is somebody else's."""
-        self._require_own(os.fstat(self.fd))
+        _require_owner(self.path, os.fstat(self.fd))
 
     def make_private(self) -> None:
         """Keep every other user out."""
@@ -259,14 +259,7 @@ class Directory:
             raise UntrustedError(
                 f"{path} is {what}, not {_KINDS[kind]}, and is not followed or used: remove it"
             )
-        Directory(-1, path)._require_own(found)
-
-    def _require_own(self, found: os.stat_result) -> None:
-        if found.st_uid != os.geteuid():
-            raise UntrustedError(
-                f"{self.path} belongs to {owner_name(found.st_uid)}, and is not used: "
-                "remove it, or search a copy of your own"
-            )
+        _require_owner(path, found)
 
 
 _KINDS = {
@@ -312,6 +305,14 @@ def owner_name(uid: int) -> str:
         return f"user {pwd.getpwuid(uid).pw_name}"
     except KeyError:
         return f"user {uid}"
+
+
+def _require_owner(path: Path, found: os.stat_result) -> None:
+    if found.st_uid != os.geteuid():
+        raise UntrustedError(
+            f"{path} belongs to {owner_name(found.st_uid)}, and is not used: "
+            "remove it, or search a copy of your own"
+        )
 
 
 def _plain(name: str) -> str:

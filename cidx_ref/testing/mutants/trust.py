@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref import client
+from cidx_ref import client, files
 from cidx_ref.files import Directory
 from cidx_ref.keys import Key
 from cidx_ref.testing.mutants.registry import mutant
@@ -20,7 +20,7 @@ def whatever_is_there_is_used() -> Iterator[None]:
     """A link, a FIFO or a directory in the place of a file of ours is opened like one."""
 
     def own_only(self: Directory, name: str, found: os.stat_result, kind: int) -> None:
-        self._require_own(found)
+        files._require_owner(self.path / name, found)
 
     with patch.object(Directory, "_require", own_only):
         yield
@@ -29,8 +29,6 @@ def whatever_is_there_is_used() -> Iterator[None]:
 @mutant("TRUST-1")
 def names_are_paths() -> Iterator[None]:
     """A name with slashes in it is looked up wherever it leads."""
-    from cidx_ref import files
-
     with patch.object(files, "_plain", lambda name: name):
         yield
 
@@ -62,7 +60,7 @@ def what_is_made_is_for_everybody() -> Iterator[None]:
 @mutant("TRUST-3")
 def owners_are_not_asked() -> Iterator[None]:
     """What somebody else has put into the project's directory is used like one's own."""
-    with patch.object(Directory, "_require_own", lambda self, found: None):
+    with patch.object(files, "_require_owner", lambda path, found: None):
         yield
 
 
