@@ -68,20 +68,23 @@ class Climb(LoadTestShape):
     def __init__(self) -> None:
         super().__init__()
         self._step = 0
-        self._until: float | None = None
+        self._began: float | None = None
+        self._until = 0.0
         self._seen = 0
         self._broken = 0
 
     def tick(self) -> tuple[int, float] | None:
         now = self.get_run_time()
         limit_s = self.runner.environment.parsed_options.run_time
-        if limit_s and now >= limit_s:
-            return None  # locust itself does not look at it where there is a shape
         # Workers report every three seconds.
         step_s = 7.0 if isinstance(self.runner, MasterRunner) else 2.0
-        if self._until is None and self.get_current_user_count():  # a daemon was started before
-            self._until = now + step_s
-        if self._until is not None and now >= self._until:
+        if self._began is None and self.get_current_user_count():  # a daemon was started before
+            self._began, self._until = now, now + step_s
+        if self._began is None:
+            return self.steps[0], 100.0
+        if limit_s and now - self._began >= limit_s:
+            return None  # locust itself does not look at it where there is a shape
+        if now >= self._until:
             if not self._judge(self.steps[self._step]) or self._step + 1 == len(self.steps):
                 return None
             self._step += 1

@@ -238,9 +238,16 @@ def test_patterns_with_many_stars_are_answered_and_too_many_or_too_long_ones_ref
     found = service.exposed_query(**arguments, paths=["net/retry.py", *names, *["*.py"] * 64])
     assert found["results"][0]["path"] == "net/retry.py"
     service.exposed_clear_cache()
-    assert "more than 256 characters" in refusal(
-        service, "query", {**arguments, "paths": ["*" * 257]}
-    )
-    for name in ("paths", "exclude_paths"):
-        told = refusal(service, "query", {**arguments, name: ["*.py"] * 65})
-        assert "more than 64 patterns; name files and directories instead" in told
+    wide = [f"a?{number}" for number in range(17)]
+    for globs, told in (
+        (["*" + "a" * 4096], "4097 characters are too many"),
+        (["*" + "a" * 2047, "*" + "b" * 2048], "more than 4096 characters in patterns with wild"),
+        ([f"{'a' * 100}{number}" for number in range(1000)], "more than 65536 characters: name"),
+        ([f"src/*.x{number}" for number in range(65)], "more than 64 endings (*.py) and"),
+        (wide, "more than 16 names with several"),
+    ):
+        for name in ("paths", "exclude_paths"):
+            said = refusal(service, "query", {**arguments, name: globs})
+            assert said.startswith(f"{name}: {told}")
+    said = refusal(service, "query", {**arguments, "paths": wide[:4], "exclude_paths": wide[4:]})
+    assert said.startswith("paths and exclude_paths: more than 16 names with several")

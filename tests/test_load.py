@@ -502,8 +502,15 @@ def test_what_cannot_be_used_is_said_in_one_line_before_anything_begins(
 ) -> None:
     outcome = session(tmp_path, option, value, "Readers")
     assert outcome.status == 1
-    assert said in outcome.output
+    assert said in outcome.output, outcome.output
     assert "Traceback" not in outcome.output
+
+
+@needs_locust
+def test_the_time_of_a_session_counts_from_when_the_daemon_answers(tmp_path: Path) -> None:
+    """Which takes longer than the session."""
+    outcome = session(tmp_path, "-u", "1", "-t", "1", "Readers")
+    assert outcome.summary["elapsed_s"] >= 1, outcome.output
 
 
 MISTAKEN = """
@@ -535,7 +542,7 @@ def test_a_mistake_in_a_scenario_is_said_and_fails_it(
     mine.write_text(MISTAKEN.format(mistake=mistake))
     outcome = session(tmp_path, "-u", "1", "-t", "3", locustfile=mine)
     assert outcome.status == 3
-    assert said in outcome.output
+    assert said in outcome.output, outcome.output
 
 
 @needs_locust

@@ -146,6 +146,19 @@ def test_the_snippet_is_the_lines_that_say_most_of_the_query() -> None:
     assert Probes("nothing of it").cut(_stored("one\ntwo")) == (10, "one\ntwo")
 
 
+@pytest.mark.promise("QRY-4", "RPC-4")
+def test_a_long_query_is_looked_for_in_its_first_hits_and_not_in_a_thousand() -> None:
+    words = [f"{chr(97 + n // 26)}{chr(97 + n % 26)}zq" for n in range(200)]
+    hidden = _stored("\n" * 20 + "needle")
+    probes = Probes(" ".join(["needle", *words]))
+    assert probes.cut(hidden)[0] > 20, "the first hits show the lines that say most"
+    cuts = [probes.cut(hidden)[0] for _ in range(1000)]
+    assert cuts[0] > 20
+    assert cuts[-1] == 10, "200 words in a thousand hits: the last ones show their first lines"
+    few = Probes("needle in a haystack")
+    assert all(few.cut(hidden)[0] > 20 for _ in range(1000)), "of an ordinary query all do"
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [

@@ -12,8 +12,7 @@ from typing import Any
 
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.index import languages
-from cidx_ref.index.filters import Filters, problem_with
-from cidx_ref.index.globs import is_literal
+from cidx_ref.index.filters import Filters, problem_with, too_much
 from cidx_ref.limits import MAX_LIMIT, check_length
 from cidx_ref.shown import shown as shown_value
 
@@ -25,9 +24,6 @@ _MAX_CONTAINERS = 1000
 _STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _MAX_ITEMS = 1000
 _MAX_ITEM_CHARS = 4096
-#: Names are looked up, but each pattern is tried on every path.
-_MAX_PATTERNS = 64
-_MAX_PATTERNS_CHARS = 2000
 _MAX_WAIT_S = 31_536_000  # a year; NaN and infinity are not at most that, either
 
 
@@ -53,8 +49,7 @@ def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str,
     _refuse_unknown(extra, ("languages", "paths", "exclude_paths"))
     filters = Filters(
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
-        paths=_globs(extra, "paths"),
-        exclude_paths=_globs(extra, "exclude_paths"),
+        **_globs(extra),
     )
     return {"text": str(text), "limit": limit, "filters": filters}
 
@@ -110,22 +105,16 @@ def _check_item(name: str, item: Any, before: int) -> None:
         raise BadArgumentError(f"{name}: {len(item)} characters are too many")
 
 
-def _globs(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    globs = _strings(given, name)
-    if sum(not is_literal(glob) for glob in globs) > _MAX_PATTERNS:
-        raise BadArgumentError(
-            f"{name}: more than {_MAX_PATTERNS} patterns; name files and directories instead, "
-            f"of which there may be {_MAX_ITEMS}"
-        )
-    if sum(len(glob) for glob in globs if not is_literal(glob)) > _MAX_PATTERNS_CHARS:
-        raise BadArgumentError(
-            f"{name}: patterns of more than {_MAX_PATTERNS_CHARS} characters together"
-        )
-    for glob in globs:
-        if not glob.strip():
-            raise BadArgumentError(f"{name}: {shown(glob)}: must not be empty")
-        if (problem := problem_with(glob)) is not None:
-            raise BadArgumentError(f"{name}: {shown(glob)}: {problem}")
+def _globs(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    globs = {name: _strings(given, name) for name in ("paths", "exclude_paths")}
+    # First, because it bounds what looking at each of them costs.
+    if (problem := too_much([glob for found in globs.values() for glob in found])) is not None:
+        raise BadArgumentError(f"{' and '.join(filter(globs.get, globs))}: {problem}")
+    for name, found in globs.items():
+        for glob in found:
+            problem = problem_with(glob) if glob.strip() else "must not be empty"
+            if problem is not None:
+                raise BadArgumentError(f"{name}: {shown(glob)}: {problem}")
     return globs
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cidx_ref.index.globs import is_literal, parse
+from cidx_ref.index.globs import Part, is_literal, parse
 
-__all__ = ["Filters", "problem_with"]
+__all__ = ["Filters", "problem_with", "too_much"]
 
-#: A pattern is tried on each path in time that grows with its length.
-_MAX_PATTERN_CHARS = 256
+# What the globs of one query may cost together: a new filter takes a pass over all paths of the
+# index, in which other clients wait their turn.  With 33,000 files that is some 20 ms of processor
+# time, 30 more with all that is allowed here, and up to 100 on trees that were made to be slow.
+_MAX_CHARS = 32_768
+_MAX_WILD_CHARS = 4_096
+_MAX_AFFIXES = 32
+_MAX_REGEXES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,33 @@ class Filters:
 
 def problem_with(glob: str) -> str | None:
     """Why `glob` cannot be used; None if it can."""
-    if is_literal(glob):
-        return None
-    if len(glob) > _MAX_PATTERN_CHARS:
-        return f"a pattern of more than {_MAX_PATTERN_CHARS} characters"
-    return None if parse(glob, has_signs=False) else "not a pattern as in .gitignore"
+    try:
+        parse(glob)
+    except ValueError as problem:
+        return f"not a pattern as in .gitignore: {problem}"
+    return None
+
+
+def too_much(globs: Sequence[str]) -> str | None:
+    """Why `globs`, all those of one query, are more work than a query may make; None if not."""
+    if sum(map(len, globs)) > _MAX_CHARS:
+        return f"more than {_MAX_CHARS} characters: name folders instead of their files"
+    wild = [glob for glob in globs if not is_literal(glob)]
+    if sum(map(len, wild)) > _MAX_WILD_CHARS:
+        return f"more than {_MAX_WILD_CHARS} characters in patterns with wildcards"
+    kinds = [part.kind for glob in wild for part in _parts(glob) if part.text]
+    if kinds.count("ending") + kinds.count("beginning") > _MAX_AFFIXES:
+        return f"more than {_MAX_AFFIXES} endings (*.py) and beginnings (test_*): name folders"
+    if kinds.count("regex") > _MAX_REGEXES:
+        return (
+            f"more than {_MAX_REGEXES} names with several wildcards (test_*.py, [ab].c): "
+            "name folders, or endings (*.py)"
+        )
+    return None
+
+
+def _parts(glob: str) -> list[Part]:
+    try:
+        return [part for found in parse(glob) for part in found.parts]
+    except ValueError:  # `problem_with` says it better
+        return []

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cidx_ref.files import is_plain, read_regular
 from cidx_ref.index import git
-from cidx_ref.index.globs import Pattern, parse
+from cidx_ref.index.globs import IgnoreRules
 from cidx_ref.index.limited import Limits
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -62,7 +62,6 @@ _MAX_OPEN_DIRECTORIES = 64
 _MAX_DEPTH = 200  # of the walk
 _BINARY_PREFIX_BYTES = 8192
 _MAX_IGNORE_BYTES = 1 << 20
-_MAX_PATTERNS = 5000
 _PATTERNS_S = 3.0
 
 
@@ -256,7 +255,7 @@ def _decoded_as_declared(data: bytes) -> str | None:
 # The walk.  A folder is written "" or "folder/", and its rules are those of its own `.gitignore`
 # before those of the folders above it.
 
-_Rules = tuple[tuple[str, list[Pattern]], ...]
+_Rules = tuple[tuple[str, IgnoreRules], ...]
 
 
 class _Walk:
@@ -304,7 +303,7 @@ def _list_folder(descriptor: int, folder: str, rules: _Rules, walk: _Walk) -> No
     """Add what is in the open directory `folder`, and is not ignored, to the walk."""
     with os.scandir(descriptor) as entries:
         kinds = {entry.name: _is_folder(entry) for entry in entries}
-    if ".gitignore" in kinds:
+    if ".gitignore" in kinds and not walk.is_late:
         rules = ((folder, _rules_of(descriptor)), *rules)
     for name, is_folder in kinds.items():
         path = folder + name
@@ -328,11 +327,10 @@ def _is_ignored(path: str, is_folder: bool, rules: _Rules) -> bool:
 
     Nothing but the entry itself can match: its parents, being entered, are not ignored.
     """
-    for folder, patterns in rules:
-        relative = _as_bytes(path[len(folder) :])
-        for pattern in reversed(patterns):
-            if (is_folder or not pattern.is_for_directories) and pattern.entry.match(relative):
-                return not pattern.is_negated
+    for folder, ignore in rules:
+        verdict = ignore.verdict(_as_bytes(path[len(folder) :]), is_folder)
+        if verdict is not None:
+            return verdict
     return False
 
 
@@ -341,13 +339,11 @@ def _as_bytes(path: str) -> str:
     return os.fsencode(path).decode("latin-1")
 
 
-def _rules_of(folder: int) -> list[Pattern]:
+def _rules_of(folder: int) -> IgnoreRules:
     """The patterns of the `.gitignore` in `folder`, which is open; none where git would not read it
     either."""
     try:
         data = read_regular(folder, ".gitignore", _MAX_IGNORE_BYTES) or b""
     except OSError:
         data = b""
-    lines = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1").split("\n")[:_MAX_PATTERNS]
-    found = (parse(line.removesuffix("\r")) for line in lines)
-    return [pattern for pattern in found if pattern is not None]
+    return IgnoreRules(data.removeprefix(b"\xef\xbb\xbf").decode("latin-1"))

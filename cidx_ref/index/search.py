@@ -33,6 +33,7 @@ _SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the w
 _SYMBOL_WEIGHT = 2.0  # of a chunk that is called what the query says
 # A search that looks at what it found, and drops some of it, needs more than are wanted.
 _SURPLUS = 256
+_MAX_LOOKS = 1 << 16  # a word looked for in one of them is a look: together some 20 ms
 _RARE = 64  # chunks: the words that stand in no more, taken together, are rare
 _WITHIN = 512  # chunks: more than so many are not looked at one by one
 _MAX_WORDS = 256  # the rarest, of which all chunks are collected
@@ -125,12 +126,12 @@ class _Engines:
         """
         fulltext = self._snapshot.fulltext
         if fulltext is None:
-            every = near.rank(None, max(_SURPLUS, k))
+            every = near.rank(None, self._affordable_looks(k))
             return self._merged([], every, near.rank(self._literally(), _SCANNED_HITS), k=k)
         said = content_words(self._text)
         words = fulltext.frequencies(content_terms(self._text))
         rare = _rarest(words)
-        looked_at = [near.search(max(_SURPLUS, k))]
+        looked_at = [near.search(self._affordable_looks(k))]
         if len(rare) == len(words):  # few chunks hold a word, so parts of words count, too
             within = fulltext.holding_within_words(said, _WITHIN)
             looked_at.append(near.rank(within, _WITHIN))
@@ -163,6 +164,10 @@ class _Engines:
     def _affordable_words(self) -> int:
         """How many words all texts are read for: the more text, the fewer."""
         return max(1, _SCANNED_BYTES // (self._snapshot.chunks.size_bytes + 1))
+
+    def _affordable_looks(self, k: int) -> int:
+        """How many chunks are looked at, where `k` that pass are wanted."""
+        return max(_SURPLUS, min(k, _MAX_LOOKS // len(self._probes)))
 
     def _quoting(self, near: _Near, k: int) -> Ranking:
         """The `k` nearest that hold every phrase of the query."""

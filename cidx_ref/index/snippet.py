@@ -15,9 +15,16 @@ _LINES = 5
 _MAX_PROBES = 256
 _MAX_LINE_CHARS = 300
 
+# How often one search looks for a probe in a chunk, or on from where it was found.  256 probes in
+# each of a thousand hits would be half a second; hits that come after show their first lines.
+_MAX_LOOKS = 30_000
+
 
 class Probes:
-    """A query, as substrings to look for in lower-case text: far cheaper than analysing it."""
+    """A query, as substrings to look for in lower-case text: far cheaper than analysing it.
+
+    For one search, and not thread-safe: the hits that are cut first are looked at most closely.
+    """
 
     def __init__(self, query: str) -> None:
         # Snowball ends some stems in an i or e that the word does not have: librari for library,
@@ -34,6 +41,11 @@ class Probes:
         )
         probes = islice(chain(stems, said), _MAX_PROBES)  # some of them twice, but these are few
         self._probes = list(dict.fromkeys(probes)) or [query.strip().lower()]
+        self._looks = _MAX_LOOKS
+
+    def __len__(self) -> int:
+        """How many substrings there are: at least one."""
+        return len(self._probes)
 
     def touch(self, chunk: StoredChunk) -> bool:
         """True if the chunk, its name or its path holds any of the query's terms."""
@@ -43,7 +55,8 @@ class Probes:
     def cut(self, chunk: StoredChunk) -> tuple[int, str]:
         """The number of the first line, and the consecutive lines with the most of the query."""
         lines = chunk.text.split("\n")
-        best = self._best(chunk.text.lower()) if len(lines) > _LINES else 0
+        looked_at = len(lines) > _LINES and self._looks > 0
+        best = self._best(chunk.text.lower()) if looked_at else 0
         shown = [line[:_MAX_LINE_CHARS] for line in lines[best : best + _LINES]]
         return chunk.line_start + best, "\n".join(shown)
 
@@ -59,8 +72,10 @@ class Probes:
         counts = [0] * len(ends)
         for probe in self._probes:
             found = text.find(probe)
+            self._looks -= 1
             while found >= 0:
                 line = bisect_right(ends, found)
                 counts[line] += 1
                 found = text.find(probe, ends[line])
+                self._looks -= 1
         return counts

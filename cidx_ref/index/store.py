@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ import numpy as np
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filters import Filters
-from cidx_ref.index.globs import Globs
+from cidx_ref.index.globs import PathSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,7 +169,7 @@ class ChunkStore:
             return None
         known = self._masks.get(filters)
         if known is None:
-            passed = list(self._passing(filters))
+            passed = self._passing(filters)
             files = np.zeros(len(self._files), dtype=np.bool_)
             files[passed] = True
             known = FilterMask(passed, files[self._rows["file"]])
@@ -235,17 +236,21 @@ class ChunkStore:
                 return position
         return -1
 
-    def _passing(self, filters: Filters) -> Iterator[int]:
-        inside, outside = Globs(filters.paths), Globs(filters.exclude_paths)
-        for number, file in enumerate(self._files):
-            path = file["path"]
-            if filters.languages and file["language"] not in filters.languages:
-                continue
-            if filters.paths and not inside.match_file(path):
-                continue
-            if filters.exclude_paths and outside.match_file(path):
-                continue
-            yield number
+    def _passing(self, filters: Filters) -> list[int]:
+        """The numbers of the files that `filters` let through."""
+        passed: Sequence[int] = range(len(self._files))
+        if filters.languages:
+            spoken = set(filters.languages)
+            passed = [n for n in passed if self._files[n]["language"] in spoken]
+        if filters.paths:
+            passed = list(compress(passed, PathSet(filters.paths).select(self._paths(passed))))
+        if filters.exclude_paths:
+            outside = PathSet(filters.exclude_paths).select(self._paths(passed))
+            passed = [n for n, is_excluded in zip(passed, outside, strict=True) if not is_excluded]
+        return list(passed)
+
+    def _paths(self, numbers: Iterable[int]) -> Iterator[str]:
+        return (self._files[number]["path"] for number in numbers)
 
 
 def read_files(directory: Path) -> list[dict[str, Any]]:

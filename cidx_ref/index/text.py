@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
-from itertools import accumulate, chain, islice
+from itertools import chain, islice
 from typing import Any
 
 __all__ = [
@@ -94,9 +94,13 @@ def phrases(query: str) -> list[list[str]]:
 
 
 def _affordable(found: Iterable[str]) -> list[str]:
-    kept = list(islice(found, _MAX_QUERY_TERMS))
-    letters = accumulate(min(len(word), _MAX_WORD_CHARS) for word in kept)
-    return [word for word, so_far in zip(kept, letters, strict=True) if so_far <= _MAX_LETTERS]
+    kept, letters = [], 0
+    for word in islice(found, _MAX_QUERY_TERMS):
+        letters += len(_normal(word))
+        if letters > _MAX_LETTERS:
+            break
+        kept.append(word)
+    return kept
 
 
 def _distinct(found: Iterable[str]) -> Iterator[str]:
@@ -137,13 +141,19 @@ def whole_identifiers(found: Iterable[str]) -> list[str]:
 
 @lru_cache(maxsize=1 << 14)
 def _word_terms(word: str) -> tuple[str, ...]:
-    word = word[:_MAX_WORD_CHARS]
+    word = _normal(word)
     if word.isascii():
         # The common case, a lower-case word, needs no taking apart.
         parts = [word] if word.isalpha() and word.islower() else _ASCII_PARTS.findall(word)
     else:
-        parts = _unicode_parts(unicodedata.normalize("NFKC", word))
+        parts = _unicode_parts(word)
     return tuple(_stem(part.lower()[:MAX_TERM_CHARS]) for part in parts)
+
+
+def _normal(word: str) -> str:
+    """What is analysed of `word`.  A ligature of it may be 18 letters."""
+    word = word[:_MAX_WORD_CHARS]
+    return word if word.isascii() else unicodedata.normalize("NFKC", word)[:_MAX_WORD_CHARS]
 
 
 def _unicode_parts(word: str) -> list[str]:

@@ -41,6 +41,7 @@ class _Plugin:
         self._web_ui: WebUi | None = None
         self._given_host: str | None = None
         self._interrupts: Any = None
+        self._run_time_s: float | None = None
         #: Workers that have handed over the last of what they measured.
         self._done: set[str] = set()
 
@@ -72,6 +73,9 @@ class _Plugin:
         elif not given.user_classes:
             _choose_first(environment)
         _complete(environment)
+        if web_ui is None and environment.shape_class is None:
+            # Locust would count from here, and on a slow machine end before there is a daemon.
+            self._run_time_s, given.run_time = given.run_time, None
 
     def _take_interrupts(self) -> None:
         """Have a Ctrl-C end this process.  Python would raise it in whatever greenlet runs, and one
@@ -101,6 +105,9 @@ class _Plugin:
             self._give_up(environment)
             # Any other exception ends at the event, and locust would start its users all the same.
             raise locust.exception.StopTest(str(error)) from error
+        if self._run_time_s and not self.session.is_worker:
+            _log.info("the daemon is there: the session ends in %g s", self._run_time_s)
+            gevent.spawn_later(self._run_time_s, environment.runner.quit)
 
     def _give_up(self, environment: Environment) -> None:
         assert self.session is not None
