@@ -20,6 +20,7 @@ from rpyc.utils.server import ThreadedServer
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.fulltext import _schema
 from cidx_ref.index.generation import Generations
+from cidx_ref.index.query import Query
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.store import ChunkStore, StoredChunk
 from cidx_ref.index.text import terms
@@ -34,7 +35,7 @@ def first_lines(chunk: StoredChunk) -> str:
 
 
 def chosen_lines(text: str) -> Snippet:
-    probes = Probes(text)
+    probes = Probes(Query(text))
     return lambda chunk: probes.cut(chunk)[1]
 
 

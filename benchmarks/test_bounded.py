@@ -133,7 +133,7 @@ ONES = ["*a*b{}*c", "*n*n*{}n*", "?{}?a*", "[!a]*{}", "*a*{}/**/x", "**/*a*/**/[
 MANY = st.tuples(st.sampled_from(AFFIXES), st.integers(0, 32)).map(
     lambda of: [of[0].format(number) for number in range(of[1])]
 )
-FEW = st.tuples(st.sampled_from(ONES), st.integers(0, 8)).map(
+FEW = st.tuples(st.sampled_from(ONES), st.integers(0, 6)).map(
     lambda of: [of[0].format(number) for number in range(of[1])]
 )
 NAMES = st.sampled_from(

@@ -182,9 +182,9 @@ def _score(score: float) -> str:
 def _query_pattern(query: str) -> re.Pattern[str] | None:
     import re
 
-    from cidx_ref.index.text import content_words
+    from cidx_ref.index.query import Query
 
-    words = sorted({w for w in content_words(query) if len(w) > 1}, key=len, reverse=True)
+    words = sorted({w for w in Query(query).words if len(w) > 1}, key=len, reverse=True)
     # Where a word begins, or a part of an identifier: "no" is not meant by "know".
     begins = r"(?<![^\W_])"
     pattern = f"{begins}(?:{'|'.join(map(re.escape, words))})"

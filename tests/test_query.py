@@ -17,6 +17,7 @@ from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
+from cidx_ref.index.query import Query
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
@@ -702,4 +703,4 @@ def test_the_lines_shown_hold_the_identifier_rather_than_its_parts() -> None:
     lines = ["args = parse(x)", *["pass"] * 8, "def main():", "    parse_args()", *["pass"] * 8]
     chunk = StoredChunk("a.py", "python", "", 1, len(lines), "\n".join(lines))
     for query in "parse_args", "where is parse_args called":
-        assert "parse_args()" in Probes(query).cut(chunk)[1]
+        assert "parse_args()" in Probes(Query(query)).cut(chunk)[1]

@@ -20,6 +20,7 @@ import pytest
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
+from cidx_ref.index.query import Query
 from cidx_ref.index.search import Search, answer
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
@@ -333,7 +334,7 @@ def test_of_rare_words_the_first_hit_is_that_of_exact_search(
         chunks = [snapshot.chunks.read(number) for number in range(len(snapshot.chunks))]
         right = 0
         for word in random.Random(1).sample(rare_words(chunks), sample):
-            touches = Probes(word).touch
+            touches = Probes(Query(word)).touch
             holding = [n for n, chunk in enumerate(chunks) if word in chunk.text or touches(chunk)]
             first = snapshot.semantic.rank(EMBEDDER.embed_query(word), 1, holding)[0]
             hits = answer(snapshot, Search(word, "semantic"), EMBEDDER)["results"]

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cidx_ref.errors import ConfigError
 from cidx_ref.index.embed import VARIABLE, HashingEmbedder, configured
+from cidx_ref.index.query import Query
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.store import StoredChunk
-from cidx_ref.index.text import MAX_TERM_CHARS, content_terms, terms, whole_identifiers, words
+from cidx_ref.index.text import MAX_TERM_CHARS, terms, whole_identifiers, words
 
 #: Text with what code and its reader may throw in: surrogates, NUL, quotes, scripts, emoji.
 ANY_TEXT = st.text(
@@ -54,9 +55,9 @@ def test_case_boundaries_digits_and_endings_are_where_a_reader_sees_them() -> No
 
 @pytest.mark.promise("QRY-2")
 def test_stop_words_are_left_out_of_a_query_only_where_something_remains() -> None:
-    assert content_terms("how to parse the header of a request") == ["pars", "header", "request"]
-    assert content_terms("what is it") == ["what", "is", "it"]
-    assert content_terms("parse Parse parsing") == ["pars"]
+    assert Query("how to parse the header of a request").terms == ["pars", "header", "request"]
+    assert Query("what is it").terms == ["what", "is", "it"]
+    assert Query("parse Parse parsing").terms == ["pars"]
 
 
 @pytest.mark.promise("QRY-4")
@@ -66,7 +67,7 @@ def test_any_text_has_terms_that_both_engines_can_take(text: str) -> None:
     for term in terms(text):
         assert 0 < len(term) <= MAX_TERM_CHARS * 4, "casefold may lengthen, stemming not"
         assert not any(char.isspace() for char in term), "tantivy sees terms between spaces"
-    assert set(content_terms(text)) <= set(terms(text))
+    assert set(Query(text).terms) <= set(terms(text))
     if any(char.isalnum() for char in text if char.isascii()):
         assert terms(text), "a letter or a digit is always something to look for"
 
@@ -124,13 +125,13 @@ def _stored(text: str, path: str = "a.py", name: str = "") -> StoredChunk:
 )
 def test_whoever_looks_for_a_word_meets_the_chunk_that_holds_it(word: str) -> None:
     if terms(word):
-        assert Probes(word).touch(_stored(f"x = {word}(y)"))
+        assert Probes(Query(word)).touch(_stored(f"x = {word}(y)"))
 
 
 def test_a_chunk_that_shares_nothing_is_not_touched() -> None:
-    assert not Probes("parse the header").touch(_stored("x = compute(y)"))
-    assert Probes("login").touch(_stored("x", path="auth/login.py"))
-    assert Probes("SessionStore").touch(_stored("x", name="SessionStore.expire"))
+    assert not Probes(Query("parse the header")).touch(_stored("x = compute(y)"))
+    assert Probes(Query("login")).touch(_stored("x", path="auth/login.py"))
+    assert Probes(Query("SessionStore")).touch(_stored("x", name="SessionStore.expire"))
 
 
 @pytest.mark.promise("QRY-1")
@@ -138,24 +139,33 @@ def test_the_snippet_is_the_lines_that_say_most_of_the_query() -> None:
     lines = [f"line {n}" for n in range(30)]
     lines[17], lines[19] = "the header is", "parsed here"
     chunk = _stored("\n".join(lines))
-    first, snippet = Probes("parsed header").cut(chunk)
+    first, snippet = Probes(Query("parsed header")).cut(chunk)
     shown = snippet.split("\n")
     assert shown == lines[first - 10 : first - 10 + len(shown)]
     assert {"the header is", "parsed here"} <= set(shown)
     assert len(shown) == 5
-    assert Probes("nothing of it").cut(_stored("one\ntwo")) == (10, "one\ntwo")
+    assert Probes(Query("nothing of it")).cut(_stored("one\ntwo")) == (10, "one\ntwo")
+
+
+@pytest.mark.promise("RPC-4")
+def test_of_a_query_so_many_letters_count_as_its_words_become() -> None:
+    """The ligature of a whole sentence is one character, and 18 letters in four words."""
+    assert len(Query(" ".join("ab" * n for n in range(1, 100))).words) == 63
+    ligatures = [f"{chr(0xFDFA) * n}x" for n in range(1, 100)]
+    assert len(Query(" ".join(ligatures)).words) == 22
+    assert len(Query("\ufdfa" * 100_000).words) == 1
 
 
 @pytest.mark.promise("QRY-4", "RPC-4")
 def test_a_long_query_is_looked_for_in_its_first_hits_and_not_in_a_thousand() -> None:
     words = [f"{chr(97 + n // 26)}{chr(97 + n % 26)}zq" for n in range(200)]
     hidden = _stored("\n" * 20 + "needle")
-    probes = Probes(" ".join(["needle", *words]))
+    probes = Probes(Query(" ".join(["needle", *words])))
     assert probes.cut(hidden)[0] > 20, "the first hits show the lines that say most"
     cuts = [probes.cut(hidden)[0] for _ in range(1000)]
     assert cuts[0] > 20
     assert cuts[-1] == 10, "200 words in a thousand hits: the last ones show their first lines"
-    few = Probes("needle in a haystack")
+    few = Probes(Query("needle in a haystack"))
     assert all(few.cut(hidden)[0] > 20 for _ in range(1000)), "of an ordinary query all do"
 
 

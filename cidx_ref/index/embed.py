@@ -17,7 +17,8 @@ from math import hypot, log1p
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import ConfigError
-from cidx_ref.index.text import content_terms, terms
+from cidx_ref.index.query import Query
+from cidx_ref.index.text import terms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +93,7 @@ class HashingEmbedder:
         import numpy as np
 
         vector = np.zeros(self.dim, dtype=np.float32)
-        self._fill(vector, _weights(content_terms(text)))
+        self._fill(vector, _weights(Query(text).terms))
         return vector
 
     def _fill(self, vector: NDArray[np.float32], weights: dict[str, float]) -> None:

@@ -10,12 +10,12 @@ from cidx_ref.index.globs import Part, is_literal, parse
 __all__ = ["Filters", "problem_with", "too_much"]
 
 # What the globs of one query may cost together: a new filter takes a pass over all paths of the
-# index, in which other clients wait their turn.  With 33,000 files that is some 20 ms of processor
-# time, 30 more with all that is allowed here, and up to 100 on trees that were made to be slow.
+# index, beside which other clients get half of a processor.  With 33,000 files that is some 20 ms
+# of processor time, and less than 100 with all that is allowed here (`benchmarks/test_bounded.py`).
 _MAX_CHARS = 32_768
 _MAX_WILD_CHARS = 4_096
 _MAX_AFFIXES = 32
-_MAX_REGEXES = 8
+_MAX_REGEXES = 6
 
 
 @dataclass(frozen=True, slots=True)

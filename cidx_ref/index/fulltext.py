@@ -16,16 +16,12 @@ from typing import Any, TypeVar
 import tantivy
 
 from cidx_ref.errors import IndexingError, IndexUnusableError
+from cidx_ref.index.query import Query
 from cidx_ref.index.text import (
-    content_terms,
-    content_words,
-    named_symbols,
-    phrases,
     symbols,
     terms,
     terms_of,
     whole_identifiers,
-    without_phrases,
     words,
 )
 
@@ -34,7 +30,6 @@ __all__ = ["FullTextIndex", "FullTextWriter"]
 # Path and qualified name count as text that is there twice.  In a field of their own they are so
 # short that BM25 takes one word of a path for more than a sentence of the text.
 _TITLE_REPEATS = 2
-_MAX_QUERY_TERMS = 256
 _MAX_LOOKED_THROUGH_CHARS = 16_000_000  # vocabulary times parts that are looked for: 10 ms
 _WRITER_HEAP_BYTES = 64_000_000
 
@@ -104,22 +99,21 @@ class FullTextIndex:
         self._path.close()
 
     def search(
-        self, text: str, k: int, allowed_files: Sequence[int] | None = None
+        self, query: Query, k: int, allowed_files: Sequence[int] | None = None
     ) -> list[tuple[int, float]]:
         """The `k` best as (chunk, BM25 score), best first.
 
         Text in double quotes is a phrase and must be there; of the rest, the more the better.
         `allowed_files` are the files that may be found.
         """
-        return self._search(self._query(text), k, allowed_files)
+        return self._search(self._clauses(query), k, allowed_files)
 
     def definitions(
-        self, text: str, k: int, allowed_files: Sequence[int] | None = None
+        self, query: Query, k: int, allowed_files: Sequence[int] | None = None
     ) -> list[tuple[int, float]]:
-        """The `k` best of those chunks that are called what `text` asks for by name."""
-        found = named_symbols(text)[:_MAX_QUERY_TERMS]
-        query = self._any_of([("symbol", symbol) for symbol in found])
-        return self._search(query, k, allowed_files)
+        """The `k` best of those chunks that are called what `query` asks for by name."""
+        called = self._any_of([("symbol", symbol) for symbol in query.symbols])
+        return self._search(called, k, allowed_files)
 
     def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
         """How many chunks each of the terms `wanted` stands in, the rarest term first.
@@ -193,27 +187,20 @@ class FullTextIndex:
             for chunk, (score, _) in zip(chunks, hits, strict=True)
         ]
 
-    def _query(self, text: str) -> tantivy.Query | None:
-        quoted = phrases(text)
-        clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in quoted]
-        rest = without_phrases(text) if quoted else text
-        clauses += [(tantivy.Occur.Should, query) for query in self._terms(rest)]
+    def _clauses(self, query: Query) -> tantivy.Query | None:
+        clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in query.phrases]
+        rest = query.beside_phrases
+        wanted = [("body", term) for term in rest.terms]
+        wanted += [("identifier", name) for name in rest.identifiers]
+        for field, term in wanted:
+            one = tantivy.Query.term_query(self._index.schema, field, term)
+            clauses.append((tantivy.Occur.Should, one))
         return tantivy.Query.boolean_query(clauses) if clauses else None
 
     def _phrase(self, phrase: list[str]) -> tantivy.Query:
         if len(phrase) == 1:  # tantivy panics on a phrase of one word
             return tantivy.Query.term_query(self._index.schema, "body", phrase[0])
-        return tantivy.Query.phrase_query(
-            self._index.schema, "body", list(phrase[:_MAX_QUERY_TERMS])
-        )
-
-    def _terms(self, text: str) -> list[tantivy.Query]:
-        found = content_terms(text)[:_MAX_QUERY_TERMS]
-        identifiers = list(dict.fromkeys(whole_identifiers(content_words(text))))
-        wanted = [("body", term) for term in found]
-        wanted += [("identifier", name) for name in identifiers[:_MAX_QUERY_TERMS]]
-        schema = self._index.schema
-        return [tantivy.Query.term_query(schema, field, term) for field, term in wanted]
+        return tantivy.Query.phrase_query(self._index.schema, "body", list(phrase))
 
     def _any_of(self, wanted: list[tuple[str, str]]) -> tantivy.Query | None:
         schema = self._index.schema

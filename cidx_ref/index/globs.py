@@ -210,7 +210,8 @@ def _regex(tokens: _Tokens) -> str:
     """A regular expression for a whole name that never goes back to try another place.
 
     The leftmost place of a piece between two stars leaves the most to all that comes after it, so
-    no other need be tried.  The last piece stands at the end, where a look back finds it.
+    no other need be tried.  The last piece stands at the end, where a look back finds it: first of
+    all, as most names end otherwise.
     """
     pieces: list[list[str]] = [[]]
     for kind, text in tokens:
@@ -222,7 +223,8 @@ def _regex(tokens: _Tokens) -> str:
     if len(pieces) == 1:
         return first
     between = "".join(_leftmost(piece) for piece in pieces[1:-1])
-    return f"{first}{between}.{{{len(pieces[-1])},}}+(?<={last})"
+    ends = f"(?=.*+(?<={last}))" if last else ""
+    return f"{ends}{first}{between}.{{{len(pieces[-1])},}}+"
 
 
 def _leftmost(piece: list[str]) -> str:

@@ -13,9 +13,10 @@ from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
+from cidx_ref.index.query import Query
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
-from cidx_ref.index.text import content_terms, content_words, phrases, terms
+from cidx_ref.index.text import terms
 from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def answer(
     are.
     """
     started = runtime.monotonic()
-    engines = _Engines(snapshot, search, embedder, Probes(search.text))
+    engines = _Engines(snapshot, search, embedder, Query(search.text))
     extra: dict[str, Any] = {}
     if search.mode == "semantic":
         ranking = engines.semantic(search.limit)
@@ -85,14 +86,13 @@ class _Engines:
     """The engines of one snapshot, and one search."""
 
     def __init__(
-        self, snapshot: IndexSnapshot, search: Search, embedder: Embedder, probes: Probes
+        self, snapshot: IndexSnapshot, search: Search, embedder: Embedder, query: Query
     ) -> None:
         self._snapshot = snapshot
-        self._text = search.text
+        self._query = query
         self._embedder = embedder
         self._is_lexical = getattr(embedder, "lexical", False)
-        self._probes = probes
-        self._phrases = phrases(search.text)
+        self._probes = Probes(query)
         self._mask = snapshot.chunks.mask(search.filters)
 
     def semantic(self, k: int) -> Ranking:
@@ -100,7 +100,7 @@ class _Engines:
         if engine is None:
             raise IndexUnusableError(self._snapshot.unavailable["semantic"])
         near = _Near(engine, self._embedded(), None if self._mask is None else self._mask.chunks)
-        if self._phrases:
+        if self._query.phrases:
             return self._quoting(near, k)
         if self._is_lexical:
             return self._sharing_words(near, max(k, _PAGE))[:k]
@@ -108,7 +108,7 @@ class _Engines:
 
     def _embedded(self) -> NDArray[np.float32]:
         try:
-            return self._embedder.embed_query(self._text)
+            return self._embedder.embed_query(self._query.text)
         except CidxError:
             raise
         except Exception as error:
@@ -128,12 +128,11 @@ class _Engines:
         if fulltext is None:
             every = near.rank(None, self._affordable_looks(k))
             return self._merged([], every, near.rank(self._literally(), _SCANNED_HITS), k=k)
-        said = content_words(self._text)
-        words = fulltext.frequencies(content_terms(self._text))
+        words = fulltext.frequencies(self._query.terms)
         rare = _rarest(words)
         looked_at = [near.search(self._affordable_looks(k))]
         if len(rare) == len(words):  # few chunks hold a word, so parts of words count, too
-            within = fulltext.holding_within_words(said, _WITHIN)
+            within = fulltext.holding_within_words(self._query.words, _WITHIN)
             looked_at.append(near.rank(within, _WITHIN))
         found = self._merged(near.rank(fulltext.holding(rare), k), *looked_at, k=k)
         if len(found) < _PAGE and len(rare) < len(words):  # a filter lets little through
@@ -156,10 +155,12 @@ class _Engines:
 
     def _literally(self) -> list[int]:
         """The chunks in whose text a word of the query stands, be it as a part of a word."""
-        words = content_words(self._text)[: self._affordable_words()]
+        words = self._query.words[: self._affordable_words()]
         if not words:
             return []
-        return self._snapshot.chunks.scan(Probes(" ".join(words)).touch, _SCANNED_HITS, self._mask)
+        return self._snapshot.chunks.scan(
+            Probes(Query(" ".join(words))).touch, _SCANNED_HITS, self._mask
+        )
 
     def _affordable_words(self) -> int:
         """How many words all texts are read for: the more text, the fewer."""
@@ -173,9 +174,9 @@ class _Engines:
         """The `k` nearest that hold every phrase of the query."""
         fulltext = self._snapshot.fulltext
         if fulltext is not None:
-            return near.rank(fulltext.quoting(self._phrases), k)
-        words = islice(chain.from_iterable(self._phrases), self._affordable_words())
-        touches = [Probes(word).touch for word in words]
+            return near.rank(fulltext.quoting(self._query.phrases), k)
+        words = islice(chain.from_iterable(self._query.phrases), self._affordable_words())
+        touches = [Probes(Query(word)).touch for word in words]
         holding = self._snapshot.chunks.scan(
             lambda chunk: all(touch(chunk) for touch in touches), _SCANNED_HITS, self._mask
         )
@@ -185,15 +186,15 @@ class _Engines:
     def _quotes(self, number: int) -> bool:
         chunk = self._snapshot.chunks.read(number)
         found = f" {' '.join(terms(f'{chunk.path} {chunk.name} {chunk.text}'))} "
-        return all(f" {' '.join(phrase)} " in found for phrase in self._phrases)
+        return all(f" {' '.join(phrase)} " in found for phrase in self._query.phrases)
 
     def fulltext(self, k: int) -> Ranking:
         engine = self._snapshot.fulltext
         if engine is None:
             raise IndexUnusableError(self._snapshot.unavailable["fts"])
-        if content_terms(self._text):
-            return engine.search(self._text, k, None if self._mask is None else self._mask.files)
-        needle = self._text.strip()
+        if self._query.terms:
+            return engine.search(self._query, k, None if self._mask is None else self._mask.files)
+        needle = self._query.text.strip()
         needle = needle.strip('"') or needle
         if not needle:
             return []
@@ -206,7 +207,7 @@ class _Engines:
         engine = self._snapshot.fulltext
         if engine is None:
             return []
-        return engine.definitions(self._text, k, None if self._mask is None else self._mask.files)
+        return engine.definitions(self._query, k, None if self._mask is None else self._mask.files)
 
     def file_of(self, number: int) -> int:
         return self._snapshot.chunks.file_of(number)

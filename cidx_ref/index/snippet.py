@@ -6,8 +6,9 @@ from bisect import bisect_right
 from itertools import accumulate, chain, islice
 from operator import sub
 
+from cidx_ref.index.query import Query
 from cidx_ref.index.store import StoredChunk
-from cidx_ref.index.text import content_terms, content_words, whole_identifiers
+from cidx_ref.index.text import whole_identifiers
 
 __all__ = ["Probes"]
 
@@ -26,21 +27,18 @@ class Probes:
     For one search, and not thread-safe: the hits that are cut first are looked at most closely.
     """
 
-    def __init__(self, query: str) -> None:
+    def __init__(self, query: Query) -> None:
         # Snowball ends some stems in an i or e that the word does not have: librari for library,
         # write for writing.  And some are no part of their word at all, which is looked for, too.
-        stems = [
-            term[:-1] if len(term) > 3 and term[-1] in "ie" else term
-            for term in content_terms(query)
-        ]
+        stems = [term[:-1] if len(term) > 3 and term[-1] in "ie" else term for term in query.terms]
         # So is an identifier of several parts, or their first mention in passing would be shown.
         said = (
             word.lower()
-            for word in content_words(query)
+            for word in query.words
             if whole_identifiers([word]) or not any(stem in word.lower() for stem in stems)
         )
         probes = islice(chain(stems, said), _MAX_PROBES)  # some of them twice, but these are few
-        self._probes = list(dict.fromkeys(probes)) or [query.strip().lower()]
+        self._probes = list(dict.fromkeys(probes)) or [query.text.strip().lower()]
         self._looks = _MAX_LOOKS
 
     def __len__(self) -> int:

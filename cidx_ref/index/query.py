@@ -1,0 +1,103 @@
+"""The text of a query, parsed once: what the engines, the snippets and the terminal share of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import islice
+
+from cidx_ref.index.text import normal, symbols, terms_of, whole_identifiers, words
+
+__all__ = ["MAX_TERMS", "Query"]
+
+# Analysing takes some 30 µs a word, and a query may have 100,000 characters: the rest of a query
+# that is longer than this does not count.
+MAX_TERMS = 256
+_MAX_LETTERS = 4096
+_MAX_PHRASES = 16
+
+_QUOTED = re.compile(r'"([^"]*)"')
+_CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
+
+# Left out of queries only, and only where something else remains: in a question they carry no
+# meaning, but in code they are rare enough to look meaningful.
+_STOP_WORDS = frozenset(
+    "a about all an and are as at be been by can could did do does each for from had has have how "
+    "i if in into is it its me my of on or our shall should so some such that the their them then "
+    "there these they this those to was we were what when where which who why will with would you "
+    "your".split()
+)
+
+
+class Query:
+    """What a text asks for.  Immutable; any text is legal (QRY-4)."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The distinct words, without English stop words if others remain.
+
+        The first 256 of them, and no more than have 4,096 letters together.
+        """
+        kept = (word for word in self._said if word.lower() not in _STOP_WORDS)
+        return _affordable(kept) or _affordable(self._said)
+
+    @cached_property
+    def terms(self) -> list[str]:
+        """The distinct terms of the words, in order, the first 256 of them."""
+        return list(islice(_distinct(terms_of(self.words)), MAX_TERMS))
+
+    @cached_property
+    def identifiers(self) -> list[str]:
+        """Those of the words that are made of parts, as one term each."""
+        return list(dict.fromkeys(whole_identifiers(self.words)))
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        """What is asked for by name: the one word, or those of the words that look like code.
+
+        Not every word: in "split a string" nobody means what is called `split`.
+        """
+        said = list(self._said)
+        named = said if len(said) == 1 else filter(_CODE_LIKE.search, said)
+        return symbols(islice(named, MAX_TERMS))
+
+    @cached_property
+    def phrases(self) -> list[list[str]]:
+        """The terms of each phrase that stands in double quotes: of the first 16 phrases, and of
+        each the first 256 terms."""
+        quoted = filter(str.strip, (match[1] for match in _QUOTED.finditer(self.text)))
+        analysed = (terms_of(words(each)) for each in islice(quoted, _MAX_PHRASES))
+        found = (list(islice(each, MAX_TERMS)) for each in analysed)
+        return [phrase for phrase in found if phrase]
+
+    @cached_property
+    def beside_phrases(self) -> Query:
+        """What is asked for beside the phrases."""
+        return Query(_QUOTED.sub(" ", self.text)) if self.phrases else self
+
+    @cached_property
+    def _said(self) -> dict[str, None]:
+        """The distinct words, in order."""
+        return dict.fromkeys(words(self.text))
+
+
+def _affordable(found: Iterable[str]) -> list[str]:
+    kept, letters = [], 0
+    for word in islice(found, MAX_TERMS):
+        letters += len(normal(word))
+        if letters > _MAX_LETTERS:
+            break
+        kept.append(word)
+    return kept
+
+
+def _distinct(found: Iterable[str]) -> Iterator[str]:
+    met: set[str] = set()
+    for term in found:
+        if term not in met:
+            met.add(term)
+            yield term
