@@ -27,7 +27,8 @@ import pytest
 
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
-from cidx_ref.index.search import Search, answer
+from cidx_ref.index.port import Search
+from cidx_ref.index.search import answer
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
 from cidx_ref.testing.gates import RecordAim

@@ -43,7 +43,7 @@ __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 if TYPE_CHECKING:
     from cidx_ref.client import DaemonClient as DaemonClient
     from cidx_ref.client import connect as connect
-    from cidx_ref.daemon.cache import CacheEntry as CacheEntry
+    from cidx_ref.daemon.entry import CacheEntry as CacheEntry
     from cidx_ref.daemon.eviction import CacheEvictionThread as CacheEvictionThread
     from cidx_ref.daemon.health import HealthMonitor as HealthMonitor
     from cidx_ref.daemon.server import start_daemon as start_daemon

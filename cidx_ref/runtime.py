@@ -99,7 +99,10 @@ class Runtime:
         return list(threading.enumerate())
 
     def step(self, name: str) -> None:
-        """Mark a place between two locks where a switch to another thread matters."""
+        """Pass a place where threads or processes meet, a member of `steps.Step`.
+
+        Nothing happens here.  A test's runtime switches threads there, or ends the process.
+        """
 
 
 SYSTEM = Runtime()

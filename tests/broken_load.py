@@ -16,6 +16,7 @@ from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.index import search
+from cidx_ref.index.port import Search
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.mutants import MUTANTS
@@ -99,9 +100,9 @@ def claims_the_newest_generation() -> None:
     looks_once_which_index_is_live()
     query = CIDXDaemonService._search
 
-    def label(self: CIDXDaemonService, mode: str, options: dict[str, Any]) -> dict[str, Any]:
-        assert self._source is not None
-        return {**query(self, mode, options), "generation": self._source._generations.current()}
+    def label(self: CIDXDaemonService, asked: Search) -> dict[str, Any]:
+        assert self.index is not None
+        return {**query(self, asked), "generation": self.index.describe()["generation"]}
 
     CIDXDaemonService._search = label  # type: ignore[method-assign]
 
@@ -110,8 +111,8 @@ def mislabels_now_and_then() -> None:
     """Every seventh answer names the generation before its own; the first ones are right."""
     query, seen = CIDXDaemonService._search, Counter[str]()
 
-    def label(self: CIDXDaemonService, mode: str, options: dict[str, Any]) -> dict[str, Any]:
-        found = query(self, mode, options)
+    def label(self: CIDXDaemonService, asked: Search) -> dict[str, Any]:
+        found = query(self, asked)
         own = found["generation"]
         seen[own] += 1
         before = list(seen)[max(list(seen).index(own) - 1, 0)]
@@ -157,7 +158,7 @@ def understands_nothing() -> None:
     """Semantic search finds something, and never what was meant."""
     answer = search.answer
 
-    def wrong(snapshot: Any, asked: search.Search, *more: Any) -> dict[str, Any]:
+    def wrong(snapshot: Any, asked: Search, *more: Any) -> dict[str, Any]:
         found = answer(snapshot, asked, *more)
         return {**found, "results": []} if asked.mode == "semantic" else found
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations, damaged_files, read_manifest
+from cidx_ref.index.port import RunOptions
 from cidx_ref.interpreter import python_command
 from cidx_ref.keys import KEY_BYTES, Key, account_key
 from cidx_ref.project import Project
@@ -160,17 +162,30 @@ def IGNORE(*event: object) -> None:
     pass
 
 
+class Listener:
+    """Is told what a run does, and has `prepare` called with what is ready."""
+
+    def __init__(self, prepare: Callable[[str], object] = IGNORE) -> None:
+        self.ready = prepare
+        self.told: list[str] = []
+
+    def scanning(self) -> None:
+        self.told.append("scanning")
+
+    def progress(self, current: int, total: int, path: str, info: str) -> None:
+        self.told.append(f"{current} of {total}")
+
+
 def build_in_child(
-    project: Project, prepare: Callable[[str], object] = IGNORE, **options: object
-) -> dict[str, object]:
-    defaults = {
-        "full": False,
-        "wait_s": None,
-        "max_file_size_bytes": 1 << 20,
-        "embedder": HashingEmbedder().id,
-        "key": account_key(),
-    }
-    return BuildProcess(project, **{**defaults, **options}).run(IGNORE, prepare)  # type: ignore[arg-type]
+    project: Project,
+    prepare: Callable[[str], object] = IGNORE,
+    *,
+    key: Key | None = None,
+    embedder: str = HashingEmbedder().id,
+    **options: Any,
+) -> dict[str, Any]:
+    run = BuildProcess(project, RunOptions(**options), embedder=embedder, key=key or account_key())
+    return run.run(Listener(prepare))
 
 
 @pytest.mark.promise("WRITE-3")
@@ -389,17 +404,10 @@ def test_a_child_that_waits_for_its_parent_dies_with_it(project: Project) -> Non
 
 def test_a_build_that_is_cancelled_says_that_the_daemon_is_stopping(project: Project) -> None:
     with Generations(project.generations).writing():
-        child = BuildProcess(
-            project,
-            full=True,
-            wait_s=None,
-            max_file_size_bytes=1 << 20,
-            embedder="any",
-            key=account_key(),
-        )
+        child = BuildProcess(project, RunOptions(full=True), embedder="any", key=account_key())
         child.cancel()
         with pytest.raises(CidxError, match="the daemon is stopping"):
-            child.run(IGNORE, IGNORE)
+            child.run(Listener())
     assert -child._process.returncode == signal.SIGKILL
 
 

@@ -20,6 +20,9 @@ from cidx_ref.errors import (
     NoIndexError,
     UntrustedError,
 )
+from cidx_ref.index import search
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.ours import OurIndex
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
@@ -159,9 +162,10 @@ def test_a_users_mistakes_are_no_failures_and_the_daemons_are(
 
 @pytest.mark.promise("OBS-2")
 def test_what_nobody_thought_of_is_a_failure_too(
-    service: CIDXDaemonService, project: Project
+    service: CIDXDaemonService, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.embedder = None  # type: ignore[assignment]
+    monkeypatch.setattr(search, "answer", None)
+    monkeypatch.setattr(OurIndex, "check", None)
     with pytest.raises(InternalError):
         service.exposed_query(str(project.root), "password")
     health = service.exposed_get_health()
@@ -175,9 +179,11 @@ def test_what_nobody_thought_of_is_a_failure_too(
 
 @pytest.mark.promise("OBS-2")
 def test_an_index_that_fails_is_an_error_and_not_a_query(
-    service: CIDXDaemonService, project: Project
+    project: Project, fake: FakeRuntime
 ) -> None:
-    service.embedder.id = "not the one that builds"
+    other = HashingEmbedder()
+    other.id = "not the one that builds"
+    service = CIDXDaemonService(project.root, embedder=other, runtime=fake)
     with pytest.raises(IndexingError, match="'not the one that builds'"):
         service.exposed_index(str(project.root))
     health = service.exposed_get_health()
@@ -254,6 +260,7 @@ def test_the_log_tells_what_happened_and_why(
     project: Project,
     fake: FakeRuntime,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = str(project.root)
     generation = service.exposed_get_status()["generation"]
@@ -290,11 +297,11 @@ def test_the_log_tells_what_happened_and_why(
     assert tried.startswith(f"INFO cache: load_failed of generation {generation}")
     assert failed.startswith("ERROR query failed: the index is damaged (")
 
-    service.embedder = None  # type: ignore[assignment]
+    monkeypatch.setattr(OurIndex, "check", None)
     assert logged(service.exposed_get_diagnostics, InternalError) == [
         "ERROR get_diagnostics failed"
     ]
-    assert "AttributeError: 'NoneType' object has no attribute 'id'" in caplog.text
+    assert "TypeError: 'NoneType' object is not callable" in caplog.text
 
 
 @pytest.mark.promise("OBS-3")

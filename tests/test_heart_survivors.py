@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from cidx_ref import CacheEvictionThread, CIDXDaemonService
-from cidx_ref.daemon.cache import CacheEntry, IndexCache
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.entry import CacheEntry
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.errors import BusyError, NoIndexError, ShuttingDownError
 from cidx_ref.runtime import SYSTEM, Thread

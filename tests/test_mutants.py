@@ -89,12 +89,15 @@ def _patched() -> list[Any]:
     from cidx_ref.daemon import (
         arguments,
         cache,
+        entry,
         eviction,
         gate,
         health,
+        indexing,
         report,
         server,
         service,
+        succession,
         transport,
     )
     from cidx_ref.index import fulltext, generation, search, semantic, snippet, source, store, text
@@ -102,7 +105,10 @@ def _patched() -> list[Any]:
     places: list[Any] = [
         arguments,
         cache,
-        cache.CacheEntry,
+        entry.CacheEntry,
+        indexing.IndexRuns,
+        indexing._SharedRun,
+        succession.Succession,
         cache.IndexCache,
         cache._Load,
         client,

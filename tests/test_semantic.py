@@ -20,8 +20,9 @@ import pytest
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
+from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
-from cidx_ref.index.search import Search, answer
+from cidx_ref.index.search import answer
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes

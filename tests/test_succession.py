@@ -54,7 +54,7 @@ def warm(fake: FakeRuntime) -> Rig:
 
 @pytest.mark.promise("PERF-5", "OBS-3")
 def test_the_first_query_after_a_publish_takes_what_the_index_run_has_loaded(warm: Rig) -> None:
-    with warm.cache.succession() as prepare:
+    with warm.succession.prepared() as prepare:
         prepare(warm.source.seal())
         assert warm.query().generation == "g1"
         warm.source.publish()
@@ -76,7 +76,7 @@ def test_the_first_query_after_a_publish_takes_what_the_index_run_has_loaded(war
 
 @pytest.mark.promise("PERF-5", "TTL-1")
 def test_where_no_query_comes_the_run_itself_hands_over_and_the_ttl_holds(warm: Rig) -> None:
-    with warm.cache.succession() as prepare:
+    with warm.succession.prepared() as prepare:
         prepare(warm.source.seal())
         warm.cache.set_ttl(5)
         warm.source.publish()
@@ -93,14 +93,14 @@ def test_where_no_query_comes_the_run_itself_hands_over_and_the_ttl_holds(warm: 
 @pytest.mark.promise("PERF-5", "CACHE-7")
 def test_where_nothing_is_cached_nothing_is_loaded(fake: FakeRuntime) -> None:
     rig = Rig(fake)
-    with rig.cache.succession() as prepare:
+    with rig.succession.prepared() as prepare:
         prepare(rig.source.seal())
         rig.source.publish()
     assert (rig.source.begun, rig.told, rig.cached) == ([], [], None)
 
 
 def test_a_run_has_one_successor(warm: Rig) -> None:
-    with warm.cache.succession() as prepare:
+    with warm.succession.prepared() as prepare:
         prepare(warm.source.seal())
         prepare(warm.source.seal())
         assert warm.pins == 1
@@ -113,7 +113,7 @@ def test_a_run_has_one_successor(warm: Rig) -> None:
 def test_the_old_entry_is_in_use_until_the_run_is_over(warm: Rig) -> None:
     held = warm.cache.pin()
     held.__enter__()
-    with warm.cache.succession() as prepare:
+    with warm.succession.prepared() as prepare:
         prepare(warm.source.seal())
         assert warm.pins == 2
         held.__exit__(None, None, None)
@@ -167,7 +167,7 @@ def lose_the_index(rig: Rig) -> None:
 def test_what_was_not_published_is_closed_and_cached_by_nobody(
     warm: Rig, meanwhile: Callable[[Rig], None], cached: str | None, told: list[tuple[str, str]]
 ) -> None:
-    with warm.cache.succession() as prepare:
+    with warm.succession.prepared() as prepare:
         prepare(warm.source.seal())
         successor = warm.source.snapshots[1]
         meanwhile(warm)
@@ -183,7 +183,7 @@ def test_what_was_not_published_is_closed_and_cached_by_nobody(
 def test_after_a_clear_what_was_loaded_before_it_is_not_taken_though_it_is_published(
     warm: Rig,
 ) -> None:
-    with warm.cache.succession() as prepare:
+    with warm.succession.prepared() as prepare:
         prepare(warm.source.seal())
         warm.cache.clear()
         warm.source.publish()
@@ -197,7 +197,7 @@ def test_a_generation_that_cannot_be_loaded_is_the_next_query_s_to_report(
     warm: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     warm.breaks = True
-    with warm.cache.succession() as prepare:
+    with warm.succession.prepared() as prepare:
         prepare(warm.source.seal())
         warm.source.publish()
         with pytest.raises(IndexUnusableError):
@@ -221,7 +221,7 @@ def test_a_run_that_is_interrupted_while_it_loads_leaves_everything_as_it_was(wa
         raise Interruption
 
     warm.fake.at("load g2", interrupt)
-    with warm.cache.succession() as prepare, pytest.raises(Interruption):
+    with warm.succession.prepared() as prepare, pytest.raises(Interruption):
         prepare(warm.source.seal())
     assert warm.query().generation == "g1"
     warm.check_nothing_is_left()

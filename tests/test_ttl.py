@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cidx_ref import CacheEvictionThread, CIDXDaemonService
-from cidx_ref.daemon.cache import CacheEntry
+from cidx_ref.daemon.entry import CacheEntry
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.testing.clock import FakeRuntime

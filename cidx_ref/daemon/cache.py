@@ -23,7 +23,7 @@ The rules, from which everything below follows:
 5.  Time is read once per operation, from a monotonic clock.  Every use renews the entry, when it
     begins and when it ends.  An entry is expired when nobody uses it and nobody has for the TTL.
 
-What an index is and where it lies, this module does not know: see `IndexSource`.
+What an index is and where it lies, this module does not know: see `index.port`.
 """
 
 from __future__ import annotations
@@ -31,47 +31,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from cidx_ref.daemon.entry import Cached, CacheEntry
 from cidx_ref.errors import CidxError, GenerationGone
+from cidx_ref.index.port import Source
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.steps import Step
 
-__all__ = ["CacheEntry", "CacheListener", "IndexCache", "IndexSource", "Snapshot"]
-
-
-class Snapshot(Protocol):
-    """One generation in memory: immutable, and searchable by any number of threads at once."""
-
-    @property
-    def generation(self) -> str: ...
-
-    def close(self) -> None:
-        """Give everything back; called once, when nobody uses the snapshot any more."""
-
+__all__ = ["CacheListener", "IndexCache", "Successor"]
 
 _log = logging.getLogger("cidx_ref")
 
-S = TypeVar("S", bound=Snapshot)
-S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
-
-
-class IndexSource(Protocol[S_co]):
-    """What loads an index.  Called from many threads."""
-
-    def current(self) -> str:
-        """The generation that is live on disk now; must be cheap.
-
-        Raises `NoIndexError` where there is none.
-        """
-
-    def load(self, generation: str) -> S_co:
-        """Read and verify `generation`.
-
-        Raises `GenerationGone` if it was replaced and removed meanwhile, `IndexUnusableError` if
-        it cannot be used.
-        """
+S = TypeVar("S", bound=Cached)
 
 
 class CacheListener(Protocol):
@@ -79,59 +52,6 @@ class CacheListener(Protocol):
 
     def __call__(self, event: str, generation: str, seconds: float = 0.0) -> None:
         """`event`: hit, load, load_failed, evict, clear or replace; `seconds`: how long it took."""
-
-
-class CacheEntry(Generic[S]):
-    """One loaded generation, and who uses it since when.
-
-    Made by `IndexCache`; of the story's fields, `last_accessed` and `ttl_minutes` may be assigned
-    (a past `last_accessed` makes the entry that much older).
-    """
-
-    def __init__(
-        self,
-        project_path: Path | str,
-        snapshot: S | None = None,
-        *,
-        ttl_minutes: float = 10,
-        runtime: Runtime = SYSTEM,
-    ) -> None:
-        self.project_path = Path(project_path)
-        self.snapshot = snapshot
-        #: Kept when the snapshot is closed, so that what is said of the entry stays true.
-        self.generation = snapshot.generation if snapshot is not None else ""
-        self.ttl_minutes = ttl_minutes
-        self.access_count = 0
-        self.pins = 0
-        self._runtime = runtime
-        self._used_at = runtime.monotonic()
-
-    @property
-    def last_accessed(self) -> datetime:
-        """When the entry was last used, as local wall-clock time; reckoned from the monotonic age
-        (TTL-3), so a step of the wall clock moves it too."""
-        return self._runtime.now() - timedelta(seconds=self.age_s(self._runtime.monotonic()))
-
-    @last_accessed.setter
-    def last_accessed(self, when: datetime) -> None:
-        now = self._runtime.now()
-        age = (now.astimezone() if when.tzinfo else now) - when
-        self._used_at = self._runtime.monotonic() - age.total_seconds()
-
-    def touch(self, now: float) -> None:
-        self._used_at = now
-
-    def inherit_age(self, other: CacheEntry[S]) -> None:
-        """Be as old as `other`."""
-        self._used_at = other._used_at
-
-    def age_s(self, now: float) -> float:
-        """Seconds since the entry was last used."""
-        return now - self._used_at
-
-    def is_expired(self, now: float) -> bool:
-        """Nobody uses it, and its TTL has passed: `>=`, so it is gone *at* the TTL (TTL-1)."""
-        return self.pins == 0 and self.age_s(now) >= self.ttl_minutes * 60
 
 
 class _Load(Generic[S]):
@@ -145,12 +65,12 @@ class _Load(Generic[S]):
         self.error: BaseException | None = None
 
 
-class _Successor(Generic[S]):
-    """What one index run has ready for its publish, and the entry that it is to replace."""
+class Successor(Generic[S]):
+    """An entry that is to replace another one, as soon as its generation is live."""
 
-    def __init__(self) -> None:
-        self.entry: CacheEntry[S] | None = None
-        self.predecessor: CacheEntry[S] | None = None
+    def __init__(self, entry: CacheEntry[S], predecessor: CacheEntry[S]) -> None:
+        self.entry = entry
+        self.predecessor = predecessor
         self.has_succeeded = False
 
 
@@ -160,7 +80,7 @@ class IndexCache(Generic[S]):
     def __init__(
         self,
         project_path: Path | str,
-        source: IndexSource[S],
+        source: Source[S],
         *,
         ttl_minutes: float = 10,
         runtime: Runtime = SYSTEM,
@@ -178,7 +98,7 @@ class IndexCache(Generic[S]):
         self._changed = runtime.condition("cache")
         self._entry: CacheEntry[S] | None = None
         self._load: _Load[S] | None = None
-        self._successor: _Successor[S] | None = None
+        self._successor: Successor[S] | None = None
 
     @property
     def entry(self) -> CacheEntry[S] | None:
@@ -199,7 +119,7 @@ class IndexCache(Generic[S]):
     def pin(self) -> Iterator[S]:
         """The snapshot of the live generation, loaded if need be, for as long as the block runs.
 
-        Raises what `IndexSource` raises.
+        Raises what `Source.load` raises.
         """
         entry = self._acquire()
         try:
@@ -207,18 +127,6 @@ class IndexCache(Generic[S]):
             yield entry.snapshot
         finally:
             self._release(entry)
-
-    @contextmanager
-    def succession(self) -> Iterator[Callable[[str], None]]:
-        """For as long as an index run takes: what it yields loads a generation that is about to
-        become the live one, if the cache is in use at all.  It raises nothing: a generation that
-        cannot be loaded is the next query's to report.
-        """
-        successor = _Successor[S]()
-        try:
-            yield lambda generation: self._prepare(successor, generation)
-        finally:
-            self._settle(successor)
 
     def clear(self) -> bool:
         """Forget the entry, and let no load under way become one; False if there was nothing."""
@@ -230,7 +138,7 @@ class IndexCache(Generic[S]):
         cleared = entry or load
         if cleared is not None:
             self._tell("clear", cleared.generation)
-        self._close(unused)
+        self.close(unused)
         return cleared is not None
 
     def evict_expired(self) -> bool:
@@ -241,7 +149,7 @@ class IndexCache(Generic[S]):
                 return False
             self._entry = None
         self._tell("evict", entry.generation)
-        self._close(entry)
+        self.close(entry)
         return True
 
     # A pin is taken and given back by these two.  `_acquire` decides under the lock, and loads
@@ -279,14 +187,14 @@ class IndexCache(Generic[S]):
             entry.pins -= 1
             entry.touch(self._runtime.monotonic())
             unused = entry if entry.pins == 0 and entry is not self._entry else None
-        self._close(unused)
+        self.close(unused)
 
     def _lead(self, load: _Load[S]) -> CacheEntry[S]:
         started = self._runtime.monotonic()
         snapshot: S | None = None
         try:
             snapshot = self._source.load(load.generation)
-            self._runtime.step("loaded")
+            self._runtime.step(Step.LOADED)
         except BaseException as error:
             with self._changed:
                 load.done, load.error = True, error
@@ -314,64 +222,58 @@ class IndexCache(Generic[S]):
         self._tell("load", entry.generation, self._runtime.monotonic() - started)
         if replaced is not None:
             self._tell("replace", replaced.generation)
-        self._close(unused)
+        self.close(unused)
         return entry
 
-    # An index run: its successor is made ready, taken by a query, or by the run itself at its end.
+    # For an index run of this daemon: see `succession`.
 
-    def _prepare(self, successor: _Successor[S], generation: str) -> None:
+    def hold(self, *, other_than: str) -> CacheEntry[S] | None:
+        """The entry, kept open until `let_go`, which is no use of it; None where there is none, or
+        that is of the generation `other_than`."""
         with self._changed:
-            # The run before this one may have published, and not be over yet.
-            with suppress(Exception):
-                self._succeed(self._source.current())
+            self._look()
             entry = self._entry
-            if entry is None or entry.generation == generation or successor.predecessor is not None:
-                return
-            # Pinned until the run is over, so that to close it, which takes long, falls to the
-            # run, and not to the query that happens to be first.
-            successor.predecessor = entry
+            if entry is None or entry.generation == other_than:
+                return None
             entry.pins += 1
-            self._successor = successor
-        started = self._runtime.monotonic()
-        try:
-            snapshot = self._source.load(generation)
-        except Exception as error:
-            _log.warning("generation %s cannot be loaded before its publish: %s", generation, error)
-            self._tell("load_failed", generation)
-            return
-        entry = CacheEntry(self.project_path, snapshot, runtime=self._runtime)
+            return entry
+
+    def offer(self, successor: Successor[S]) -> None:
+        """Have `successor` take over, if its predecessor still is the entry."""
         with self._changed:
-            successor.entry = entry
-        self._tell("load", generation, self._runtime.monotonic() - started)
+            if successor.predecessor is self._entry:
+                self._successor = successor
+
+    def withdraw(self, successor: Successor[S]) -> None:
+        """Let `successor` take over now or never."""
+        with self._changed:
+            if self._successor is successor:
+                self._look()
+                self._successor = None
+
+    def let_go(self, entry: CacheEntry[S]) -> None:
+        """Give up what `hold` gave."""
+        with self._changed:
+            entry.pins -= 1
+            unused = _unused(entry) if entry is not self._entry else None
+        self.close(unused)
+
+    def _look(self) -> None:
+        """Let a successor take over whose generation has become live.  Locked."""
+        with suppress(Exception):  # no index: nothing has become live
+            self._succeed(self._source.current())
 
     def _succeed(self, generation: str) -> None:
         """Make the successor the entry, if it is of `generation`, which is live.  Locked."""
         successor = self._successor
-        if successor is None or self._entry is None or successor.predecessor is not self._entry:
+        if successor is None or successor.predecessor is not self._entry:
             return
-        if successor.entry is not None and successor.entry.generation == generation:
+        if successor.entry.generation == generation:
             # Nobody has used it yet: its TTL goes on from the last query (TTL-1).
-            successor.entry.inherit_age(self._entry)
+            successor.entry.inherit_age(successor.predecessor)
             self._install(successor.entry)
-            successor.entry = self._successor = None
+            self._successor = None
             successor.has_succeeded = True
-
-    def _settle(self, successor: _Successor[S]) -> None:
-        with self._changed:
-            if self._successor is successor:
-                with suppress(Exception):  # no index: nothing has become live
-                    self._succeed(self._source.current())
-                self._successor = None
-            old, left = successor.predecessor, successor.entry
-            if old is not None:
-                old.pins -= 1
-            unused = _unused(old) if old is not self._entry else None
-        if old is not None and successor.has_succeeded:
-            self._tell("replace", old.generation)
-        if left is not None:
-            self._tell("evict", left.generation)
-        self._close(unused)
-        self._close(left)
 
     def _install(self, entry: CacheEntry[S]) -> CacheEntry[S] | None:
         """Make `entry` the entry; what it replaces.  Locked."""
@@ -387,7 +289,7 @@ class IndexCache(Generic[S]):
 
     def _follow(self, load: _Load[S]) -> CacheEntry[S]:
         try:
-            self._runtime.step("joined")
+            self._runtime.step(Step.JOINED)
             with self._changed:
                 while not load.done:
                     self._changed.wait()
@@ -407,15 +309,16 @@ class IndexCache(Generic[S]):
             if entry is not None:
                 entry.pins -= 1
             unused = _unused(entry) if entry is not self._entry else None
-        self._close(unused)
+        self.close(unused)
 
     def _begin_use(self, entry: CacheEntry[S]) -> None:
         entry.pins += 1
         entry.access_count += 1
         entry.touch(self._runtime.monotonic())
 
-    def _close(self, entry: CacheEntry[S] | None) -> None:
-        """Close what nobody uses any more.  Outside the lock: it takes milliseconds."""
+    def close(self, entry: CacheEntry[S] | None) -> None:
+        """Close what no query uses any more, nor can come to use.  Never under the lock: it takes
+        milliseconds."""
         if entry is not None:
             snapshot, entry.snapshot = entry.snapshot, None
             self._close_snapshot(snapshot)

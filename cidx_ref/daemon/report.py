@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
 from platform import python_version
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref import __version__, limits
 from cidx_ref.daemon import transport
-from cidx_ref.errors import CidxError, NoIndexError
-from cidx_ref.index.generation import Generations, read_manifest
+from cidx_ref.index.port import ENGINES
 
 if TYPE_CHECKING:
-    from cidx_ref.daemon.cache import CacheEntry
+    from cidx_ref.daemon.entry import CacheEntry
     from cidx_ref.daemon.service import CIDXDaemonService
 
 __all__ = ["diagnostics", "identity", "status"]
+
+_NO_INDEX = {
+    "key_problem": None,
+    "generation": None,
+    "index_age_seconds": None,
+    "files": 0,
+    "chunks": 0,
+}
 
 
 def identity(service: CIDXDaemonService) -> dict[str, Any]:
@@ -41,9 +47,7 @@ def status(service: CIDXDaemonService) -> dict[str, Any]:
         **identity(service),
         "uptime_seconds": round(service.uptime_s(), 3),
         "indexing": service.is_indexing,
-        # Why an index is good for this daemon only; null where the account's key lasts.
-        "key_problem": service.key.problem,
-        **_index_on_disk(service),
+        **(_NO_INDEX if service.index is None else service.index.describe()),
         **(_cached(entry) if entry is not None else {}),
     }
 
@@ -67,47 +71,20 @@ def diagnostics(service: CIDXDaemonService) -> dict[str, Any]:
             "max_query_chars": limits.MAX_TEXT_CHARS,
             "max_limit": limits.MAX_LIMIT,
         },
-        "embedder": {"id": service.embedder.id, "dim": service.embedder.dim},
-        "index_files": service.check_files(),
+        **({} if service.index is None else service.index.check()),
     }
 
 
 def _cached(entry: CacheEntry[Any]) -> dict[str, Any]:
-    snapshot = entry.snapshot
-    has_fts = snapshot is not None and snapshot.fulltext is not None
+    missing = entry.snapshot.unavailable if entry.snapshot is not None else ENGINES
     return {
-        "semantic_cached": snapshot is not None and snapshot.semantic is not None,
-        "fts_available": has_fts,
-        "fts_cached": has_fts,
+        "semantic_cached": "semantic" not in missing,
+        "fts_available": "fts" not in missing,
+        "fts_cached": "fts" not in missing,
         "cached_generation": entry.generation,
         "last_accessed": entry.last_accessed.isoformat(),
         "access_count": entry.access_count,
         "ttl_minutes": entry.ttl_minutes,
-    }
-
-
-def _index_on_disk(service: CIDXDaemonService) -> dict[str, Any]:
-    nothing = {"generation": None, "index_age_seconds": None, "files": 0, "chunks": 0}
-    if service.project is None:
-        return nothing
-    generations = Generations(service.project.generations, service.runtime, key=service.key)
-    try:
-        generation = generations.current()
-        manifest = read_manifest(generations.path(generation), service.key)
-        made = datetime.fromisoformat(manifest["created_at"])
-    except NoIndexError as error:
-        return {**nothing, "index_problem": str(error)}
-    except FileNotFoundError:
-        problem = f"generation {generation} is missing: run `cidx-ref index`"
-        return {**nothing, "generation": "unusable", "index_problem": problem}
-    except (CidxError, OSError, ValueError) as error:
-        problem = str(error) if isinstance(error, CidxError) else type(error).__name__
-        return {**nothing, "generation": "unusable", "index_problem": problem}
-    age = service.runtime.now().astimezone() - made
-    return {
-        "generation": generation,
-        "index_age_seconds": round(age.total_seconds(), 3),
-        **manifest["counts"],
     }
 
 

@@ -35,10 +35,10 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
-from cidx_ref.index.generation import Generations
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.sockets import is_answered
+from cidx_ref.steps import Step
 
 __all__ = ["Claim", "Daemon", "serve", "start_daemon"]
 
@@ -95,13 +95,13 @@ class Claim:
         try:
             listener.bind(os.fsencode(directory.engine_path / temporary))
             os.chmod(temporary, 0o600, dir_fd=directory.fd)
-            self._runtime.step("bound")
+            self._runtime.step(Step.BOUND)
             # Listening before it has the name: a probe must never find a daemon that is starting.
             listener.listen(socket.SOMAXCONN)
-            self._runtime.step("listening")
+            self._runtime.step(Step.LISTENING)
             self._inode = _identity(directory.status(temporary))
             directory.rename(temporary, name)
-            self._runtime.step("reachable")
+            self._runtime.step(Step.REACHABLE)
         except BaseException:
             with suppress(OSError):
                 directory.unlink(temporary)
@@ -125,14 +125,14 @@ class Claim:
         with suppress(FileNotFoundError, UntrustedError), self._project.open() as directory:
             name = self._project.socket_path.name
             if self._inode is not None and _identity(directory.status(name)) == self._inode:
-                self._runtime.step("leaving")
+                self._runtime.step(Step.LEAVING)
                 directory.unlink(name)
         self._inode = None
 
     def release(self) -> None:
         """Let the next daemon have the project."""
         self.unlink()
-        self._runtime.step("unlinked")
+        self._runtime.step(Step.UNLINKED)
         fd, self._lock = self._lock, -1
         if fd >= 0:
             os.close(fd)
@@ -141,7 +141,7 @@ class Claim:
         try:
             with self._project.open(create=True) as directory:
                 fd = directory.open_lock(LOCK)
-            self._runtime.step("lock opened")
+            self._runtime.step(Step.LOCK_OPENED)
         except OSError as error:
             raise DaemonUnavailableError(f"{error.filename}: {error.strerror}") from None
         try:
@@ -150,7 +150,7 @@ class Claim:
             # that nobody can find any more is worth nothing.
             if self._found(self._project.directory / LOCK) == _identity(os.fstat(fd)):
                 self._lock = fd
-                self._runtime.step("claimed")
+                self._runtime.step(Step.CLAIMED)
                 return True
         except BlockingIOError:
             pass
@@ -184,7 +184,8 @@ class Daemon:
         self._server = SocketServer(service, claim.listen(), runtime=runtime)
         self._eviction = CacheEvictionThread(service)
         self._reason = "asked to"
-        Generations(project.generations, runtime, key=service.key).sweep()
+        if service.index is not None:
+            service.index.sweep()
         service.on_shutdown = self.stop
 
     def run(self) -> None:

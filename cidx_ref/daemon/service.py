@@ -1,7 +1,8 @@
 """What the daemon offers: the exposed methods, and the parts they are made of.
 
-One instance serves one project and all its clients.  Every call takes the same way: arguments are
-checked, the gate lets it in, the work is done with the snapshot pinned, the outcome is counted.
+One instance serves one project and all its clients.  Every call takes the same way, from top to
+bottom: arguments are checked, without a lock (QRY-5); the gate lets it in; the work is done, for a
+query with the snapshot pinned; the outcome is counted.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from cidx_ref.config import Config
-from cidx_ref.daemon import arguments, cache, report
+from cidx_ref.daemon import arguments, entry, report
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
+from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.memory import give_back
 from cidx_ref.daemon.progress import Mailbox
+from cidx_ref.daemon.succession import Succession
 from cidx_ref.daemon.transport import (
     ExposedService,
     RemoteCallback,
@@ -31,12 +35,9 @@ from cidx_ref.errors import (
     CidxError,
     InternalError,
 )
-from cidx_ref.index.build import Progress
-from cidx_ref.index.child import BuildProcess
-from cidx_ref.index.embed import Embedder, configured
-from cidx_ref.index.generation import Generations
-from cidx_ref.index.source import GenerationSource
-from cidx_ref.keys import account_key
+from cidx_ref.index.catalog import open_index
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.port import Index, RunOptions, Search
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -44,7 +45,8 @@ __all__ = ["CIDXDaemonService"]
 
 _log = logging.getLogger("cidx_ref")
 
-T = TypeVar("T")
+#: Opens the index of a project.
+Open = Callable[[Project, Runtime], Index]
 
 _MAX_ERROR_CHARS = 300
 
@@ -52,7 +54,7 @@ _MAX_ERROR_CHARS = 300
 class CIDXDaemonService(ExposedService):
     """The story's service.  Thread-safe; use one instance for all connections."""
 
-    CacheEntry: ClassVar[type] = cache.CacheEntry  # where the story has it
+    CacheEntry: ClassVar[type] = entry.CacheEntry  # where the story has it
 
     EXPOSED = frozenset(
         {
@@ -76,12 +78,14 @@ class CIDXDaemonService(ExposedService):
         project: Path | str | None = None,
         *,
         embedder: Embedder | None = None,
+        index: Open | None = None,
         runtime: Runtime = SYSTEM,
         max_calls: int = 256,
     ) -> None:
         """Serve `project`; without one, the project of the first query or index.
 
-        Raises `BadArgumentError` and `ConfigError`.
+        `index` opens another kind of index than the project's own (see `index.port`); `embedder`
+        is for our own, by default the configured one.  Raises `BadArgumentError` and `ConfigError`.
         """
         self.runtime = runtime
         self.config = Config()
@@ -90,14 +94,13 @@ class CIDXDaemonService(ExposedService):
         self.health_monitor = HealthMonitor(self, runtime=runtime)
         #: Called when the daemon is to stop; without it, nobody is there to be stopped.
         self.on_shutdown: Callable[[str], None] | None = None
-        self.embedder = embedder or configured()
-        self.key = account_key()
+        self._open_index = index or partial(open_index, embedder=embedder)
         self._started = runtime.monotonic()
         self._adopting = runtime.lock("adopt")
-        self._builds: set[BuildProcess] = set()
         self._project: Project | None = None
-        self._source: GenerationSource | None = None
+        self._index: Index | None = None
         self._cache: IndexCache[Any] | None = None
+        self._runs: IndexRuns | None = None
         if project is not None:
             self._serve_only(Project.at(project))
 
@@ -133,50 +136,48 @@ class CIDXDaemonService(ExposedService):
         path)` is told of the progress, with `info` as a fourth argument where there is some.
         """
 
-        def check() -> Callable[[], dict[str, Any]]:
+        with self._counted("index"):
             options = arguments.index_options(callback, kwargs)
             project = self._admit(project_path)
-            return lambda: self._index(project, callback, **options)
-
-        return self._serve("index", check, is_use=True)
+            with self.gate.call("index", is_use=True):
+                return self._run_index(project, callback, options)
 
     def exposed_get_status(self) -> dict[str, Any]:
         """The story's figures; and who the daemon is, and how old the index."""
-        return self._simple("get_status", lambda: report.status(self))
+        with self._call("get_status"):
+            return report.status(self)
 
     def exposed_get_health(self) -> dict[str, Any]:
-        return self._simple("get_health", self.health_monitor.get_health)
+        with self._call("get_health"):
+            return self.health_monitor.get_health()
 
     def exposed_get_metrics(self) -> dict[str, Any]:
-        return self._simple("get_metrics", self.metrics.report)
+        with self._call("get_metrics"):
+            return self.metrics.report()
 
     def exposed_get_diagnostics(self) -> dict[str, Any]:
         """What is in flight and for how long, where each thread is, versions, limits, and whether
         the files on disk still match their manifest (which reads all of them)."""
-        return self._simple("get_diagnostics", lambda: report.diagnostics(self))
+        with self._call("get_diagnostics"):
+            return report.diagnostics(self)
 
     def exposed_clear_cache(self) -> dict[str, Any]:
         """Forget the loaded index."""
-
-        def clear() -> dict[str, Any]:
+        with self._call("clear_cache"):
             if self._cache is not None:
                 self._cache.clear()
             return {"status": "cache cleared"}
 
-        return self._simple("clear_cache", clear)
-
     def exposed_ping(self) -> dict[str, Any]:
         """Who answers.  A client compares `version` before it asks for anything else."""
-        return self._simple("ping", lambda: {"pong": True, **report.identity(self)})
+        with self._call("ping"):
+            return {"pong": True, **report.identity(self)}
 
     def exposed_shutdown(self) -> dict[str, Any]:
         """Stop the daemon: what is in flight is answered first."""
-
-        def shut_down() -> dict[str, Any]:
+        with self._call("shutdown"):
             self.shutdown("asked to")
             return {"status": "shutting down", "pid": os.getpid()}
-
-        return self._simple("shutdown", shut_down)
 
     def exposed_call(self, method: Any, arguments_json: Any = "{}", callback: Any = None) -> str:
         """Any other exposed method, its arguments and its outcome by value, in one round trip.
@@ -191,7 +192,7 @@ class CIDXDaemonService(ExposedService):
     # What the eviction thread and the server need.
 
     @property
-    def cache_entry(self) -> cache.CacheEntry[Any] | None:
+    def cache_entry(self) -> entry.CacheEntry[Any] | None:
         """The cached index, or None."""
         return self._cache.entry if self._cache is not None else None
 
@@ -201,15 +202,16 @@ class CIDXDaemonService(ExposedService):
 
     @property
     def is_indexing(self) -> bool:
-        return bool(self._builds)
+        return self._runs is not None and self._runs.is_running
 
     def uptime_s(self) -> float:
         """Seconds since this service was made."""
         return self.runtime.monotonic() - self._started
 
-    def check_files(self) -> dict[str, Any]:
-        """Whether the live generation on disk still is what its manifest says."""
-        return self._source.check() if self._source is not None else {}
+    @property
+    def index(self) -> Index | None:
+        """The index of the project; None while there is no project."""
+        return self._index
 
     def evict_expired(self) -> bool:
         """Evict the cached index if its TTL has passed."""
@@ -236,10 +238,10 @@ class CIDXDaemonService(ExposedService):
         self.gate.close()
 
     def drain(self, timeout_s: float) -> None:
-        """Wait for what is in flight; a build that takes longer is ended, and says so."""
+        """Wait for what is in flight; an index run that takes longer is cancelled, and says so."""
         if not self.gate.wait_until_empty(timeout_s):
-            for build in list(self._builds):
-                build.cancel()
+            if self._runs is not None:
+                self._runs.cancel()
             self.gate.wait_until_empty(timeout_s)
 
     def reload_config(self) -> None:
@@ -259,14 +261,13 @@ class CIDXDaemonService(ExposedService):
 
     # The way of a call.
 
-    def _serve(self, method: str, check: Callable[[], Callable[[], T]], *, is_use: bool) -> T:
-        """Check, enter, work, count.  `check` returns the work; it takes no lock (QRY-5)."""
+    @contextmanager
+    def _counted(self, method: str) -> Iterator[None]:
+        """Count the call in the block, and note its error."""
         started = self.runtime.monotonic()
         outcome, was_processed = "ok", True
         try:
-            work = check()
-            with self.gate.call(method, is_use=is_use):
-                return work()
+            yield
         except CidxError as error:
             outcome, was_processed = error.kind, error.failure
             self._note(method, error)
@@ -283,6 +284,12 @@ class CIDXDaemonService(ExposedService):
             if was_processed and method.startswith("query"):
                 self.health_monitor.record_query(seconds)
 
+    @contextmanager
+    def _call(self, method: str) -> Iterator[None]:
+        """A call without arguments, which is no use of the index: counted, and in the gate."""
+        with self._counted(method), self.gate.call(method, is_use=False):
+            yield
+
     def _note(self, method: str, error: CidxError) -> None:
         if error.failure:
             _log.error("%s failed: %s", method, error)
@@ -290,32 +297,30 @@ class CIDXDaemonService(ExposedService):
         else:
             _log.info("%s refused: %s: %s", method, error.kind, error)
 
-    def _simple(self, method: str, work: Callable[[], T]) -> T:
-        return self._serve(method, lambda: work, is_use=False)
-
     def _query(
         self, method: str, mode: str, project_path: Any, query: Any, limit: Any, extra: Any
     ) -> dict[str, Any]:
-        def check() -> Callable[[], dict[str, Any]]:
-            options = arguments.search_options(query, limit, extra)
+        with self._counted(method):
+            search = Search(mode=mode, **arguments.search_options(query, limit, extra))
             self._admit(project_path)
-            return lambda: self._search(mode, options)
+            with self.gate.call(method, is_use=True):
+                return self._search(search)
 
-        return self._serve(method, check, is_use=True)
-
-    def _search(self, mode: str, options: dict[str, Any]) -> dict[str, Any]:
-        # The engines, and numpy under them, are imported with the first query, not at the start.
-        from cidx_ref.index.search import Search, answer
-
+    def _search(self, search: Search) -> dict[str, Any]:
         assert self._cache is not None
-        with self._cache.pin() as snapshot:
-            return answer(snapshot, Search(mode=mode, **options), self.embedder, self.runtime)
+        with self._cache.pin() as loaded:
+            answer: dict[str, Any] = loaded.answer(search)
+            return answer
 
-    def _index(self, project: Project, callback: Any, **options: Any) -> dict[str, Any]:
+    def _run_index(
+        self, project: Project, callback: Any, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        assert self._runs is not None
         started = self.runtime.monotonic()
         progress = _relay(callback, self.runtime)
+        asked = RunOptions(max_file_size_bytes=self.config.max_file_size_bytes, **options)
         try:
-            built = self._build(project, progress or _ignore, **options)
+            built = self._runs.run(asked, progress or _ignore)
         finally:
             if progress is not None:
                 progress.close()
@@ -327,22 +332,6 @@ class CIDXDaemonService(ExposedService):
             **built,
             "took_ms": round(seconds * 1000, 3),
         }
-
-    def _build(self, project: Project, progress: Progress, **options: Any) -> dict[str, Any]:
-        build = BuildProcess(
-            project,
-            max_file_size_bytes=self.config.max_file_size_bytes,
-            embedder=self.embedder.id,
-            key=self.key,
-            **options,
-        )
-        self._builds.add(build)
-        assert self._cache is not None
-        try:
-            with self._cache.succession() as prepare:
-                return build.run(progress, prepare)
-        finally:
-            self._builds.discard(build)
 
     def _dispatch(self, method: Any, arguments_json: Any, callback: Any) -> Any:
         if type(method) is not str or method not in self.EXPOSED - {"call"}:
@@ -391,25 +380,28 @@ class CIDXDaemonService(ExposedService):
         with self._adopting:
             if self._project is None:
                 self.config = Config.load(project.config_path)
-                self._source = GenerationSource(
-                    project.generations, self.embedder, self.runtime, key=self.key
-                )
-                self._cache = IndexCache(
+                index = self._open_index(project, self.runtime)
+                cache = IndexCache(
                     project.root,
-                    self._source,
+                    index,
                     ttl_minutes=self.config.ttl_minutes,
                     runtime=self.runtime,
                     listener=self._on_cache_event,
                     on_free=self._on_free,
                 )
+                succession = Succession(
+                    cache, index, runtime=self.runtime, listener=self._on_cache_event
+                )
+                self._runs = IndexRuns(index.begin_run, succession.prepared, self.runtime)
+                self._index, self._cache = index, cache
                 self._project = project
         return self._admit(project.root)
 
     def _on_free(self) -> None:
         give_back()
-        # A generation that was replaced may go from the disk, too, once nobody uses it.
-        if self._project is not None:
-            Generations(self._project.generations, self.runtime, key=self.key).sweep()
+        # A generation that was replaced may go from the disk, too, once no reader has it.
+        if self._index is not None:
+            self._index.sweep()
 
     def _on_cache_event(self, event: str, generation: str, seconds: float = 0.0) -> None:
         self.metrics.count_cache(event, seconds)

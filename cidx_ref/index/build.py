@@ -1,9 +1,10 @@
 """Building a generation: a program of its own, run as a child process by `index.child`.
 
 Nothing heavy may run on the daemon's GIL: one busy Python thread takes its full-text queries from
-1 ms to 35 ms.  The child speaks JSON lines on standard output: `progress`; `ready`, the generation
-it is about to publish, upon which it waits some seconds for a byte, so that the parent can load it
-first; then `done` or `error`.  It ends when its standard input does: so it dies with its parent.
+1 ms to 35 ms.  The child speaks JSON lines on standard output: `scanning`, when it has its turn and
+is about to look at the files; `progress`; `ready`, the generation it is about to publish, upon
+which it waits some seconds for a byte, so that the parent can load it first; then `done` or
+`error`.  It ends when its standard input does: so it dies with its parent.
 """
 
 from __future__ import annotations
@@ -34,18 +35,17 @@ from cidx_ref.index.generation import (
     damaged_files,
     read_manifest,
 )
+from cidx_ref.index.port import Progress
 from cidx_ref.index.scan import SourceFile, SourceTree, list_files
 from cidx_ref.keys import KEY_BYTES, STATE_DIRECTORY, Key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, Thread
+from cidx_ref.steps import Step
 
 if TYPE_CHECKING:
     from cidx_ref.index.snapshot import IndexSnapshot
 
-__all__ = ["Progress", "bring_up_to_date", "main"]
-
-#: `progress(current, total, path, info)`, in files.
-Progress = Callable[[int, int, str, str], None]
+__all__ = ["bring_up_to_date", "main"]
 
 _BATCH = 256  # chunks embedded at once
 #: For so long the parent may load what is about to be published.  One that does not answer (it is
@@ -62,6 +62,7 @@ def bring_up_to_date(
     wait_s: float | None = None,
     max_file_size_bytes: int = 1_048_576,
     progress: Progress = lambda current, total, path, info: None,
+    scanning: Callable[[], object] = lambda: None,
     announce: Callable[[str], object] = lambda generation: None,
     key: Key | None = None,
     keep_unverified: bool = False,
@@ -70,7 +71,8 @@ def bring_up_to_date(
     """Build and publish a generation of what the project holds now, and say what is in it.
 
     Without `full`, nothing is built when no file, and no part of the recipe, has changed since
-    the live one.  `announce(generation)` is called just before a new one becomes live.  `key`
+    the live one.  `scanning()` is called before files are looked at, `announce(generation)` just
+    before a new one becomes live.  `key`
     signs what is built (default: the account's); generations that it does not vouch for are
     removed in the end, except with `keep_unverified`, and named under `removed`.  `notes` says, a
     sentence each, what a user should know of the run.  Raises `BusyError`, `IndexingError`,
@@ -80,6 +82,7 @@ def bring_up_to_date(
         project.create_directory()
         generations = Generations(project.generations, runtime, key=key)
         with generations.writing(wait_s):
+            scanning()
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime)
             job = _Job(project.root, found.paths, embedder, max_file_size_bytes, progress, runtime)
@@ -139,7 +142,7 @@ class _Job:
     def build(self, generations: Generations, announce: Callable[[str], object]) -> dict[str, Any]:
         generation, building = generations.begin()
         contents = self._write(building)
-        self._runtime.step("written")
+        self._runtime.step(Step.WRITTEN)
         manifest = {
             "format": FORMAT,
             "generation": generation,
@@ -397,6 +400,7 @@ def main() -> int:
             wait_s=job["wait_s"],
             max_file_size_bytes=job["max_file_size_bytes"],
             progress=_Reporter(SYSTEM),
+            scanning=lambda: say({"scanning": True}),
             announce=parent.announce,
             key=key,
             keep_unverified=job["keep_unverified"],

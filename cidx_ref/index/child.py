@@ -7,12 +7,12 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from cidx_ref.errors import IndexingError, ShuttingDownError, from_kind
-from cidx_ref.index.build import Progress
+from cidx_ref.index.port import RunListener, RunOptions
 from cidx_ref.interpreter import python_command
 from cidx_ref.keys import Key
 from cidx_ref.project import Project
@@ -30,24 +30,18 @@ class BuildProcess:
     def __init__(
         self,
         project: Project,
+        options: RunOptions,
         *,
-        full: bool,
-        wait_s: float | None,
-        max_file_size_bytes: int,
         embedder: str,
         key: Key,
-        keep_unverified: bool = False,
     ) -> None:
         """`embedder` is the id of the one that will search, which must be the one that builds;
         `key` signs the index."""
         job = {
             "embedder": embedder,
             "root": str(project.root),
-            "full": full,
-            "wait_s": wait_s,
-            "max_file_size_bytes": max_file_size_bytes,
-            "keep_unverified": keep_unverified,
             "key_problem": key.problem,
+            **asdict(options),
         }
         command, environment = python_command("cidx_ref.index.build")
         self._key = key
@@ -67,12 +61,11 @@ class BuildProcess:
             self._stderr.close()
             raise
 
-    def run(self, progress: Progress, prepare: Callable[[str], object]) -> dict[str, Any]:
-        """Relay progress until the child is done; return its report.
+    def run(self, listener: RunListener) -> dict[str, Any]:
+        """Relay what the child tells until it is done; return its report.
 
-        `prepare(generation)` is called before the child publishes what it has built, which waits
-        for it.  Both are called in this thread.  Raises the child's error, `ShuttingDownError` if
-        it was cancelled, `IndexingError` if it died.
+        Raises the child's error, `ShuttingDownError` if it was cancelled, `IndexingError` if it
+        died.
         """
         assert self._process.stdout is not None
         outcome: dict[str, Any] = {}
@@ -82,9 +75,11 @@ class BuildProcess:
                 for line in self._process.stdout:
                     outcome = json.loads(line)
                     if "progress" in outcome:
-                        progress(*outcome["progress"])
+                        listener.progress(*outcome["progress"])
+                    elif "scanning" in outcome:
+                        listener.scanning()
                     elif "ready" in outcome:
-                        prepare(outcome["ready"])
+                        listener.ready(outcome["ready"])
                         self._write(b".")
             except BaseException:
                 self._process.kill()

@@ -36,6 +36,7 @@ from cidx_ref.files import Directory, is_plain, own_directory
 from cidx_ref.keys import Key, account_key
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import shown
+from cidx_ref.steps import Step
 
 __all__ = [
     "FORMAT",
@@ -71,7 +72,7 @@ class Lease:
         self.directory = directory
         with _opened(directory.parent) as generations:
             self.files = generations.sub(directory.name)
-        runtime.step("opened")
+        runtime.step(Step.OPENED)
         # A sweep holds it exclusively while it deletes; then the manifest is gone when we get it.
         runtime.flock(self.files.fd, fcntl.LOCK_SH)
 
@@ -144,7 +145,7 @@ class Generations:
             generation = f"{number:06d}-{secrets.token_hex(3)}"
             name = f"{_BUILDING}{generation}"
             directory.make(name).close()
-        self._runtime.step("begun")
+        self._runtime.step(Step.BEGUN)
         return generation, self.directory / name
 
     @contextmanager
@@ -171,7 +172,7 @@ class Generations:
             for path in files
         }
         manifest[_DIGEST] = self.key.digest(manifest)
-        self._runtime.step("unsealed")
+        self._runtime.step(Step.UNSEALED)
         with own_directory(building) as directory:
             directory.create(MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
         directories = {file.parent for file in files}
@@ -179,7 +180,7 @@ class Generations:
             path.chmod(0o700 if path in directories else 0o600)
         for written in (*files, *directories, building):
             _sync(written)
-        self._runtime.step("sealed")
+        self._runtime.step(Step.SEALED)
 
     def publish(
         self,
@@ -193,15 +194,15 @@ class Generations:
         """
         with self._opened() as directory:
             directory.rename(building.name, self.path(generation).name)
-            self._runtime.step("renamed")
+            self._runtime.step(Step.RENAMED)
             announce(generation)
             link = f"{_BUILDING}link"
             directory.symlink(generation, link)
-            self._runtime.step("linked")
+            self._runtime.step(Step.LINKED)
             _make_way(directory, _CURRENT)
             directory.rename(link, _CURRENT)
             directory.sync()
-            self._runtime.step("published")
+            self._runtime.step(Step.PUBLISHED)
             self._sweep(directory)
 
     def sweep(self) -> None:
@@ -235,7 +236,7 @@ class Generations:
                 _remove(directory, name)
             elif _ID.fullmatch(name) and name != live and not self._is_foreign(directory, name):
                 self._remove_unused(directory, name)
-            self._runtime.step("swept")
+            self._runtime.step(Step.SWEPT)
 
     def _is_foreign(self, directory: Directory, name: str) -> bool:
         """Whether `name` has a manifest, and the key does not vouch for it.
@@ -263,7 +264,7 @@ class Generations:
             if lease.try_lock():
                 # The manifest first: half a generation must never look like a whole one.
                 _remove(lease, MANIFEST)
-                self._runtime.step("half removed")
+                self._runtime.step(Step.HALF_REMOVED)
                 _remove(directory, name)
             # Else it is in use; a later sweep gets it.
 
@@ -274,7 +275,7 @@ class Generations:
         """The directory, locked until it is closed; None while another writer has it."""
         with own_directory(self.directory.parent) as above:
             directory = above.sub(self.directory.name, create=True)
-            self._runtime.step("directory opened")
+            self._runtime.step(Step.DIRECTORY_OPENED)
             directory.make_private()
             if directory.try_lock():
                 # It may have been replaced between open and flock: a lock on a directory that

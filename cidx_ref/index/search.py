@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
 from heapq import merge
 from itertools import accumulate, chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.filters import Filters
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
+from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
-from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.text import terms
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -23,13 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cidx_ref.index.fulltext import FullTextIndex
     from cidx_ref.index.semantic import SemanticIndex
+    from cidx_ref.index.store import ChunkStore
 
-__all__ = ["MODES", "Search", "answer"]
+__all__ = ["Snapshot", "answer"]
 
 _log = logging.getLogger("cidx_ref")
 
-MODES = ("hybrid", "semantic", "fts")
 _SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the weaker of the two
 _SYMBOL_WEIGHT = 2.0  # of a chunk that is called what the query says
 # A search that looks at what it found, and drops some of it, needs more than are wanted.
@@ -46,18 +45,23 @@ _POOL = 100  # hits of each engine that are fused; more only where more are want
 Ranking = list[tuple[int, float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What is asked: checked, and complete."""
+class Snapshot(Protocol):
+    """What is searched: a generation's chunks, and those of its engines that could be loaded."""
 
-    text: str
-    mode: str = "hybrid"
-    limit: int = 10
-    filters: Filters = field(default_factory=Filters)
+    @property
+    def generation(self) -> str: ...
+    @property
+    def unavailable(self) -> Mapping[str, str]: ...
+    @property
+    def chunks(self) -> ChunkStore: ...
+    @property
+    def semantic(self) -> SemanticIndex | None: ...
+    @property
+    def fulltext(self) -> FullTextIndex | None: ...
 
 
 def answer(
-    snapshot: IndexSnapshot, search: Search, embedder: Embedder, runtime: Runtime = SYSTEM
+    snapshot: Snapshot, search: Search, embedder: Embedder, runtime: Runtime = SYSTEM
 ) -> dict[str, Any]:
     """The answer as a plain dictionary: see `results.Answer` for its fields.
 
@@ -86,7 +90,7 @@ class _Engines:
     """The engines of one snapshot, and one search."""
 
     def __init__(
-        self, snapshot: IndexSnapshot, search: Search, embedder: Embedder, query: Query
+        self, snapshot: Snapshot, search: Search, embedder: Embedder, query: Query
     ) -> None:
         self._snapshot = snapshot
         self._query = query

@@ -7,15 +7,18 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cidx_ref.errors import IndexUnusableError, UntrustedError
+from cidx_ref.index import search
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.fulltext import FullTextIndex
 from cidx_ref.index.generation import Lease, damaged_files, read_manifest, unlisted
+from cidx_ref.index.port import Search
 from cidx_ref.index.semantic import SPACE, SemanticIndex
 from cidx_ref.index.store import FILES, ChunkStore
 from cidx_ref.keys import Key
+from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["FULLTEXT", "VECTORS", "IndexSnapshot"]
 
@@ -32,7 +35,12 @@ class IndexSnapshot:
     """
 
     def __init__(
-        self, generation: str, lease: Lease, embedder: Embedder, key: Key | None = None
+        self,
+        generation: str,
+        lease: Lease,
+        embedder: Embedder,
+        key: Key | None = None,
+        runtime: Runtime = SYSTEM,
     ) -> None:
         """Load from `lease`, which the snapshot keeps; `key` must vouch for it (default: the
         account's).
@@ -42,6 +50,8 @@ class IndexSnapshot:
         """
         self.generation = generation
         self._lease = lease
+        self._embedder = embedder
+        self._runtime = runtime
         self.manifest = read_manifest(lease.files, key)
         self.unavailable: dict[str, str] = {}
         # Checksums before anything is loaded: hnswlib crashes the process on a flipped bit.
@@ -56,6 +66,10 @@ class IndexSnapshot:
         self.fulltext = self._try("fts", lambda: self._load_fulltext(directory / FULLTEXT, count))
         if self.semantic is None and self.fulltext is None:
             raise IndexUnusableError("; ".join(self.unavailable.values()))
+
+    def answer(self, asked: Search) -> dict[str, Any]:
+        """See `port.Loaded.answer`."""
+        return search.answer(self, asked, self._embedder, self._runtime)
 
     def close(self) -> None:
         """Give memory and files back.  No search may be running."""

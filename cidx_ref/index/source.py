@@ -10,6 +10,7 @@ from cidx_ref.index.embed import Embedder
 from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.steps import Step
 
 if TYPE_CHECKING:
     from cidx_ref.index.snapshot import IndexSnapshot
@@ -42,11 +43,13 @@ class GenerationSource:
         from cidx_ref.index.snapshot import IndexSnapshot
 
         path = self._generations.path(generation)
-        self._runtime.step("open generation")
+        self._runtime.step(Step.OPENING)
         try:
             lease = Lease(path, self._runtime)
             try:
-                return IndexSnapshot(generation, lease, self._embedder, self._generations.key)
+                return IndexSnapshot(
+                    generation, lease, self._embedder, self._generations.key, self._runtime
+                )
             except BaseException:
                 lease.close()
                 raise

@@ -1,18 +1,22 @@
-"""An index that is nothing but names: for tests of what keeps, shares and closes one.
+"""An index that is nothing but names: for tests of what keeps, shares, closes and renews one.
 
-A `FakeSource` is an `IndexSource` whose reading of the disk consists of steps of the runtime, so
-that a scheduler can let others in between; a `FakeSnapshot` tells who uses it after it was closed.
+A `FakeIndex` has the whole of the daemon's port (`index.port`).  Its reading of the disk consists
+of steps of the runtime, so that a scheduler can let others in between; a `FakeSnapshot` tells which
+thread uses it after it was closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from cidx_ref.daemon.cache import IndexCache
-from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
+from cidx_ref.daemon.succession import Succession
+from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError, ShuttingDownError
+from cidx_ref.index.port import RunListener, RunOptions, Search
 from cidx_ref.runtime import Runtime
 
-__all__ = ["CacheRig", "FakeSnapshot", "FakeSource"]
+__all__ = ["CacheRig", "FakeIndex", "FakeRun", "FakeSnapshot"]
 
 
 class FakeSnapshot:
@@ -27,6 +31,15 @@ class FakeSnapshot:
         """Raises `AssertionError` once the snapshot is closed: a real one would crash."""
         assert not self.closed, f"load {self.number} was closed while somebody searched it"
 
+    @property
+    def unavailable(self) -> dict[str, str]:
+        return {}
+
+    def answer(self, search: Search) -> dict[str, Any]:
+        """No hits; `generation` and `mode` are those of the search."""
+        self.search()
+        return {"results": [], "mode": search.mode, "generation": self.generation, "took_ms": 0.0}
+
     def close(self) -> None:
         self.closed += 1
 
@@ -34,7 +47,7 @@ class FakeSnapshot:
         return f"<load {self.number} of {self.generation}>"
 
 
-class FakeSource:
+class FakeIndex:
     """Generations g1, g2, ... on no disk.  The last one published is live."""
 
     def __init__(self, runtime: Runtime, *, fails: Callable[[], bool] = lambda: False) -> None:
@@ -48,6 +61,10 @@ class FakeSource:
         #: The generations of which a load was begun, in that order.
         self.begun: list[str] = []
         self.snapshots: list[FakeSnapshot] = []
+        #: Held by a writer: one at a time.
+        self.writing = runtime.lock("writers")
+        #: How often an index run has looked at the files.
+        self.scans = 0
 
     def current(self) -> str:
         live, is_there = self.live, self.is_there
@@ -82,12 +99,51 @@ class FakeSource:
         self.live, self.sealed = self.sealed, ""
         return self.live
 
+    def describe(self) -> dict[str, Any]:
+        return {"generation": self.live, "index_age_seconds": 0.0, "files": 0, "chunks": 0}
+
+    def check(self) -> dict[str, Any]:
+        return {}
+
+    def sweep(self) -> None:
+        pass
+
+    def begin_run(self, options: RunOptions) -> FakeRun:
+        return FakeRun(self, self._runtime)
+
     def _is_open(self, generation: str) -> bool:
         return any(s.generation == generation and not s.closed for s in self.snapshots)
 
 
+class FakeRun:
+    """An index run of a `FakeIndex`: it scans, and publishes the next generation.
+
+    The report has, as `scan`, the number of the scan that it was (from 1).
+    """
+
+    def __init__(self, index: FakeIndex, runtime: Runtime) -> None:
+        self._index = index
+        self._runtime = runtime
+        self._is_cancelled = False
+
+    def run(self, listener: RunListener) -> dict[str, Any]:
+        with self._index.writing:
+            listener.scanning()
+            self._index.scans += 1
+            scan = self._index.scans
+            self._runtime.step(f"scan {scan}")
+            if self._is_cancelled:
+                raise ShuttingDownError("cancelled")
+            listener.ready(self._index.seal())
+            listener.progress(1, 1, "", "done")
+            return {"generation": self._index.publish(), "scan": scan}
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
+
+
 class CacheRig:
-    """A cache over a `FakeSource`, and what the two were seen to do."""
+    """A cache over a `FakeIndex`, and what the two were seen to do."""
 
     def __init__(
         self,
@@ -97,8 +153,7 @@ class CacheRig:
         fails: Callable[[], bool] = lambda: False,
     ) -> None:
         self.runtime = runtime
-        self.source = FakeSource(runtime, fails=fails)
-        self._writing = runtime.lock("writers")
+        self.source = FakeIndex(runtime, fails=fails)
         #: What the cache told its listener, in that order.
         self.events: list[tuple[str, str]] = []
         #: How often memory was given back.
@@ -110,6 +165,9 @@ class CacheRig:
             runtime=runtime,
             listener=self._listen,
             on_free=self._on_free,
+        )
+        self.succession = Succession(
+            self.cache, self.source, runtime=runtime, listener=self._listen
         )
 
     def query(self, search: Callable[[], object] = lambda: None) -> FakeSnapshot:
@@ -132,13 +190,13 @@ class CacheRig:
 
     def publish(self) -> str:
         """An index run of another process; one writer at a time."""
-        with self._writing:
+        with self.source.writing:
             return self.source.publish()
 
     def index(self) -> tuple[str, int | None]:
         """An index run of the daemon's own, which has loaded what it publishes before it does:
         the generation, and which load that was, if there was one."""
-        with self.cache.succession() as prepare, self._writing:
+        with self.succession.prepared() as prepare, self.source.writing:
             prepare(self.source.seal())
             generation = self.source.publish()
             loads = [s.number for s in self.source.snapshots if s.generation == generation]

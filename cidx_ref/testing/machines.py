@@ -147,7 +147,7 @@ class CacheMachine(RuleBasedStateMachine):
         """
         warm = self.cached
         self.fails_next = warm is not None and meanwhile == "failing load"
-        with self.rig.cache.succession() as prepare:
+        with self.rig.succession.prepared() as prepare:
             prepare(self.rig.source.seal())
             self.loads += warm is not None
             if meanwhile in ("query", "clear"):

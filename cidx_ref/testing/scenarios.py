@@ -20,6 +20,7 @@ from typing import Any, ClassVar, cast
 from weakref import finalize
 
 from cidx_ref.config import Config
+from cidx_ref.daemon import indexing
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.server import Claim
@@ -29,9 +30,11 @@ from cidx_ref.errors import (
     ShuttingDownError,
 )
 from cidx_ref.index.generation import FORMAT, Generations, Lease, damaged_files, read_manifest
+from cidx_ref.index.port import RunOptions
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project
 from cidx_ref.sockets import is_answered
+from cidx_ref.steps import Step
 from cidx_ref.testing.explore import Scenario
 from cidx_ref.testing.fake_index import CacheRig
 from cidx_ref.testing.history import History, check_linearizable
@@ -319,7 +322,7 @@ class FailingIndexRun(_Cache):
         return {"query": self.rig.query, "index": self._index, "eviction": self._evict}
 
     def _index(self) -> None:
-        with self.rig.cache.succession() as prepare:
+        with self.rig.succession.prepared() as prepare:
             prepare(self.rig.source.seal())
 
     def _evict(self) -> None:
@@ -330,6 +333,74 @@ class FailingIndexRun(_Cache):
         super().check()
         cached = self.rig.cached
         assert cached is None or cached.generation == "g1", f"{cached} was never published"
+
+
+@contextmanager
+def _unprepared() -> Iterator[Callable[[str], None]]:
+    """In the place of the succession, which has scenarios of its own."""
+    yield lambda generation: None
+
+
+class TwoIndexRequests(_Cache):
+    """Two requests for an index run, and a third when the first has what it asked for.
+
+    Each gets a run that has scanned after the request; those that come before a scan share it.
+    """
+
+    promises = frozenset({"CACHE-5"})
+    is_large = True
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        self.runs = indexing.IndexRuns(self.rig.source.begin_run, _unprepared, runtime)
+        self.asked = 0
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"one": self._twice, "other": self._once}
+
+    def _twice(self) -> None:
+        self._once()
+        self._once()
+
+    def _once(self) -> None:
+        before = self.rig.source.scans
+        self.asked += 1
+        report = self.runs.run(RunOptions(), lambda *event: None)
+        assert report["scan"] > before, "a request was given a run that had scanned before"
+        live = self.rig.source.live
+        assert int(live[1:]) >= int(report["generation"][1:]), "it has returned, and is not live"
+
+    def check(self) -> None:
+        super().check()
+        assert not self.runs.is_running, "a run is left"
+        assert self.rig.source.scans <= self.asked, "more runs than requests"
+
+
+class SharedIndexRun(TwoIndexRequests):
+    """Two requests arrive while another writer is at work: one run does for both."""
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        self.joined = 0
+        self.kept_off = False
+        runtime.at(Step.RUN_ASKED, self._count)
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"one": self._once, "other": self._once, "writer": self._write}
+
+    def _count(self) -> None:
+        self.joined += 1
+
+    def _write(self) -> None:
+        with self.rig.source.writing:
+            self.kept_off = self.rig.source.scans == 0
+            while self.kept_off and self.joined < 2:
+                self.runtime.sleep(1.0)
+
+    def check(self) -> None:
+        super().check()
+        if self.kept_off:
+            assert self.rig.source.scans == 1, "two requests before the scan made two runs"
 
 
 class QueryAndEviction(_Cache):
@@ -417,13 +488,13 @@ class _Service(CIDXDaemonService):
 
     def query(self, search: Callable[[], object] = lambda: None) -> None:
         """One query, as `exposed_query` has it served.  It may be refused, but not stopped."""
-
-        def work() -> None:
+        with (
+            suppress(ShuttingDownError),
+            self._counted("query"),
+            self.gate.call("query", is_use=True),
+        ):
             self.rig.query(search)
             assert self.stopped == [], "the daemon was stopped with a query in flight"
-
-        with suppress(ShuttingDownError):
-            self._serve("query", lambda: work, is_use=True)
 
     def reload_config(self) -> None:
         self.before_check()
@@ -505,13 +576,14 @@ class IndexAndIdleShutdown(_Served):
         return {"index": self._index, "eviction": tick}
 
     def _index(self) -> None:
-        def work() -> None:
+        with (
+            suppress(ShuttingDownError),
+            self.service._counted("index"),
+            self.service.gate.call("index", is_use=True),
+        ):
             self.runtime.advance(TTL_S)
             self.runtime.step("indexing")
             assert self.service.stopped == [], "the daemon was stopped with an index in flight"
-
-        with suppress(ShuttingDownError):
-            self.service._serve("index", lambda: work, is_use=True)
 
 
 class IdleClock(Scenario):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -174,10 +175,10 @@ def queries_are_parsed() -> Iterator[None]:
     """Queries are in tantivy's language (the story's own), leniently: none raises, and
     `std::vector` is a field of the index that there is not."""
 
-    def parse(self: FullTextIndex, words: str) -> Any:
-        return self._index.parse_query_lenient(words, ["body"])[0]
+    def parse(self: FullTextIndex, query: Any) -> Any:
+        return self._index.parse_query_lenient(query.text, ["body"])[0]
 
-    with patch.object(FullTextIndex, "_query", parse):
+    with patch.object(FullTextIndex, "_clauses", parse):
         yield
 
 
@@ -191,12 +192,14 @@ def nothing_but_punctuation_is_nothing() -> Iterator[None]:
 @mutant("QRY-5")
 def checked_inside() -> Iterator[None]:
     """Arguments are checked when the call has been let in."""
-    serve = CIDXDaemonService._serve
+    counted = CIDXDaemonService._counted
 
-    def enter_first(self: CIDXDaemonService, method: str, check: Any, *, is_use: bool) -> Any:
-        return serve(self, method, lambda: lambda: check()(), is_use=is_use)
+    @contextmanager
+    def enter_first(self: CIDXDaemonService, method: str) -> Iterator[None]:
+        with counted(self, method), self.gate.call(method, is_use=False):
+            yield
 
-    with patch.object(CIDXDaemonService, "_serve", enter_first):
+    with patch.object(CIDXDaemonService, "_counted", enter_first):
         yield
 
 
@@ -210,13 +213,13 @@ def unknown_arguments_are_ignored() -> Iterator[None]:
 @mutant("OBS-1")
 def status_of_what_is_cached() -> Iterator[None]:
     """The generation that is loaded is told for the one that is live."""
-    on_disk = report._index_on_disk
+    status = report.status
 
     def loaded(service: CIDXDaemonService) -> dict[str, Any]:
-        told, entry = on_disk(service), service.cache_entry
+        told, entry = status(service), service.cache_entry
         return told if entry is None else {**told, "generation": entry.generation}
 
-    with patch.object(report, "_index_on_disk", loaded):
+    with patch.object(report, "status", loaded):
         yield
 
 

@@ -7,8 +7,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref.daemon import cache
+from cidx_ref.daemon import cache, indexing
 from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.indexing import IndexRuns
+from cidx_ref.daemon.succession import Succession
 from cidx_ref.errors import GenerationGone
 from cidx_ref.testing.mutants.registry import mutant
 
@@ -88,7 +90,7 @@ def stored_after_a_clear() -> Iterator[None]:
         with self._changed:
             entry, self._entry = self._entry, None
             unused = cache._unused(entry)
-        self._close(unused)
+        self.close(unused)
         return entry is not None
 
     with patch.object(IndexCache, "clear", clear):
@@ -105,7 +107,7 @@ def stored_after_a_publish() -> Iterator[None]:
         with self._changed:
             replaced, self._entry = self._entry, entry
             unused = cache._unused(replaced) if replaced is not entry else None
-        self._close(unused)
+        self.close(unused)
         return entry
 
     with patch.object(IndexCache, "_lead", insist):
@@ -129,7 +131,7 @@ def successor_outlives_a_clear() -> Iterator[None]:
         entry = ready.entry if ready is not None else None
         if ready is not None and entry is not None and entry.generation == generation:
             self._install(entry)
-            ready.entry = None
+            ready.has_succeeded = True
             self._successor = None
 
     with patch.multiple(IndexCache, clear=keep, _succeed=succeed):
@@ -139,36 +141,48 @@ def successor_outlives_a_clear() -> Iterator[None]:
 @mutant("CACHE-3", "was never published|is cached, not")
 def successor_succeeds_unpublished() -> Iterator[None]:
     """At the end of an index run, what it has loaded is cached, whatever became of the run."""
-    settle = IndexCache._settle
+    withdraw = IndexCache.withdraw
 
     def insist(self: IndexCache[Any], successor: Any) -> None:
-        entry = successor.entry
-        if entry is not None:
-            self._succeed(entry.generation)
-        settle(self, successor)
+        self._succeed(successor.entry.generation)
+        withdraw(self, successor)
 
-    with patch.object(IndexCache, "_settle", insist):
+    with patch.object(IndexCache, "withdraw", insist):
+        yield
+
+
+@mutant("CACHE-5", "a run that had scanned before", needs_switches=True)
+def late_request_shares_a_run() -> Iterator[None]:
+    """A request shares a run that has looked at the files before."""
+    with patch.object(IndexRuns, "_close_to_others", lambda self, shared: None):
+        yield
+
+
+@mutant("CACHE-5", "made two runs", needs_switches=True)
+def each_request_makes_a_run() -> Iterator[None]:
+    """Requests that arrive while a writer is waited for make a run each."""
+    with patch.object(indexing._SharedRun, "is_open", lambda self, options: False):
         yield
 
 
 @mutant("CACHE-7", "was closed 0 times|: closed 0")
 def successor_is_left_open() -> Iterator[None]:
     """What an index run has loaded, and nobody takes, is forgotten as it is."""
-    settle = IndexCache._settle
+    settle = Succession._settle
 
-    def forget(self: IndexCache[Any], successor: Any) -> None:
-        if successor.entry is not None and not self._is_live(successor.entry.generation):
-            successor.entry = None
-        settle(self, successor)
+    def forget(self: Succession[Any], successor: Any) -> None:
+        self._cache.withdraw(successor)
+        if successor.has_succeeded:
+            settle(self, successor)
 
-    with patch.object(IndexCache, "_settle", forget):
+    with patch.object(Succession, "_settle", forget):
         yield
 
 
 @mutant("PERF-5", "loads: .*'g2'.*'g2'|a query had to load", needs_switches=True)
 def first_query_loads_what_was_published() -> Iterator[None]:
     """An index run has nothing ready: at its publish, everybody waits for a load."""
-    with patch.object(IndexCache, "_prepare", lambda self, successor, generation: None):
+    with patch.object(Succession, "_loaded", lambda self, generation: None):
         yield
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref.daemon.cache import CacheEntry, IndexCache
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.entry import CacheEntry
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.service import CIDXDaemonService
@@ -40,7 +41,7 @@ def touch_only_at_the_beginning() -> Iterator[None]:
         with self._changed:
             entry.pins -= 1
             unused = entry if entry.pins == 0 and entry is not self._entry else None
-        self._close(unused)
+        self.close(unused)
 
     with patch.object(IndexCache, "_release", release):
         yield

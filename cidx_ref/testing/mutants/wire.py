@@ -77,25 +77,19 @@ def tracebacks_are_sent() -> Iterator[None]:
 @mutant("RPC-2")
 def bugs_are_told_in_full() -> Iterator[None]:
     """The message of an unexpected exception, and the paths in it, are told to the client."""
-    serve = CIDXDaemonService._serve
+    counted = CIDXDaemonService._counted
 
-    def tell(self: CIDXDaemonService, method: str, check: Any, *, is_use: bool) -> Any:
-        def checked() -> Any:
-            work = check()
+    @contextmanager
+    def tell(self: CIDXDaemonService, method: str) -> Iterator[None]:
+        with counted(self, method):
+            try:
+                yield
+            except CidxError:
+                raise
+            except Exception as error:
+                raise InternalError(f"{method}: {error}") from None
 
-            def told() -> Any:
-                try:
-                    return work()
-                except CidxError:
-                    raise
-                except Exception as error:
-                    raise InternalError(f"{method}: {error}") from None
-
-            return told
-
-        return serve(self, method, checked, is_use=is_use)
-
-    with patch.object(CIDXDaemonService, "_serve", tell):
+    with patch.object(CIDXDaemonService, "_counted", tell):
         yield
 
 

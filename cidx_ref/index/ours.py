@@ -1,0 +1,82 @@
+"""Our own index, as the daemon's port has it: generations on disk, read here, built by a child."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from cidx_ref.errors import CidxError, NoIndexError
+from cidx_ref.index.child import BuildProcess
+from cidx_ref.index.embed import Embedder, configured
+from cidx_ref.index.generation import Generations, read_manifest
+from cidx_ref.index.port import RunOptions
+from cidx_ref.index.source import GenerationSource
+from cidx_ref.keys import account_key
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime
+
+if TYPE_CHECKING:
+    from cidx_ref.index.snapshot import IndexSnapshot
+
+__all__ = ["OurIndex"]
+
+
+class OurIndex:
+    """The index of `project`, searched and built with `embedder` (default: the configured one).
+
+    Raises `ConfigError` for an embedder that cannot be had.
+    """
+
+    def __init__(
+        self, project: Project, runtime: Runtime = SYSTEM, *, embedder: Embedder | None = None
+    ) -> None:
+        self._project = project
+        self._runtime = runtime
+        self._embedder = embedder or configured()
+        self._key = account_key()
+        self._source = GenerationSource(project.generations, self._embedder, runtime, key=self._key)
+        self._generations = Generations(project.generations, runtime, key=self._key)
+
+    def current(self) -> str:
+        return self._source.current()
+
+    def load(self, generation: str) -> IndexSnapshot:
+        return self._source.load(generation)
+
+    def describe(self) -> dict[str, Any]:
+        # Why an index is good for this daemon only; null where the account's key lasts.
+        return {"key_problem": self._key.problem, **self._on_disk()}
+
+    def _on_disk(self) -> dict[str, Any]:
+        nothing = {"generation": None, "index_age_seconds": None, "files": 0, "chunks": 0}
+        try:
+            generation = self._generations.current()
+            manifest = read_manifest(self._generations.path(generation), self._key)
+            made = datetime.fromisoformat(manifest["created_at"])
+        except NoIndexError as error:
+            return {**nothing, "index_problem": str(error)}
+        except FileNotFoundError:
+            problem = f"generation {generation} is missing: run `cidx-ref index`"
+            return {**nothing, "generation": "unusable", "index_problem": problem}
+        except (CidxError, OSError, ValueError) as error:
+            problem = str(error) if isinstance(error, CidxError) else type(error).__name__
+            return {**nothing, "generation": "unusable", "index_problem": problem}
+        age = self._runtime.now().astimezone() - made
+        return {
+            "generation": generation,
+            "index_age_seconds": round(age.total_seconds(), 3),
+            **manifest["counts"],
+        }
+
+    def check(self) -> dict[str, Any]:
+        """`embedder`, and under `index_files` whether they match their manifest."""
+        return {
+            "embedder": {"id": self._embedder.id, "dim": self._embedder.dim},
+            "index_files": self._source.check(),
+        }
+
+    def sweep(self) -> None:
+        self._generations.sweep()
+
+    def begin_run(self, options: RunOptions) -> BuildProcess:
+        return BuildProcess(self._project, options, embedder=self._embedder.id, key=self._key)

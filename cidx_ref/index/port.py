@@ -1,0 +1,133 @@
+"""The port between daemon and index: what a daemon needs of an index, and nothing more.
+
+A daemon keeps one generation of an index in memory, answers from it, and has new generations made.
+Our own index (`ours`) is one implementation; a fake in the tests, of sixty lines, is another.  Here
+are protocols and plain values only, so the port costs nothing to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from cidx_ref.index.filters import Filters
+
+__all__ = [
+    "ENGINES", "MODES", "Index", "Loaded", "Progress", "Run", "RunListener", "RunOptions",
+    "Search", "Source",
+]  # fmt: skip
+
+ENGINES = ("semantic", "fts")
+MODES = ("hybrid", *ENGINES)
+
+#: `progress(current, total, path, info)`, in files.
+Progress = Callable[[int, int, str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is asked: checked, and complete."""
+
+    text: str
+    mode: str = "hybrid"
+    limit: int = 10
+    filters: Filters = field(default_factory=Filters)
+
+
+class Loaded(Protocol):
+    """One generation in memory: immutable, and searchable by any number of threads at once."""
+
+    @property
+    def generation(self) -> str:
+        """Which one it is."""
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        """Of each missing engine (see `ENGINES`) why it is missing."""
+
+    def answer(self, search: Search) -> dict[str, Any]:
+        """The answer as a plain dictionary; see `results.Answer` for its fields.
+
+        Raises `IndexUnusableError` if the engine that is asked for is missing.
+        """
+
+    def close(self) -> None:
+        """Give everything back.  Called once, when no thread uses it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is asked of an index run; see `CIDXDaemonService.exposed_index`."""
+
+    full: bool = False
+    wait_s: float | None = None
+    keep_unverified: bool = False
+    max_file_size_bytes: int = 1_048_576
+
+
+class RunListener(Protocol):
+    """Is told what an index run does, in the thread that runs it."""
+
+    def scanning(self) -> None:
+        """The run is about to look at the files: what changes from here on, it may miss."""
+
+    def progress(self, current: int, total: int, path: str, info: str) -> None:
+        """`current` of `total` files are done; the next one is `path`."""
+
+    def ready(self, generation: str) -> None:
+        """`generation` can be loaded, and becomes the live one when this returns."""
+
+
+class Run(Protocol):
+    """One index run: asked for, and not over yet."""
+
+    def run(self, listener: RunListener) -> dict[str, Any]:
+        """Do it; called once.  Returns the report, plain data with the key `generation`.
+
+        Raises `BusyError`, `IndexingError`, `UntrustedError`; `ShuttingDownError` if cancelled.
+        """
+
+    def cancel(self) -> None:
+        """End it, from any thread; the live generation stays as it is."""
+
+
+L_co = TypeVar("L_co", covariant=True)
+
+
+class Source(Protocol[L_co]):
+    """Where the cache gets generations from.  Called from many threads."""
+
+    def current(self) -> str:
+        """The generation that is live on disk now; must be cheap, as each query asks.
+
+        Raises `NoIndexError` where there is none.
+        """
+
+    def load(self, generation: str) -> L_co:
+        """Read and verify `generation`.
+
+        Raises `GenerationGone` if it was replaced and removed meanwhile, `IndexUnusableError` if
+        it cannot be used.
+        """
+
+
+class Index(Source[Loaded], Protocol):
+    """The index of one project.  Every method may be called from any thread."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a status says of the index on disk, as plain data; cheap, and raises nothing.
+
+        `generation` (None: there is none), `index_age_seconds`, `files`, `chunks`, and under
+        `index_problem`, if there is one, why it cannot be used.
+        """
+
+    def check(self) -> dict[str, Any]:
+        """What diagnostics say, as plain data: among it whether files are what they should be, for
+        which all of them may be read."""
+
+    def sweep(self) -> None:
+        """Remove what no reader uses and no writer needs, unless a writer is at work."""
+
+    def begin_run(self, options: RunOptions) -> Run:
+        """A new index run, not begun yet.  Raises `OSError` if it cannot be."""

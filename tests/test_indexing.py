@@ -1,0 +1,247 @@
+"""Index runs of a daemon: shared before the scan, never after it, and cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from cidx_ref.client import DaemonClient
+from cidx_ref.daemon.indexing import IndexRuns
+from cidx_ref.errors import BusyError, IndexingError, ShuttingDownError
+from cidx_ref.index.generation import Generations
+from cidx_ref.index.port import RunListener, RunOptions
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Thread
+from cidx_ref.steps import Step
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.fixtures import served
+
+WAIT_S = 60.0
+
+
+class Held:
+    """A run that does what the test says: it scans when it may, and ends when it may."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.may_scan, self.may_end = SYSTEM.event("scan"), SYSTEM.event("end")
+        self.has_scanned = SYSTEM.event("scanned")
+        self.error: BaseException | None = None
+
+    def run(self, listener: RunListener) -> dict[str, Any]:
+        assert self.may_scan.wait(WAIT_S)
+        listener.scanning()
+        self.has_scanned.set()
+        listener.progress(0, 1, "a.py", "")
+        assert self.may_end.wait(WAIT_S)
+        if self.error is not None:
+            raise self.error
+        listener.progress(1, 1, "", "done")
+        return {"generation": f"g{self.number}"}
+
+    def cancel(self) -> None:
+        self.error = ShuttingDownError("cancelled")
+        self.go()
+
+    def go(self) -> None:
+        self.may_scan.set()
+        self.may_end.set()
+
+
+class Bench:
+    """Index runs, those that were begun, and the requests that wait for them."""
+
+    def __init__(self) -> None:
+        self.begun: list[Held] = []
+        self.outcomes: dict[str, Any] = {}
+        self.told: dict[str, list[tuple[int, int, str, str]]] = {}
+        self.runtime = FakeRuntime()
+        self.runs = IndexRuns(self.begin, self.prepared, self.runtime)
+        self._changed = SYSTEM.condition("bench")
+        self._asked = 0
+        self._threads: list[Thread] = []
+        self.runtime.at(Step.RUN_ASKED, self._note)
+
+    def begin(self, options: RunOptions) -> Held:
+        with self._changed:
+            self.begun.append(Held(len(self.begun) + 1))
+            self._changed.notify_all()
+            return self.begun[-1]
+
+    @contextmanager
+    def prepared(self) -> Iterator[Any]:
+        yield lambda generation: None
+
+    def _note(self) -> None:
+        with self._changed:
+            self._asked += 1
+            self._changed.notify_all()
+
+    def ask(self, name: str, **options: Any) -> None:
+        """Ask in a thread; returns when the request has joined a run, or has begun one."""
+        asked = self._asked
+        self.told[name] = []
+        self._threads.append(SYSTEM.thread(lambda: self._ask(name, options), name))
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._asked > asked, WAIT_S)
+
+    def _ask(self, name: str, options: dict[str, Any]) -> None:
+        def progress(*event: Any) -> None:
+            self.told[name].append(event)
+
+        try:
+            self.outcomes[name] = self.runs.run(RunOptions(**options), progress)
+        except BaseException as error:
+            self.outcomes[name] = error
+
+    def held(self, number: int) -> Held:
+        """The run of that number, once it was begun."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.begun) >= number, WAIT_S)
+        return self.begun[number - 1]
+
+    def finish(self) -> None:
+        for thread in self._threads:
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+        assert not self.runs.is_running
+
+
+@pytest.mark.promise("CACHE-5")
+def test_requests_before_the_scan_share_a_run_and_a_later_one_has_the_next() -> None:
+    bench = Bench()
+    bench.ask("one")
+    bench.ask("two")
+    first = bench.held(1)
+    first.may_scan.set()
+    assert first.has_scanned.wait(WAIT_S)
+    bench.ask("late")
+    bench.ask("as late")
+    assert bench.runs.is_running
+    bench.held(2).go()
+    first.go()
+    bench.finish()
+    assert [bench.outcomes[name]["generation"] for name in ("one", "two")] == ["g1", "g1"]
+    assert [bench.outcomes[name]["generation"] for name in ("late", "as late")] == ["g2", "g2"]
+    assert len(bench.begun) == 2
+    for told in bench.told.values():
+        assert told == [(0, 1, "a.py", ""), (1, 1, "", "done")], "each is told all, in order"
+
+
+@pytest.mark.promise("CACHE-5")
+def test_a_request_for_something_else_has_a_run_of_its_own() -> None:
+    bench = Bench()
+    bench.ask("quick")
+    bench.ask("full", full=True)
+    bench.held(1).go()
+    bench.held(2).go()
+    bench.finish()
+    assert {o["generation"] for o in bench.outcomes.values()} == {"g1", "g2"}
+
+
+def test_an_error_is_told_to_each_that_asked_and_to_none_after() -> None:
+    bench = Bench()
+    bench.ask("one")
+    bench.ask("two")
+    failing = bench.held(1)
+    failing.error = IndexingError("no space")
+    failing.go()
+    bench.finish()
+    for name in ("one", "two"):
+        assert isinstance(bench.outcomes[name], IndexingError)
+    assert bench.outcomes["one"] is not bench.outcomes["two"], "each has a traceback of its own"
+    bench.ask("next")
+    bench.held(2).go()
+    bench.finish()
+    assert bench.outcomes["next"] == {"generation": "g2"}
+
+
+def test_a_run_that_cannot_begin_is_an_error_of_those_who_asked() -> None:
+    def refuse(options: RunOptions) -> Held:
+        raise OSError("no more processes")
+
+    runs = IndexRuns(refuse, Bench().prepared)
+    with pytest.raises(OSError, match="no more processes"):
+        runs.run(RunOptions(), lambda *event: None)
+    assert not runs.is_running
+
+
+@pytest.mark.promise("SRV-4")
+def test_cancelling_ends_every_run_and_says_so() -> None:
+    bench = Bench()
+    bench.ask("one")
+    bench.ask("full", full=True)
+    bench.held(2)
+    bench.runs.cancel()
+    bench.finish()
+    assert all(isinstance(o, ShuttingDownError) for o in bench.outcomes.values())
+
+
+@pytest.mark.promise("RPC-5")
+def test_a_run_that_no_request_waits_for_any_more_is_cancelled() -> None:
+    bench = Bench()
+    held: list[Held] = []
+
+    def give_up(*event: object) -> None:
+        raise KeyboardInterrupt
+
+    runs = IndexRuns(lambda options: held.append(bench.begin(options)) or held[0], bench.prepared)
+    asking = SYSTEM.thread(lambda: _swallow(runs, give_up), "asking")
+    bench.held(1).may_scan.set()
+    asking.join(WAIT_S)
+    assert held[0].may_end.wait(WAIT_S)
+    assert isinstance(held[0].error, ShuttingDownError)
+
+
+def _swallow(runs: IndexRuns, progress: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        runs.run(RunOptions(), progress)
+
+
+@pytest.mark.promise("CACHE-5", "WRITE-1")
+def test_clients_that_ask_while_another_writer_is_at_work_share_one_build(project: Project) -> None:
+    """Over the socket, with real builds: two before the scan, and a third after it."""
+    runtime = FakeRuntime()
+    changed = SYSTEM.condition("asked")
+    asked: list[str] = []
+
+    def note() -> None:
+        with changed:
+            asked.append("asked")
+            changed.notify_all()
+
+    runtime.at(Step.RUN_ASKED, note)
+    reports: dict[str, Any] = {}
+
+    def index(name: str) -> None:
+        with DaemonClient(project, start=False) as client:
+            reports[name] = client.index(full=True)
+
+    with served(project, runtime=runtime):
+        with Generations(project.generations).writing():
+            threads = [SYSTEM.thread(lambda n=n: index(n), n) for n in ("one", "two")]
+            with changed:
+                assert changed.wait_for(lambda: len(asked) == 2, WAIT_S)
+        for thread in threads:
+            thread.join(WAIT_S)
+        index("third")
+    assert reports["one"]["generation"] == reports["two"]["generation"]
+    numbers = [int(reports[name]["generation"][:6]) for name in ("one", "third")]
+    assert numbers == [2, 3], "two builds for three requests"
+
+
+def test_a_request_that_does_not_wait_is_not_kept_by_one_that_does(project: Project) -> None:
+    with served(project), Generations(project.generations).writing():
+        waiting = SYSTEM.thread(lambda: _index(project, wait_s=0.5), "waiting")
+        with DaemonClient(project, start=False) as client, pytest.raises(BusyError):
+            client.index(wait_s=0)
+        waiting.join(WAIT_S)
+        assert not waiting.is_alive()
+
+
+def _index(project: Project, **options: Any) -> None:
+    with DaemonClient(project, start=False) as client, pytest.raises(BusyError):
+        client.index(**options)
