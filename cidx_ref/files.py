@@ -5,27 +5,49 @@ descriptor; each of its methods takes *one* plain name and looks it up there, fo
 that nothing outside is read, written or removed.  What is made is made exclusively, and is for its
 owner alone: files 0600, directories 0700.  What is found must be what it should be and belong to
 the user; else it is refused by name (`UntrustedError`), at once.
+
+Every change of the file system that this package makes itself goes through here, and is told the
+runtime before (`Operation`): so a test can have the n-th one fail, or the process die before it,
+for every n.  What an engine writes in files of its own counts as one operation.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 from cidx_ref.errors import UntrustedError
+from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["Directory", "is_plain", "owner_name", "own_directory", "read_regular"]
+__all__ = ["Directory", "Operation", "is_plain", "owner_name", "own_directory", "read_regular"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK the opening of a FIFO waits for a writer.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MAKE_FILE = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Operation(StrEnum):
+    """A change of the file system."""
+
+    MKDIR = "mkdir"
+    CREATE = "create"
+    WRITE = "write"
+    SYNC = "sync"
+    CHMOD = "chmod"
+    RENAME = "rename"
+    SYMLINK = "symlink"
+    LINK = "link"
+    UNLINK = "unlink"
+    RMDIR = "rmdir"
+    ENGINE = "engine"
 
 
 class Directory:
@@ -35,15 +57,19 @@ class Directory:
     for what is there and must not be used.  Thread-safe until it is closed.
     """
 
-    def __init__(self, fd: int, path: Path) -> None:
-        """Take over the descriptor `fd`; `path` is what the directory is called in messages."""
+    def __init__(self, fd: int, path: Path, runtime: Runtime = SYSTEM) -> None:
+        """Take over the descriptor `fd`; `path` is what the directory is called in messages.
+
+        `runtime` is told of operations, those in directories within this one, too.
+        """
         self.fd = fd
         self.path = path
+        self._runtime = runtime
 
     @classmethod
-    def open(cls, path: Path) -> Directory:
+    def open(cls, path: Path, runtime: Runtime = SYSTEM) -> Directory:
         """The directory at `path`, which the caller trusts: links in it are followed."""
-        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path)
+        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path, runtime)
 
     @property
     def engine_path(self) -> Path:
@@ -89,11 +115,11 @@ class Directory:
         with _told(self.path / name):
             if create:
                 with suppress(FileExistsError):
-                    os.mkdir(_plain(name), 0o700, dir_fd=self.fd)
+                    self._mkdir(name)
             found = os.stat(_plain(name), dir_fd=self.fd, follow_symlinks=False)
             self._require(name, found, stat.S_IFDIR)
             fd = os.open(name, _OPEN_DIRECTORY, dir_fd=self.fd)
-        inner = Directory(fd, self.path / name)
+        inner = Directory(fd, self.path / name, self._runtime)
         try:
             inner.require_own()
         except BaseException:
@@ -127,12 +153,21 @@ class Directory:
 
     def create(self, name: str, data: bytes) -> None:
         """Make the file `name`, which must not exist, with `data` in it, and put it on disk."""
+        with self.writer(name) as file:
+            file.write(data)
+            self._about_to(Operation.SYNC, name)
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def writer(self, name: str) -> Iterator[IO[bytes]]:
+        """Make the file `name`, which must not exist, for the block to write; not put on disk."""
         with _told(self.path / name):
+            self._about_to(Operation.CREATE, name)
             fd = os.open(_plain(name), os.O_WRONLY | os.O_EXCL | _MAKE_FILE, 0o600, dir_fd=self.fd)
             with open(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                self._about_to(Operation.WRITE, name)
+                yield file
 
     def replace(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
         """Put `data` into the file `name`: a concurrent reader sees the old contents or the new."""
@@ -141,7 +176,7 @@ class Directory:
             self.unlink(temporary)
         try:
             self.create(temporary, data)
-            os.chmod(temporary, mode, dir_fd=self.fd)
+            self.chmod(temporary, mode)
             self.rename(temporary, name)
         except BaseException:
             with suppress(OSError):
@@ -155,6 +190,7 @@ class Directory:
         """
         self.check(name, stat.S_IFREG)
         with _told(self.path / name):
+            self._about_to(Operation.CREATE, name)
             fd = os.open(
                 _plain(name), os.O_WRONLY | os.O_APPEND | _MAKE_FILE, 0o600, dir_fd=self.fd
             )
@@ -176,11 +212,13 @@ class Directory:
 
     def symlink(self, target: str, name: str) -> None:
         with _told(self.path / name):
+            self._about_to(Operation.SYMLINK, name)
             os.symlink(target, _plain(name), dir_fd=self.fd)
 
     def link(self, old: str, new: str) -> None:
         """Give the file `old` the second name `new`, which must not exist."""
         with _told(self.path / new):
+            self._about_to(Operation.LINK, new)
             os.link(
                 _plain(old),
                 _plain(new),
@@ -191,17 +229,37 @@ class Directory:
 
     def rename(self, old: str, new: str) -> None:
         with _told(self.path / new):
+            self._about_to(Operation.RENAME, new)
             os.rename(_plain(old), _plain(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def unlink(self, name: str) -> None:
         with _told(self.path / name):
+            self._about_to(Operation.UNLINK, name)
             os.unlink(_plain(name), dir_fd=self.fd)
 
     def make(self, name: str) -> Directory:
         """A new directory `name`, which must not exist."""
         with _told(self.path / name):
-            os.mkdir(_plain(name), 0o700, dir_fd=self.fd)
+            self._mkdir(name)
         return self.sub(name)
+
+    def chmod(self, name: str, mode: int) -> None:
+        """Set the permissions of `name`, which is no link."""
+        with _told(self.path / name):
+            self._about_to(Operation.CHMOD, name)
+            os.chmod(_plain(name), mode, dir_fd=self.fd)
+
+    def engine_writes(self, name: str) -> Path:
+        """Where an engine may write the file or directory `name` by itself, with a path."""
+        self._about_to(Operation.ENGINE, name)
+        return self.path / _plain(name)
+
+    def _mkdir(self, name: str) -> None:
+        self._about_to(Operation.MKDIR, name)
+        os.mkdir(_plain(name), 0o700, dir_fd=self.fd)
+
+    def _about_to(self, kind: Operation, name: str) -> None:
+        self._runtime.operation(kind, self.path / name)
 
     def remove(self, name: str) -> None:
         """Remove whatever is there, and all below it, as far as it goes."""
@@ -212,7 +270,7 @@ class Directory:
             if stat.S_ISDIR(found.st_mode):
                 self._remove_tree(name)
             else:
-                os.unlink(name, dir_fd=self.fd)
+                self.unlink(name)
 
     def _remove_tree(self, name: str) -> None:
         # Not by recursion, which has an end before a tree has: each directory below is moved up to
@@ -222,26 +280,43 @@ class Directory:
         while left:
             this = left.pop()
             fd = os.open(this, _OPEN_DIRECTORY, dir_fd=self.fd)
-            with Directory(fd, self.path / this) as inner, os.scandir(fd) as entries:
+            with Directory(fd, self.path / this, self._runtime) as inner, os.scandir(fd) as entries:
                 for entry in list(entries):
                     if not entry.is_dir(follow_symlinks=False):
                         inner.unlink(entry.name)
                         continue
                     left.append(f".building-removed-{os.getpid()}-{next(moved)}")
+                    self._about_to(Operation.RENAME, left[-1])
                     os.rename(entry.name, left[-1], src_dir_fd=fd, dst_dir_fd=self.fd)
+            self._about_to(Operation.RMDIR, this)
             os.rmdir(this, dir_fd=self.fd)
 
     def sync(self) -> None:
         """Put its entries on disk."""
+        self._about_to(Operation.SYNC, "")
         os.fsync(self.fd)
 
-    def try_lock(self) -> bool:
-        """Hold the directory exclusively (`flock`) until it is closed; False if another does."""
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    def make_durable(self) -> None:
+        """Close all files in it, and in directories within, to other users, and put them on disk.
+
+        For what an engine has written.  Raises `UntrustedError` for anything but files and
+        directories.
+        """
+        for name in self.names():
+            found = self.status(name)
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                with self.sub(name) as inner:
+                    inner.make_private()
+                    inner.make_durable()
+                continue
+            fd = self.open_regular(name)
+            try:
+                self._about_to(Operation.SYNC, name)
+                os.fchmod(fd, 0o600)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        self.sync()
 
     def require_own(self) -> None:
         """Raise `UntrustedError` if it is somebody else's."""
@@ -250,6 +325,7 @@ class Directory:
     def make_private(self) -> None:
         """Keep every other user out."""
         if os.fstat(self.fd).st_mode & 0o077:
+            self._about_to(Operation.CHMOD, "")
             os.fchmod(self.fd, 0o700)
 
     def _require(self, name: str, found: os.stat_result, kind: int) -> None:
@@ -273,9 +349,9 @@ _KINDS = {
 }
 
 
-def own_directory(path: Path, *, create: bool = False) -> Directory:
+def own_directory(path: Path, *, create: bool = False, runtime: Runtime = SYSTEM) -> Directory:
     """The directory at `path`, the last name of which must be a directory of the user's own."""
-    with Directory.open(path.parent) as above:
+    with Directory.open(path.parent, runtime) as above:
         return above.sub(path.name, create=create)
 
 

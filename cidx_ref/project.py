@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cidx_ref.errors import BadArgumentError, UntrustedError
 from cidx_ref.files import Directory, owner_name
+from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape
 
 __all__ = ["DIRECTORY", "Project"]
@@ -125,13 +126,13 @@ class Project:
     def generations(self) -> Path:
         return self.directory / "generations"
 
-    def open(self, *, create: bool = False) -> Directory:
+    def open(self, *, create: bool = False, runtime: Runtime = SYSTEM) -> Directory:
         """`.code-indexer/`, opened, with nothing in it that must not be used.
 
         With `create` it is made if need be, ignores itself in git, and is closed to other users.
         Raises `FileNotFoundError`, `UntrustedError`, or another `OSError`.
         """
-        with Directory.open(self.root) as root:
+        with Directory.open(self.root, runtime) as root:
             directory = root.sub(DIRECTORY, create=create)
         try:
             for name, kind in _OURS.items():
@@ -151,9 +152,9 @@ class Project:
         except OSError as error:
             raise UntrustedError(f"{error.filename}: {error.strerror}") from None
 
-    def create_directory(self) -> Path:
+    def create_directory(self, runtime: Runtime = SYSTEM) -> Path:
         """Make `.code-indexer/`, which ignores itself in git; return it."""
-        self.open(create=True).close()
+        self.open(create=True, runtime=runtime).close()
         return self.directory
 
 

@@ -1,4 +1,5 @@
-"""Time, locks and threads: the only module that may touch them (a lint rule says so).
+"""Time, locks and threads: the only module that may touch them (a lint rule says so); and what
+is about to happen, to be watched by tests.
 
 Everything here is injected, so that a test can put a clock that stands still, or a scheduler that
 decides who runs next, in the place of the real thing.  Reading time is not waiting: `monotonic`
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
 __all__ = ["SYSTEM", "Condition", "Event", "Lock", "Runtime", "Thread", "get_ident"]
 
@@ -97,6 +99,13 @@ class Runtime:
     def threads(self) -> list[Thread]:
         """The threads that run now, whoever started them."""
         return list(threading.enumerate())
+
+    def operation(self, kind: str, path: Path) -> None:
+        """Be about to change the file system: a member of `files.Operation`, and where.
+
+        Nothing happens here.  A test's runtime counts, raises what a full disk would, or ends the
+        process.
+        """
 
     def step(self, name: str) -> None:
         """Pass a place where threads or processes meet, a member of `steps.Step`.

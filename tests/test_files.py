@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import errno
 import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cidx_ref.errors import UntrustedError
+import cidx_ref
+from cidx_ref.errors import CidxError, IndexingError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory, read_regular
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.generation import Generations, damaged_files, read_manifest
+from cidx_ref.locks import try_lock
+from cidx_ref.project import Project
+from cidx_ref.testing.clock import FakeRuntime
 
 Act = Callable[[Directory, str], Any]
 
@@ -248,7 +258,7 @@ def test_an_own_directory_is_one_by_its_last_name(inside: Path, outside: Path) -
         own_directory(inside / "link")
     with own_directory(inside / "made", create=True) as made:
         assert made.names() == []
-        assert made.try_lock()
+        assert try_lock(made.fd, made.path)
     made.close()  # closing twice does nothing
 
 
@@ -263,3 +273,117 @@ def test_a_source_file_is_read_whoever_owns_it_and_never_waited_for(
     as_link_to_a_file(inside, "link")
     with pytest.raises(OSError, match="symbolic links"):
         read_regular(directory.fd, "link", 2)
+
+
+# Every change of the file system.
+
+
+class Watching(FakeRuntime):
+    """Counts operations; the `at`-th (from 1), and with `dies` all that follow, raise `error`."""
+
+    def __init__(self, at: int, error: BaseException, *, dies: bool) -> None:
+        super().__init__()
+        self.operations: list[str] = []
+        self._at, self._error, self._dies = at, error, dies
+
+    def operation(self, kind: str, path: Path) -> None:
+        self.operations.append(f"{kind} {path.name}")
+        number = len(self.operations)
+        if number == self._at or (self._dies and number > self._at):
+            raise self._error
+
+
+class Death(BaseException):
+    """The end of the process: what comes after it in `finally` can change no file any more."""
+
+
+def outcomes(
+    make_project: Callable[..., Project], error: BaseException, *, dies: bool
+) -> list[tuple[str, bool, BaseException | None]]:
+    """An index run over a change, for each of its operations: which one it was, whether the new
+    index is live, and what was raised.  The last one is of no operation: all went well."""
+    found: list[tuple[str, bool, BaseException | None]] = []
+    for number in count(1):
+        project = make_project(name=f"p{number}")
+        old = bring_up_to_date(project, HashingEmbedder())["generation"]
+        (project.root / "new.py").write_text("new = 1\n")
+        runtime = Watching(number, error, dies=dies)
+        raised: BaseException | None = None
+        try:
+            bring_up_to_date(project, HashingEmbedder(), runtime=runtime)
+        except (Death, CidxError) as problem:
+            raised = problem
+        generations = Generations(project.generations)
+        generations.sweep()  # as the next daemon does when it starts
+        live = generations.current()
+        assert sorted(os.listdir(project.generations)) == [live, "current"], "litter is left"
+        directory = generations.path(live)
+        assert damaged_files(directory, read_manifest(directory)) == {}
+        assert bring_up_to_date(project, HashingEmbedder())["files"] == 5, "and it goes on"
+        last = runtime.operations[number - 1] if number <= len(runtime.operations) else ""
+        found.append((last, live != old, raised))
+        if not last:
+            return found
+    raise AssertionError
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_death_before_any_operation_leaves_the_old_index_or_the_new_whole(
+    make_project: Callable[..., Project], figure: Callable[..., None]
+) -> None:
+    found = outcomes(make_project, Death(), dies=True)
+    assert all(isinstance(raised, Death) for _, _, raised in found[:-1])
+    assert found[-1] == ("", True, None)
+    live = [is_new for _, is_new, _ in found]
+    assert live == sorted(live), "old up to the renaming of the link, new from there on"
+    kinds = {name.partition(" ")[0] for name, _, _ in found[:-1]}
+    assert kinds >= {"mkdir", "create", "write", "sync", "rename", "symlink", "unlink", "engine"}
+    figure("WRITE-3", "operations of an index run, each died before", len(found) - 1)
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_failure_of_any_operation_leaves_the_old_index_or_the_new_whole_and_is_said(
+    make_project: Callable[..., Project], figure: Callable[..., None]
+) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    found = outcomes(make_project, full, dies=False)
+    for name, is_new, raised in found[:-1]:
+        if raised is None:  # what cannot be removed keeps none waiting
+            assert is_new, name
+            assert name.partition(" ")[0] in ("unlink", "rmdir", "rename"), name
+        else:
+            assert isinstance(raised, IndexingError), f"{name}: {raised!r}"
+            assert "No space left on device" in str(raised), name
+    figure("WRITE-3", "operations of an index run, each failed", len(found) - 1)
+
+
+#: What changes files by itself, and why it may.
+ELSEWHERE = {
+    "daemon/log.py": {"os.write"},  # the log, whose failure costs no answer
+    "daemon/transport.py": {"os.write"},  # a pipe
+    "cli.py": {"os.write"},  # a pipe
+    "index/child.py": {"os.write"},  # a pipe
+    "keys.py": {"each.mkdir"},  # directories above the account's own
+}
+CHANGES = frozenset(
+    "mkdir rename replace unlink rmdir symlink link fsync chmod fchmod truncate ftruncate write "
+    "remove makedirs removedirs".split()
+)
+OF_PATHS = frozenset("write_text write_bytes mkdir rmdir chmod symlink_to hardlink_to".split())
+
+
+def test_the_package_changes_files_in_one_place_only() -> None:
+    package = Path(cidx_ref.__file__).parent
+    found: dict[str, set[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        where = path.relative_to(package).as_posix()
+        if where == "files.py" or where.startswith("testing/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            owner, name = ast.unparse(node.func.value), node.func.attr
+            is_ours = owner in ("directory", "state", "above", "self._directory", "inner", "target")
+            if (owner == "os" and name in CHANGES) or (name in OF_PATHS and not is_ours):
+                found.setdefault(where, set()).add(f"{owner}.{name}")
+    assert found == ELSEWHERE

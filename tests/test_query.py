@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
+from cidx_ref.files import Directory
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.query import Query
@@ -156,7 +157,8 @@ def test_the_nearest_vectors_come_first_and_with_their_similarity(tmp_path: Path
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     writer = VectorWriter(32)
     writer.add(vectors)
-    writer.save(tmp_path / "vectors")
+    with Directory.open(tmp_path) as directory:
+        writer.save(directory, "vectors")
     index = SemanticIndex(tmp_path / "vectors", dim=32, count=400)
     every_other = np.arange(400) % 2 == 0
     for number in range(0, 400, 20):

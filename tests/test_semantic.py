@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from cidx_ref.errors import IndexUnusableError
+from cidx_ref.files import Directory
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.port import Search
@@ -112,7 +113,8 @@ def written(path: Path, stored: np.ndarray[Any, np.dtype[np.float32]]) -> Path:
     writer = VectorWriter(stored.shape[1])
     for start in range(0, len(stored), 700):  # several threads add each batch, in no order
         writer.add(stored[start : start + 700])
-    writer.save(path)
+    with Directory.open(path.parent) as directory:
+        writer.save(directory, path.name)
     return path
 
 

@@ -354,10 +354,11 @@ def more_full_text(directory: Path) -> None:
 def text_of_other_chunks(directory: Path) -> None:
     """The full text, whose files nobody can check, names a chunk that is not there."""
     shutil.rmtree(directory / "fulltext")
-    writer = FullTextWriter(directory / "fulltext")
-    for number in range(8):
-        writer.add(chunk=number + 999_999, file=0, path="a.py", name="a", text="attackers_lure")
-    writer.commit()
+    with own_directory(directory) as opened:
+        writer = FullTextWriter(opened, "fulltext")
+        for number in range(8):
+            writer.add(chunk=number + 999_999, file=0, path="a.py", name="a", text="attackers_lure")
+        writer.commit()
 
 
 def files_without_a_path(directory: Path) -> None:

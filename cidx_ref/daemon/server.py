@@ -17,7 +17,6 @@ the socket not answered sees a daemon coming or going, and waits for one or the 
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -35,6 +34,7 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
+from cidx_ref.locks import try_lock
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.sockets import is_answered
@@ -81,7 +81,7 @@ class Claim:
         """The listening socket, reachable at the project's path."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with self._project.open() as directory:
+            with self._project.open(runtime=self._runtime) as directory:
                 self._listen_in(directory, listener)
         except BaseException:
             listener.close()
@@ -94,7 +94,7 @@ class Claim:
         self._clear_leftovers(directory)
         try:
             listener.bind(os.fsencode(directory.engine_path / temporary))
-            os.chmod(temporary, 0o600, dir_fd=directory.fd)
+            directory.chmod(temporary, 0o600)
             self._runtime.step(Step.BOUND)
             # Listening before it has the name: a probe must never find a daemon that is starting.
             listener.listen(socket.SOMAXCONN)
@@ -122,7 +122,10 @@ class Claim:
 
     def unlink(self) -> None:
         """Remove the socket's name, if it still is ours."""
-        with suppress(FileNotFoundError, UntrustedError), self._project.open() as directory:
+        with (
+            suppress(FileNotFoundError, UntrustedError),
+            self._project.open(runtime=self._runtime) as directory,
+        ):
             name = self._project.socket_path.name
             if self._inode is not None and _identity(directory.status(name)) == self._inode:
                 self._runtime.step(Step.LEAVING)
@@ -139,21 +142,15 @@ class Claim:
 
     def _try(self) -> bool:
         try:
-            with self._project.open(create=True) as directory:
+            with self._project.open(create=True, runtime=self._runtime) as directory:
                 fd = directory.open_lock(LOCK)
             self._runtime.step(Step.LOCK_OPENED)
         except OSError as error:
             raise DaemonUnavailableError(f"{error.filename}: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The directory may have been replaced between open and flock: a lock in a directory
-            # that nobody can find any more is worth nothing.
-            if self._found(self._project.directory / LOCK) == _identity(os.fstat(fd)):
-                self._lock = fd
-                self._runtime.step(Step.CLAIMED)
-                return True
-        except BlockingIOError:
-            pass
+        if try_lock(fd, self._project.directory / LOCK):
+            self._lock = fd
+            self._runtime.step(Step.CLAIMED)
+            return True
         os.close(fd)
         return False
 

@@ -74,7 +74,7 @@ def adopt(
             with Lease(generations.path(generations.current()), runtime) as lease:
                 manifest = _checked(lease.files)
                 generation, building = generations.begin()
-                _copy(lease.files, building)
+                _copy(lease.files, building, runtime)
         except OSError as error:
             raise IndexUnusableError(f"{error.filename}: {error.strerror}") from None
         generations.seal(building, {**manifest, "generation": generation})
@@ -82,18 +82,18 @@ def adopt(
     return {"generation": generation, **manifest["counts"]}
 
 
-def _copy(directory: Directory, building: Path) -> None:
+def _copy(directory: Directory, building: Path, runtime: Runtime) -> None:
     """Write what was checked once more; the full text, which cannot be, is made of the texts."""
-    with own_directory(building) as target:
+    with own_directory(building, runtime=runtime) as target:
         for name in (*FILES, VECTORS):
             target.create(name, directory.read(name, _MAX_FILE_BYTES))
-    store = ChunkStore(building)
-    fulltext = FullTextWriter(building / FULLTEXT)
-    for number in range(len(store)):
-        chunk, file = store.read(number), store.file_of(number)
-        fulltext.add(chunk=number, file=file, path=chunk.path, name=chunk.name, text=chunk.text)
-    fulltext.commit()
-    store.close()
+        store = ChunkStore(building)
+        fulltext = FullTextWriter(target, FULLTEXT)
+        for number in range(len(store)):
+            chunk, file = store.read(number), store.file_of(number)
+            fulltext.add(chunk=number, file=file, path=chunk.path, name=chunk.name, text=chunk.text)
+        fulltext.commit()
+        store.close()
 
 
 def _checked(directory: Directory) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from cidx_ref.errors import (
     NoIndexError,
     UntrustedError,
 )
+from cidx_ref.files import Directory, own_directory
 from cidx_ref.index import languages
 from cidx_ref.index.embed import VARIABLE, Embedder, configured
 from cidx_ref.index.generation import (
@@ -79,7 +80,7 @@ def bring_up_to_date(
     `UntrustedError`.
     """
     try:
-        project.create_directory()
+        project.create_directory(runtime)
         generations = Generations(project.generations, runtime, key=key)
         with generations.writing(wait_s):
             scanning()
@@ -141,7 +142,8 @@ class _Job:
 
     def build(self, generations: Generations, announce: Callable[[str], object]) -> dict[str, Any]:
         generation, building = generations.begin()
-        contents = self._write(building)
+        with own_directory(building, runtime=self._runtime) as directory:
+            contents = self._write(directory)
         self._runtime.step(Step.WRITTEN)
         manifest = {
             "format": FORMAT,
@@ -159,7 +161,7 @@ class _Job:
         self._progress(len(self._paths), len(self._paths), "", "done")
         return self._report(manifest, changed=True)
 
-    def _write(self, building: Path) -> dict[str, Any]:
+    def _write(self, building: Directory) -> dict[str, Any]:
         """Write every file but the manifest; return what the manifest says of them."""
         from cidx_ref.index import snapshot
         from cidx_ref.index.chunk import chunk
@@ -167,7 +169,7 @@ class _Job:
         from cidx_ref.index.semantic import SPACE, VectorWriter
         from cidx_ref.index.store import ChunkWriter
 
-        fulltext = FullTextWriter(building / snapshot.FULLTEXT)
+        fulltext = FullTextWriter(building, snapshot.FULLTEXT)
         vectors = VectorWriter(self._embedder.dim)
         feed = _VectorFeed(self._embedder, vectors.add, self._runtime)
         with ChunkWriter(building) as store:
@@ -185,7 +187,7 @@ class _Job:
                     feed.put(_embedded_text(source.path, piece.name, piece.text))
                 store.add_file(source.path, language, source.digest, chunks)
             feed.finish()
-            vectors.save(building / snapshot.VECTORS)
+            vectors.save(building, snapshot.VECTORS)
             fulltext.commit()
             store.save()
         counts = {"files": store.file_count, "chunks": store.chunk_count}

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import tantivy
 
 from cidx_ref.errors import IndexingError, IndexUnusableError
+from cidx_ref.files import Directory
 from cidx_ref.index.query import Query
 from cidx_ref.index.text import (
     symbols,
@@ -47,11 +48,11 @@ def _schema() -> tantivy.Schema:
 
 
 class FullTextWriter:
-    """Writes the chunks of one generation into an empty directory."""
+    """Writes the chunks of one generation into a new directory, `name` in `above`."""
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir()
-        self._path = _EncodablePath(directory)
+    def __init__(self, above: Directory, name: str) -> None:
+        self._directory = above.make(name)
+        self._path = _EncodablePath(above.engine_writes(name))
         index = _guarded(lambda: tantivy.Index(_schema(), self._path.text), IndexingError)
         # One thread: it keeps up with us, and segments come out the same every time.
         self._writer = _guarded(lambda: index.writer(_WRITER_HEAP_BYTES, 1), IndexingError)
@@ -75,9 +76,11 @@ class FullTextWriter:
         _guarded(self._writer.commit, IndexingError)
         _guarded(self._writer.wait_merging_threads, IndexingError)
         # No part of the index: whoever opens it makes them anew.
-        for lock in Path(self._path.text).glob(".tantivy-*.lock"):
-            lock.unlink()
+        for name in self._directory.names():
+            if name.startswith(".tantivy-") and name.endswith(".lock"):
+                self._directory.unlink(name)
         self._path.close()
+        self._directory.close()
 
 
 class FullTextIndex:

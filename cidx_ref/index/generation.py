@@ -34,6 +34,7 @@ from typing import Any
 from cidx_ref.errors import BusyError, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
 from cidx_ref.keys import Key, account_key
+from cidx_ref.locks import try_lock
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import shown
 from cidx_ref.steps import Step
@@ -70,7 +71,7 @@ class Lease:
         """Raises `FileNotFoundError` if the generation is gone, `OSError` if it cannot be read,
         `UntrustedError` if it must not be."""
         self.directory = directory
-        with _opened(directory.parent) as generations:
+        with _opened(directory.parent, runtime) as generations:
             self.files = generations.sub(directory.name)
         runtime.step(Step.OPENED)
         # A sweep holds it exclusively while it deletes; then the manifest is gone when we get it.
@@ -173,13 +174,9 @@ class Generations:
         }
         manifest[_DIGEST] = self.key.digest(manifest)
         self._runtime.step(Step.UNSEALED)
-        with own_directory(building) as directory:
+        with own_directory(building, runtime=self._runtime) as directory:
             directory.create(MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
-        directories = {file.parent for file in files}
-        for path in (*files, *directories):  # which the engines made as they please
-            path.chmod(0o700 if path in directories else 0o600)
-        for written in (*files, *directories, building):
-            _sync(written)
+            directory.make_durable()
         self._runtime.step(Step.SEALED)
 
     def publish(
@@ -261,7 +258,7 @@ class Generations:
             _remove(directory, name)
             return
         with lease:
-            if lease.try_lock():
+            if try_lock(lease.fd, lease.path):
                 # The manifest first: half a generation must never look like a whole one.
                 _remove(lease, MANIFEST)
                 self._runtime.step(Step.HALF_REMOVED)
@@ -269,27 +266,23 @@ class Generations:
             # Else it is in use; a later sweep gets it.
 
     def _opened(self) -> Directory:
-        return _opened(self.directory)
+        return _opened(self.directory, self._runtime)
 
     def _try_lock(self) -> Directory | None:
         """The directory, locked until it is closed; None while another writer has it."""
-        with own_directory(self.directory.parent) as above:
+        with own_directory(self.directory.parent, runtime=self._runtime) as above:
             directory = above.sub(self.directory.name, create=True)
-            self._runtime.step(Step.DIRECTORY_OPENED)
-            directory.make_private()
-            if directory.try_lock():
-                # It may have been replaced between open and flock: a lock on a directory that
-                # nobody can find any more keeps nobody out.
-                found = above.status(self.directory.name)
-                if found is not None and os.path.samestat(os.fstat(directory.fd), found):
-                    return directory
-            directory.close()
-            return None
+        self._runtime.step(Step.DIRECTORY_OPENED)
+        directory.make_private()
+        if try_lock(directory.fd, self.directory):
+            return directory
+        directory.close()
+        return None
 
 
-def _opened(generations: Path) -> Directory:
+def _opened(generations: Path, runtime: Runtime) -> Directory:
     """The directory of generations; it, and what it lies in, must be the user's own."""
-    with own_directory(generations.parent) as above:
+    with own_directory(generations.parent, runtime=runtime) as above:
         return above.sub(generations.name)
 
 
@@ -453,14 +446,6 @@ def _what_is_wrong(directory: Directory, name: str, recorded: dict[str, Any]) ->
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _make_way(directory: Directory, name: str) -> None:

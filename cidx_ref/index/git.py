@@ -20,7 +20,7 @@ from heapq import nlargest
 from pathlib import Path
 
 from cidx_ref.errors import UntrustedError
-from cidx_ref.files import Directory, owner_name, read_regular
+from cidx_ref.files import Directory, own_directory, owner_name, read_regular
 from cidx_ref.index.limited import FailedError, HeldUpError, Limits, run
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -99,7 +99,7 @@ def list_checkout(
     except UntrustedError as refused:
         listing.say(f"{refused}; the directories were walked instead of asking git")
         return listing
-    _make_private(scratch, contents)
+    _make_private(scratch, contents, runtime)
     _ask(_Git(program, root, top, scratch, runtime, limits or Limits()), listing)
     return listing
 
@@ -274,12 +274,18 @@ def _read_index(own: Directory) -> dict[str, bytes]:
     return {"index": index}
 
 
-def _make_private(scratch: Path, contents: dict[str, bytes]) -> None:
+def _make_private(scratch: Path, contents: dict[str, bytes], runtime: Runtime) -> None:
     """Make a git directory in `scratch` that has no objects, and so no remotes to get them from."""
-    for name in ("objects", "refs", "info"):
-        (scratch / name).mkdir()
-    for name, data in contents.items():
-        (scratch / name).write_bytes(data)
+    with own_directory(scratch, runtime=runtime) as directory:
+        for name in ("objects", "refs", "info"):
+            directory.make(name).close()
+        for name, data in contents.items():
+            within, _, plain = name.rpartition("/")
+            place = directory.sub(within) if within else directory
+            with place.writer(plain) as file:
+                file.write(data)
+            if within:
+                place.close()
 
 
 # Running it.

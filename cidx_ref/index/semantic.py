@@ -19,6 +19,7 @@ import hnswlib
 import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
+from cidx_ref.files import Directory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,9 +53,12 @@ class VectorWriter:
             self._index.resize_index(2 * (first + len(vectors)))
         self._index.add_items(vectors, np.arange(first, first + len(vectors)))
 
-    def save(self, path: Path) -> None:
-        """Write the file.  hnswlib reports no error on a full disk; the caller must verify."""
-        self._index.save_index(os.fsencode(path))
+    def save(self, directory: Directory, name: str) -> None:
+        """Write the file `name` into `directory`.
+
+        hnswlib reports no error on a full disk; the caller must verify.
+        """
+        self._index.save_index(os.fsencode(directory.engine_writes(name)))
 
 
 class SemanticIndex:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
+from cidx_ref.files import Directory
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.globs import PathSet
@@ -70,9 +72,10 @@ class FilterMask:
 class ChunkWriter:
     """Writes the store of a new generation into `directory`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._texts = (directory / _TEXTS).open("wb")
+        self._stack = ExitStack()
+        self._texts = self._stack.enter_context(directory.writer(_TEXTS))
         self._files: list[dict[str, Any]] = []
         self._rows: list[tuple[int, int, int, int, int, int]] = []
         self._offset = 0
@@ -101,13 +104,15 @@ class ChunkWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._texts.close()
+        self._stack.close()
 
     def save(self) -> None:
         """Write everything out."""
-        self._texts.close()
-        np.save(self._directory / _ROWS, np.array(self._rows, dtype=ROW))
-        (self._directory / _FILES).write_text(json.dumps(self._files), encoding="ascii")
+        self._stack.close()
+        with self._directory.writer(_ROWS) as file:
+            np.save(file, np.array(self._rows, dtype=ROW))
+        with self._directory.writer(_FILES) as file:
+            file.write(json.dumps(self._files).encode("ascii"))
 
 
 class ChunkStore:
