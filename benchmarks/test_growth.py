@@ -18,9 +18,9 @@ from repositories import synthetic
 from cidx_ref.client import DaemonClient
 from cidx_ref.index.generation import Generations
 from cidx_ref.project import Project
-from cidx_ref.testing import charts
-from cidx_ref.testing.fixtures import end_daemon
-from cidx_ref.testing.gates import RecordAim, Results
+from cidx_ref.testing.own.fixtures import end_daemon
+from cidx_ref.testing.promises import charts
+from cidx_ref.testing.promises.gates import RecordAim, Results
 
 SIZES = (1_000, 10_000, 100_000)
 DEEP_SIZES = (*SIZES, 500_000)

@@ -30,8 +30,8 @@ from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.search import Search, answer
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
-from cidx_ref.testing.gates import RecordAim
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.promises.gates import RecordAim
+from cidx_ref.testing.promises.report import RecordFigure
 
 QUERIES = 800
 DEPTH = 10

@@ -14,11 +14,17 @@ from pathlib import Path
 import pytest
 
 from cidx_ref.interpreter import python_command
-from cidx_ref.testing import lifecycle
-from cidx_ref.testing.faulty import CrashPoint
-from cidx_ref.testing.lifecycle import Command, Lifecycle, Model, Target, check_lifecycle
-from cidx_ref.testing.lifecycle import _wait_for_end as wait_for_end
-from cidx_ref.testing.mutants import MUTANTS
+from cidx_ref.testing.conformance import lifecycle
+from cidx_ref.testing.conformance.lifecycle import (
+    Command,
+    Lifecycle,
+    Model,
+    Target,
+    check_lifecycle,
+)
+from cidx_ref.testing.conformance.lifecycle import _wait_for_end as wait_for_end
+from cidx_ref.testing.own.faulty import CrashPoint
+from cidx_ref.testing.own.mutants import MUTANTS
 
 
 @pytest.mark.promise("SRV-2", "SRV-3", "SRV-4", "TTL-5", "CACHE-8", "WRITE-3")
@@ -54,7 +60,7 @@ class Broken(Target):
     def command(self, *arguments: str, crash_at: str = "", term_at: str = "") -> Command:
         command, environment = super().command(*arguments, crash_at=crash_at, term_at=term_at)
         program = str(Path(__file__).with_name("broken_daemon.py"))
-        # In the place of `-m cidx_ref.testing.faulty`.
+        # In the place of `-m cidx_ref.testing.own.faulty`.
         return [*command[:2], program, self.defect, *command[4:]], environment
 
 
@@ -213,7 +219,7 @@ def test_after_a_kill_during_a_publish_the_old_index_or_the_new_and_from_then_on
 
 
 def faulty(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command, environment = python_command("cidx_ref.testing.faulty", *arguments)
+    command, environment = python_command("cidx_ref.testing.own.faulty", *arguments)
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=30, check=False
     )

@@ -39,7 +39,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
-from cidx_ref.testing.plain import Gone, PlainConnection, connected
+from cidx_ref.testing.conformance.plain import Gone, PlainConnection, connected
 
 __all__ = ["Command", "Lifecycle", "Model", "Target", "check_lifecycle"]
 
@@ -93,10 +93,10 @@ class Target:
         return self.command("build", str(root), *(["--full"] if full else []), crash_at=crash_at)
 
     def command(self, *arguments: str, crash_at: str = "", term_at: str = "") -> Command:
-        """`arguments` as a command of `cidx_ref.testing.faulty`."""
+        """`arguments` as a command of `cidx_ref.testing.own.faulty`."""
         given = {"--crash-at": crash_at, "--term-at": term_at}
         faults = [part for pair in given.items() for part in pair if pair[1]]
-        return python_command("cidx_ref.testing.faulty", *faults, "--", *arguments)
+        return python_command("cidx_ref.testing.own.faulty", *faults, "--", *arguments)
 
     def sockets(self, root: Path) -> list[str]:
         """The names in the project's directory that are a daemon's socket, or may become one."""

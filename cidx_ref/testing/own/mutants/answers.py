@@ -22,7 +22,7 @@ from cidx_ref.index.source import GenerationSource
 from cidx_ref.index.store import ChunkStore
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime, Thread
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("QRY-1")

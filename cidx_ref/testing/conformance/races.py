@@ -1,7 +1,7 @@
 """Start races with real processes: many starters at the same moment, and owners that come and go.
 
-    python -m cidx_ref.testing.races start --path stale --rounds 200 --processes 8 DIR
-    python -m cidx_ref.testing.races churn --seconds 30 --processes 8 DIR
+    python -m cidx_ref.testing.conformance.races start --path stale --rounds 200 --processes 8 DIR
+    python -m cidx_ref.testing.conformance.races churn --seconds 30 --processes 8 DIR
 
 Each prints one JSON object and ends with status 0, whatever it found:
 
@@ -460,7 +460,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cidx_ref.testing.races")
+    parser = argparse.ArgumentParser(prog="cidx_ref.testing.conformance.races")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--claim", default="cidx_ref.daemon.server:Claim", metavar="MODULE:CLASS")
     common.add_argument("--processes", type=int, default=8, metavar="N")

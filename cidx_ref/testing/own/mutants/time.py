@@ -11,7 +11,7 @@ from cidx_ref.daemon.cache import CacheEntry, IndexCache
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("TTL-1", "is it due")

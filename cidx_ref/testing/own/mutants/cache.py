@@ -10,7 +10,7 @@ from unittest.mock import patch
 from cidx_ref.daemon import cache
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.errors import GenerationGone
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("CACHE-1", r"loads: \['g1', 'g1'", needs_switches=True)
