@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from math import log
 from pathlib import Path
-from statistics import linear_regression, median, quantiles
+from statistics import linear_regression, median
 from time import perf_counter
 
 import clients
@@ -19,6 +19,7 @@ from cidx_ref.client import DaemonClient
 from cidx_ref.index.generation import Generations
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import end_daemon
+from cidx_ref.testing.percentile import percentile
 from cidx_ref.testing.promises import charts
 from cidx_ref.testing.promises.gates import RecordAim, Results
 
@@ -47,7 +48,7 @@ def measured(project: Project) -> dict[str, float]:
         "build, s": build_s,
         "load, ms": load_ms,
         "query p50, ms": median(times),
-        "query p95, ms": quantiles(times, n=20)[-1],
+        "query p95, ms": percentile(times, 95),
         "disk, MB": on_disk / 1e6,
         "memory, MB": loaded_mb - idle_mb,
     }

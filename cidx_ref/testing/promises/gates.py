@@ -18,11 +18,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import quantiles
 from typing import Any, Protocol
 
 import pytest
 
+from cidx_ref.testing.percentile import percentile
 from cidx_ref.testing.promises import charts
 from cidx_ref.testing.promises.report import RecordFigure
 
@@ -41,7 +41,7 @@ class Gate:
     times: list[float]
 
     def at(self, percent: int) -> float:
-        return quantiles(self.times, n=100)[percent - 1]
+        return percentile(self.times, percent)
 
     def row(self) -> str:
         p50, p95, p99 = (self.at(n) for n in (50, 95, 99))
