@@ -18,8 +18,8 @@ from repositories import synthetic
 from cidx_ref.client import DaemonClient
 from cidx_ref.index.generation import Generations
 from cidx_ref.project import Project
+from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.own.fixtures import end_daemon
-from cidx_ref.testing.percentile import percentile
 from cidx_ref.testing.promises import charts
 from cidx_ref.testing.promises.gates import RecordAim, Results
 

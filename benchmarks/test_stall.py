@@ -16,8 +16,8 @@ from repositories import synthetic
 from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.own.fixtures import end_daemon
-from cidx_ref.testing.percentile import percentile
 from cidx_ref.testing.promises.gates import CheckGate, RecordAim
 
 READERS = 10

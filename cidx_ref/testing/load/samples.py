@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cidx_ref.testing.percentile import percentile
+from cidx_ref.testing.figures import percentile
 
 __all__ = ["ALL", "Row", "Samples"]
 

@@ -22,9 +22,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from cidx_ref.testing.percentile import percentile
+from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.promises import charts
 from cidx_ref.testing.promises.report import RecordFigure
+
+__all__ = ["BudgetWarning", "CheckGate", "RecordAim", "Results", "aim", "gate", "results"]
 
 #: Below this nobody notices anything; above it, something has become slower than it need be.
 SOFT_MS = 5.0

@@ -1,4 +1,4 @@
-"""The one percentile there is, so that figures of gates, load sessions and benchmarks compare."""
+"""How figures are taken from many measurements: the same for gates, load and benchmarks."""
 
 from __future__ import annotations
 
