@@ -16,6 +16,7 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, ConfigError, IndexUnusableError
 from cidx_ref.index import search, text
 from cidx_ref.index.fulltext import FullTextIndex
+from cidx_ref.index.query import Query
 from cidx_ref.index.semantic import SemanticIndex
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
@@ -174,10 +175,10 @@ def queries_are_parsed() -> Iterator[None]:
     """Queries are in tantivy's language (the story's own), leniently: none raises, and
     `std::vector` is a field of the index that there is not."""
 
-    def parse(self: FullTextIndex, words: str) -> Any:
-        return self._index.parse_query_lenient(words, ["body"])[0]
+    def parse(self: FullTextIndex, query: Query) -> Any:
+        return self._index.parse_query_lenient(query.text, ["body"])[0]
 
-    with patch.object(FullTextIndex, "_query", parse):
+    with patch.object(FullTextIndex, "_clauses", parse):
         yield
 
 
