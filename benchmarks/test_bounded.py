@@ -18,8 +18,8 @@ from cidx_ref.errors import BadArgumentError
 from cidx_ref.index.globs import PathSet
 from cidx_ref.limits import MAX_LIMIT, MAX_TEXT_CHARS
 from cidx_ref.project import Project
-from cidx_ref.testing.gates import RecordAim
-from cidx_ref.testing.report import RecordTried
+from cidx_ref.testing.promises.gates import RecordAim
+from cidx_ref.testing.promises.report import RecordTried
 
 EXAMPLES = 400
 LIMIT_MS = 100.0

@@ -16,8 +16,8 @@ from rpyc.core import consts
 
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.limits import MAX_REQUEST_BYTES
-from cidx_ref.testing.gates import RecordAim
-from cidx_ref.testing.report import RecordTried
+from cidx_ref.testing.promises.gates import RecordAim
+from cidx_ref.testing.promises.report import RecordTried
 
 EXAMPLES = 1500
 #: Of processor time for one message, as large as may be.

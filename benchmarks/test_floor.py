@@ -16,7 +16,7 @@ from rpyc.utils.factory import unix_connect
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
-from cidx_ref.testing.gates import CheckGate, RecordAim
+from cidx_ref.testing.promises.gates import CheckGate, RecordAim
 
 ROUNDS = 7
 CALLS = 200

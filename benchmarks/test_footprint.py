@@ -18,8 +18,8 @@ import pytest
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
-from cidx_ref.testing.fixtures import end_daemon
-from cidx_ref.testing.gates import RecordAim
+from cidx_ref.testing.own.fixtures import end_daemon
+from cidx_ref.testing.promises.gates import RecordAim
 
 CONNECTS = """
 import json, socket, sys

@@ -16,8 +16,8 @@ import sides
 from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.gates import CheckGate
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.promises.gates import CheckGate
+from cidx_ref.testing.promises.report import RecordFigure
 
 CALLS = 1000
 LIMITS_MS = {"semantic": 100.0, "hybrid": 100.0, "fts": 20.0}

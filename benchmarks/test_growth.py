@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from math import log
 from pathlib import Path
-from statistics import linear_regression, median, quantiles
+from statistics import linear_regression, median
 from time import perf_counter
 
 import clients
@@ -18,9 +18,10 @@ from repositories import synthetic
 from cidx_ref.client import DaemonClient
 from cidx_ref.index.generation import Generations
 from cidx_ref.project import Project
-from cidx_ref.testing import charts
-from cidx_ref.testing.fixtures import end_daemon
-from cidx_ref.testing.gates import RecordAim, Results
+from cidx_ref.testing.figures import percentile
+from cidx_ref.testing.own.fixtures import end_daemon
+from cidx_ref.testing.promises import charts
+from cidx_ref.testing.promises.gates import RecordAim, Results
 
 SIZES = (1_000, 10_000, 100_000)
 DEEP_SIZES = (*SIZES, 500_000)
@@ -47,7 +48,7 @@ def measured(project: Project) -> dict[str, float]:
         "build, s": build_s,
         "load, ms": load_ms,
         "query p50, ms": median(times),
-        "query p95, ms": quantiles(times, n=20)[-1],
+        "query p95, ms": percentile(times, 95),
         "disk, MB": on_disk / 1e6,
         "memory, MB": loaded_mb - idle_mb,
     }

@@ -31,8 +31,8 @@ from cidx_ref.index.port import Search
 from cidx_ref.index.search import answer
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
-from cidx_ref.testing.gates import RecordAim
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.promises.gates import RecordAim
+from cidx_ref.testing.promises.report import RecordFigure
 
 QUERIES = 800
 DEPTH = 10

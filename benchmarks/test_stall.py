@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 import clients
 import pytest
@@ -16,8 +16,9 @@ from repositories import synthetic
 from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.fixtures import end_daemon
-from cidx_ref.testing.gates import CheckGate, RecordAim
+from cidx_ref.testing.figures import percentile
+from cidx_ref.testing.own.fixtures import end_daemon
+from cidx_ref.testing.promises.gates import CheckGate, RecordAim
 
 READERS = 10
 
@@ -109,7 +110,7 @@ def test_a_slow_neighbour_moves_nobody_else(
                 lambda text: with_a_slow_embedder.query(text, mode=mode), 1000
             )[1]
             thread.join(30)
-        return quantiles(times, n=20)[-1]
+        return percentile(times, 95)
 
     ratios = [p95(slow=True) / p95(slow=False) for _ in range(3)]
     aim(f"{mode} p95 beside a query of five seconds / without", median(ratios), 1.5)

@@ -12,7 +12,7 @@ from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.load import Scenario, Session, task
-from cidx_ref.testing.load.embedder import LONG_S, PATIENTLY
+from cidx_ref.testing.own.patient import LONG_S, PATIENTLY
 
 
 def until_next(period_s: float, offset_s: float = 0.0) -> float:

@@ -6,8 +6,8 @@ import time
 
 from locust.runners import MasterRunner
 
+from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.load import LoadTestShape, Scenario, Session, between, task
-from cidx_ref.testing.load.samples import percentile
 
 
 class Readers(Scenario):

@@ -18,7 +18,7 @@ from cidx_ref.index.generation import Generations
 from cidx_ref.index.scan import Listing
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.runtime import Runtime
-from cidx_ref.testing import faulty
+from cidx_ref.testing.own import faulty
 
 
 def leaves_its_socket() -> None:

@@ -19,7 +19,7 @@ from cidx_ref.index import search
 from cidx_ref.index.port import Search
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.mutants import MUTANTS
+from cidx_ref.testing.own.mutants import MUTANTS
 
 
 def knows_only_the_storys_methods() -> None:

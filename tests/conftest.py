@@ -1,4 +1,4 @@
-"""What holds for every test here; the fixtures are in `cidx_ref.testing.fixtures`."""
+"""What holds for every test here; the fixtures are in `cidx_ref.testing.own.fixtures`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project
-from cidx_ref.testing.fixtures import git
+from cidx_ref.testing.own.fixtures import git
 
 __all__ = ["CASES", "SECRET", "Case", "outside_of"]
 

@@ -37,8 +37,8 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.project import Project
 from cidx_ref.sockets import address_of
 from cidx_ref.sockets import connect as connect_socket
-from cidx_ref.testing.fixtures import served
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.own.fixtures import served
+from cidx_ref.testing.promises.report import RecordFigure
 from cidx_ref.wire import MAX_DEPTH, MAX_VALUES
 
 WAIT_S = 30.0

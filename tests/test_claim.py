@@ -20,7 +20,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
 from cidx_ref.sockets import address_of, connect, is_answered
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.fixtures import MakeProject
+from cidx_ref.testing.own.fixtures import MakeProject
 
 MakeClaim = Callable[..., Claim]
 

@@ -22,7 +22,7 @@ from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import is_answered
-from cidx_ref.testing.fixtures import MakeProject, build, end_daemon, git, served
+from cidx_ref.testing.own.fixtures import MakeProject, build, end_daemon, git, served
 
 COMMAND = [sys.executable, "-P", "-m", "cidx_ref"]
 COMMANDS = ("query", "index", "start", "stop", "serve", "status", "health", "metrics", "diagnose",

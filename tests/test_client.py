@@ -33,7 +33,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import is_answered
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.fixtures import MakeProject, build, end_daemon, served, write
+from cidx_ref.testing.own.fixtures import MakeProject, build, end_daemon, served, write
 
 
 class Recorder(FakeRuntime):

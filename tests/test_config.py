@@ -15,7 +15,7 @@ from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.errors import BadArgumentError, ConfigError, UntrustedError
 from cidx_ref.project import Project
-from cidx_ref.testing.fixtures import MakeProject, build, git
+from cidx_ref.testing.own.fixtures import MakeProject, build, git
 
 STORY = {
     "enabled": True,

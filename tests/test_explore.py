@@ -17,8 +17,8 @@ import pytest
 
 from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing import explore, scheduler
-from cidx_ref.testing.explore import (
+from cidx_ref.testing.concurrency import explore, scheduler
+from cidx_ref.testing.concurrency.explore import (
     Counterexample,
     Exploration,
     Scenario,
@@ -28,7 +28,7 @@ from cidx_ref.testing.explore import (
     random_walk,
     replay,
 )
-from cidx_ref.testing.scheduler import Deadlock, Livelock, Scheduler, ThreadPool
+from cidx_ref.testing.concurrency.scheduler import Deadlock, Livelock, Scheduler, ThreadPool
 
 Explorer = Callable[..., Exploration]
 EXPLORERS = pytest.mark.parametrize("explorer", [exhaustive, random_walk, guided])
@@ -685,7 +685,7 @@ def test_a_run_of_nobody_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nowhere:X",), ("cidx_ref.testing.scenarios:Nope",), (f"{__name__}:LostUpdate", "abc")],
+    [("nowhere:X",), ("cidx_ref.testing.own.scenarios:Nope",), (f"{__name__}:LostUpdate", "abc")],
 )
 def test_what_cannot_be_explored_is_one_line(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
@@ -755,7 +755,7 @@ LostUpdate: AssertionError: two were added, and the count is 1
      7  one     acquire count
      8          released count
 context switches: 2; to see it again:
-    python -m cidx_ref.testing.explore test_explore:LostUpdate "2:1"
+    python -m cidx_ref.testing.concurrency.explore test_explore:LostUpdate "2:1"
 """
 
 
@@ -800,8 +800,8 @@ def test_from_the_shell(
 
 
 def test_as_a_program() -> None:
-    command, environment = python_command("cidx_ref.testing.explore")
-    name = "cidx_ref.testing.scenarios:QueryAndClear"
+    command, environment = python_command("cidx_ref.testing.concurrency.explore")
+    name = "cidx_ref.testing.own.scenarios:QueryAndClear"
     done = subprocess.run(
         [*command, name], env=environment, cwd="/", capture_output=True, text=True, check=True
     )

@@ -21,9 +21,9 @@ from cidx_ref import client
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.project import Project
-from cidx_ref.testing.fixtures import MakeProject, build, served
 from cidx_ref.testing.load.connection import MeasuredConnection
-from cidx_ref.testing.report import RecordTried
+from cidx_ref.testing.own.fixtures import MakeProject, build, served
+from cidx_ref.testing.promises.report import RecordTried
 from cidx_ref.wire import Caller
 
 TIMEOUT_S = 60.0

@@ -27,10 +27,10 @@ from cidx_ref.index.source import GenerationSource
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
-from cidx_ref.testing.fixtures import served
-from cidx_ref.testing.mutants import MUTANTS
+from cidx_ref.testing.own.fixtures import served
+from cidx_ref.testing.own.mutants import MUTANTS
 
-PLUGINS = ("-p", "cidx_ref.testing.report", "-p", "cidx_ref.testing.gates")
+PLUGINS = ("-p", "cidx_ref.testing.promises.report", "-p", "cidx_ref.testing.promises.gates")
 
 GATED = """
 import pytest

@@ -17,7 +17,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.steps import Step
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.fixtures import served
+from cidx_ref.testing.own.fixtures import served
 
 WAIT_S = 60.0
 

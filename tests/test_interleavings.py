@@ -1,8 +1,8 @@
 """The code survives every search of the harness, and none of its mutants does.
 
-What is searched, and how, is in `cidx_ref.testing.searches`; the mutants are in `mutants`.  Those
-of promises without a search are killed by the tests of these (`test_mutants`).  The long searches
-(`tox -e deep`) are marked so.
+What is searched, and how, is in `cidx_ref.testing.own.searches`; the mutants are in `mutants`.
+Those of promises without a search are killed by the tests of these (`test_mutants`).  The long
+searches (`tox -e deep`) are marked so.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.server import Claim
-from cidx_ref.testing import scenarios
-from cidx_ref.testing.explore import (
+from cidx_ref.testing.concurrency.explore import (
     Counterexample,
     Scenario,
     exhaustive,
     guided,
     random_walk,
 )
-from cidx_ref.testing.machines import CacheMachine, ConcurrentCacheMachine
-from cidx_ref.testing.mutants import MUTANTS, Mutant
-from cidx_ref.testing.promises import PROMISES
-from cidx_ref.testing.report import RecordMutant, RecordTried
-from cidx_ref.testing.searches import SEARCHES, Search, run_machine, searches_of
+from cidx_ref.testing.own import scenarios
+from cidx_ref.testing.own.machines import CacheMachine, ConcurrentCacheMachine
+from cidx_ref.testing.own.mutants import MUTANTS, Mutant
+from cidx_ref.testing.own.searches import SEARCHES, Search, run_machine, searches_of
+from cidx_ref.testing.promises.registry import PROMISES
+from cidx_ref.testing.promises.report import RecordMutant, RecordTried
 
 #: The promises that are about locks, time and processes: each has a search and a mutant.
 SEARCHED = [id_ for id_ in PROMISES if id_.split("-")[0] in {"SRV", "CACHE", "TTL", "WRITE"}]

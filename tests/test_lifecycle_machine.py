@@ -14,11 +14,17 @@ from pathlib import Path
 import pytest
 
 from cidx_ref.interpreter import python_command
-from cidx_ref.testing import lifecycle
-from cidx_ref.testing.faulty import CrashPoint
-from cidx_ref.testing.lifecycle import Command, Lifecycle, Model, Target, check_lifecycle
-from cidx_ref.testing.lifecycle import _wait_for_end as wait_for_end
-from cidx_ref.testing.mutants import MUTANTS
+from cidx_ref.testing.conformance import lifecycle
+from cidx_ref.testing.conformance.lifecycle import (
+    Command,
+    Lifecycle,
+    Model,
+    check_lifecycle,
+)
+from cidx_ref.testing.conformance.lifecycle import _wait_for_end as wait_for_end
+from cidx_ref.testing.own.faulty import CrashPoint
+from cidx_ref.testing.own.mutants import MUTANTS
+from cidx_ref.testing.own.target import OwnTarget
 
 
 @pytest.mark.promise("SRV-2", "SRV-3", "SRV-4", "TTL-5", "CACHE-8", "WRITE-3")
@@ -33,7 +39,7 @@ from cidx_ref.testing.mutants import MUTANTS
 def test_whatever_happens_there_is_one_owner_reached_with_a_right_index_and_nothing_left(
     tmp_path: Path, steps: int, seed: int, figure: Callable[..., None]
 ) -> None:
-    tally = check_lifecycle(Target(), tmp_path, steps=steps, seed=seed)
+    tally = check_lifecycle(OwnTarget(), tmp_path, steps=steps, seed=seed)
     assert tally.total() >= steps
     assert all(tally.values())
     assert list(tmp_path.iterdir()) == []
@@ -45,7 +51,7 @@ def test_whatever_happens_there_is_one_owner_reached_with_a_right_index_and_noth
 # What the machine finds.
 
 
-class Broken(Target):
+class Broken(OwnTarget):
     """The daemons and writers of `broken_daemon.py`."""
 
     def __init__(self, defect: str) -> None:
@@ -54,7 +60,7 @@ class Broken(Target):
     def command(self, *arguments: str, crash_at: str = "", term_at: str = "") -> Command:
         command, environment = super().command(*arguments, crash_at=crash_at, term_at=term_at)
         program = str(Path(__file__).with_name("broken_daemon.py"))
-        # In the place of `-m cidx_ref.testing.faulty`.
+        # In the place of `-m cidx_ref.testing.own.faulty`.
         return [*command[:2], program, self.defect, *command[4:]], environment
 
 
@@ -134,7 +140,7 @@ def test_the_machine_finds_what_is_broken(
     assert machine.processes() == []
 
 
-class Mutated(Target):
+class Mutated(OwnTarget):
     """This package's daemon, with one of the zoo's mutants in it."""
 
     def __init__(self, mutant: str) -> None:
@@ -177,7 +183,7 @@ class Mutated(Target):
 def test_the_machine_finds_mutants_in_real_daemons(
     tmp_path: Path, mutant: str, complaint: str, life: Life
 ) -> None:
-    live(Lifecycle(Target(), tmp_path), life)
+    live(Lifecycle(OwnTarget(), tmp_path), life)
     with pytest.raises(AssertionError, match=complaint):
         live(Lifecycle(Mutated(mutant), tmp_path), life)
     assert list(tmp_path.iterdir()) == []
@@ -213,7 +219,7 @@ def test_after_a_kill_during_a_publish_the_old_index_or_the_new_and_from_then_on
 
 
 def faulty(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command, environment = python_command("cidx_ref.testing.faulty", *arguments)
+    command, environment = python_command("cidx_ref.testing.own.faulty", *arguments)
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=30, check=False
     )

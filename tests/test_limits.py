@@ -26,8 +26,8 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import address_of
 from cidx_ref.sockets import connect as connect_socket
-from cidx_ref.testing.fixtures import served
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.own.fixtures import served
+from cidx_ref.testing.promises.report import RecordFigure
 
 WAIT_S = 30.0
 #: So long after its time has come, a connection that is to be dropped has been.

@@ -14,10 +14,15 @@ from hypothesis import strategies as st
 from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.fixtures import build, served, write
-from cidx_ref.testing.history import History, Operation, check_linearizable, final_states
-from cidx_ref.testing.models import CacheState, cache_model, generation_model
-from cidx_ref.testing.report import RecordTried
+from cidx_ref.testing.concurrency.history import (
+    History,
+    Operation,
+    check_linearizable,
+    final_states,
+)
+from cidx_ref.testing.own.fixtures import build, served, write
+from cidx_ref.testing.own.models import CacheState, cache_model, generation_model
+from cidx_ref.testing.promises.report import RecordTried
 
 WAIT_S = 60.0
 RUNS = 3

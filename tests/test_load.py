@@ -29,11 +29,12 @@ import pytest
 from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.load import report
 from cidx_ref.testing.load.corpus import Question, derive_questions, read_questions
 from cidx_ref.testing.load.keeper import processes_of
 from cidx_ref.testing.load.monitor import Reading, growth, slope
-from cidx_ref.testing.load.samples import ALL, Samples, percentile
+from cidx_ref.testing.load.samples import ALL, Samples
 from cidx_ref.testing.load.slo import BASE, VARIABLE, Slo, asked_for, effective, parse_all
 from cidx_ref.testing.load.target import project_at
 

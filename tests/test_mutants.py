@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from cidx_ref.testing.mutants import MUTANTS, Mutant
-from cidx_ref.testing.promises import PROMISES
-from cidx_ref.testing.report import RecordMutant
-from cidx_ref.testing.searches import searches_of
+from cidx_ref.testing.own.mutants import MUTANTS, Mutant
+from cidx_ref.testing.own.searches import searches_of
+from cidx_ref.testing.promises.registry import PROMISES
+from cidx_ref.testing.promises.report import RecordMutant
 
 TESTS = Path(__file__).parent
 PATIENCE_S = 120.0

@@ -25,7 +25,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import check_peer, connect, is_answered, peer, peer_pid
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.fixtures import served
+from cidx_ref.testing.own.fixtures import served
 
 WAIT_S = 30.0
 STRANGER = 54_321

@@ -17,7 +17,7 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import address_of
-from cidx_ref.testing.fixtures import served
+from cidx_ref.testing.own.fixtures import served
 
 WAIT_S = 30.0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cidx_ref.daemon import arguments
-from cidx_ref.testing import mutants
+from cidx_ref.testing.own import mutants
 
-PLUGINS = ("-p", "cidx_ref.testing.planting", "-p", "xdist.plugin", "-p", "no:cacheprovider")
+PLUGINS = ("-p", "cidx_ref.testing.own.planting", "-p", "xdist.plugin", "-p", "no:cacheprovider")
 MUTANT = "unknown_arguments_are_ignored"
 XDIST = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
 
@@ -30,8 +30,8 @@ def run(pytester: pytest.Pytester, source: str, *args: str) -> pytest.RunResult:
 LOOKS = """
 from cidx_ref.daemon.arguments import _refuse_unknown
 home = _refuse_unknown.__module__
-def test_one(): assert home == "cidx_ref.testing.mutants.answers"
-def test_two(): assert home == "cidx_ref.testing.mutants.answers"
+def test_one(): assert home == "cidx_ref.testing.own.mutants.answers"
+def test_two(): assert home == "cidx_ref.testing.own.mutants.answers"
 """
 THREE = """
 @promise("SRV-1")

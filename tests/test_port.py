@@ -14,7 +14,7 @@ from cidx_ref.client import DaemonClient
 from cidx_ref.errors import NoIndexError
 from cidx_ref.index.port import RunListener, RunOptions, Search
 from cidx_ref.project import Project
-from cidx_ref.testing.fixtures import MakeProject, served
+from cidx_ref.testing.own.fixtures import MakeProject, served
 
 
 class Notes:

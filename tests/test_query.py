@@ -27,8 +27,8 @@ from cidx_ref.index.store import StoredChunk
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.fixtures import MakeProject, build
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.own.fixtures import MakeProject, build
+from cidx_ref.testing.promises.report import RecordFigure
 
 MODES = {"semantic": "exposed_query", "fts": "exposed_query_fts", "hybrid": "exposed_query_hybrid"}
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cidx_ref.testing.promises import PROMISES
-from cidx_ref.testing.report import main
+from cidx_ref.testing.promises.registry import PROMISES
+from cidx_ref.testing.promises.report import main
 
-PLUGIN = ("-p", "cidx_ref.testing.report", "-p", "xdist.plugin", "-p", "no:cacheprovider")
+PLUGIN = ("-p", "cidx_ref.testing.promises.report", "-p", "xdist.plugin", "-p", "no:cacheprovider")
 XDIST = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
 
 

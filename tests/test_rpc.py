@@ -34,7 +34,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.sockets import address_of
 from cidx_ref.sockets import connect as connect_socket
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.promises.report import RecordFigure
 
 WAIT_S = 30.0
 MODES = {"query": "semantic", "query_fts": "fts", "query_hybrid": "hybrid"}

@@ -31,8 +31,8 @@ from cidx_ref.index.source import GenerationSource
 from cidx_ref.index.store import StoredChunk
 from cidx_ref.index.text import terms, words
 from cidx_ref.project import Project
-from cidx_ref.testing.fixtures import build
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.own.fixtures import build
+from cidx_ref.testing.promises.report import RecordFigure
 
 EMBEDDER = HashingEmbedder()
 DIM = 16

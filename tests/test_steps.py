@@ -18,7 +18,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.steps import Step
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.fixtures import MakeProject, served
+from cidx_ref.testing.own.fixtures import MakeProject, served
 
 PACKAGE = Path(cidx_ref.__file__).parent
 

@@ -12,7 +12,7 @@ import pytest
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.fake_index import CacheRig
+from cidx_ref.testing.own.fake_index import CacheRig
 
 TTL_S = 600.0
 

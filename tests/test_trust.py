@@ -32,7 +32,7 @@ from cidx_ref.index.generation import Generations, read_manifest
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.keys import KEY_BYTES, STATE_DIRECTORY, Key, account_key
 from cidx_ref.project import Project
-from cidx_ref.testing.fixtures import MakeProject, build, served
+from cidx_ref.testing.own.fixtures import MakeProject, build, served
 
 STRANGER = Key(b"stranger" * (KEY_BYTES // 8))
 

@@ -15,7 +15,7 @@ from cidx_ref.daemon.entry import CacheEntry
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.promises.report import RecordFigure
 
 _PATIENCE_S = 30.0
 _TTL_S = 600.0

@@ -28,7 +28,7 @@ from cidx_ref.index.generation import Generations
 from cidx_ref.keys import STATE_DIRECTORY
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.fixtures import served
+from cidx_ref.testing.own.fixtures import served
 
 ALICE, BOB = 54321, 54322
 SECRET = "zanzibarsecret"

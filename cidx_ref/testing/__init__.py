@@ -1,1 +1,99 @@
-"""The harness: what proves the promises, for this project and for others that import it."""
+"""The harness, for tests of this daemon, of another one, or of any threaded Python.
+
+    from cidx_ref.testing import FakeRuntime, Scenario, exhaustive
+
+The names below are its public face; each is imported when it is first asked for, so that a test
+which wants a clock does not load Hypothesis, pytest or RPyC.  Load sessions have a face of their
+own, `cidx_ref.testing.load`, because locust replaces the blocking parts of the standard library.
+The folders, from the ground up: `concurrency`, `promises`, `conformance`, `load`, and `own`, which
+knows this package's daemon and is no API.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cidx_ref.testing.clock import FakeRuntime as FakeRuntime
+    from cidx_ref.testing.concurrency.explore import Counterexample as Counterexample
+    from cidx_ref.testing.concurrency.explore import Exploration as Exploration
+    from cidx_ref.testing.concurrency.explore import Scenario as Scenario
+    from cidx_ref.testing.concurrency.explore import exhaustive as exhaustive
+    from cidx_ref.testing.concurrency.explore import guided as guided
+    from cidx_ref.testing.concurrency.explore import random_walk as random_walk
+    from cidx_ref.testing.concurrency.explore import replay as replay
+    from cidx_ref.testing.concurrency.history import History as History
+    from cidx_ref.testing.concurrency.history import Operation as Operation
+    from cidx_ref.testing.concurrency.history import check_linearizable as check_linearizable
+    from cidx_ref.testing.concurrency.history import final_states as final_states
+    from cidx_ref.testing.concurrency.scheduler import Deadlock as Deadlock
+    from cidx_ref.testing.concurrency.scheduler import Livelock as Livelock
+    from cidx_ref.testing.concurrency.scheduler import Scheduler as Scheduler
+    from cidx_ref.testing.concurrency.scheduler import Strategy as Strategy
+    from cidx_ref.testing.conformance.lifecycle import Lifecycle as Lifecycle
+    from cidx_ref.testing.conformance.lifecycle import Target as Target
+    from cidx_ref.testing.conformance.lifecycle import check_lifecycle as check_lifecycle
+    from cidx_ref.testing.conformance.plain import Gone as Gone
+    from cidx_ref.testing.conformance.plain import PlainConnection as PlainConnection
+    from cidx_ref.testing.conformance.races import ClaimLike as ClaimLike
+    from cidx_ref.testing.figures import percentile as percentile
+    from cidx_ref.testing.promises.gates import BudgetWarning as BudgetWarning
+    from cidx_ref.testing.promises.gates import CheckGate as CheckGate
+    from cidx_ref.testing.promises.gates import RecordAim as RecordAim
+    from cidx_ref.testing.promises.registry import PROMISES as PROMISES
+    from cidx_ref.testing.promises.report import RecordFigure as RecordFigure
+    from cidx_ref.testing.promises.report import RecordMutant as RecordMutant
+    from cidx_ref.testing.promises.report import RecordTried as RecordTried
+
+_HOME = {
+    # time and threads
+    "FakeRuntime": "clock",
+    "Scheduler": "concurrency.scheduler",
+    "Strategy": "concurrency.scheduler",
+    "Deadlock": "concurrency.scheduler",
+    "Livelock": "concurrency.scheduler",
+    # searches for races
+    "Scenario": "concurrency.explore",
+    "exhaustive": "concurrency.explore",
+    "random_walk": "concurrency.explore",
+    "guided": "concurrency.explore",
+    "replay": "concurrency.explore",
+    "Exploration": "concurrency.explore",
+    "Counterexample": "concurrency.explore",
+    # linearizability
+    "History": "concurrency.history",
+    "Operation": "concurrency.history",
+    "check_linearizable": "concurrency.history",
+    "final_states": "concurrency.history",
+    # promises, and the types of the fixtures that report on them
+    "PROMISES": "promises.registry",
+    "RecordFigure": "promises.report",
+    "RecordMutant": "promises.report",
+    "RecordTried": "promises.report",
+    "BudgetWarning": "promises.gates",
+    "CheckGate": "promises.gates",
+    "RecordAim": "promises.gates",
+    "percentile": "figures",
+    # any daemon
+    "Target": "conformance.lifecycle",
+    "Lifecycle": "conformance.lifecycle",
+    "check_lifecycle": "conformance.lifecycle",
+    "ClaimLike": "conformance.races",
+    "Gone": "conformance.plain",
+    "PlainConnection": "conformance.plain",
+}
+
+__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,6 +1,7 @@
-"""The process that keeps a daemon for a load session, and leaves nothing of it behind.
+r"""The process that keeps a daemon for a load session, and leaves nothing of it behind.
 
-    python -m cidx_ref.testing.load.keeper '{"source": null, "config": {}, "command": []}'
+    python -m cidx_ref.testing.load.keeper \
+        '{"source": null, "config": {}, "environment": {}, "command": []}'
 
 It copies source to a temporary directory, indexes it, starts a daemon, and says in one line of JSON
 where.  When its standard input ends, because the session has ended, however, it ends the daemon and
@@ -16,33 +17,28 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cidx_ref import client
 from cidx_ref.config import Config
-from cidx_ref.index.build import bring_up_to_date
-from cidx_ref.index.embed import VARIABLE, configured
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
 from cidx_ref.testing.load.corpus import copy_source
 
-__all__ = ["EMBEDDER", "processes_of", "start_with"]
-
-#: For the daemons of a session, whoever starts them.
-EMBEDDER = "cidx_ref.testing.load.embedder:patient"
+__all__ = ["processes_of", "start_with"]
 
 
-def start_with(command: Sequence[str]) -> None:
+def start_with(command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Have the clients of this process start daemons by `command`, followed by the arguments of
-    `cidx-ref`, with the session's embedder.  Without a command, it is this package's."""
-    os.environ[VARIABLE] = EMBEDDER
+    `cidx-ref`, with `environment` beside their own.  Without a command, it is this package's."""
+    os.environ.update(environment)
 
     def instead(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-        ours, environment = python_command(module, *arguments)
-        return [*command, *arguments] if command else ours, environment
+        ours, inherited = python_command(module, *arguments)
+        return [*command, *arguments] if command else ours, inherited
 
     setattr(client, "python_command", instead)  # noqa: B010 - mypy would not have it replaced
 
@@ -82,12 +78,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _set_up(root: Path, given: dict[str, Any]) -> dict[str, Any]:
-    start_with(given["command"])
+    start_with(given["command"], given["environment"])
     source = given["source"]
     copy_source(root, Path(source) if source else None)
     project = Project.at(root)
-    Config.init(project, **given["config"])
-    bring_up_to_date(project, configured())
+    # Indexed here: the session's daemon should begin with nothing done and nothing loaded.
+    Config.init(project, enabled=False)
+    with client.DaemonClient(project) as here:
+        here.index()
+    Config.init(project, **{"enabled": True, **given["config"]})
     client.start_process(project)
     return {"root": str(root), "socket": str(project.socket_path)}
 

@@ -20,8 +20,8 @@ from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.load import options, report
+from cidx_ref.testing.load.run import FAILED, Run
 from cidx_ref.testing.load.scenario import Scenario
-from cidx_ref.testing.load.session import FAILED, Session
 from cidx_ref.testing.load.webui import WebUi
 
 __all__ = ["PLUGIN"]
@@ -37,7 +37,7 @@ class _Plugin:
     """What locust tells, in the order of a process's life."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: Run | None = None
         self._web_ui: WebUi | None = None
         self._given_host: str | None = None
         self._interrupts: Any = None
@@ -93,7 +93,7 @@ class _Plugin:
             environment.parsed_options.brief = None
             return
         environment.process_exit_code = FAILED  # until it is shown otherwise
-        self.session = Session(environment, scenario)
+        self.session = Run(environment, scenario)
         try:
             self.session.begin(self._host(environment))
         except gevent.GreenletExit:  # or no other could be started: it would be beginning for ever
@@ -166,7 +166,7 @@ class _Plugin:
 
     # Locust's master gives workers half a second for their last report, when it quits.
 
-    def _wait_for_workers(self, session: Session, master: MasterRunner) -> None:
+    def _wait_for_workers(self, session: Run, master: MasterRunner) -> None:
         """Until each has handed over its last samples; those that do not are a failure."""
         master.send_message(_STOP)
         deadline = SYSTEM.monotonic() + _LAST_TIMEOUT_S

@@ -14,20 +14,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from cidx_ref.testing.figures import percentile
 
-__all__ = ["ALL", "Row", "Samples", "percentile"]
+__all__ = ["ALL", "Row", "Samples"]
 
 #: The name that stands for all rows together.
 ALL = "*"
-
-
-def percentile(values: array[float], percent: float) -> float:
-    """The nearest-rank percentile, which is one of the values; `ValueError` if there are none."""
-    if not values:
-        raise ValueError("no samples")
-    at = max(math.ceil(percent / 100 * len(values)), 1) - 1
-    return float(np.partition(np.frombuffer(values), at)[at])
 
 
 @dataclass

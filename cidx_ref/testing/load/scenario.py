@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import locust
 
 from cidx_ref.testing.load.corpus import Question
+from cidx_ref.testing.load.session import Session
 from cidx_ref.testing.load.user import DaemonUser
-
-if TYPE_CHECKING:
-    from cidx_ref.testing.load.session import Session
 
 __all__ = ["Scenario"]
 
@@ -33,6 +31,11 @@ class Scenario(DaemonUser):
     run_time_s: ClassVar[int] = 20
     #: Changes to the `daemon` block of the session's own daemon.
     config: ClassVar[dict[str, Any]] = {}
+    #: Environment variables of the session's own daemon.  By default its embedder takes some time
+    #: for a query, or queries that wait for each other would hardly show.
+    daemon_environment: ClassVar[dict[str, str]] = {
+        "CIDX_REF_EMBEDDER": "cidx_ref.testing.own.patient:patient"
+    }
     #: It stops, kills or reconfigures the daemon, so it must not be somebody else's.
     needs_own_daemon: ClassVar[bool] = False
     #: A first query is answered before the users come.

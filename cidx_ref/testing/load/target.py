@@ -33,6 +33,7 @@ class KeptDaemon:
         self,
         *,
         config: Mapping[str, Any],
+        environment: Mapping[str, str],
         source: Path | None = None,
         command: Sequence[str] = (),
     ) -> None:
@@ -40,6 +41,7 @@ class KeptDaemon:
         given = {
             "source": str(source.resolve()) if source else None,
             "config": dict(config),
+            "environment": dict(environment),
             "command": list(command),
         }
         argv, environment = python_command("cidx_ref.testing.load.keeper", json.dumps(given))

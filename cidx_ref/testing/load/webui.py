@@ -19,8 +19,8 @@ from locust.env import Environment
 
 from cidx_ref.testing.load import report
 from cidx_ref.testing.load.connection import why_unusable
+from cidx_ref.testing.load.run import Run
 from cidx_ref.testing.load.scenario import Scenario
-from cidx_ref.testing.load.session import Session
 
 __all__ = ["WebUi"]
 
@@ -40,7 +40,7 @@ class WebUi:
         self,
         web_ui: Any,
         environment: Environment,
-        session: Callable[[], Session | None],
+        session: Callable[[], Run | None],
     ) -> None:
         """`session` is the latest."""
         self._environment = environment
@@ -146,7 +146,7 @@ class WebUi:
             return f"{chosen[0]} would harm the daemon: leave the host empty"
         return why_unusable(host)
 
-    def _refusal_beside(self, session: Session, form: Any) -> str:
+    def _refusal_beside(self, session: Run, form: Any) -> str:
         if session.is_beginning:
             return "the session is beginning: wait for its daemon"
         # Locust cannot count the users of a class that is no longer chosen.  Its page offers to

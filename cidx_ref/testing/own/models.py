@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cidx_ref.testing.history import Operation
+from cidx_ref.testing.concurrency.history import Operation
 
 __all__ = ["CacheState", "cache_model", "generation_model"]
 

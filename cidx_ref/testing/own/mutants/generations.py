@@ -12,7 +12,7 @@ from cidx_ref.errors import NoIndexError
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index import generation
 from cidx_ref.index.generation import Generations, Lease
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("WRITE-1", "two writers at once", needs_switches=True)

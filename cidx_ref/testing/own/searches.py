@@ -23,10 +23,10 @@ from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.explore import Scenario, exhaustive, guided, random_walk
-from cidx_ref.testing.fixtures import SAMPLE, build, served, write
-from cidx_ref.testing.machines import CacheMachine, ConcurrentCacheMachine
-from cidx_ref.testing.scenarios import SCENARIOS
+from cidx_ref.testing.concurrency.explore import Scenario, exhaustive, guided, random_walk
+from cidx_ref.testing.own.fixtures import SAMPLE, build, served, write
+from cidx_ref.testing.own.machines import CacheMachine, ConcurrentCacheMachine
+from cidx_ref.testing.own.scenarios import SCENARIOS
 
 __all__ = ["SEARCHES", "Search", "run_machine", "searches_of"]
 

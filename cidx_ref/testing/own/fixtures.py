@@ -1,7 +1,7 @@
 """Fixtures for tests of a daemon: projects, indexes, real daemons, a clock that stands still.
 
-A pytest plugin: `-p cidx_ref.testing.fixtures`.  Everything is made in a temporary directory, and
-nothing is left running.
+A pytest plugin: `-p cidx_ref.testing.own.fixtures`.  Everything is made in a temporary
+directory, and nothing is left running.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ the path, which index may answer, and what a kill may have left behind.  It is w
 the code it checks; whatever it learns, it learns from the socket, the process table and the
 directory.
 
-    check_lifecycle(Target(), tmp_path, steps=300)
+    check_lifecycle(target, tmp_path, steps=300)
 
-aims it at this package's daemon.  For another one, make a `Target` that starts that: the rest goes
-through the socket, by a plain RPyC client, with the story's methods and result keys.
+A `Target` says how the daemon is started.  The rest goes through the socket, by a plain RPyC
+client, with the story's methods and result keys.
 """
 
 from __future__ import annotations
@@ -30,16 +30,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, ClassVar, TypeVar
+from typing import IO, Any, ClassVar, Protocol, TypeVar
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
-from cidx_ref.testing.plain import Gone, PlainConnection, connected
+from cidx_ref.testing.conformance.plain import Gone, PlainConnection, connected
 
 __all__ = ["Command", "Lifecycle", "Model", "Target", "check_lifecycle"]
 
@@ -56,7 +55,7 @@ _MAX_CONNECTIONS = 3
 _MARK = "CIDX_LIFECYCLE"
 
 
-class Target:
+class Target(Protocol):
     """How a daemon, and a writer beside it, are started; and where they can be made to crash.
 
     A daemon says "serving" or "already running" in one line when that is so.  One in the
@@ -66,51 +65,28 @@ class Target:
     """
 
     #: Every start that is not too late comes by these, in this order,
-    start_points: ClassVar[Sequence[str]] = (
-        *("lock opened", "claimed"),
-        *("bound", "listening", "reachable"),
-    )
+    start_points: ClassVar[Sequence[str]]
     #: by these only if there is something to sweep,
-    sweep_points: ClassVar[Sequence[str]] = ("swept:1", "swept:2")
+    sweep_points: ClassVar[Sequence[str]]
     #: every orderly stop by these,
-    stop_points: ClassVar[Sequence[str]] = ("leaving", "unlinked")
+    stop_points: ClassVar[Sequence[str]]
     #: and a writer that has something to write by the first of these.
-    publish_points: ClassVar[Sequence[str]] = (
-        *("sealed", "renamed", "linked", "published"),
-        *("swept:1", "swept:2", "swept:3"),
-    )
+    publish_points: ClassVar[Sequence[str]]
 
     def start(self, root: Path) -> Command:
         """Starts a daemon in the background, and ends with status 0 once one accepts."""
-        return python_command("cidx_ref", "start", "--project", str(root))
 
     def serve(self, root: Path, *, crash_at: str = "", term_at: str = "") -> Command:
         """A daemon in the foreground."""
-        return self.command("serve", "--project", str(root), crash_at=crash_at, term_at=term_at)
 
     def build(self, root: Path, *, crash_at: str = "", full: bool = False) -> Command:
         """A writer of its own, which brings the index up to date, or with `full` makes it anew."""
-        return self.command("build", str(root), *(["--full"] if full else []), crash_at=crash_at)
-
-    def command(self, *arguments: str, crash_at: str = "", term_at: str = "") -> Command:
-        """`arguments` as a command of `cidx_ref.testing.faulty`."""
-        given = {"--crash-at": crash_at, "--term-at": term_at}
-        faults = [part for pair in given.items() for part in pair if pair[1]]
-        return python_command("cidx_ref.testing.faulty", *faults, "--", *arguments)
 
     def sockets(self, root: Path) -> list[str]:
         """The names in the project's directory that are a daemon's socket, or may become one."""
-        return sorted(path.name for path in Project(root).directory.glob("daemon.sock*"))
 
     def halves(self, root: Path) -> list[str]:
         """What lies among the generations and is not a whole one, or not yet one."""
-        entries = {entry.name: entry for entry in Project(root).generations.glob("*")}
-        entries.pop("current", None)
-        return sorted(
-            name
-            for name, entry in entries.items()
-            if name.startswith(".") or not (entry / "manifest.json").is_file()
-        )
 
 
 @dataclass

@@ -11,7 +11,7 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index import search
 from cidx_ref.index.fulltext import FullTextIndex
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("PERF-1")

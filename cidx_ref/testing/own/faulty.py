@@ -1,10 +1,10 @@
 """A command of ours with a fault in it: the process is killed, or told to end, at a step it passes,
 or it is one of the zoo's mutants.
 
-    python -m cidx_ref.testing.faulty --crash-at bound -- serve --project DIR
-    python -m cidx_ref.testing.faulty --term-at unlinked -- serve --project DIR
-    python -m cidx_ref.testing.faulty --crash-at swept:3 -- build DIR
-    python -m cidx_ref.testing.faulty --mutant unlinks_without_a_look -- serve --project DIR
+    python -m cidx_ref.testing.own.faulty --crash-at bound -- serve --project DIR
+    python -m cidx_ref.testing.own.faulty --term-at unlinked -- serve --project DIR
+    python -m cidx_ref.testing.own.faulty --crash-at swept:3 -- build DIR
+    python -m cidx_ref.testing.own.faulty --mutant unlinks_without_a_look -- serve --project DIR
 
 The command is `build DIR [--full]`, a writer of its own that prints what it built as one line of
 JSON, or any command of `cidx-ref`.  Without an option nothing is broken.  Here belongs what makes
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Every fault is an option that adds to `faults` what brings it about."""
-    parser = argparse.ArgumentParser(prog="cidx_ref.testing.faulty")
+    parser = argparse.ArgumentParser(prog="cidx_ref.testing.own.faulty")
     parser.set_defaults(faults=[])
 
     def signalled(number: signal.Signals) -> Callable[[str], Callable[[], None]]:
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _planting(name: str) -> Callable[[], None]:
     """Plants that mutant, for as long as the process lives; `ValueError` if there is none."""
-    from cidx_ref.testing.mutants import MUTANTS
+    from cidx_ref.testing.own.mutants import MUTANTS
 
     if name not in MUTANTS:
         raise ValueError(name)
@@ -113,7 +113,7 @@ def _build(arguments: Sequence[str]) -> int:
     from cidx_ref.index.embed import configured
     from cidx_ref.project import Project
 
-    parser = argparse.ArgumentParser(prog="cidx_ref.testing.faulty build")
+    parser = argparse.ArgumentParser(prog="cidx_ref.testing.own.faulty build")
     parser.add_argument("directory")
     parser.add_argument("--full", action="store_true")
     options = parser.parse_args(arguments)

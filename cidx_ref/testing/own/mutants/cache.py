@@ -12,7 +12,7 @@ from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.succession import Succession
 from cidx_ref.errors import GenerationGone
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("CACHE-1", r"loads: \['g1', 'g1'", needs_switches=True)

@@ -9,8 +9,17 @@ A downstream project can plant them too:
         ...
 """
 
-from cidx_ref.testing.mutants import answers, cache, generations, socket, speed, time, trust, wire
-from cidx_ref.testing.mutants.registry import MUTANTS, Mutant
+from cidx_ref.testing.own.mutants import (
+    answers,
+    cache,
+    generations,
+    socket,
+    speed,
+    time,
+    trust,
+    wire,
+)
+from cidx_ref.testing.own.mutants.registry import MUTANTS, Mutant
 
 __all__ = [
     "MUTANTS",

@@ -17,11 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.explore import Script, schedules
-from cidx_ref.testing.fake_index import CacheRig, FakeSnapshot
-from cidx_ref.testing.history import History, final_states
-from cidx_ref.testing.models import CacheState, cache_model
-from cidx_ref.testing.scheduler import Scheduler, ThreadPool
+from cidx_ref.testing.concurrency.explore import Script, schedules
+from cidx_ref.testing.concurrency.history import History, final_states
+from cidx_ref.testing.concurrency.scheduler import Scheduler, ThreadPool
+from cidx_ref.testing.own.fake_index import CacheRig, FakeSnapshot
+from cidx_ref.testing.own.models import CacheState, cache_model
 
 __all__ = ["CacheMachine", "ConcurrentCacheMachine"]
 

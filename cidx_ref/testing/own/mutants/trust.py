@@ -11,7 +11,7 @@ from unittest.mock import patch
 from cidx_ref import client, files
 from cidx_ref.files import Directory
 from cidx_ref.keys import Key
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 from cidx_ref.wire import Caller
 
 

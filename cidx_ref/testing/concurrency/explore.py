@@ -11,8 +11,8 @@ their order.  Three explorers look for a schedule that breaks it:
 Each ends with an `Exploration`, or with a `Counterexample`: the shortest schedule it could find,
 as a table, and one line that brings it about again.  From the shell:
 
-    python -m cidx_ref.testing.explore cidx_ref.testing.scenarios:QueryAndClear
-    python -m cidx_ref.testing.explore cidx_ref.testing.scenarios:QueryAndClear "12:1 30:1"
+    python -m cidx_ref.testing.concurrency.explore visits:Visits
+    python -m cidx_ref.testing.concurrency.explore visits:Visits "12:1 30:1"
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
-from cidx_ref.testing.scheduler import Blocked, Scheduler, Step, Strategy, ThreadPool
+from cidx_ref.testing.concurrency.scheduler import Blocked, Scheduler, Step, Strategy, ThreadPool
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -348,7 +348,7 @@ def _describe(scenario: MakeScenario, run: _Run) -> str:
             f"{name}: {type(run.error).__name__}: {run.error}{causes}",
             *_table(run.trace),
             f"context switches: {run.switches}; to see it again:",
-            f'    python -m cidx_ref.testing.explore {module}:{name} "{line}"',
+            f'    python -m cidx_ref.testing.concurrency.explore {module}:{name} "{line}"',
         )
     )
 
@@ -395,7 +395,7 @@ def _parse(line: str) -> Schedule:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Explore a scenario, or replay one schedule of it; 1 if it is broken."""
-    parser = argparse.ArgumentParser("python -m cidx_ref.testing.explore")
+    parser = argparse.ArgumentParser("python -m cidx_ref.testing.concurrency.explore")
     parser.add_argument("scenario", help="MODULE:NAME")
     parser.add_argument("schedule", nargs="?", help="what to replay, as a failure printed it")
     parser.add_argument("--preemptions", type=int, default=2, help="explore up to this many")

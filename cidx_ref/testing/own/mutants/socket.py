@@ -17,7 +17,7 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.project import LOCK
 from cidx_ref.sockets import address_of, is_answered
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("SRV-1", "3 connections made 3 loads")

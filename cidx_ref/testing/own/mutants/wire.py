@@ -18,7 +18,7 @@ from cidx_ref.daemon.gate import Call, Gate
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import ExposedService, RemoteCallback
 from cidx_ref.errors import CidxError, InternalError
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 _Connection = transport._Connection
 #: What the connection refuses more than stock RPyC does is in our own class; below it is RPyC.

@@ -35,11 +35,11 @@ from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project
 from cidx_ref.sockets import is_answered
 from cidx_ref.steps import Step
-from cidx_ref.testing.explore import Scenario
-from cidx_ref.testing.fake_index import CacheRig
-from cidx_ref.testing.history import History, check_linearizable
-from cidx_ref.testing.models import CacheState, cache_model
-from cidx_ref.testing.scheduler import Scheduler
+from cidx_ref.testing.concurrency.explore import Scenario
+from cidx_ref.testing.concurrency.history import History, check_linearizable
+from cidx_ref.testing.concurrency.scheduler import Scheduler
+from cidx_ref.testing.own.fake_index import CacheRig
+from cidx_ref.testing.own.models import CacheState, cache_model
 
 TTL_S = 600.0
 

@@ -17,13 +17,14 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, ConfigError, IndexUnusableError
 from cidx_ref.index import search, text
 from cidx_ref.index.fulltext import FullTextIndex
+from cidx_ref.index.query import Query
 from cidx_ref.index.semantic import SemanticIndex
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.index.store import ChunkStore
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime, Thread
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("QRY-1")
@@ -175,7 +176,7 @@ def queries_are_parsed() -> Iterator[None]:
     """Queries are in tantivy's language (the story's own), leniently: none raises, and
     `std::vector` is a field of the index that there is not."""
 
-    def parse(self: FullTextIndex, query: Any) -> Any:
+    def parse(self: FullTextIndex, query: Query) -> Any:
         return self._index.parse_query_lenient(query.text, ["body"])[0]
 
     with patch.object(FullTextIndex, "_clauses", parse):

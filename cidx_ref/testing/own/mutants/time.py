@@ -12,7 +12,7 @@ from cidx_ref.daemon.entry import CacheEntry
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.testing.mutants.registry import mutant
+from cidx_ref.testing.own.mutants.registry import mutant
 
 
 @mutant("TTL-1", "is it due")

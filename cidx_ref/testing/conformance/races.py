@@ -1,7 +1,8 @@
 """Start races with real processes: many starters at the same moment, and owners that come and go.
 
-    python -m cidx_ref.testing.races start --path stale --rounds 200 --processes 8 DIR
-    python -m cidx_ref.testing.races churn --seconds 30 --processes 8 DIR
+    claim=cidx_ref.daemon.server:Claim
+    python -m cidx_ref.testing.conformance.races start --claim $claim --path stale --rounds 200 DIR
+    python -m cidx_ref.testing.conformance.races churn --claim $claim --seconds 30 DIR
 
 Each prints one JSON object and ends with status 0, whatever it found:
 
@@ -13,9 +14,9 @@ Each prints one JSON object and ends with status 0, whatever it found:
 - `killed`: of a churn, owners that left by SIGKILL
 - `seconds`: what it took
 
-The claim raced is `--claim module:Class`, one with the methods of `daemon.server.Claim`; so a
-broken one can be raced, too.  Who owns is not believed of the claim, but seen by a witness: a lock
-on a file elsewhere, which the kernel takes back from the dead.
+The claim raced has the methods of `ClaimLike`; so a broken one can be raced, too.  Who owns is not
+believed of the claim, but seen by a witness: a lock on a file elsewhere, which the kernel takes
+back from the dead.
 
 The starters are forked, because interpreters take too long to start.  So this is a program of its
 own, and has no threads: those of a process that forks would be missing in the child, with whatever
@@ -61,7 +62,12 @@ _GAP_S = 5.0
 
 
 class ClaimLike(Protocol):
-    """What is raced: see `cidx_ref.daemon.server.Claim`."""
+    """What is raced: the right to serve a project, and the socket that goes with it.
+
+    `acquire` is True for the one owner, and False for a starter that finds another one serving.
+    `listen` gives the owner its listening socket; `unlink` takes the socket's name away, and
+    `release` lets the next owner in.
+    """
 
     def acquire(self, timeout_s: float = ...) -> bool: ...
     def listen(self) -> socket.socket: ...
@@ -460,9 +466,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cidx_ref.testing.races")
+    parser = argparse.ArgumentParser(prog="cidx_ref.testing.conformance.races")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--claim", default="cidx_ref.daemon.server:Claim", metavar="MODULE:CLASS")
+    common.add_argument("--claim", required=True, metavar="MODULE:CLASS")
     common.add_argument("--processes", type=int, default=8, metavar="N")
     common.add_argument("--patience", type=float, default=20.0, metavar="S")
     common.add_argument("directory", metavar="DIR", help="a project, or an empty directory")

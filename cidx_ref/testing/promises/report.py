@@ -3,11 +3,11 @@
 Here belongs the pytest plugin that turns outcomes of tests into verdicts on promises; the
 promises themselves are in `promises`, and what a test needs besides is in its own module.
 
-    pytest -p cidx_ref.testing.report --cidx-report=reports/promises
+    pytest -p cidx_ref.testing.promises.report --cidx-report=reports/promises
 
 Several runs (of several interpreters) become one table with
 
-    python -m cidx_ref.testing.report reports/promises
+    python -m cidx_ref.testing.promises.report reports/promises
 
 A test says what it shows with `@pytest.mark.promise("CACHE-1")`.  It may record what it measured
 with the fixture `figure`, how much it tried with `tried`, and what came of a mutant with `planted`.
@@ -33,7 +33,7 @@ from typing import Any, Protocol, cast
 
 import pytest
 
-from cidx_ref.testing.promises import PROMISES
+from cidx_ref.testing.promises.registry import PROMISES
 
 __all__ = ["RecordFigure", "RecordMutant", "RecordTried", "figure", "planted", "tried"]
 

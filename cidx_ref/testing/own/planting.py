@@ -1,6 +1,6 @@
 """Runs tests against a mutant: the pytest plugin that plants one, and picks the tests.
 
-    pytest -p cidx_ref.testing.planting --cidx-mutant filters_are_ignored --cidx-promise QRY-2
+    pytest -p cidx_ref.testing.own.planting --cidx-mutant filters_are_ignored --cidx-promise QRY-2
 
 A test that fails then has seen the mutant; where all pass, one is missing.  A mutant is planted in
 the process that runs the tests, and in no daemon that they start in a process of its own.
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from cidx_ref.testing.promises import PROMISES
+from cidx_ref.testing.promises.registry import PROMISES
 
 __all__: list[str] = []
 
@@ -57,12 +57,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _plant(name: str, config: pytest.Config) -> None:
     # Not at the top: with its mutants comes all that they are mutants of.
-    from cidx_ref.testing.mutants import MUTANTS
+    from cidx_ref.testing.own.mutants import MUTANTS
 
     if name not in MUTANTS:
         raise pytest.UsageError(
             f"--cidx-mutant: unknown mutant {name!r}; the names of all:"
-            ' python -c "from cidx_ref.testing.mutants import MUTANTS; print(*MUTANTS)"'
+            ' python -c "from cidx_ref.testing.own.mutants import MUTANTS; print(*MUTANTS)"'
         )
     planted = ExitStack()
     planted.enter_context(MUTANTS[name].planted())

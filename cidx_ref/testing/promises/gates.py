@@ -6,7 +6,7 @@ A *gate* is a promise: p95 of many calls below a limit, in the second attempt at
 the machine is shared.  An *aim* is where this project wants to be, measured against its own floor
 in the same run; one that is missed is listed, and fails nothing.
 
-    pytest -p cidx_ref.testing.gates benchmarks --gate=warn --gate-scale=2
+    pytest -p cidx_ref.testing.promises.gates benchmarks --gate=warn --gate-scale=2
 
 `reports/bench.json` has the raw data, `reports/*.svg` the histograms.
 """
@@ -18,13 +18,15 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import quantiles
 from typing import Any, Protocol
 
 import pytest
 
-from cidx_ref.testing import charts
-from cidx_ref.testing.report import RecordFigure
+from cidx_ref.testing.figures import percentile
+from cidx_ref.testing.promises import charts
+from cidx_ref.testing.promises.report import RecordFigure
+
+__all__ = ["BudgetWarning", "CheckGate", "RecordAim", "Results", "aim", "gate", "results"]
 
 #: Below this nobody notices anything; above it, something has become slower than it need be.
 SOFT_MS = 5.0
@@ -41,7 +43,7 @@ class Gate:
     times: list[float]
 
     def at(self, percent: int) -> float:
-        return quantiles(self.times, n=100)[percent - 1]
+        return percentile(self.times, percent)
 
     def row(self) -> str:
         p50, p95, p99 = (self.at(n) for n in (50, 95, 99))

@@ -1,0 +1,1 @@
+"""What knows this package's daemon and index: fakes, scenarios, mutants and searches.  No API."""
