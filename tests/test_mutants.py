@@ -87,11 +87,14 @@ def _patched() -> list[Any]:
 
     from cidx_ref import client, config, errors, files, keys
     from cidx_ref.daemon import (
+        accept,
         arguments,
         cache,
         eviction,
+        framing,
         gate,
         health,
+        proxy,
         report,
         server,
         service,
@@ -100,6 +103,7 @@ def _patched() -> list[Any]:
     from cidx_ref.index import fulltext, generation, search, semantic, snippet, source, store, text
 
     places: list[Any] = [
+        accept.SocketServer,
         arguments,
         cache,
         cache.CacheEntry,
@@ -112,6 +116,8 @@ def _patched() -> list[Any]:
         eviction.CacheEvictionThread,
         files,
         files.Directory,
+        framing.Channel,
+        framing.Stream,
         fulltext.FullTextIndex,
         gate.Gate,
         generation,
@@ -121,6 +127,7 @@ def _patched() -> list[Any]:
         health.Metrics,
         keys.Key,
         path,
+        proxy.RemoteCallback,
         report,
         search,
         search._Engines,
@@ -133,11 +140,7 @@ def _patched() -> list[Any]:
         store.ChunkStore,
         text,
         transport,
-        transport.RemoteCallback,
-        transport.SocketServer,
-        transport._Channel,
         transport._Connection,
-        transport._Stream,
     ]
     return [dict(vars(place)) for place in places]
 

@@ -18,8 +18,8 @@ from rpyc.core import consts
 
 from cidx_ref import cli, sockets
 from cidx_ref.client import DaemonClient, _Remote, stop
+from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.errors import UntrustedError
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM

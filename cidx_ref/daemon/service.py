@@ -22,10 +22,8 @@ from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.memory import give_back
 from cidx_ref.daemon.progress import Mailbox
-from cidx_ref.daemon.transport import (
-    ExposedService,
-    RemoteCallback,
-)
+from cidx_ref.daemon.proxy import RemoteCallback
+from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import (
     BadArgumentError,
     CidxError,

@@ -12,11 +12,12 @@ from unittest.mock import patch
 from rpyc.core import brine, consts
 
 from cidx_ref import client
-from cidx_ref.daemon import transport
+from cidx_ref.daemon import framing, transport, values
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Call, Gate
+from cidx_ref.daemon.proxy import RemoteCallback, RemoteObject
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import ExposedService, RemoteCallback
+from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import CidxError, InternalError
 from cidx_ref.testing.mutants.registry import mutant
 
@@ -117,8 +118,8 @@ def public_attributes_are_reachable() -> Iterator[None]:
 def answers_can_be_changed() -> Iterator[None]:
     """All methods of a list are as harmless as the others."""
     methods = frozenset(name for name in dir(list) if not name.startswith("_"))
-    reachable = {**transport._REACHABLE, list: transport._REACHABLE[list] | methods}
-    with patch.object(transport, "_REACHABLE", reachable):
+    reachable = {**values.REACHABLE, list: values.REACHABLE[list] | methods}
+    with patch.object(transport, "REACHABLE", reachable):
         yield
 
 
@@ -136,7 +137,7 @@ def the_name_is_believed() -> Iterator[None]:
     access = _Connection._access_attr
 
     def believe(self: Any, obj: Any, name: Any, *rest: Any) -> Any:
-        if not isinstance(name, transport._Remote):
+        if not isinstance(name, RemoteObject):
             return access(self, obj, name, *rest)
         told = self.sync_request(consts.HANDLE_CALLATTR, name, "__format__", ("",), ())
         return getattr(obj, f"exposed_{told}" if isinstance(obj, ExposedService) else told)
@@ -203,19 +204,19 @@ def bombs_are_inflated() -> Iterator[None]:
     def inflate(self: Any, data: bytes) -> bytes:
         return zlib.decompress(data)
 
-    with patch.object(transport._Channel, "_inflate", inflate):
+    with patch.object(framing.Channel, "_inflate", inflate):
         yield
 
 
 @mutant("RPC-6")
 def patient_with_every_byte() -> Iterator[None]:
     """The time that a frame may take begins anew with each of its bytes."""
-    wait = transport._Stream._wait
+    wait = framing.Stream._wait
 
     def restart(self: Any, deadline: float, ready: int) -> None:
-        wait(self, self._runtime.monotonic() + transport.FRAME_TIMEOUT_S, ready)
+        wait(self, self._runtime.monotonic() + framing.FRAME_TIMEOUT_S, ready)
 
-    with patch.object(transport._Stream, "_wait", restart):
+    with patch.object(framing.Stream, "_wait", restart):
         yield
 
 
