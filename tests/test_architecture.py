@@ -15,19 +15,22 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["cidx_ref", "errors", "runtime", "interpreter"],
-    ["files", "limits", "results", "shown", "wire"],
+    ["files", "limits", "reports", "results", "shown", "wire"],
     ["keys", "project", "sockets"],
     ["config"],
     ["index"],
     ["daemon"],
+    ["backend"],
+    ["launcher"],
     ["client", "terminal"],
+    ["commands"],
     ["cli"],
     ["__main__"],
     ["testing"],
 ]
 
 #: The one module of the package that may import each engine.
-HOMES = {"rpyc": {"daemon.transport", "client"}, "hnswlib": {"index.semantic"},
+HOMES = {"rpyc": {"daemon.transport", "backend"}, "hnswlib": {"index.semantic"},
          "tantivy": {"index.fulltext"}}  # fmt: skip
 
 #: What the heart must not know.

@@ -85,7 +85,7 @@ def test_what_a_mutant_changes_is_as_it_was_afterwards(mutant: Mutant) -> None:
 def _patched() -> list[Any]:
     from os import path
 
-    from cidx_ref import client, config, errors, files, keys
+    from cidx_ref import backend, client, config, errors, files, keys
     from cidx_ref.daemon import (
         accept,
         arguments,
@@ -109,8 +109,9 @@ def _patched() -> list[Any]:
         cache.CacheEntry,
         cache.IndexCache,
         cache._Load,
+        backend,
+        backend.Remote,
         client,
-        client._Remote,
         config.Config,
         errors.CidxError,
         eviction.CacheEvictionThread,

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cidx_ref import client
+from cidx_ref import launcher
 from cidx_ref.config import Config
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import VARIABLE, configured
@@ -44,7 +44,7 @@ def start_with(command: Sequence[str]) -> None:
         ours, environment = python_command(module, *arguments)
         return [*command, *arguments] if command else ours, environment
 
-    setattr(client, "python_command", instead)  # noqa: B010 - mypy would not have it replaced
+    setattr(launcher, "python_command", instead)  # noqa: B010 - mypy would not have it replaced
 
 
 def processes_of(root: Path) -> list[int]:
@@ -88,7 +88,7 @@ def _set_up(root: Path, given: dict[str, Any]) -> dict[str, Any]:
     project = Project.at(root)
     Config.init(project, **given["config"])
     bring_up_to_date(project, configured())
-    client.start_process(project)
+    launcher.start_process(project)
     return {"root": str(root), "socket": str(project.socket_path)}
 
 
@@ -103,7 +103,7 @@ def _log_of(root: Path) -> str:
 def _end(root: Path) -> None:
     if root.is_dir():
         try:
-            client.stop(Project.at(root))
+            launcher.stop(Project.at(root))
         except Exception as error:  # it is broken, perhaps on purpose
             print(f"the daemon was not stopped: {error}", file=sys.stderr)
     # A client may be starting another one at this moment, which then finds no project.

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from rpyc.core import brine, consts
 
-from cidx_ref import client
+from cidx_ref import backend
 from cidx_ref.daemon import framing, transport, values
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Call, Gate
@@ -29,7 +29,7 @@ _STOCK = _Connection.__mro__[1]
 @mutant("RPC-1")
 def answers_by_reference() -> Iterator[None]:
     """The client is given a reference, and asks for each field of each hit (the story's own)."""
-    call = client._Remote.call
+    call = backend.Remote.call
 
     def ask(self: Any, method: str, given: str, callback: Any, timeout_s: float | None) -> str:
         if not method.startswith("query"):
@@ -39,28 +39,28 @@ def answers_by_reference() -> Iterator[None]:
         told["results"] = [{key: hit[key] for key in hit} for hit in answer["results"]]
         return json.dumps({"answer": told})
 
-    with patch.object(client._Remote, "call", ask):
+    with patch.object(backend.Remote, "call", ask):
         yield
 
 
 @mutant("RPC-1")
 def asks_who_is_there_every_time() -> Iterator[None]:
     """The client makes sure that the daemon is alive before each question."""
-    call = client._Remote.call
+    call = backend.Remote.call
 
     def ping_first(self: Any, method: str, *rest: Any) -> str:
         if method.startswith("query"):
             call(self, "ping", "{}", None, None)
         return call(self, method, *rest)
 
-    with patch.object(client._Remote, "call", ping_first):
+    with patch.object(backend.Remote, "call", ping_first):
         yield
 
 
 @mutant("RPC-2")
 def every_error_is_internal() -> Iterator[None]:
     """The client is told that something went wrong, and not what."""
-    with patch.object(client, "from_kind", lambda kind, message: InternalError(message)):
+    with patch.object(backend, "from_kind", lambda kind, message: InternalError(message)):
         yield
 
 
