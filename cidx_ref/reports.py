@@ -2,12 +2,12 @@
 
 `DaemonClient`'s methods return these.  The daemon makes them (`daemon.report`, `daemon.health`,
 `daemon.service`); `tests/test_results.py` holds each against the answers of a real one.  They are
-types only: a client does not import this module, which would cost each query a millisecond.  Times
-are in the unit that the key names; ages and durations are of a monotonic clock.
+types only: a client does not import this module, which would cost each query two milliseconds.
+Durations and ages are in the unit that the key names.
 """
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: `NotRequired` is not seen in a string, and the set
+# of required keys would be wrong at run time.
 from typing import NotRequired, TypedDict
 
 __all__ = [
@@ -46,9 +46,9 @@ class Status(_Identity):
     """What is cached and how old the index is, of `DaemonClient.status`.
 
     `generation`, `files`, `chunks` and `index_age_seconds` are those of the index on disk; what is
-    cached may be older until the next query.  `generation` is None without an index, "unusable"
-    for a damaged one; then `index_problem` says why.  `key_problem` says why an index is good for
-    this daemon only; None where the account's key lasts.  The keys that are not required are there
+    cached may be older until the next query.  `generation` is None without an index, and "unusable"
+    for a damaged one; `index_problem` says why.  `key_problem` says why an index is good for this
+    daemon only; None where the account's key lasts.  The other keys that are not required are there
     while an index is cached.  `last_accessed` is local time in ISO 8601.
     """
 

@@ -33,6 +33,11 @@ FLOORS = [
 HOMES = {"rpyc": {"daemon.transport", "backend"}, "hnswlib": {"index.semantic"},
          "tantivy": {"index.fulltext"}}  # fmt: skip
 
+#: A module of one subject has at most so many lines.
+MAX_LINES = 400
+#: Those that are longer all the same.  The list only becomes shorter.
+TOO_LONG = {"daemon.cache", "daemon.service", "index.build", "index.generation", "index.globs"}
+
 #: What the heart must not know.
 HEART = {"daemon.cache", "daemon.gate", "daemon.eviction", "daemon.health"}
 
@@ -102,6 +107,16 @@ def test_the_heart_knows_neither_engine_nor_transport(name: str) -> None:
 def test_every_module_says_what_belongs_in_it() -> None:
     for name, path in _modules().items():
         assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), name
+
+
+def test_a_module_has_at_most_so_many_lines() -> None:
+    long = {
+        name
+        for name, path in _modules().items()
+        if not name.startswith("testing") and len(path.read_text("utf-8").splitlines()) > MAX_LINES
+    }
+    assert long - TOO_LONG == set(), "split these: each holds two subjects, perhaps"
+    assert TOO_LONG - long == set(), "take these off the list"
 
 
 def test_no_two_promises_share_an_id_and_every_public_name_is_importable() -> None:
