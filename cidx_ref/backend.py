@@ -60,7 +60,7 @@ class Backend(Protocol):
         """Let go of the daemon, or of the loaded index."""
 
     def leave(self) -> None:
-        """In a new process: let go of what is the old one's, which must not notice."""
+        """In a forked child: let go of what belongs to the parent, which must not notice."""
 
 
 class Remote:
@@ -71,7 +71,7 @@ class Remote:
         project.check()  # a link in the place of the socket leads to another project's daemon
         try:
             self._socket = connect_socket(project.socket_path, CONNECT_TIMEOUT_S)
-        except PermissionError as error:  # and another try, or another daemon, would meet it, too
+        except PermissionError as error:  # which another try, or another daemon, would meet, too
             why = error.strerror if error.errno == EPERM else f"cannot be asked: {error.strerror}"
             raise DaemonUnavailableError(f"the daemon at {project.socket_path} {why}") from None
         except OSError as error:
@@ -79,11 +79,14 @@ class Remote:
         self.pid = peer_pid(self._socket)
         self._project = project
         self._caller = Caller(self._socket)
-        #: What a call with a callback goes over, while there is one.
+        #: The connection of a call with a callback, while there is such a call.
         self._second: socket | None = None
 
     def ask_identity(self, timeout_s: float) -> tuple[str, str | None]:
-        """The daemon's version and project; of one that is not ours to understand, anything."""
+        """The daemon's version and project; a made-up version for a daemon of another kind.
+
+        Raises as `call` does, and what the daemon answers.
+        """
         try:
             said = decode(self.call("ping", "{}", None, timeout_s))
             return str(said["version"]), said["project"]
@@ -115,9 +118,9 @@ class Remote:
         try:
             return str(connection.root.call(method, arguments, callback))
         finally:
-            # The socket first: RPyC would ask the daemon to close, too, and wait for an answer from
-            # one that may be busy with our own question.  In a fork it is closed, and this does
-            # nothing to the parent's.
+            # The socket first: RPyC would ask the daemon to close, too, and wait for the answer,
+            # while the daemon may be busy with our own call.  In a forked child the socket is
+            # closed already, and this does nothing to the parent's.
             with suppress(OSError):
                 sock.shutdown(SHUT_RDWR)
             with suppress(Exception):  # the goodbye cannot be sent
@@ -127,7 +130,7 @@ class Remote:
         self._socket.close()
 
     def leave(self) -> None:
-        # Closed, and neither shut down nor said goodbye to: the parent has it open.
+        # Closed, and not shut down, and without a goodbye: the parent has the same socket open.
         self._socket.close()
         if self._second is not None:
             self._second.close()
@@ -150,10 +153,12 @@ class InProcess:
         self._service.exposed_clear_cache()
 
     def leave(self) -> None:
-        # Its locks may be held, and its engines' threads are gone: it is not even destroyed.
+        # Its locks may be held, and its engines' threads are gone: not even a destructor may
+        # run.
         _left.append(self)
 
 
+#: What was left in a forked child, kept so that it is never destroyed.
 _left: list[InProcess] = []
 
 

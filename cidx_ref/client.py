@@ -184,7 +184,8 @@ class DaemonClient:
     def shutdown(self) -> None:
         """Stop the daemon, and wait until its process has ended.
 
-        It answers what is in flight first.  Does nothing if there is none.
+        It answers what is in flight first.  Does nothing if there is none.  Raises
+        `DaemonUnavailableError` if it has not ended after 40 seconds.
         """
         from cidx_ref.launcher import stop
 
@@ -193,7 +194,7 @@ class DaemonClient:
             stop(self.project, self._runtime)
 
     def close(self) -> None:
-        """End the connection; the daemon lives on."""
+        """End the connection; the daemon goes on.  The next call would make a new connection."""
         with self._one_call():
             self._drop()
 
@@ -259,10 +260,7 @@ class DaemonClient:
             return InProcess(self.project)
         try:
             remote, version = self._handshake()
-        except (
-            ConnectionLostError,
-            ShuttingDownError,
-        ) as error:  # none there, or it ends
+        except (ConnectionLostError, ShuttingDownError) as error:  # no daemon, or it is going
             if self._start:
                 return self._start_and_connect()
             if isinstance(error, ShuttingDownError):
@@ -286,7 +284,7 @@ class DaemonClient:
         try:
             version, root = remote.ask_identity(self._timeout_s)
             if version == __version__ and root != str(self.project.root):
-                # Its directory was moved here, and it has not noticed yet that it must go.
+                # The directory was moved here, and its daemon has not noticed yet that it must end.
                 raise ConnectionLostError(f"the daemon that answers serves {root}")
             return remote, version
         except BaseException:
@@ -309,19 +307,19 @@ class DaemonClient:
             backend.close()
 
     def _begin_anew(self) -> None:
-        """In a new process, whose only thread this is: the lock's owner may be in the old one."""
+        """In a forked child, whose only thread this is: the lock's owner may be in the parent."""
         backend, self._backend = self._backend, None
         self._lock, self._caller = self._runtime.lock("client"), None
         if backend is not None:
             backend.leave()
 
 
-#: All there are, for when the process forks.
+#: Every client of this process, for when it forks.
 _clients: WeakSet[DaemonClient] = WeakSet()
 
 
 def _after_fork() -> None:
-    # In the child, which has one thread yet: no other can be in a call.
+    # In the child, which has one thread yet: no other thread can be in a call.
     for client in list(_clients):
         client._begin_anew()
 
@@ -343,14 +341,17 @@ def _encode(arguments: dict[str, Any]) -> str:
         text = json.dumps(arguments)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadArgumentError(f"arguments: {error}") from None
-    if len(text) > MAX_REQUEST_BYTES - 1024:  # room for what goes around it
+    if len(text) > MAX_REQUEST_BYTES - 1024:  # room for the rest of the message
         raise BadArgumentError(f"arguments: {len(text)} bytes are too many")
     return text
 
 
 def _harmless(progress: Progress | None) -> Progress | None:
-    """`progress`, as a plain function that never raises: RPyC knows the type `function` without
-    asking, and a callback's error is none of the daemon's business."""
+    """`progress`, as a plain function that never raises.
+
+    RPyC knows the type `function` without asking the client for it, and the daemon need not know of
+    an error in a user's callback.
+    """
     if progress is None:
         return None
     callbacks = [progress]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +34,8 @@ def start_process(project: Project) -> str:
     Returns "serving" or "already running".  Raises what kept it from starting, a `CidxError`, and
     `DaemonUnavailableError` if it is not ready within a minute or dies.
     """
+    import subprocess  # which `stop` does not need
+
     ready, told = os.pipe()
     try:
         command, environment = python_command(
@@ -73,7 +74,7 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
     """Stop the project's daemon, of whatever version, and wait until its process has ended.
 
     It answers what is in flight first (SRV-4).  False if none runs.  Raises
-    `DaemonUnavailableError` if it does not end, or is not ours to end.
+    `DaemonUnavailableError` if it has not ended after 40 seconds, or is not ours to end.
     """
     try:
         remote = Remote(project)
@@ -98,7 +99,7 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
 
 def _terminate(pid: int) -> None:
     """By a signal: what the methods of another version are called is not known."""
-    # 0 is what a process in another container is seen as; to kill it would be to kill our group.
+    # A process in another container is seen as 0, and a signal to 0 would reach our own group.
     if pid <= 1 or pid == os.getpid():
         raise DaemonUnavailableError(f"a daemon of another version (pid {pid}) cannot be ended")
     try:
@@ -110,8 +111,8 @@ def _terminate(pid: int) -> None:
 
 
 def _is_a_host(pid: int, project: Project) -> bool:
-    """True if the daemon is gone though its process is not: it was a thread of this very program;
-    or its process cannot be seen from here."""
+    """True if the daemon is gone and its process is not: it was a thread of this very program, or
+    its process cannot be seen from here."""
     return pid in (0, os.getpid()) and not is_answered(project.socket_path)
 
 

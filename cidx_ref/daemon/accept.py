@@ -1,9 +1,9 @@
 """Admission control at the socket: which connections are accepted, how many, and how they end.
 
 Only the daemon's own user and root may connect (the kernel says who a peer is), and only so many at
-once; whoever is refused is told nothing.  Running out of descriptors, memory or threads costs the
-connection that comes, and never the server.  Each accepted connection is served in a thread of its
-own (`transport`), and a graceful shutdown lets replies under way be sent first.
+once; a peer that is refused is told nothing.  Running out of descriptors, memory or threads costs
+the new connection, and never the server.  Each accepted connection is served in a thread of its own
+(`transport`), and a graceful shutdown lets replies under way be sent first.
 """
 
 from __future__ import annotations

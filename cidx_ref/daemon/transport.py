@@ -77,7 +77,7 @@ _HANDLERS = (
     consts.HANDLE_INSPECT,
     consts.HANDLE_BUFFITER,
 )
-#: What requests are called, for those that are refused.
+#: The names of RPyC's requests, for the message to a peer whose request is refused.
 _REQUESTS = {number: name.removeprefix("HANDLE_").lower() for name, number in vars(consts).items()
              if name.startswith("HANDLE_")}  # fmt: skip
 
