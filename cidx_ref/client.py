@@ -1,6 +1,10 @@
-"""The client: connects, starts a daemon where none answers, tries again, decodes the answers.
+"""The client: one project's daemon as an object, however often its connection is lost.
 
-It imports nothing of the daemon or the index, and rpyc only where a callback needs it.
+It starts a daemon where none answers, replaces one of another version, and repeats a call whose
+connection was lost, with the configured back-off.  Each process that is forked has a connection of
+its own.  How one call is made is the matter of `backend`, and how daemons are started and stopped
+that of `launcher`, which is imported when it is needed; nothing of the daemon or the index is
+imported here.
 """
 
 from __future__ import annotations
@@ -8,14 +12,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from errno import EPERM
-from pathlib import Path
-from socket import SHUT_RDWR, socket
-from typing import Any, Protocol, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from cidx_ref import __version__
+from cidx_ref.backend import Backend, ConnectionLostError, InProcess, Progress, Remote, decode
 from cidx_ref.config import Config
 from cidx_ref.errors import (
     BadArgumentError,
@@ -23,28 +25,27 @@ from cidx_ref.errors import (
     CidxError,
     DaemonUnavailableError,
     ShuttingDownError,
-    from_kind,
 )
-from cidx_ref.interpreter import python_command
 from cidx_ref.limits import MAX_REQUEST_BYTES, check_length
 from cidx_ref.project import Project
 from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
-from cidx_ref.sockets import connect as connect_socket
-from cidx_ref.sockets import is_answered, peer_pid
-from cidx_ref.wire import Caller
 
-__all__ = ["DaemonClient", "connect", "start_process", "stop"]
+if TYPE_CHECKING:
+    from cidx_ref.reports import (
+        CacheCleared,
+        Diagnostics,
+        Health,
+        IndexReport,
+        Metrics,
+        Ping,
+        Status,
+    )
 
-#: `progress(current, total, path)`, and `info` as a fourth argument where there is some.
-Progress = Callable[..., object]
+__all__ = ["DaemonClient", "connect"]
 
 T = TypeVar("T")
 
-_START_TIMEOUT_S = 60.0
-_CONNECT_TIMEOUT_S = 5.0
-_STOP_TIMEOUT_S = 40.0
-_STOP_POLL_S = 0.01
 _METHODS = {"hybrid": "query_hybrid", "semantic": "query", "fts": "query_fts"}
 
 
@@ -94,7 +95,7 @@ class DaemonClient:
         self._runtime = runtime
         self._lock = runtime.lock("client")
         self._caller: int | None = None
-        self._backend: _Backend | None = None
+        self._backend: Backend | None = None
         _clients.add(self)
         self._retrying(lambda: None)
 
@@ -132,7 +133,7 @@ class DaemonClient:
         full: bool = False,
         wait_s: float | None = None,
         keep_unverified: bool = False,
-    ) -> dict[str, Any]:
+    ) -> IndexReport:
         """Bring the index up to date, and return what it then holds.
 
         Once this has returned, every later query answers from it.  Indexes here that this account
@@ -146,38 +147,54 @@ class DaemonClient:
             "wait_s": wait_s,
             "keep_unverified": keep_unverified,
         }
-        answer: dict[str, Any] = self._call("index", arguments, progress)
+        answer: IndexReport = self._call("index", arguments, progress)
         return answer
 
-    def status(self) -> dict[str, Any]:
-        return dict(self._call("get_status", {}))
+    def status(self) -> Status:
+        """What is cached, how old the index on disk is, and who answers."""
+        answer: Status = self._call("get_status", {})
+        return answer
 
-    def health(self) -> dict[str, Any]:
-        return dict(self._call("get_health", {}))
+    def health(self) -> Health:
+        """Whether the daemon is well, judged over the last five minutes."""
+        answer: Health = self._call("get_health", {})
+        return answer
 
-    def metrics(self) -> dict[str, Any]:
-        return dict(self._call("get_metrics", {}))
+    def metrics(self) -> Metrics:
+        """Counts of calls, loads, hits and evictions since the daemon's start."""
+        answer: Metrics = self._call("get_metrics", {})
+        return answer
 
-    def diagnostics(self) -> dict[str, Any]:
-        return dict(self._call("get_diagnostics", {}))
+    def diagnostics(self) -> Diagnostics:
+        """What is in flight, threads, versions and limits; and whether the files on disk still are
+        what their manifest says, for which the daemon reads all of them."""
+        answer: Diagnostics = self._call("get_diagnostics", {})
+        return answer
 
-    def clear_cache(self) -> dict[str, Any]:
-        return dict(self._call("clear_cache", {}))
+    def clear_cache(self) -> CacheCleared:
+        """Have the daemon forget the loaded index; the next query loads it anew."""
+        answer: CacheCleared = self._call("clear_cache", {})
+        return answer
 
-    def ping(self) -> dict[str, Any]:
-        return dict(self._call("ping", {}))
+    def ping(self) -> Ping:
+        """Who answers: process, version and project."""
+        answer: Ping = self._call("ping", {})
+        return answer
 
     def shutdown(self) -> None:
         """Stop the daemon, and wait until its process has ended.
 
-        It answers what is in flight first.  Does nothing if there is none.
+        It answers what is in flight first.  Does nothing if there is none.  Raises
+        `DaemonUnavailableError` if it has not ended after 40 seconds.
         """
+        from cidx_ref.launcher import stop
+
         with self._one_call():
             self._drop()
             stop(self.project, self._runtime)
 
     def close(self) -> None:
-        """End the connection; the daemon lives on."""
+        """End the connection; the daemon goes on.  The next call would make a new connection."""
         with self._one_call():
             self._drop()
 
@@ -195,14 +212,14 @@ class DaemonClient:
 
         def ask() -> Any:
             assert self._backend is not None
-            return _decode(self._backend.call(method, text, callback, timeout_s))
+            return decode(self._backend.call(method, text, callback, timeout_s))
 
-        # An index run has waited for a busy writer already; and whoever has a daemon stopped means
-        # its index run, too.
+        # An index run has waited for a busy writer already; and a user who has a daemon stopped
+        # means its index run, too.
         return self._retrying(ask, if_refused=method != "index")
 
     def _retrying(self, ask: Callable[[], T], *, if_refused: bool = True) -> T:
-        worth_another_try: tuple[type[CidxError], ...] = (_ConnectionLostError,)
+        worth_another_try: tuple[type[CidxError], ...] = (ConnectionLostError,)
         if if_refused:
             worth_another_try += (BusyError, ShuttingDownError)
         pid = os.getpid()
@@ -238,12 +255,12 @@ class DaemonClient:
         yield from (delay / 1000 for delay in self.config.delays_ms())
         yield None
 
-    def _connect(self) -> _Backend:
+    def _connect(self) -> Backend:
         if not self.config.enabled and self._start:
-            return _InProcess(self.project)
+            return InProcess(self.project)
         try:
             remote, version = self._handshake()
-        except (_ConnectionLostError, ShuttingDownError) as error:  # nobody there, or just going
+        except (ConnectionLostError, ShuttingDownError) as error:  # no daemon, or it is going
             if self._start:
                 return self._start_and_connect()
             if isinstance(error, ShuttingDownError):
@@ -251,28 +268,32 @@ class DaemonClient:
             raise DaemonUnavailableError(f"no daemon is running for {self.project.root}") from None
         if version == __version__:
             return remote
-        # Replaced, not talked to: what its answers mean is anybody's guess.
+        # Replaced, not talked to: what its answers mean is not known.
         remote.close()
         if not self._start:
             raise DaemonUnavailableError(
                 f"the daemon that runs is of version {version}, this is {__version__}"
             )
+        from cidx_ref.launcher import stop
+
         stop(self.project, self._runtime)
         return self._start_and_connect()
 
-    def _handshake(self) -> tuple[_Remote, str]:
-        remote = _Remote(self.project)
+    def _handshake(self) -> tuple[Remote, str]:
+        remote = Remote(self.project)
         try:
             version, root = remote.ask_identity(self._timeout_s)
             if version == __version__ and root != str(self.project.root):
-                # Its directory was moved here, and it has not noticed yet that it must go.
-                raise _ConnectionLostError(f"the daemon that answers serves {root}")
+                # The directory was moved here, and its daemon has not noticed yet that it must end.
+                raise ConnectionLostError(f"the daemon that answers serves {root}")
             return remote, version
         except BaseException:
             remote.close()
             raise
 
-    def _start_and_connect(self) -> _Backend:
+    def _start_and_connect(self) -> Backend:
+        from cidx_ref.launcher import start_process
+
         start_process(self.project)
         remote, version = self._handshake()
         if version != __version__:
@@ -286,223 +307,24 @@ class DaemonClient:
             backend.close()
 
     def _begin_anew(self) -> None:
-        """In a new process, whose only thread this is: the lock's owner may be in the old one."""
+        """In a forked child, whose only thread this is: the lock's owner may be in the parent."""
         backend, self._backend = self._backend, None
         self._lock, self._caller = self._runtime.lock("client"), None
         if backend is not None:
             backend.leave()
 
 
-#: All there are, for when the process forks.
+#: Every client of this process, for when it forks.
 _clients: WeakSet[DaemonClient] = WeakSet()
 
 
 def _after_fork() -> None:
-    # In the child, which has one thread yet: no other can be in a call.
+    # In the child, which has one thread yet: no other thread can be in a call.
     for client in list(_clients):
         client._begin_anew()
 
 
 os.register_at_fork(after_in_child=lambda: _after_fork())
-
-
-class _ConnectionLostError(DaemonUnavailableError):
-    """Nobody answers, or not any more; worth another try."""
-
-
-class _TimedOutError(DaemonUnavailableError):
-    """The daemon took too long; another try would, too."""
-
-
-class _Backend(Protocol):
-    def call(
-        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
-    ) -> str: ...
-    def close(self) -> None: ...
-    def leave(self) -> None:
-        """In a new process: let go of what is the old one's, which must not notice."""
-
-
-class _Remote:
-    """A connection to a daemon."""
-
-    def __init__(self, project: Project) -> None:
-        project.check()  # a link in the place of the socket leads to another project's daemon
-        try:
-            self._socket = connect_socket(project.socket_path, _CONNECT_TIMEOUT_S)
-        except PermissionError as error:  # and another try, or another daemon, would meet it, too
-            why = error.strerror if error.errno == EPERM else f"cannot be asked: {error.strerror}"
-            raise DaemonUnavailableError(f"the daemon at {project.socket_path} {why}") from None
-        except OSError as error:
-            raise _ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
-        self.pid = peer_pid(self._socket)
-        self._project = project
-        self._caller = Caller(self._socket)
-        #: What a call with a callback goes over, while there is one.
-        self._second: socket | None = None
-
-    def ask_identity(self, timeout_s: float) -> tuple[str, str | None]:
-        """The daemon's version and project; of one that is not ours to understand, anything."""
-        try:
-            said = _decode(self.call("ping", "{}", None, timeout_s))
-            return str(said["version"]), said["project"]
-        except CidxError:
-            raise
-        except Exception as error:  # it speaks RPyC, but does not know `call`
-            return f"unknown ({type(error).__name__})", None
-
-    def call(
-        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
-    ) -> str:
-        try:
-            if callback is not None:
-                return self._call_with(method, arguments, callback)
-            return str(self._caller.call("call", method, arguments, timeout_s=timeout_s))
-        except TimeoutError:
-            raise _TimedOutError(f"the daemon did not answer within {timeout_s:g} s") from None
-        except (EOFError, OSError) as error:
-            raise _ConnectionLostError(f"the connection was lost: {error}") from None
-
-    def _call_with(self, method: str, arguments: str, callback: Progress) -> str:
-        """A call in which the daemon calls us: RPyC itself, over a connection of its own."""
-        import rpyc
-        from rpyc.core.stream import SocketStream
-
-        self._second = sock = connect_socket(self._project.socket_path, _CONNECT_TIMEOUT_S)
-        channel = rpyc.Channel(SocketStream(sock), compress=False)
-        connection = rpyc.connect_channel(channel, config={"sync_request_timeout": None})
-        try:
-            return str(connection.root.call(method, arguments, callback))
-        finally:
-            # The socket first: RPyC would ask the daemon to close, too, and wait for an answer from
-            # one that may be busy with our own question.  In a fork it is closed, and this does
-            # nothing to the parent's.
-            with suppress(OSError):
-                sock.shutdown(SHUT_RDWR)
-            with suppress(Exception):  # the goodbye cannot be sent
-                connection.close()
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def leave(self) -> None:
-        # Closed, and neither shut down nor said goodbye to: the parent has it open.
-        self._socket.close()
-        if self._second is not None:
-            self._second.close()
-
-
-class _InProcess:
-    """The daemon's service in this process, for `enabled: false`."""
-
-    def __init__(self, project: Project) -> None:
-        from cidx_ref.daemon.service import CIDXDaemonService
-
-        self._service = CIDXDaemonService(project.root)
-
-    def call(
-        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
-    ) -> str:
-        return self._service.exposed_call(method, arguments, callback)
-
-    def close(self) -> None:
-        self._service.exposed_clear_cache()
-
-    def leave(self) -> None:
-        # Its locks may be held, and its engines' threads are gone: it is not even destroyed.
-        _left.append(self)
-
-
-_left: list[_InProcess] = []
-
-
-def start_process(project: Project) -> str:
-    """Start the project's daemon in the background; return once it accepts connections.
-
-    Returns "serving" or "already running".  Raises what kept it from starting.
-    """
-    import select
-    import subprocess
-
-    ready, told = os.pipe()
-    try:
-        command, environment = python_command(
-            "cidx_ref", "serve", "--project", str(project.root), "--ready-fd", str(told)
-        )
-        with open(os.devnull, "r+b") as nothing:
-            # The process we start forks the daemon and ends, so that nobody has to wait for it.
-            subprocess.run(
-                command,
-                pass_fds=(told,),
-                stdin=nothing,
-                stdout=nothing,
-                stderr=nothing,
-                env=environment,
-                cwd="/",
-                check=False,
-            )
-        os.close(told)
-        told = -1
-        poller = select.poll()  # and not select(), which takes no descriptor above 1023
-        poller.register(ready, select.POLLIN)
-        if not poller.poll(_START_TIMEOUT_S * 1000):
-            raise DaemonUnavailableError(f"the daemon was not ready within {_START_TIMEOUT_S:g} s")
-        said = os.read(ready, 65_536)
-    finally:
-        os.close(ready)
-        if told >= 0:
-            os.close(told)
-    if not said:
-        raise DaemonUnavailableError(f"the daemon died while starting; see {project.log_path}")
-    return str(_decode(said))
-
-
-def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
-    """Stop the project's daemon, of whatever version, and wait until its process has ended.
-
-    It answers what is in flight first (SRV-4).  False if none runs.  Raises
-    `DaemonUnavailableError` if it does not end, or is not ours to end.
-    """
-    try:
-        remote = _Remote(project)
-    except _ConnectionLostError:
-        return False
-    try:
-        # Lost, or shutting down: somebody else has told it to stop, too.
-        with suppress(_ConnectionLostError, ShuttingDownError):
-            if remote.ask_identity(_CONNECT_TIMEOUT_S)[0] == __version__:
-                remote.call("shutdown", "{}", None, _CONNECT_TIMEOUT_S)
-            else:
-                _terminate(remote.pid)
-    finally:
-        remote.close()
-    deadline = runtime.monotonic() + _STOP_TIMEOUT_S
-    while _is_alive(remote.pid) and not _is_a_host(remote.pid, project):
-        if runtime.monotonic() >= deadline:
-            raise DaemonUnavailableError(f"the daemon (pid {remote.pid}) does not stop")
-        runtime.sleep(_STOP_POLL_S)
-    return True
-
-
-def _terminate(pid: int) -> None:
-    """By a signal: what the methods of another version are called is not known."""
-    import signal
-
-    # 0 is what a process in another container is seen as; to kill it would be to kill our group.
-    if pid <= 1 or pid == os.getpid():
-        raise DaemonUnavailableError(f"a daemon of another version (pid {pid}) cannot be ended")
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        raise DaemonUnavailableError(f"the daemon (pid {pid}) is not ours to stop") from None
-
-
-def _is_a_host(pid: int, project: Project) -> bool:
-    """True if the daemon is gone though its process is not: it was a thread of this very program;
-    or its process cannot be seen from here."""
-    return pid in (0, os.getpid()) and not is_answered(project.socket_path)
 
 
 def _listed(name: str, value: Iterable[str]) -> list[str]:
@@ -519,21 +341,17 @@ def _encode(arguments: dict[str, Any]) -> str:
         text = json.dumps(arguments)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadArgumentError(f"arguments: {error}") from None
-    if len(text) > MAX_REQUEST_BYTES - 1024:  # room for what goes around it
+    if len(text) > MAX_REQUEST_BYTES - 1024:  # room for the rest of the message
         raise BadArgumentError(f"arguments: {len(text)} bytes are too many")
     return text
 
 
-def _decode(text: str | bytes) -> Any:
-    message = json.loads(text)
-    if "error" in message:
-        raise from_kind(*message["error"])
-    return message["answer"]
-
-
 def _harmless(progress: Progress | None) -> Progress | None:
-    """`progress`, as a plain function that never raises: RPyC knows the type `function` without
-    asking, and a callback's error is none of the daemon's business."""
+    """`progress`, as a plain function that never raises.
+
+    RPyC knows the type `function` without asking the client for it, and the daemon need not know of
+    an error in a user's callback.
+    """
     if progress is None:
         return None
     callbacks = [progress]
@@ -549,19 +367,3 @@ def _harmless(progress: Progress | None) -> Progress | None:
             raise EOFError("forked in a callback: the call is the other process's")
 
     return relay
-
-
-def _is_alive(pid: int) -> bool:
-    if pid == 0:  # of another container, and not to be seen
-        return True
-    try:
-        os.kill(pid, 0)
-        # A process that has ended but that nobody has waited for still has its id.
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except ProcessLookupError:
-        return False
-    except FileNotFoundError:  # gone between the two; or a system without /proc
-        return not Path("/proc/self/stat").exists()
-    except PermissionError:
-        return True

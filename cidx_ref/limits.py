@@ -1,4 +1,5 @@
-"""How much may be asked for at once: known to client and daemon alike."""
+"""Limits of one request: known to client and daemon alike, so that the client can name what is
+too long before the daemon refuses its frame."""
 
 from __future__ import annotations
 

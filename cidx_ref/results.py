@@ -1,4 +1,7 @@
-"""What a search answers, as the client sees it: plain values, no connection behind them."""
+"""The results of a search, as the client sees them: value objects, without a connection.
+
+What the daemon says of itself and of an index run is in `reports`.
+"""
 
 from __future__ import annotations
 

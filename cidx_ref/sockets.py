@@ -1,4 +1,4 @@
-"""The project's socket, however long its path is; and who holds it.  No RPyC in here.
+"""The project's socket, however long its path is, and the credentials of the peer behind it.
 
 A Unix socket's address has room for 107 bytes.  Longer paths are reached through the open
 directory, as /proc/self/fd/N/daemon.sock.
@@ -44,7 +44,7 @@ def address_of(path: Path) -> Iterator[bytes]:
 def connect(path: Path, timeout_s: float) -> socket.socket:
     """A socket connected to the daemon at `path`, blocking.
 
-    Raises `OSError`; `PermissionError` with `EPERM` if somebody else listens there (`check_peer`).
+    Raises `OSError`; `PermissionError` with `EPERM` if another user listens there (`check_peer`).
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -82,7 +82,7 @@ def is_trusted(uid: int) -> bool:
 def check_peer(sock: socket.socket) -> None:
     """Raise `PermissionError` (`EPERM`) if the other end is another user's, and not root's.
 
-    Wherever it lies, the socket may be somebody else's, who would be told each query.
+    Wherever it lies, the socket may belong to another user, who would be told each query.
     """
     _, uid = peer(sock)
     if not is_trusted(uid):
@@ -92,10 +92,10 @@ def check_peer(sock: socket.socket) -> None:
 
 
 def is_answered(path: Path) -> bool:
-    """True if somebody listens at `path`."""
+    """True if a process listens at `path`, whoever owns it."""
     try:
         connect(path, timeout_s=1.0).close()
-    except BlockingIOError:  # the backlog is full: somebody listens, and is busy
+    except BlockingIOError:  # the backlog is full: the daemon listens, and is busy
         return True
     except OSError as error:
         return error.errno == errno.EPERM  # another user listens

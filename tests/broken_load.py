@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any
 
 from cidx_ref import cli
+from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.index import search
 from cidx_ref.index.port import Search
 from cidx_ref.index.source import GenerationSource

@@ -17,20 +17,28 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["cidx_ref", "errors", "runtime", "steps", "interpreter"],
-    ["files", "limits", "locks", "results", "shown", "wire"],
+    ["files", "limits", "locks", "reports", "results", "shown", "wire"],
     ["keys", "project", "sockets"],
     ["config"],
     ["index"],
     ["daemon"],
+    ["backend"],
+    ["launcher"],
     ["client", "terminal"],
+    ["commands"],
     ["cli"],
     ["__main__"],
     ["testing"],
 ]
 
 #: The one module of the package that may import each engine.
-HOMES = {"rpyc": {"daemon.transport", "client"}, "hnswlib": {"index.semantic"},
+HOMES = {"rpyc": {"daemon.transport", "backend"}, "hnswlib": {"index.semantic"},
          "tantivy": {"index.fulltext"}}  # fmt: skip
+
+#: A module of one subject has at most so many lines.
+MAX_LINES = 400
+#: Those that are longer all the same.  The list only becomes shorter.
+TOO_LONG = {"index.build", "index.generation", "index.globs"}
 
 #: What the heart must not know.
 HEART = {"daemon.cache", "daemon.entry", "daemon.succession", "daemon.indexing", "daemon.gate",
@@ -206,6 +214,16 @@ def test_what_is_for_any_project_knows_nothing_of_our_daemon_and_index(room: str
 def test_every_module_says_what_belongs_in_it() -> None:
     for name, path in _modules().items():
         assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), name
+
+
+def test_a_module_has_at_most_so_many_lines() -> None:
+    long = {
+        name
+        for name, path in _modules().items()
+        if not name.startswith("testing") and len(path.read_text("utf-8").splitlines()) > MAX_LINES
+    }
+    assert long - TOO_LONG == set(), "split these: each holds two subjects, perhaps"
+    assert TOO_LONG - long == set(), "take these off the list"
 
 
 def test_no_two_promises_share_an_id_and_every_public_name_is_importable() -> None:

@@ -32,8 +32,10 @@ from rpyc.core import consts
 from rpyc.utils.factory import unix_connect
 
 from cidx_ref.client import DaemonClient
-from cidx_ref.daemon import transport
+from cidx_ref.daemon import framing, transport
+from cidx_ref.daemon.proxy import RemoteObject
 from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
 from cidx_ref.sockets import address_of
 from cidx_ref.sockets import connect as connect_socket
@@ -204,13 +206,13 @@ def test_no_class_and_no_module_is_looked_up_under_a_name_of_the_clients(
         return value((("__len__", ""), (5, 5), ("__iter__", ""), 5))
 
     scripted.answer = answer
-    before = len(transport._Remote.__subclasses__())
+    before = len(RemoteObject.__subclasses__())
     for number in range(50):
         name = f"cidx_ref.daemon.transport.{number}"
         ping = request(consts.HANDLE_PING, (REMOTE, (name, number, number % 2)))
         assert scripted.hand(ping) == (REPLY, (LOCAL, (name, number, number % 2)))
     assert set(seen) == {consts.HANDLE_INSPECT, consts.HANDLE_DEL}
-    assert len(transport._Remote.__subclasses__()) <= before + 1
+    assert len(RemoteObject.__subclasses__()) <= before + 1
     assert scripted._connection._netref_classes_cache == {}
 
 
@@ -280,7 +282,7 @@ def test_what_a_client_names_is_shown_in_part(
         connection.root.index(str(project.root), fail, full=True)
     with served(project), closing(connect_socket(project.socket_path, WAIT_S)) as sock:
         reply = bytes([REPLY]) + in_brine((1, (77, long)))
-        sock.sendall(transport._Channel.FRAME_HEADER.pack(len(reply), 0) + reply + b"\n")
+        sock.sendall(framing.Channel.FRAME_HEADER.pack(len(reply), 0) + reply + b"\n")
         sock.settimeout(WAIT_S)
         assert sock.recv(1) == b""
     told = [record.getMessage() for record in caplog.records]
@@ -337,7 +339,7 @@ def test_what_is_known_to_take_hours_takes_some_hundredths_of_a_second(
     scripted: Scripted, name: str, figure: RecordFigure
 ) -> None:
     message = ATTACKS[name](scripted)
-    assert len(message) < transport.MAX_REQUEST_BYTES
+    assert len(message) < MAX_REQUEST_BYTES
     scripted.answer = lambda handler, boxed: value(())
     assert error(scripted.hand(message))
     figure("RPC-6", f"CPU of {name}", scripted.took_s * 1000, "ms")
@@ -367,7 +369,7 @@ def test_arguments_are_refused_soon_and_briefly(
     service = CIDXDaemonService(tmp_path)
     given = {"project_path": str(tmp_path), "query": "x", **DEAR[name]}
     text = json.dumps(given)
-    assert len(text) < transport.MAX_REQUEST_BYTES
+    assert len(text) < MAX_REQUEST_BYTES
     began = thread_time()
     kind, said = json.loads(service.exposed_call("query", text))["error"]
     assert thread_time() - began < BOUND_S
@@ -397,7 +399,7 @@ def test_an_honest_client_does_not_wait_for_a_hostile_one(
     with served(project), DaemonClient(project, start=False) as honest:
         assert honest.query("retry")
         with closing(connect_socket(project.socket_path, WAIT_S)) as hostile:
-            header = transport._Channel.FRAME_HEADER.pack(len(message), 0)
+            header = framing.Channel.FRAME_HEADER.pack(len(message), 0)
             hostile.sendall(header + message + b"\n")
             began = perf_counter()
             assert honest.query("retry")[0].path == "net/retry.py"

@@ -23,8 +23,8 @@ from hostile import CASES, SECRET, Case, outside_of
 
 import cidx_ref
 from cidx_ref.cli import main
-from cidx_ref.client import stop
 from cidx_ref.errors import CidxError
+from cidx_ref.launcher import stop
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 

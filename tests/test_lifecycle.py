@@ -28,10 +28,11 @@ from rpyc.core.stream import SocketStream
 from rpyc.utils.factory import unix_connect
 
 from cidx_ref import __version__
-from cidx_ref.client import DaemonClient, start_process
+from cidx_ref.client import DaemonClient
 from cidx_ref.errors import BusyError, CidxError, IndexingError, ShuttingDownError
 from cidx_ref.index.generation import Generations
 from cidx_ref.interpreter import python_command
+from cidx_ref.launcher import start_process
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import connect, is_answered

@@ -17,11 +17,12 @@ import pytest
 from rpyc.core import brine, consts, vinegar
 
 from cidx_ref.client import DaemonClient
-from cidx_ref.daemon import transport
+from cidx_ref.daemon import framing
+from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import MAX_REQUEST_BYTES, SocketServer
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.interpreter import python_command
+from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import address_of
@@ -134,7 +135,7 @@ def test_garbage_costs_its_sender_the_connection(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    monkeypatch.setattr(transport, "FRAME_TIMEOUT_S", 1000)  # at once, that is
+    monkeypatch.setattr(framing, "FRAME_TIMEOUT_S", 1000)  # at once, that is
     with connected(project) as sock:
         with suppress(BrokenPipeError, ConnectionResetError):
             sock.sendall(GARBAGE[name])
@@ -204,7 +205,7 @@ def test_a_frame_that_does_not_end_costs_the_connection_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
     begun: bytes,
 ) -> None:
-    monkeypatch.setattr(transport, "FRAME_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(framing, "FRAME_TIMEOUT_S", 0.2)
     with connected(project) as sock, connected(project) as silent:
         sock.sendall(begun)
         assert is_dropped(sock)
@@ -217,7 +218,7 @@ def test_a_frame_that_does_not_end_costs_the_connection_after_a_while(
 def test_an_endless_drip_of_bytes_costs_the_connection_after_a_while(
     neighbour: Callable[[], None], project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "FRAME_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(framing, "FRAME_TIMEOUT_S", 0.5)
     with connected(project) as sock:
         sock.sendall(HEADER.pack(MAX_REQUEST_BYTES, 0))
         started = perf_counter()
@@ -236,7 +237,7 @@ def test_a_reader_that_never_reads_costs_the_connection_after_a_while(
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "SEND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(framing, "SEND_TIMEOUT_S", 0.2)
     big = request(consts.HANDLE_PING, value("x" * 500_000))
     with connected(project) as sock:
 

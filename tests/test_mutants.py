@@ -85,15 +85,18 @@ def test_what_a_mutant_changes_is_as_it_was_afterwards(mutant: Mutant) -> None:
 def _patched() -> list[Any]:
     from os import path
 
-    from cidx_ref import client, config, errors, files, keys
+    from cidx_ref import backend, client, config, errors, files, keys
     from cidx_ref.daemon import (
+        accept,
         arguments,
         cache,
         entry,
         eviction,
+        framing,
         gate,
         health,
         indexing,
+        proxy,
         report,
         server,
         service,
@@ -103,6 +106,7 @@ def _patched() -> list[Any]:
     from cidx_ref.index import fulltext, generation, search, semantic, snippet, source, store, text
 
     places: list[Any] = [
+        accept.SocketServer,
         arguments,
         cache,
         entry.CacheEntry,
@@ -111,13 +115,16 @@ def _patched() -> list[Any]:
         succession.Succession,
         cache.IndexCache,
         cache._Load,
+        backend,
+        backend.Remote,
         client,
-        client._Remote,
         config.Config,
         errors.CidxError,
         eviction.CacheEvictionThread,
         files,
         files.Directory,
+        framing.Channel,
+        framing.Stream,
         fulltext.FullTextIndex,
         gate.Gate,
         generation,
@@ -127,6 +134,7 @@ def _patched() -> list[Any]:
         health.Metrics,
         keys.Key,
         path,
+        proxy.RemoteCallback,
         report,
         search,
         search._Engines,
@@ -139,11 +147,7 @@ def _patched() -> list[Any]:
         store.ChunkStore,
         text,
         transport,
-        transport.RemoteCallback,
-        transport.SocketServer,
-        transport._Channel,
         transport._Connection,
-        transport._Stream,
     ]
     return [dict(vars(place)) for place in places]
 

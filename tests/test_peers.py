@@ -17,10 +17,12 @@ from frames import request, value
 from rpyc.core import consts
 
 from cidx_ref import cli, sockets
-from cidx_ref.client import DaemonClient, _Remote, stop
+from cidx_ref.backend import Remote
+from cidx_ref.client import DaemonClient
+from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.errors import UntrustedError
+from cidx_ref.launcher import stop
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import check_peer, connect, is_answered, peer, peer_pid
@@ -217,7 +219,7 @@ def test_a_socket_that_may_not_be_opened_is_said_to_be_so_at_once(project: Proje
 
         def try_it() -> bytes:
             try:
-                _Remote(project)
+                Remote(project)
             except UntrustedError as error:
                 return f"{type(error).__name__}: {error}".encode()
             return b"connected"

@@ -19,13 +19,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cidx_ref.client import DaemonClient, stop
+from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.server import Claim
 from cidx_ref.errors import CidxError
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.keys import STATE_DIRECTORY
+from cidx_ref.launcher import stop
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import served

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref import __version__, limits
-from cidx_ref.daemon import transport
+from cidx_ref.daemon import accept, framing
 from cidx_ref.index.port import ENGINES
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def diagnostics(service: CIDXDaemonService) -> dict[str, Any]:
         "versions": _versions(),
         "limits": {
             "max_calls": service.gate.max_calls,
-            "max_connections": transport.MAX_CONNECTIONS,
+            "max_connections": accept.MAX_CONNECTIONS,
             "max_request_bytes": limits.MAX_REQUEST_BYTES,
-            "frame_timeout_seconds": transport.FRAME_TIMEOUT_S,
+            "frame_timeout_seconds": framing.FRAME_TIMEOUT_S,
             "max_query_chars": limits.MAX_TEXT_CHARS,
             "max_limit": limits.MAX_LIMIT,
         },

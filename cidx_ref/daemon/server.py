@@ -28,10 +28,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cidx_ref import __version__
+from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.locks import try_lock

@@ -25,11 +25,9 @@ from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.memory import give_back
 from cidx_ref.daemon.progress import Mailbox
+from cidx_ref.daemon.proxy import RemoteCallback
 from cidx_ref.daemon.succession import Succession
-from cidx_ref.daemon.transport import (
-    ExposedService,
-    RemoteCallback,
-)
+from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import (
     BadArgumentError,
     CidxError,

@@ -22,7 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cidx_ref import client
+from cidx_ref import launcher
+from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
@@ -40,7 +41,7 @@ def start_with(command: Sequence[str], environment: Mapping[str, str]) -> None:
         ours, inherited = python_command(module, *arguments)
         return [*command, *arguments] if command else ours, inherited
 
-    setattr(client, "python_command", instead)  # noqa: B010 - mypy would not have it replaced
+    setattr(launcher, "python_command", instead)  # noqa: B010 - mypy would not have it replaced
 
 
 def processes_of(root: Path) -> list[int]:
@@ -84,10 +85,10 @@ def _set_up(root: Path, given: dict[str, Any]) -> dict[str, Any]:
     project = Project.at(root)
     # Indexed here: the session's daemon should begin with nothing done and nothing loaded.
     Config.init(project, enabled=False)
-    with client.DaemonClient(project) as here:
+    with DaemonClient(project) as here:
         here.index()
     Config.init(project, **{"enabled": True, **given["config"]})
-    client.start_process(project)
+    launcher.start_process(project)
     return {"root": str(root), "socket": str(project.socket_path)}
 
 
@@ -102,7 +103,7 @@ def _log_of(root: Path) -> str:
 def _end(root: Path) -> None:
     if root.is_dir():
         try:
-            client.stop(Project.at(root))
+            launcher.stop(Project.at(root))
         except Exception as error:  # it is broken, perhaps on purpose
             print(f"the daemon was not stopped: {error}", file=sys.stderr)
     # A client may be starting another one at this moment, which then finds no project.

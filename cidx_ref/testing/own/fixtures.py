@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
-from cidx_ref.client import DaemonClient, start_process
+from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.server import Claim, Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.launcher import start_process
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime

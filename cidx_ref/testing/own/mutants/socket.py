@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.server import Claim, Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.project import LOCK
 from cidx_ref.sockets import address_of, is_answered
 from cidx_ref.testing.own.mutants.registry import mutant

@@ -11,12 +11,13 @@ from unittest.mock import patch
 
 from rpyc.core import brine, consts
 
-from cidx_ref import client
-from cidx_ref.daemon import transport
+from cidx_ref import backend
+from cidx_ref.daemon import framing, transport, values
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Call, Gate
+from cidx_ref.daemon.proxy import RemoteCallback, RemoteObject
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import ExposedService, RemoteCallback
+from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import CidxError, InternalError
 from cidx_ref.testing.own.mutants.registry import mutant
 
@@ -28,7 +29,7 @@ _STOCK = _Connection.__mro__[1]
 @mutant("RPC-1")
 def answers_by_reference() -> Iterator[None]:
     """The client is given a reference, and asks for each field of each hit (the story's own)."""
-    call = client._Remote.call
+    call = backend.Remote.call
 
     def ask(self: Any, method: str, given: str, callback: Any, timeout_s: float | None) -> str:
         if not method.startswith("query"):
@@ -38,28 +39,28 @@ def answers_by_reference() -> Iterator[None]:
         told["results"] = [{key: hit[key] for key in hit} for hit in answer["results"]]
         return json.dumps({"answer": told})
 
-    with patch.object(client._Remote, "call", ask):
+    with patch.object(backend.Remote, "call", ask):
         yield
 
 
 @mutant("RPC-1")
 def asks_who_is_there_every_time() -> Iterator[None]:
     """The client makes sure that the daemon is alive before each question."""
-    call = client._Remote.call
+    call = backend.Remote.call
 
     def ping_first(self: Any, method: str, *rest: Any) -> str:
         if method.startswith("query"):
             call(self, "ping", "{}", None, None)
         return call(self, method, *rest)
 
-    with patch.object(client._Remote, "call", ping_first):
+    with patch.object(backend.Remote, "call", ping_first):
         yield
 
 
 @mutant("RPC-2")
 def every_error_is_internal() -> Iterator[None]:
     """The client is told that something went wrong, and not what."""
-    with patch.object(client, "from_kind", lambda kind, message: InternalError(message)):
+    with patch.object(backend, "from_kind", lambda kind, message: InternalError(message)):
         yield
 
 
@@ -111,8 +112,8 @@ def public_attributes_are_reachable() -> Iterator[None]:
 def answers_can_be_changed() -> Iterator[None]:
     """All methods of a list are as harmless as the others."""
     methods = frozenset(name for name in dir(list) if not name.startswith("_"))
-    reachable = {**transport._REACHABLE, list: transport._REACHABLE[list] | methods}
-    with patch.object(transport, "_REACHABLE", reachable):
+    reachable = {**values.REACHABLE, list: values.REACHABLE[list] | methods}
+    with patch.object(transport, "REACHABLE", reachable):
         yield
 
 
@@ -130,7 +131,7 @@ def the_name_is_believed() -> Iterator[None]:
     access = _Connection._access_attr
 
     def believe(self: Any, obj: Any, name: Any, *rest: Any) -> Any:
-        if not isinstance(name, transport._Remote):
+        if not isinstance(name, RemoteObject):
             return access(self, obj, name, *rest)
         told = self.sync_request(consts.HANDLE_CALLATTR, name, "__format__", ("",), ())
         return getattr(obj, f"exposed_{told}" if isinstance(obj, ExposedService) else told)
@@ -197,19 +198,19 @@ def bombs_are_inflated() -> Iterator[None]:
     def inflate(self: Any, data: bytes) -> bytes:
         return zlib.decompress(data)
 
-    with patch.object(transport._Channel, "_inflate", inflate):
+    with patch.object(framing.Channel, "_inflate", inflate):
         yield
 
 
 @mutant("RPC-6")
 def patient_with_every_byte() -> Iterator[None]:
     """The time that a frame may take begins anew with each of its bytes."""
-    wait = transport._Stream._wait
+    wait = framing.Stream._wait
 
     def restart(self: Any, deadline: float, ready: int) -> None:
-        wait(self, self._runtime.monotonic() + transport.FRAME_TIMEOUT_S, ready)
+        wait(self, self._runtime.monotonic() + framing.FRAME_TIMEOUT_S, ready)
 
-    with patch.object(transport._Stream, "_wait", restart):
+    with patch.object(framing.Stream, "_wait", restart):
         yield
 
 

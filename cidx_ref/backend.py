@@ -1,0 +1,170 @@
+"""Backends: what answers a client's calls, and is a daemon or stands for one.
+
+`Remote` is one connection to a daemon.  A call is one round trip of plain values (`wire`); only a
+call with a callback needs RPyC itself, which is imported then.  `InProcess` is the daemon's service
+in this process, for `enabled: false`.  Neither tries again: that is the client's part, and the kind
+of the error says whether it is worth it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from errno import EPERM
+from socket import SHUT_RDWR, socket
+from typing import Any, Protocol
+
+from cidx_ref.errors import CidxError, DaemonUnavailableError, from_kind
+from cidx_ref.project import Project
+from cidx_ref.sockets import connect as connect_socket
+from cidx_ref.sockets import peer_pid
+from cidx_ref.wire import Caller
+
+__all__ = [
+    "CONNECT_TIMEOUT_S",
+    "Backend",
+    "ConnectionLostError",
+    "InProcess",
+    "Progress",
+    "Remote",
+    "decode",
+]
+
+#: `progress(current, total, path)`, and `info` as a fourth argument where there is some.
+Progress = Callable[..., object]
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class ConnectionLostError(DaemonUnavailableError):
+    """No daemon answers, or not any more; worth another try."""
+
+
+class _TimedOutError(DaemonUnavailableError):
+    """The daemon took too long; another try would, too."""
+
+
+class Backend(Protocol):
+    """What a client asks.  For one call at a time."""
+
+    def call(
+        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
+    ) -> str:
+        """The outcome of a method, as JSON for `decode`; `timeout_s` None waits without end.
+
+        Raises `DaemonUnavailableError`; `ConnectionLostError` where another try may help.
+        """
+
+    def close(self) -> None:
+        """Let go of the daemon, or of the loaded index."""
+
+    def leave(self) -> None:
+        """In a forked child: let go of what belongs to the parent, which must not notice."""
+
+
+class Remote:
+    """A connection to a daemon.  For one call at a time, in the process that made it."""
+
+    def __init__(self, project: Project) -> None:
+        """Raises `UntrustedError`, `ConnectionLostError` and `DaemonUnavailableError`."""
+        project.check()  # a link in the place of the socket leads to another project's daemon
+        try:
+            self._socket = connect_socket(project.socket_path, CONNECT_TIMEOUT_S)
+        except PermissionError as error:  # which another try, or another daemon, would meet, too
+            why = error.strerror if error.errno == EPERM else f"cannot be asked: {error.strerror}"
+            raise DaemonUnavailableError(f"the daemon at {project.socket_path} {why}") from None
+        except OSError as error:
+            raise ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
+        self.pid = peer_pid(self._socket)
+        self._project = project
+        self._caller = Caller(self._socket)
+        #: The connection of a call with a callback, while there is such a call.
+        self._second: socket | None = None
+
+    def ask_identity(self, timeout_s: float) -> tuple[str, str | None]:
+        """The daemon's version and project; a made-up version for a daemon of another kind.
+
+        Raises as `call` does, and what the daemon answers.
+        """
+        try:
+            said = decode(self.call("ping", "{}", None, timeout_s))
+            return str(said["version"]), said["project"]
+        except CidxError:
+            raise
+        except Exception as error:  # it speaks RPyC, but does not know `call`
+            return f"unknown ({type(error).__name__})", None
+
+    def call(
+        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
+    ) -> str:
+        try:
+            if callback is not None:
+                return self._call_with(method, arguments, callback)
+            return str(self._caller.call("call", method, arguments, timeout_s=timeout_s))
+        except TimeoutError:
+            raise _TimedOutError(f"the daemon did not answer within {timeout_s:g} s") from None
+        except (EOFError, OSError) as error:
+            raise ConnectionLostError(f"the connection was lost: {error}") from None
+
+    def _call_with(self, method: str, arguments: str, callback: Progress) -> str:
+        """A call in which the daemon calls us: RPyC itself, over a connection of its own."""
+        import rpyc
+        from rpyc.core.stream import SocketStream
+
+        self._second = sock = connect_socket(self._project.socket_path, CONNECT_TIMEOUT_S)
+        channel = rpyc.Channel(SocketStream(sock), compress=False)
+        connection = rpyc.connect_channel(channel, config={"sync_request_timeout": None})
+        try:
+            return str(connection.root.call(method, arguments, callback))
+        finally:
+            # The socket first: RPyC would ask the daemon to close, too, and wait for the answer,
+            # while the daemon may be busy with our own call.  In a forked child the socket is
+            # closed already, and this does nothing to the parent's.
+            with suppress(OSError):
+                sock.shutdown(SHUT_RDWR)
+            with suppress(Exception):  # the goodbye cannot be sent
+                connection.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def leave(self) -> None:
+        # Closed, and not shut down, and without a goodbye: the parent has the same socket open.
+        self._socket.close()
+        if self._second is not None:
+            self._second.close()
+
+
+class InProcess:
+    """The daemon's service in this process, for `enabled: false`.  Thread-safe."""
+
+    def __init__(self, project: Project) -> None:
+        from cidx_ref.daemon.service import CIDXDaemonService
+
+        self._service = CIDXDaemonService(project.root)
+
+    def call(
+        self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
+    ) -> str:
+        return self._service.exposed_call(method, arguments, callback)
+
+    def close(self) -> None:
+        self._service.exposed_clear_cache()
+
+    def leave(self) -> None:
+        # Its locks may be held, and its engines' threads are gone: not even a destructor may
+        # run.
+        _left.append(self)
+
+
+#: What was left in a forked child, kept so that it is never destroyed.
+_left: list[InProcess] = []
+
+
+def decode(text: str | bytes) -> Any:
+    """The outcome of `exposed_call`: the answer in `text`, or its error, which is raised."""
+    message = json.loads(text)
+    if "error" in message:
+        raise from_kind(*message["error"])
+    return message["answer"]

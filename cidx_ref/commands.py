@@ -1,0 +1,347 @@
+"""The commands of the command line: what each asks of the client, and how it says what it was told.
+
+A command is a function of the parsed options that returns an exit status; it prints to standard
+output as text or, with `--json`, as one object, and notes for a person to standard error.  Nothing
+of the daemon or the index is imported here, except by `serve` and `adopt`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from cidx_ref.errors import BadArgumentError, CidxError, DaemonUnavailableError, NoIndexError
+
+if TYPE_CHECKING:
+    from cidx_ref.client import DaemonClient
+    from cidx_ref.project import Project
+    from cidx_ref.reports import IndexReport
+    from cidx_ref.results import Answer
+
+__all__ = [
+    "FAILED",
+    "FOUND",
+    "NO_MATCH",
+    "adopt",
+    "clear_cache",
+    "complain",
+    "flush",
+    "index",
+    "init",
+    "print_json",
+    "query",
+    "say",
+    "serve",
+    "start",
+    "status",
+    "stop",
+]
+
+#: Exit statuses: done or found, no match, could not do it.
+FOUND, NO_MATCH, FAILED = 0, 1, 2
+
+
+def query(options: argparse.Namespace) -> int:
+    """Search, and build the index first where there is none."""
+    wanted = {
+        "mode": options.mode,
+        "limit": options.limit,
+        "languages": options.language,
+        "paths": options.path,
+        "exclude_paths": options.exclude_path,
+    }
+    text = " ".join(options.text)
+    with _client(options) as daemon:
+        try:
+            answer = daemon.query(text, **wanted)
+        except NoIndexError:
+            if options.no_build:
+                raise
+            # An index that is not ours stays: a user has to ask for its removal.
+            _note(_build(daemon, keep_unverified=True))
+            answer = daemon.query(text, **wanted)
+    if options.json:
+        print_json(_as_dict(answer))
+    else:
+        _show(answer, text)
+    return FOUND if answer else NO_MATCH
+
+
+def index(options: argparse.Namespace) -> int:
+    """Bring the index up to date."""
+    with _client(options) as daemon:
+        report = _build(daemon, full=options.full, wait_s=options.wait)
+    if options.json:
+        print_json(report)
+    else:
+        print(_summary(report))
+        _note(report)
+    return FOUND
+
+
+def adopt(options: argparse.Namespace) -> int:
+    """Check an index that was made elsewhere, and take it."""
+    from cidx_ref.index.adopt import adopt as take
+
+    report = take(_project(options), wait_s=options.wait)
+    text = (
+        f"adopted: {report['files']} files, {report['chunks']} chunks "
+        f"(generation {report['generation']})"
+    )
+    return _report(options, report, text)
+
+
+def start(options: argparse.Namespace) -> int:
+    """Start the daemon in the background, and wait until it accepts connections."""
+    from cidx_ref.launcher import start_process
+    from cidx_ref.sockets import is_answered
+
+    project = _project(options)
+    _require_enabled(project)
+    state = "already running" if is_answered(project.socket_path) else start_process(project)
+    return _report(options, {"status": state, "project": str(project.root)}, state)
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Stop the daemon, and wait until its process has ended."""
+    from cidx_ref.launcher import stop as stop_daemon
+
+    state = "stopped" if stop_daemon(_project(options)) else "not running"
+    return _report(options, {"status": state}, state)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Be the daemon, until it is stopped."""
+    project = _project(options)
+    _require_enabled(project)
+    if options.ready_fd is not None:
+        return _serve_in_background(project, options.ready_fd)
+    from cidx_ref.daemon.server import serve as serve_project
+
+    def on_ready(state: str) -> None:
+        _report(options, {"status": state}, state)
+
+    serve_project(project, on_ready)
+    return FOUND
+
+
+def _serve_in_background(project: Project, ready_fd: int) -> int:
+    """Fork the daemon; the process that started us reads the outcome from `ready_fd`."""
+    # Before anything that has threads is imported.  The parent ends at once, so that the daemon
+    # is no child of the process that started us: that need not wait for it, and may end before it.
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.set_inheritable(ready_fd, False)
+
+    waiting = [ready_fd]
+
+    def tell(message: dict[str, Any]) -> None:
+        if waiting:  # once: then the number may be another file's
+            fd = waiting.pop()
+            os.write(fd, json.dumps(message).encode())
+            os.close(fd)
+
+    try:
+        from cidx_ref.daemon.server import serve as serve_project
+
+        serve_project(project, lambda state: tell({"answer": state}))
+    except CidxError as error:
+        tell({"error": [error.kind, str(error)]})
+        return FAILED
+    return FOUND
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print the running daemon's status; without a daemon, that there is none."""
+    daemon = _running(options)
+    if daemon is None:
+        return _report(options, {"running": False}, "running: no")
+    return say("status")(options, daemon)
+
+
+def clear_cache(options: argparse.Namespace) -> int:
+    """Have the running daemon, if there is one, forget the loaded index."""
+    daemon = _running(options)
+    if daemon is None:
+        return _report(options, {"status": "not running"}, "not running: nothing is cached")
+    return say("clear_cache")(options, daemon)
+
+
+def say(method: str) -> Callable[..., int]:
+    """A command that prints what the running daemon says."""
+
+    def run(options: argparse.Namespace, daemon: DaemonClient | None = None) -> int:
+        with daemon or _client(options, start=False) as daemon:
+            told = getattr(daemon, method)()
+        if options.json:
+            print_json(told)
+        else:
+            print("\n".join(_lines(told)))
+        return FOUND
+
+    return run
+
+
+def init(options: argparse.Namespace) -> int:
+    """Write the project's configuration."""
+    from cidx_ref.config import Config
+
+    changes: dict[str, Any] = {}
+    if options.ttl_minutes is not None:
+        minutes = options.ttl_minutes
+        changes["ttl_minutes"] = int(minutes) if minutes == minutes // 1 else minutes
+    if options.no_auto_shutdown:
+        changes["auto_shutdown_on_idle"] = False
+    project = _project(options)
+    try:
+        Config.init(project, **changes)
+    except OSError as error:
+        raise BadArgumentError(f"{project.config_path}: {error.strerror}") from None
+    path = str(project.config_path)
+    return _report(options, {"config": path}, f"wrote {path}")
+
+
+# What they share.
+
+
+def _unchecked_project(options: argparse.Namespace) -> Project:
+    """The project that is meant, for what checks its directory itself."""
+    from cidx_ref.project import Project
+
+    named = options.project is not None
+    return Project.around(options.project if named else ".", consent=named, notice=complain)
+
+
+def _project(options: argparse.Namespace) -> Project:
+    """The project that is meant, with nothing in its directory that must not be used."""
+    project = _unchecked_project(options)
+    project.check()
+    return project
+
+
+def _client(options: argparse.Namespace, *, start: bool = True) -> DaemonClient:
+    from cidx_ref.client import DaemonClient
+
+    # The client checks the directory before it does anything, and again when it connects.
+    return DaemonClient(_unchecked_project(options), start=start)
+
+
+def _running(options: argparse.Namespace) -> DaemonClient | None:
+    """A client of the daemon that runs, or None."""
+    from cidx_ref.client import DaemonClient
+    from cidx_ref.sockets import is_answered
+
+    project = _project(options)
+    return DaemonClient(project, start=False) if is_answered(project.socket_path) else None
+
+
+def _require_enabled(project: Project) -> None:
+    from cidx_ref.config import Config
+
+    if not Config.load(project.config_path).enabled:
+        raise DaemonUnavailableError(f"{project.config_path}: daemon.enabled is false")
+
+
+def _build(daemon: DaemonClient, **options: Any) -> IndexReport:
+    from cidx_ref.terminal import ProgressBar
+
+    with ProgressBar(sys.stderr) as bar:
+        return daemon.index(progress=bar, **options)
+
+
+def _note(report: IndexReport) -> None:
+    for note in report["notes"]:
+        complain(note)
+
+
+def _summary(report: IndexReport) -> str:
+    skipped = ", ".join(f"{count} {why}" for why, count in sorted(report["skipped"].items()))
+    state = "indexed" if report["changed"] else "up to date"
+    removed = report["removed"]
+    return (
+        f"{state}: {report['files']} files, {report['chunks']} chunks in "
+        f"{report['took_ms'] / 1000:.1f} s (generation {report['generation']})"
+        + (f"; skipped: {skipped}" if skipped else "")
+        + (f"; removed, not signed by this account: {', '.join(removed)}" if removed else "")
+    )
+
+
+def _show(answer: Answer, query: str) -> None:
+    from cidx_ref.terminal import render_answer, unavailable_note, use_color
+
+    if sys.stdout is None:
+        return
+    width = None
+    if sys.stdout.isatty():
+        from shutil import get_terminal_size
+
+        width = get_terminal_size().columns
+    color = use_color(sys.stdout, os.environ)
+    sys.stdout.write(render_answer(answer, query=query, width=width, color=color))
+    if not answer:
+        print(f"no match {unavailable_note(answer)}".rstrip(), file=sys.stderr)
+
+
+def _as_dict(answer: Answer) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    found = asdict(answer)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _report(options: argparse.Namespace, told: Mapping[str, Any], text: str) -> int:
+    from cidx_ref.shown import escape
+
+    if options.json:
+        print_json(told)
+    else:
+        print(escape(text))
+    flush()
+    return FOUND
+
+
+def complain(message: str) -> None:
+    """Print a line for a person to standard error, escaped; never raises `OSError`."""
+    from cidx_ref.shown import escape
+
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"cidx-ref: {escape(message)}", file=sys.stderr, flush=True)
+
+
+def flush() -> None:
+    """Write out what was printed.  Raises `OSError`, so that a full disk is noticed in time."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as one line of JSON."""
+    # ASCII: a path that is not UTF-8 arrives as escaped surrogates, as Python's json reads them.
+    print(json.dumps(value))
+
+
+def _lines(value: Any, indent: str = "") -> list[str]:
+    """A readable form of what the daemon says: one `key: value` a line."""
+    lines: list[str] = []
+    pairs = value.items() if isinstance(value, dict) else ((f"{i}", v) for i, v in enumerate(value))
+    for key, item in pairs:
+        if isinstance(item, dict | list) and item:
+            lines += [f"{indent}{key}:", *_lines(item, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {_plain(item)}")
+    return lines
+
+
+def _plain(value: Any) -> str:
+    from cidx_ref.shown import escape
+
+    if isinstance(value, str):
+        return escape(value)
+    return "none" if value in ({}, []) else json.dumps(value)

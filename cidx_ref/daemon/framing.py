@@ -1,0 +1,163 @@
+"""Framing with limits: how bytes of a client's socket become messages, and messages bytes.
+
+A frame is a header (the size, and whether the message is compressed), a message and a line feed;
+what a message holds is no matter here.  Each frame has a maximum size, before and after
+decompression, and a deadline for all of it (a defence against slow clients, RPC-6).  A frame that
+breaks a limit costs its sender the connection, and costs other clients nothing.
+
+`Channel` is what RPyC's protocol reads from and writes to; rpyc itself is not imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import struct
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn, Protocol, TypeVar
+
+from cidx_ref.limits import MAX_REQUEST_BYTES
+from cidx_ref.runtime import Runtime
+
+__all__ = ["FRAME_TIMEOUT_S", "SEND_TIMEOUT_S", "Channel", "Stream"]
+
+_log = logging.getLogger("cidx_ref")
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+#: Seconds within which a frame that has begun must end; between frames a client may be silent.
+FRAME_TIMEOUT_S = 10.0
+#: Seconds within which the client must have taken a whole reply.
+SEND_TIMEOUT_S = 30.0
+#: Bytes that are read from a socket at once, at most.
+_CHUNK_BYTES = 64_000
+_END = b"\n"
+
+
+class Timeout(Protocol):
+    """RPyC's own: a point in time, or none."""
+
+    def timeleft(self) -> float | None:
+        """Seconds, not negative; None means without end."""
+
+
+class Stream:
+    """The bytes of a connected socket, read and written by a deadline.  For one thread.
+
+    `read`, `write` and `poll` raise `EOFError` once the connection is lost, or too slow.
+    """
+
+    __slots__ = ("_runtime", "_sock")
+
+    def __init__(self, sock: socket.socket, runtime: Runtime) -> None:
+        # A read takes what is there without first asking the system whether something is there:
+        # the question would cost as much as the read.
+        sock.setblocking(False)
+        self._sock = sock
+        self._runtime = runtime
+
+    def close(self) -> None:
+        """Close the socket; a second call does nothing."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+
+    def poll(self, timeout: Timeout) -> bool:
+        """Wait for something to read; False if nothing comes in time."""
+        if self._sock.fileno() < 0:
+            raise EOFError("stream has been closed")
+        left = timeout.timeleft()
+        return self._is_ready(select.POLLIN, None if left is None else left * 1000)
+
+    def read(self, count: int) -> bytes:
+        """Exactly `count` bytes, within `FRAME_TIMEOUT_S`."""
+        parts = []
+        deadline = self._runtime.monotonic() + FRAME_TIMEOUT_S
+        while count > 0:
+            wanted = min(count, _CHUNK_BYTES)
+            part = self._before(deadline, select.POLLIN, self._sock.recv, wanted)
+            if not part:
+                self.close()
+                raise EOFError("connection closed by peer")
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`, within `SEND_TIMEOUT_S`."""
+        rest = memoryview(data)
+        deadline = self._runtime.monotonic() + SEND_TIMEOUT_S
+        while rest:
+            rest = rest[self._before(deadline, select.POLLOUT, self._sock.send, rest) :]
+
+    def _before(self, deadline: float, ready: int, act: Callable[[A], T], argument: A) -> T:
+        try:
+            while True:
+                try:
+                    return act(argument)
+                except BlockingIOError:
+                    self._wait(deadline, ready)
+        except OSError as error:
+            self.close()
+            raise EOFError(str(error)) from None
+
+    def _wait(self, deadline: float, ready: int) -> None:
+        # A deadline for the whole, and not for each step: one byte now and then is too slow.
+        left = deadline - self._runtime.monotonic()
+        if left <= 0 or not self._is_ready(ready, left * 1000):
+            raise TimeoutError("timed out")
+
+    def _is_ready(self, ready: int, timeout_ms: float | None) -> bool:
+        poller = select.poll()
+        poller.register(self._sock, ready)
+        return bool(poller.poll(timeout_ms))
+
+
+class Channel:
+    """Messages over a stream: one frame each, of a bounded size.  For one thread."""
+
+    __slots__ = ("_stream",)
+
+    FRAME_HEADER = struct.Struct("!LB")
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def close(self) -> None:
+        """Close the socket; a second call does nothing."""
+        self._stream.close()
+
+    def poll(self, timeout: Timeout) -> bool:
+        """Wait for a frame to begin; False if none comes in time.  Raises `EOFError`."""
+        return self._stream.poll(timeout)
+
+    def send(self, data: bytes) -> None:
+        """Send a message, uncompressed.  Raises `EOFError`."""
+        self._stream.write(self.FRAME_HEADER.pack(len(data), 0) + data + _END)
+
+    def recv(self) -> bytes:
+        """The next message.  Raises `EOFError`, and closes the connection, for a bad frame."""
+        size, compressed = self.FRAME_HEADER.unpack(self._stream.read(self.FRAME_HEADER.size))
+        if size > MAX_REQUEST_BYTES:
+            self._refuse(f"a frame of {size} bytes")
+        data = self._stream.read(size + len(_END))[: -len(_END)]
+        return self._inflate(data) if compressed else data
+
+    def _inflate(self, data: bytes) -> bytes:
+        inflater = zlib.decompressobj()
+        try:
+            inflated = inflater.decompress(data, MAX_REQUEST_BYTES + 1)
+        except zlib.error as error:
+            self._refuse(f"a damaged frame ({error})")
+        if len(inflated) > MAX_REQUEST_BYTES:
+            self._refuse("a frame that inflates beyond measure")
+        return inflated
+
+    def _refuse(self, what: str) -> NoReturn:
+        _log.info("connection dropped: %s", what)
+        self.close()
+        raise EOFError(f"refused: {what}")

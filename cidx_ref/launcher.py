@@ -1,0 +1,132 @@
+"""Starting and stopping daemons: each returns once the other process is ready, or gone.
+
+A daemon is started as a double fork, so that it is no child of the process that wanted it.  It is
+stopped by a graceful shutdown: it answers what is in flight first (SRV-4), and `stop` waits for the
+end of its process.  A query that finds a daemon imports nothing of this.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from cidx_ref import __version__
+from cidx_ref.backend import CONNECT_TIMEOUT_S, ConnectionLostError, Remote, decode
+from cidx_ref.errors import DaemonUnavailableError, ShuttingDownError
+from cidx_ref.interpreter import python_command
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.sockets import is_answered
+
+__all__ = ["start_process", "stop"]
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 40.0
+_STOP_POLL_S = 0.01
+
+
+def start_process(project: Project) -> str:
+    """Start the project's daemon in the background; return once it accepts connections.
+
+    Returns "serving" or "already running".  Raises what kept it from starting, a `CidxError`, and
+    `DaemonUnavailableError` if it is not ready within a minute or dies.
+    """
+    import subprocess  # which `stop` does not need
+
+    ready, told = os.pipe()
+    try:
+        command, environment = python_command(
+            "cidx_ref", "serve", "--project", str(project.root), "--ready-fd", str(told)
+        )
+        with open(os.devnull, "r+b") as nothing:
+            # The process we start forks the daemon and ends, so that no process has to wait for the
+            # daemon.
+            subprocess.run(
+                command,
+                pass_fds=(told,),
+                stdin=nothing,
+                stdout=nothing,
+                stderr=nothing,
+                env=environment,
+                cwd="/",
+                check=False,
+            )
+        os.close(told)
+        told = -1
+        poller = select.poll()  # and not select(), which takes no descriptor above 1023
+        poller.register(ready, select.POLLIN)
+        if not poller.poll(_START_TIMEOUT_S * 1000):
+            raise DaemonUnavailableError(f"the daemon was not ready within {_START_TIMEOUT_S:g} s")
+        said = os.read(ready, 65_536)
+    finally:
+        os.close(ready)
+        if told >= 0:
+            os.close(told)
+    if not said:
+        raise DaemonUnavailableError(f"the daemon died while starting; see {project.log_path}")
+    return str(decode(said))
+
+
+def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
+    """Stop the project's daemon, of whatever version, and wait until its process has ended.
+
+    It answers what is in flight first (SRV-4).  False if none runs.  Raises
+    `DaemonUnavailableError` if it has not ended after 40 seconds, or is not ours to end.
+    """
+    try:
+        remote = Remote(project)
+    except ConnectionLostError:
+        return False
+    try:
+        # Lost, or shutting down: another client has told it to stop, too.
+        with suppress(ConnectionLostError, ShuttingDownError):
+            if remote.ask_identity(CONNECT_TIMEOUT_S)[0] == __version__:
+                remote.call("shutdown", "{}", None, CONNECT_TIMEOUT_S)
+            else:
+                _terminate(remote.pid)
+    finally:
+        remote.close()
+    deadline = runtime.monotonic() + _STOP_TIMEOUT_S
+    while _is_alive(remote.pid) and not _is_a_host(remote.pid, project):
+        if runtime.monotonic() >= deadline:
+            raise DaemonUnavailableError(f"the daemon (pid {remote.pid}) does not stop")
+        runtime.sleep(_STOP_POLL_S)
+    return True
+
+
+def _terminate(pid: int) -> None:
+    """By a signal: what the methods of another version are called is not known."""
+    # A process in another container is seen as 0, and a signal to 0 would reach our own group.
+    if pid <= 1 or pid == os.getpid():
+        raise DaemonUnavailableError(f"a daemon of another version (pid {pid}) cannot be ended")
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise DaemonUnavailableError(f"the daemon (pid {pid}) is not ours to stop") from None
+
+
+def _is_a_host(pid: int, project: Project) -> bool:
+    """True if the daemon is gone and its process is not: it was a thread of this very program, or
+    its process cannot be seen from here."""
+    return pid in (0, os.getpid()) and not is_answered(project.socket_path)
+
+
+def _is_alive(pid: int) -> bool:
+    if pid == 0:  # of another container, and not to be seen
+        return True
+    try:
+        os.kill(pid, 0)
+        # A process that has ended and was not waited for (a zombie) still has its id.
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # gone between the two; or a system without /proc
+        return not Path("/proc/self/stat").exists()
+    except PermissionError:
+        return True

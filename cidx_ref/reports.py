@@ -1,0 +1,203 @@
+"""What a daemon says of itself and of its work, key by key: plain dictionaries, as JSON has them.
+
+`DaemonClient`'s methods return these.  The daemon makes them (`daemon.report`, `daemon.health`,
+`daemon.service`); `tests/test_results.py` holds each against the answers of a real one.  They are
+types only: a client does not import this module, which would cost each query two milliseconds.
+Durations and ages are in the unit that the key names.
+"""
+
+# Without `from __future__ import annotations`: `NotRequired` is not seen in a string, and the set
+# of required keys would be wrong at run time.
+from typing import NotRequired, TypedDict
+
+__all__ = [
+    "CacheCleared",
+    "CacheEvents",
+    "CallUnderWay",
+    "Diagnostics",
+    "Embedding",
+    "Health",
+    "IndexFiles",
+    "IndexReport",
+    "Latency",
+    "Limits",
+    "Metrics",
+    "Ping",
+    "Status",
+    "ThreadPlace",
+]
+
+
+class _Identity(TypedDict):
+    """Who answers; `project` is the resolved root, None where there is none yet."""
+
+    pid: int
+    version: str
+    project: str | None
+
+
+class Ping(_Identity):
+    """Who answers, of `DaemonClient.ping`."""
+
+    pong: bool
+
+
+class Status(_Identity):
+    """What is cached and how old the index is, of `DaemonClient.status`.
+
+    `generation`, `files`, `chunks` and `index_age_seconds` are those of the index on disk; what is
+    cached may be older until the next query.  `generation` is None without an index, and "unusable"
+    for a damaged one; `index_problem` says why.  `key_problem` says why an index is good for this
+    daemon only; None where the account's key lasts.  The other keys that are not required are there
+    while an index is cached.  `last_accessed` is local time in ISO 8601.
+    """
+
+    running: bool
+    cache_empty: bool
+    uptime_seconds: float
+    indexing: bool
+    key_problem: str | None
+    generation: str | None
+    index_age_seconds: float | None
+    files: int
+    chunks: int
+    index_problem: NotRequired[str]
+    semantic_cached: NotRequired[bool]
+    fts_available: NotRequired[bool]
+    fts_cached: NotRequired[bool]
+    cached_generation: NotRequired[str]
+    last_accessed: NotRequired[str]
+    access_count: NotRequired[int]
+    ttl_minutes: NotRequired[float]
+
+
+class Health(TypedDict):
+    """Whether the daemon is well, of `DaemonClient.health`.
+
+    `status` is "healthy" or "degraded".  `queries_processed` and `errors` count from the start;
+    `status`, `error_rate` (0 to 1) and the `recent_` figures are about the last `window_seconds`.
+    """
+
+    status: str
+    uptime_seconds: float
+    queries_processed: int
+    errors: int
+    error_rate: float
+    cache_active: bool
+    window_seconds: float
+    recent_queries: int
+    recent_errors: int
+
+
+class CacheEvents(TypedDict):
+    """How often each thing has happened to the cache since the start."""
+
+    hit: int
+    load: int
+    load_failed: int
+    evict: int
+    clear: int
+    replace: int
+
+
+class Latency(TypedDict):
+    """Percentiles of the last 1000 calls of a method, in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class Metrics(TypedDict):
+    """Counts since the daemon's start, of `DaemonClient.metrics`.
+
+    `calls` is by method and outcome ("ok", or the kind of the error); `latency_ms` by method;
+    `load_seconds` is the time that all loads took together.
+    """
+
+    calls: dict[str, dict[str, int]]
+    cache: CacheEvents
+    load_seconds: float
+    latency_ms: dict[str, Latency]
+
+
+class CallUnderWay(TypedDict):
+    """A call that has not been answered yet, and its age."""
+
+    method: str
+    seconds: float
+
+
+class ThreadPlace(TypedDict):
+    """A thread of the daemon's, and the innermost place of the package's own in its stack."""
+
+    name: str
+    at: str
+
+
+class Limits(TypedDict):
+    """What the daemon takes at most."""
+
+    max_calls: int
+    max_connections: int
+    max_request_bytes: int
+    frame_timeout_seconds: float
+    max_query_chars: int
+    max_limit: int
+
+
+class Embedding(TypedDict):
+    """The embedder, and the number of its dimensions."""
+
+    id: str
+    dim: int
+
+
+class IndexFiles(TypedDict, total=False):
+    """Whether the live generation's files are what its manifest says; each damaged one, and why.
+
+    `matches_manifest` is None without an index; there are no keys at all without a project.
+    """
+
+    generation: str | None
+    matches_manifest: bool | None
+    damaged: dict[str, str]
+
+
+class Diagnostics(TypedDict):
+    """What is in flight, where each thread is, versions, limits and files, of
+    `DaemonClient.diagnostics`."""
+
+    in_flight: list[CallUnderWay]
+    threads: list[ThreadPlace]
+    versions: dict[str, str]
+    limits: Limits
+    embedder: Embedding
+    index_files: IndexFiles
+
+
+class CacheCleared(TypedDict):
+    """Of `DaemonClient.clear_cache`: "cache cleared"."""
+
+    status: str
+
+
+class IndexReport(TypedDict):
+    """What the index holds after a run, and what the run did, of `DaemonClient.index`.
+
+    `changed` is False where the index was up to date already.  `skipped` counts the files that
+    were left out, by reason; `removed` names the generations that this account had not made and
+    the run has removed; `notes` has what a user should know of the run, a sentence each.
+    """
+
+    status: str
+    project: str
+    generation: str
+    changed: bool
+    files: int
+    chunks: int
+    skipped: dict[str, int]
+    removed: list[str]
+    notes: list[str]
+    took_ms: float
