@@ -38,13 +38,13 @@ def loads_for_each_query() -> None:
 
 
 def leaks_for_each_query() -> None:
-    answer, kept = search.answer, []
+    answer, kept = search.answer, list[bytearray]()
 
     def leak(*arguments: Any) -> dict[str, Any]:
         kept.append(bytearray(200_000))
         return answer(*arguments)
 
-    search.answer = leak
+    search.answer = leak  # type: ignore[assignment]
 
 
 def serves_one_at_a_time() -> None:
@@ -61,7 +61,7 @@ def serves_one_at_a_time() -> None:
 
 def looks_once_which_index_is_live() -> None:
     """Whatever is published later is not noticed."""
-    GenerationSource.current = cache(GenerationSource.current)  # type: ignore[method-assign,assignment]
+    GenerationSource.current = cache(GenerationSource.current)  # type: ignore[method-assign]
 
 
 def stops_at_once() -> None:
@@ -140,7 +140,7 @@ def ceases_to_answer() -> None:
             SYSTEM.sleep(12.0)
         return answer(*arguments)
 
-    search.answer = wait
+    search.answer = wait  # type: ignore[assignment]
 
 
 def answers_something_else() -> None:
@@ -150,7 +150,7 @@ def answers_something_else() -> None:
         found = answer(*arguments)
         return {**found, "results": [{**hit, "path": "elsewhere.py"} for hit in found["results"]]}
 
-    search.answer = wrong
+    search.answer = wrong  # type: ignore[assignment]
 
 
 def understands_nothing() -> None:
@@ -161,7 +161,7 @@ def understands_nothing() -> None:
         found = answer(snapshot, asked, *more)
         return {**found, "results": []} if asked.mode == "semantic" else found
 
-    search.answer = wrong
+    search.answer = wrong  # type: ignore[assignment]
 
 
 DEFECTS: dict[str, Callable[[], None]] = {

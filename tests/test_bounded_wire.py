@@ -34,6 +34,7 @@ from rpyc.utils.factory import unix_connect
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon import transport
 from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
 from cidx_ref.sockets import address_of
 from cidx_ref.sockets import connect as connect_socket
@@ -337,7 +338,7 @@ def test_what_is_known_to_take_hours_takes_some_hundredths_of_a_second(
     scripted: Scripted, name: str, figure: RecordFigure
 ) -> None:
     message = ATTACKS[name](scripted)
-    assert len(message) < transport.MAX_REQUEST_BYTES
+    assert len(message) < MAX_REQUEST_BYTES
     scripted.answer = lambda handler, boxed: value(())
     assert error(scripted.hand(message))
     figure("RPC-6", f"CPU of {name}", scripted.took_s * 1000, "ms")
@@ -367,7 +368,7 @@ def test_arguments_are_refused_soon_and_briefly(
     service = CIDXDaemonService(tmp_path)
     given = {"project_path": str(tmp_path), "query": "x", **DEAR[name]}
     text = json.dumps(given)
-    assert len(text) < transport.MAX_REQUEST_BYTES
+    assert len(text) < MAX_REQUEST_BYTES
     began = thread_time()
     kind, said = json.loads(service.exposed_call("query", text))["error"]
     assert thread_time() - began < BOUND_S

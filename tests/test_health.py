@@ -177,7 +177,7 @@ def test_what_nobody_thought_of_is_a_failure_too(
 def test_an_index_that_fails_is_an_error_and_not_a_query(
     service: CIDXDaemonService, project: Project
 ) -> None:
-    service.embedder.id = "not the one that builds"
+    service.embedder.id = "not the one that builds"  # type: ignore[misc]
     with pytest.raises(IndexingError, match="'not the one that builds'"):
         service.exposed_index(str(project.root))
     health = service.exposed_get_health()

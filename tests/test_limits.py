@@ -19,9 +19,10 @@ from rpyc.core import brine, consts, vinegar
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon import transport
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.daemon.transport import MAX_REQUEST_BYTES, SocketServer
+from cidx_ref.daemon.transport import SocketServer
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.interpreter import python_command
+from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import address_of
@@ -82,7 +83,8 @@ def frame(data: bytes, *, compressed: bool = False) -> bytes:
 
 
 def message(kind: int, seq: Any, content: Any) -> bytes:
-    return bytes([kind]) + brine.dump((seq, content))
+    dumped: bytes = brine.dump((seq, content))
+    return bytes([kind]) + dumped
 
 
 def request(handler: Any, *boxed: Any) -> bytes:
