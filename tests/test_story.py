@@ -1,4 +1,4 @@
-"""The story's own test section, as written, with real projects in the place of its made-up ones.
+"""The tests that the story brings (docs/requirements.md), as written, on real projects.
 
 Only what it leaves open is filled in: where the projects come from, how a test daemon is started
 and asked, and that what was opened is closed.  Its waiting-free style of measuring is kept.
