@@ -2,9 +2,9 @@
 
 Everything under a project is opened from here (README, "Who is trusted with what").  A `Directory`
 is an open descriptor; each of its methods takes *one* plain name and looks it up there, following
-no link, so that nothing outside is read, written or removed.  What is made is made exclusively, and is for its
-owner alone: files 0600, directories 0700.  What is found must be what it should be and belong to
-the user; else it is refused by name (`UntrustedError`), at once.
+no link, so that nothing outside is read, written or removed.  What is made is made exclusively, and
+is for its owner alone: files 0600, directories 0700.  What is found must be what it should be and
+belong to the user; else it is refused by name (`UntrustedError`), at once.
 """
 
 from __future__ import annotations
