@@ -34,11 +34,21 @@ def test_a_quoted_title_leads_somewhere() -> None:
     assert [title for title in titles if not titled(title, found)] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "DECISIONS.md", "docs/requirements.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "DECISIONS.md", "docs/requirements.md"]
+)
 def test_a_link_leads_to_a_file(page: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", text_of(page))
     assert links
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_an_environment_that_is_named_exists(page: str) -> None:
+    named = re.findall(r"tox -e ([a-z,]+)", text_of(page))
+    assert named
+    config = (ROOT / "tox.ini").read_text("utf-8")
+    assert [e for es in named for e in es.split(",") if f"[testenv:{e}]" not in config] == []
 
 
 #: How comments and docstrings name an entry of a page.
