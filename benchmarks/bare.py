@@ -39,7 +39,7 @@ def chosen_lines(text: str) -> Snippet:
     return lambda chunk: probes.cut(chunk)[1]
 
 
-class Bare(rpyc.Service):
+class Bare(rpyc.Service):  # type: ignore[misc]
     """`fts` and `semantic` answer the ten best as JSON, each with its first five lines, or with the
     five that the daemon would show; `null` repeats the last answer."""
 
@@ -72,7 +72,9 @@ class Bare(rpyc.Service):
         should = tantivy.Occur.Should
         clauses = [(should, tantivy.Query.term_query(self.schema, "body", t)) for t in terms(text)]
         hits = self.searcher.search(tantivy.Query.boolean_query(clauses), K, count=False).hits
-        numbers = self.searcher.fast_field_values("chunk", [address for _, address in hits])
+        numbers: list[Any] = self.searcher.fast_field_values(
+            "chunk", [address for _, address in hits]
+        )
         ranking = ((int(n), score) for n, (score, _) in zip(numbers, hits, strict=True))
         return self.dump(ranking, snippet)
 

@@ -53,8 +53,7 @@ def meanwhile(clients: int, project: Project, mode: str) -> Iterator[list[Measur
 @contextmanager
 def _asking(clients: int, *arguments: object) -> Iterator[list[subprocess.Popen[str]]]:
     with ExitStack() as stack:
-        command = ("clients.py", *arguments)
-        processes = [stack.enter_context(_python(*command)) for _ in range(clients)]
+        processes = [stack.enter_context(_python("clients.py", *arguments)) for _ in range(clients)]
         for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
@@ -77,13 +76,15 @@ def longest_gap_ms(measured: list[Measured]) -> float:
         for one in measured
         for began, ms in zip(one["began"], one["took"], strict=True)
     )
-    return max(later - sooner for sooner, later in pairwise(ends)) * 1000
+    gap: float = max(later - sooner for sooner, later in pairwise(ends))
+    return gap * 1000
 
 
 def throughput(measured: list[Measured]) -> float:
     """Calls a second, from the first call's beginning to the last one's end."""
-    ends = [one["began"][-1] + one["took"][-1] / 1000 for one in measured]
-    return len(took(measured)) / (max(ends) - min(one["began"][0] for one in measured))
+    ends: list[float] = [one["began"][-1] + one["took"][-1] / 1000 for one in measured]
+    begun: float = min(one["began"][0] for one in measured)
+    return len(took(measured)) / (max(ends) - begun)
 
 
 def ratio(ours: list[list[float]], floor: list[list[float]]) -> float:

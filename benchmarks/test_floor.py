@@ -33,7 +33,7 @@ def bare(stdlib: Project, tmp_path: Path) -> Iterator[str]:
 def test_one_client_beside_the_floor(
     client: DaemonClient, bare: str, aim: RecordAim, mode: str
 ) -> None:
-    floor, same, ours = [], [], []
+    floor, same, ours = (list[list[float]]() for _ in range(3))
     with closing(unix_connect(bare)) as connection:
         plain = getattr(connection.root, mode)
         dear = getattr(connection.root, f"{mode}_same_snippets")

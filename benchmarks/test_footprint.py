@@ -104,7 +104,8 @@ def test_memory(
     daemon = psutil.Process(running(stdlib))
 
     def mb() -> float:
-        return daemon.memory_info().rss / 1e6
+        rss: int = daemon.memory_info().rss
+        return rss / 1e6
 
     with DaemonClient(stdlib, start=False) as client:
 

@@ -4,9 +4,9 @@ The docstrings are taken out of what is indexed.  Ranking was chosen on the quer
 what is reported here is the even ones.  A change in ranking is seen here, and in nothing else so
 well.
 
-Places are counted in three ways: among the functions that had such a docstring, as design
-section 6 does; among all chunks, as whoever asks the daemon sees them, where a test or a class may
-come first; and that of the first hit in the right file.
+Places are counted in three ways: among the functions that had such a docstring, as
+DECISIONS.md does; among all chunks, as whoever asks the daemon sees them, where a test or a class
+may come first; and that of the first hit in the right file.
 """
 
 from __future__ import annotations

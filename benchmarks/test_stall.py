@@ -51,7 +51,7 @@ def test_the_longest_gap_across_a_publish_of_a_hundred_thousand_chunks(
     stdlib: Project, tmp_path: Path, aim: RecordAim
 ) -> None:
     project = synthetic(tmp_path / "large", 100_000, stdlib)
-    gaps = []
+    gaps: list[float] = []
     try:
         with DaemonClient(project) as client:
             chunks = client.index()["chunks"]

@@ -1,8 +1,8 @@
 """`.code-indexer/config.json`: the story's `daemon` block, read and checked, or made anew.
 
-The rest of the file belongs to other programs and is never dropped or rewritten (CFG-1).  The file
-may have come with a clone: it moves the daemon within fixed bounds, and names neither code nor
-addresses nor places.
+What the story asks of it is in docs/requirements.md, "Configuration".  The rest of the file belongs
+to other programs and is never dropped or rewritten (CFG-1).  The file may have come with a clone:
+it moves the daemon within fixed bounds, and names neither code nor addresses nor places.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The way to files that may have come with a clone: from a directory's descriptor, by plain names.
 
-Everything under a project is opened from here (design section 12).  A `Directory` is an open
-descriptor; each of its methods takes *one* plain name and looks it up there, following no link, so
-that nothing outside is read, written or removed.  What is made is made exclusively, and is for its
-owner alone: files 0600, directories 0700.  What is found must be what it should be and belong to
-the user; else it is refused by name (`UntrustedError`), at once.
+Everything under a project is opened from here (README, "Who is trusted with what").  A `Directory`
+is an open descriptor; each of its methods takes *one* plain name and looks it up there, following
+no link, so that nothing outside is read, written or removed.  What is made is made exclusively, and
+is for its owner alone: files 0600, directories 0700.  What is found must be what it should be and
+belong to the user; else it is refused by name (`UntrustedError`), at once.
 
 Every change of the file system that this package makes itself goes through here, and is told the
 runtime before (`Operation`): so a test can have the n-th one fail, or the process die before it,

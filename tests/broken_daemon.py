@@ -36,7 +36,7 @@ def serves_beside_another() -> None:
 
 
 def never_looks_for_a_new_index() -> None:
-    GenerationSource.current = cache(GenerationSource.current)  # type: ignore[method-assign,assignment]
+    GenerationSource.current = cache(GenerationSource.current)  # type: ignore[method-assign]
 
 
 def stays_when_idle() -> None:
@@ -44,12 +44,12 @@ def stays_when_idle() -> None:
 
 
 def leaves_when_not_idle() -> None:
-    CacheEvictionThread._check_and_evict = lambda self: self.daemon_service.shutdown("idle")  # type: ignore[method-assign,assignment,return-value]
+    CacheEvictionThread._check_and_evict = lambda self: self.daemon_service.shutdown("idle")  # type: ignore[method-assign]
 
 
 def ends_with_status_3() -> None:
     run = Daemon.run
-    Daemon.run = lambda self: sys.exit(run(self) or 3)  # type: ignore[method-assign,func-returns-value]
+    Daemon.run = lambda self: sys.exit(run(self) or 3)  # type: ignore[method-assign]
 
 
 def sweeps_nothing() -> None:

@@ -39,13 +39,13 @@ def loads_for_each_query() -> None:
 
 
 def leaks_for_each_query() -> None:
-    answer, kept = search.answer, []
+    answer, kept = search.answer, list[bytearray]()
 
     def leak(*arguments: Any) -> dict[str, Any]:
         kept.append(bytearray(200_000))
         return answer(*arguments)
 
-    search.answer = leak
+    search.answer = leak  # type: ignore[assignment]
 
 
 def serves_one_at_a_time() -> None:
@@ -62,7 +62,7 @@ def serves_one_at_a_time() -> None:
 
 def looks_once_which_index_is_live() -> None:
     """Whatever is published later is not noticed."""
-    GenerationSource.current = cache(GenerationSource.current)  # type: ignore[method-assign,assignment]
+    GenerationSource.current = cache(GenerationSource.current)  # type: ignore[method-assign]
 
 
 def stops_at_once() -> None:
@@ -100,9 +100,9 @@ def claims_the_newest_generation() -> None:
     looks_once_which_index_is_live()
     query = CIDXDaemonService._search
 
-    def label(self: CIDXDaemonService, asked: Search) -> dict[str, Any]:
+    def label(self: CIDXDaemonService, search: Search) -> dict[str, Any]:
         assert self.index is not None
-        return {**query(self, asked), "generation": self.index.describe()["generation"]}
+        return {**query(self, search), "generation": self.index.describe()["generation"]}
 
     CIDXDaemonService._search = label  # type: ignore[method-assign]
 
@@ -111,8 +111,8 @@ def mislabels_now_and_then() -> None:
     """Every seventh answer names the generation before its own; the first ones are right."""
     query, seen = CIDXDaemonService._search, Counter[str]()
 
-    def label(self: CIDXDaemonService, asked: Search) -> dict[str, Any]:
-        found = query(self, asked)
+    def label(self: CIDXDaemonService, search: Search) -> dict[str, Any]:
+        found = query(self, search)
         own = found["generation"]
         seen[own] += 1
         before = list(seen)[max(list(seen).index(own) - 1, 0)]
@@ -141,7 +141,7 @@ def ceases_to_answer() -> None:
             SYSTEM.sleep(12.0)
         return answer(*arguments)
 
-    search.answer = wait
+    search.answer = wait  # type: ignore[assignment]
 
 
 def answers_something_else() -> None:
@@ -151,7 +151,7 @@ def answers_something_else() -> None:
         found = answer(*arguments)
         return {**found, "results": [{**hit, "path": "elsewhere.py"} for hit in found["results"]]}
 
-    search.answer = wrong
+    search.answer = wrong  # type: ignore[assignment]
 
 
 def understands_nothing() -> None:
@@ -162,7 +162,7 @@ def understands_nothing() -> None:
         found = answer(snapshot, asked, *more)
         return {**found, "results": []} if asked.mode == "semantic" else found
 
-    search.answer = wrong
+    search.answer = wrong  # type: ignore[assignment]
 
 
 DEFECTS: dict[str, Callable[[], None]] = {

@@ -1,4 +1,4 @@
-"""Who may import whom: each module reads only what stands below it (design section 5)."""
+"""Who may import whom: each module reads only what stands below it."""
 
 from __future__ import annotations
 

@@ -84,10 +84,12 @@ class Jealous(FakeRuntime):
         self.taken: list[str] = []
 
     def lock(self, name: str) -> Lock:
-        return self._watched(name, Runtime.lock(self, name))
+        watched: Lock = self._watched(name, Runtime.lock(self, name))
+        return watched
 
     def condition(self, name: str) -> Condition:
-        return self._watched(name, Runtime.condition(self, name))
+        watched: Condition = self._watched(name, Runtime.condition(self, name))
+        return watched
 
     def _watched(self, name: str, lock: Any) -> Any:
         taken = self.taken

@@ -166,8 +166,11 @@ class Listener:
     """Is told what a run does, and has `prepare` called with what is ready."""
 
     def __init__(self, prepare: Callable[[str], object] = IGNORE) -> None:
-        self.ready = prepare
+        self._prepare = prepare
         self.told: list[str] = []
+
+    def ready(self, generation: str) -> None:
+        self._prepare(generation)
 
     def scanning(self) -> None:
         self.told.append("scanning")
@@ -478,11 +481,11 @@ def test_a_child_signs_with_the_key_that_its_parent_has_and_removes_what_no_key_
     key = Key(b"k" * KEY_BYTES, problem="nowhere to keep it")
     beside = build_in_child(project, key=key, keep_unverified=True)
     assert (beside["changed"], beside["removed"]) == (True, [])
-    (note,) = beside["notes"]
-    assert note == (
+    note = (
         "no lasting key (nowhere to keep it): this index is good for as long as the daemon lives; "
         "name a directory of yours in CIDX_REF_STATE_DIR"
     )
+    assert beside["notes"] == [note]
     live = generations.path(generations.current())
     assert read_manifest(live, key)["generation"] == live.name == beside["generation"]
     with pytest.raises(NoIndexError, match="was not made by this account"):

@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -181,7 +182,9 @@ def test_the_path_leads_to_nobody_until_it_leads_to_somebody_who_accepts(
 ) -> None:
     seen: list[tuple[str, bool]] = []
     for step in ("bound", "reachable"):
-        fake.at(step, lambda step=step: seen.append((step, is_answered(bare.socket_path))))
+        fake.at(
+            step, partial(lambda step: seen.append((step, is_answered(bare.socket_path))), step)
+        )
     claim = claim_on()
     assert claim.acquire()
     with claim.listen() as listener:

@@ -30,7 +30,7 @@ from cidx_ref.errors import (
 )
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM
+from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.sockets import is_answered
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import MakeProject, build, end_daemon, served, write
@@ -219,7 +219,7 @@ def test_trying_again_follows_the_configuration(
 def test_a_busy_daemon_is_asked_again_until_it_answers(project: Project) -> None:
     embedder = Slow()
     answers: list[Answer] = []
-    threads = []
+    threads: list[Thread] = []
 
     def let_go() -> None:
         embedder.let_go.set()

@@ -96,12 +96,17 @@ def flip(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
 
 
+def _make_a_directory_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "one bit flipped": lambda path: path.write_bytes(flip(path.read_bytes())),
     "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
     "emptied": lambda path: os.truncate(path, 0),
     "deleted": lambda path: path.unlink(),
-    "a directory": lambda path: (path.unlink(), path.mkdir()),
+    "a directory": _make_a_directory_of,
 }
 NEEDS_CONTENT = ("one bit flipped", "truncated", "emptied")
 
@@ -491,7 +496,10 @@ def test_a_generation_removed_between_looking_it_up_and_opening_it_is_gone_not_u
     with pytest.raises(GenerationGone):
         source.load(old)
     service = CIDXDaemonService(project.root, runtime=(once := FakeRuntime()))
-    pending = [lambda: (project.root / "newer.py").write_text("y = 2\n"), lambda: index(project)]
+    pending: list[Callable[[], object]] = [
+        lambda: (project.root / "newer.py").write_text("y = 2\n"),
+        lambda: index(project),
+    ]
     once.at("open generation", lambda: [pending.pop(0)() for _ in tuple(pending)])
     answer = service.exposed_query_hybrid(str(project.root), QUERY)
     assert answer["generation"] == live(project).name
@@ -550,6 +558,7 @@ def test_a_generation_leaves_the_disk_once_nobody_uses_it_any_more(project: Proj
     old = live(project)
     with service_of(project) as service:
         service.exposed_query(str(project.root), QUERY)
+        assert service._cache is not None
         with service._cache.pin():
             (project.root / "new.py").write_text("x = 1\n")
             index(project)

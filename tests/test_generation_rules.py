@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ def test_all_of_a_generation_is_on_disk_before_it_is_published(
     monkeypatch.setattr(os, "fsync", watched)
     before: dict[str, set[str]] = {}
     for step in ("sealed", "renamed", "published"):
-        fake.at(step, lambda step=step: before.update({step: set(synced)}))
+        fake.at(step, partial(lambda step: before.update({step: set(synced)}), step))
     with generations.writing():
         generation, building = build(generations)
         generations.publish(generation, building)

@@ -69,8 +69,8 @@ class Git:
         ignored = self.run("check-ignore", "--no-index", "--stdin", "-z", said=said, fine=(0, 1))
         found: list[set[str]] = [set() for _ in patterns]
         for line in ignored.decode().split("\0")[:-1]:
-            number, _, path = line.partition("/")
-            found[int(number)].add(path)
+            folder_name, _, path = line.partition("/")
+            found[int(folder_name)].add(path)
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -185,10 +186,14 @@ def test_a_run_that_no_request_waits_for_any_more_is_cancelled() -> None:
     bench = Bench()
     held: list[Held] = []
 
+    def begin(options: RunOptions) -> Held:
+        held.append(bench.begin(options))
+        return held[0]
+
     def give_up(*event: object) -> None:
         raise KeyboardInterrupt
 
-    runs = IndexRuns(lambda options: held.append(bench.begin(options)) or held[0], bench.prepared)
+    runs = IndexRuns(begin, bench.prepared)
     asking = SYSTEM.thread(lambda: _swallow(runs, give_up), "asking")
     bench.held(1).may_scan.set()
     asking.join(WAIT_S)
@@ -222,7 +227,7 @@ def test_clients_that_ask_while_another_writer_is_at_work_share_one_build(projec
 
     with served(project, runtime=runtime):
         with Generations(project.generations).writing():
-            threads = [SYSTEM.thread(lambda n=n: index(n), n) for n in ("one", "two")]
+            threads = [SYSTEM.thread(partial(index, name), name) for name in ("one", "two")]
             with changed:
                 assert changed.wait_for(lambda: len(asked) == 2, WAIT_S)
         for thread in threads:

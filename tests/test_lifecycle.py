@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,7 @@ def test_many_clients_are_served_at_once_on_a_socket_that_only_its_owner_may_use
     many = 24
     clients = [DaemonClient(project, start=False) for _ in range(many)]
     try:
-        answers = [in_thread(lambda c=c: c.query(QUERY)) for c in clients]
+        answers = [in_thread(partial(c.query, QUERY)) for c in clients]
         # All of them are inside at the same time, before the first is answered.
         held = [probe.arrival() for _ in range(many)]
         probe.free("query")
@@ -279,8 +280,8 @@ def test_many_clients_are_served_at_once_on_a_socket_that_only_its_owner_may_use
         assert {join().results[0].path for join in answers} == {"net/retry.py"}
     finally:
         probe.close()
-        for one in clients:
-            one.close()
+        for each in clients:
+            each.close()
     plain = unix_connect(str(project.socket_path))
     try:
         assert plain.root.query(str(project.root), QUERY)["results"][0]["path"] == "net/retry.py"

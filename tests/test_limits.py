@@ -83,7 +83,8 @@ def frame(data: bytes, *, compressed: bool = False) -> bytes:
 
 
 def message(kind: int, seq: Any, content: Any) -> bytes:
-    return bytes([kind]) + brine.dump((seq, content))
+    dumped: bytes = brine.dump((seq, content))
+    return bytes([kind]) + dumped
 
 
 def request(handler: Any, *boxed: Any) -> bytes:

@@ -195,7 +195,7 @@ def test_nothing_is_sent_to_another_users_daemon_and_it_is_said_whose_it_is(
         with pytest.raises(PermissionError) as refused:
             connect(project.socket_path, WAIT_S)
         assert refused.value.errno == errno.EPERM
-        assert str(STRANGER) in refused.value.strerror
+        assert str(STRANGER) in str(refused.value.strerror)
     finally:
         for descriptor in (stopping, stopped, ready, told):
             os.close(descriptor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def test_a_bad_argument_is_refused_by_name_and_the_connection_lives_on(
     connection: Any, service: CIDXDaemonService, project: Project
 ) -> None:
     root, path = connection.root, str(project.root)
-    for message, call in {
+    calls: dict[str, Callable[[], object]] = {
         "limit: 0": lambda: root.query(path, "retry", limit=0),
         "laguages: unknown argument": lambda: root.query(path, "retry", laguages=["python"]),
         "did you mean 'python'": lambda: root.query(path, "retry", languages=["pyhton"]),
@@ -133,7 +133,8 @@ def test_a_bad_argument_is_refused_by_name_and_the_connection_lives_on(
         "project: ": lambda: root.query("/nowhere/at/all", "retry"),
         "callback: must be callable": lambda: root.index(path, 5),
         "wait_s: -1": lambda: root.index(path, wait_s=-1),
-    }.items():
+    }
+    for message, call in calls.items():
         with pytest.raises(GenericException) as caught:
             call()
         assert type(caught.value).__name__ == "cidx_ref.errors.BadArgumentError", message
@@ -282,13 +283,14 @@ def test_an_answer_outlives_the_index_it_came_from_and_cannot_be_changed(
     answer = connection.root.query(str(project.root), "retry")
     connection.root.clear_cache()
     assert answer["results"][0]["path"] == "net/retry.py"
-    for change in (
+    changes: tuple[Callable[[], object], ...] = (
         lambda: answer["results"].append(1),
         lambda: answer["results"].clear(),
         lambda: answer.__setitem__("mode", "x"),
         lambda: answer.pop("mode"),
         lambda: answer["results"][0].update({"path": "x"}),
-    ):
+    )
+    for change in changes:
         with pytest.raises(AttributeError, match="cannot access"):
             change()
     assert answer["results"][0]["path"] == "net/retry.py"

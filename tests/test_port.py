@@ -112,7 +112,7 @@ def test_an_index_of_another_kind_is_served_over_the_socket(
     assert client.status()["semantic_cached"] is False
     assert client.status()["fts_cached"] is True
     assert client.status()["chunks"] == 2
-    assert client.diagnostics()["notes"] == "are as they should be"
+    assert dict(client.diagnostics())["notes"] == "are as they should be"
 
     (tmp_path / "project" / "notes").write_text("bake bread\n")
     assert client.index(full=True)["generation"] == "2"

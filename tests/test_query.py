@@ -30,6 +30,9 @@ from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import MakeProject, build
 from cidx_ref.testing.promises.report import RecordFigure
 
+#: Within a tuple: to mypy it is of no type that could be equal to a number.
+approx: Any = pytest.approx
+
 MODES = {"semantic": "exposed_query", "fts": "exposed_query_fts", "hybrid": "exposed_query_hybrid"}
 
 #: Lines with something in them that a query parser would trip over.
@@ -166,7 +169,7 @@ def test_the_nearest_vectors_come_first_and_with_their_similarity(tmp_path: Path
         scores = vectors @ vectors[number]
         for allowed in (None, every_other):
             found = index.search(wanted, 10, allowed)
-            assert found[0] == (number, pytest.approx(1.0, abs=1e-4)), "itself"
+            assert found[0] == (number, approx(1.0, abs=1e-4)), "itself"
             for label, score in found:
                 assert score == pytest.approx(float(scores[label]), abs=1e-4)
             assert [s for _, s in found] == sorted((s for _, s in found), reverse=True)
@@ -478,7 +481,7 @@ def test_fusing_prefers_what_both_rankings_have_and_spreading_the_next_file() ->
     fused = fuse((1.0, [1, 2, 3]), (0.5, [3, 4]))
     assert [item for item, _ in fused] == [3, 1, 2, 4]
     assert dict(fused)[3] == pytest.approx(1 / 13 + 0.5 / 11)
-    assert fuse((1.0, []), (1.0, [7])) == [(7, pytest.approx(1 / 11))]
+    assert fuse((1.0, []), (1.0, [7])) == [(7, approx(1 / 11))]
     same_file = spread([(1, 1.0), (2, 0.99), (3, 0.9)], {1: "a", 2: "a", 3: "b"}.__getitem__)
     assert [item for item, _ in same_file] == [1, 3, 2]
 
@@ -487,12 +490,12 @@ def test_fusing_prefers_what_both_rankings_have_and_spreading_the_next_file() ->
 def test_a_file_of_which_much_was_found_comes_before_one_with_a_single_hit() -> None:
     files = {1: "a", 2: "b", 3: "b", **dict.fromkeys(range(10, 20), "c")}.__getitem__
     assert rank_groups([(1, 0.2), (2, 0.199), (3, 0.198)], files) == [
-        (2, pytest.approx(0.199 + 0.5 / 11)),
-        (3, pytest.approx(0.198 + 0.5 / 11)),
-        (1, pytest.approx(0.2 + 0.5 / 12)),
+        (2, approx(0.199 + 0.5 / 11)),
+        (3, approx(0.198 + 0.5 / 11)),
+        (1, approx(0.2 + 0.5 / 12)),
     ]
     weak = [(1, 0.2), *((item, 0.03) for item in range(10, 20))]
-    assert rank_groups(weak, files)[0] == (1, pytest.approx(0.2 + 0.5 / 11)), "five count, not ten"
+    assert rank_groups(weak, files)[0] == (1, approx(0.2 + 0.5 / 11)), "five count, not ten"
     assert rank_groups([], files) == []
 
 
@@ -644,7 +647,7 @@ def test_status_follows_what_happens(make_project: MakeProject, fake: FakeRuntim
 def test_diagnostics_say_which_files_are_not_what_they_were(make_project: MakeProject) -> None:
     project = make_project()
     service = CIDXDaemonService(project.root)
-    nothing = {"generation": None, "matches_manifest": None, "damaged": {}}
+    nothing: dict[str, object] = {"generation": None, "matches_manifest": None, "damaged": {}}
     assert service.exposed_get_diagnostics()["index_files"] == nothing
     generation = build(project)
     whole = {"generation": generation, "matches_manifest": True, "damaged": {}}

@@ -58,7 +58,7 @@ class Embedder(HashingEmbedder):
         self.go_on = SYSTEM.event("go on")
 
     @property
-    def id(self) -> str:  # type: ignore[override]
+    def id(self) -> str:
         if self.id_error is not None:
             raise self.id_error
         return self._id
@@ -749,6 +749,7 @@ def test_a_query_that_failed_keeps_nothing_of_the_index_for_its_connection(
         root, path = connection.root, str(project.root)
         root.query_fts(path, "retry")
         assert service.cache_entry is not None
+        assert service.cache_entry.snapshot is not None
         vectors = weakref.ref(service.cache_entry.snapshot.semantic)
         embedder.error = CidxError("not today")
         with pytest.raises(GenericException, match="not today"):

@@ -145,9 +145,9 @@ STRANGE = [
 def test_a_file_of_any_name_is_listed_and_read(tree: Path, name: bytes, with_git: bool) -> None:
     if with_git:
         git(tree, "init", "--quiet")
-    path = os.fsencode(tree) + b"/" + name
-    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
-    with open(path, "w") as file:
+    made = os.fsencode(tree) + b"/" + name
+    os.makedirs(os.path.dirname(made), exist_ok=True)  # noqa: PTH103, PTH120
+    with open(made, "w") as file:
         file.write("here")
     ((path, found),) = scanned(tree, LIMIT)
     assert os.fsencode(path) == name

@@ -106,7 +106,8 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[IndexSnaps
 
 def vectors(count: int, seed: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:
     made = np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    return made
 
 
 def written(path: Path, stored: np.ndarray[Any, np.dtype[np.float32]]) -> Path:

@@ -70,6 +70,7 @@ def test_the_first_query_after_a_publish_takes_what_the_index_run_has_loaded(war
         ("hit", "g2", 0.0),
         ("replace", "g1", 0.0),
     ]
+    assert warm.cache.entry is not None
     assert warm.cache.entry.project_path == warm.cache.project_path
     warm.check_nothing_is_left()
 

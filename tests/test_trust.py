@@ -250,7 +250,7 @@ def mutations(value: Any, at: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...
     """Every field of `value`, with values of other types and out of its range."""
     found: list[tuple[tuple[str, ...], Any]] = []
     if at:
-        wrong = [None, True, -1, 1 << 60, 1.5, "x" * 5000, [], {}, "\n../../x"]
+        wrong: list[Any] = [None, True, -1, 1 << 60, 1.5, "x" * 5000, [], {}, "\n../../x"]
         found += [(at, other) for other in wrong if other != value]
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -487,9 +487,9 @@ def test_a_graph_that_would_crash_the_engine_is_never_adopted(foreign: Project) 
             harmless.append(bytes(spoiled))
     # The rest are links that are not in use, and figures for building only.
     assert len(harmless) < 2 * len(places) // 3
-    for number, spoiled in enumerate(harmless[:: max(1, len(harmless) // 12)]):
+    for number, survivor in enumerate(harmless[:: max(1, len(harmless) // 12)]):
         sample = foreign.root / f"{number}.hnsw"
-        sample.write_bytes(spoiled)
+        sample.write_bytes(survivor)
         command = [sys.executable, "-c", _LOAD, str(sample), str(count)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (number, done.returncode, done.stderr)

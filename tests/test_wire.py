@@ -129,7 +129,7 @@ def test_the_numbers_are_those_of_rpyc() -> None:
 # Calls, to a stock server.
 
 
-class _Service(rpyc.Service):
+class _Service(rpyc.Service):  # type: ignore[misc]
     def exposed_echo(self, *values: str | None) -> str:
         return repr(values)
 

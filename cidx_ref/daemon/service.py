@@ -50,7 +50,7 @@ _MAX_ERROR_CHARS = 300
 
 
 class CIDXDaemonService(ExposedService):
-    """The story's service.  Thread-safe; use one instance for all connections."""
+    """The story's service (docs/requirements.md).  Thread-safe; one for all connections."""
 
     CacheEntry: ClassVar[type] = entry.CacheEntry  # where the story has it
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 __all__ = ["fuse", "rank_groups", "spread"]
 
-#: Smaller trusts the first places more; 10 did best in the measurements of design section 6.
+#: Smaller trusts the first places more; 10 did best (DECISIONS.md, "Retrieval").
 RANK_CONSTANT = 10
 #: What all hits of a file but the best are worth of their scores.
 _REPEAT = 0.85

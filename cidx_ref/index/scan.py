@@ -4,7 +4,7 @@ Paths are relative to the project's root, with "/" between their parts, and deco
 it: a name that is not UTF-8 holds surrogates, so that it can be opened again.
 
 No path is trusted, whether it comes from git's index or from a walk: each is opened component by
-component, through no link (design section 12).
+component, through no link (TRUST-1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The promises, by id: the one list that tests, the report and the mutants refer to."""
+"""The promises, by id: the one list that tests, the report and the mutants refer to.
+
+What the story asks of each, and where it is not taken literally, is in docs/requirements.md.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A mutant is a patch of the real code for as long as a block runs, never an edit in it.  Its
 promise's searches (`searches`) or tests must find it; where they do not, either is worthless.
-The story's own mistakes come first.  A module here holds the mutants of one part of the daemon.
+The story's own mistakes (docs/requirements.md has what is done instead) come first.  A module here
+holds the mutants of one part of the daemon.
 A downstream project can plant them too:
 
     with MUTANTS["touch_only_at_the_beginning"].planted():
