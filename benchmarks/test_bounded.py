@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cidx_ref.daemon.arguments import search_options
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import BadArgumentError
-from cidx_ref.index.globs import PathSet
+from cidx_ref.index.matching import PathSet
 from cidx_ref.limits import MAX_LIMIT, MAX_TEXT_CHARS
 from cidx_ref.project import Project
 from cidx_ref.testing.promises.gates import RecordAim

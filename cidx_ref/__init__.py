@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.2.0"
+from cidx_ref._version import __version__
 
 _HOME = {
     "connect": "client",
@@ -22,7 +22,7 @@ _HOME = {
     "Answer": "results",
     "Hit": "results",
     "CIDXDaemonService": "daemon.service",
-    "CacheEntry": "daemon.cache",
+    "CacheEntry": "daemon.entry",
     "CacheEvictionThread": "daemon.eviction",
     "HealthMonitor": "daemon.health",
     "start_daemon": "daemon.server",

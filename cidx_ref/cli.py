@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from cidx_ref import __version__, commands
+from cidx_ref import commands
+from cidx_ref._version import __version__
 from cidx_ref.commands import FAILED, FOUND, complain, flush, print_json
 from cidx_ref.errors import BadArgumentError, CidxError
 

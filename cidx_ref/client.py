@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from cidx_ref import __version__
+from cidx_ref._version import __version__
 from cidx_ref.backend import Backend, ConnectionLostError, InProcess, Progress, Remote, decode
 from cidx_ref.config import Config
 from cidx_ref.errors import (

@@ -206,10 +206,6 @@ class Directory:
             raise
         return fd
 
-    def open_lock(self, name: str) -> int:
-        """A descriptor of the file `name` to hold a `flock` on: only its owner can open it."""
-        return self.open_for_append(name)
-
     def symlink(self, target: str, name: str) -> None:
         with _told(self.path / name):
             self._about_to(Operation.SYMLINK, name)
@@ -219,13 +215,8 @@ class Directory:
         """Give the file `old` the second name `new`, which must not exist."""
         with _told(self.path / new):
             self._about_to(Operation.LINK, new)
-            os.link(
-                _plain(old),
-                _plain(new),
-                src_dir_fd=self.fd,
-                dst_dir_fd=self.fd,
-                follow_symlinks=False,
-            )
+            places = {"src_dir_fd": self.fd, "dst_dir_fd": self.fd}
+            os.link(_plain(old), _plain(new), **places, follow_symlinks=False)
 
     def rename(self, old: str, new: str) -> None:
         with _told(self.path / new):

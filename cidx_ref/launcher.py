@@ -13,7 +13,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from cidx_ref import __version__
+from cidx_ref._version import __version__
 from cidx_ref.backend import CONNECT_TIMEOUT_S, ConnectionLostError, Remote, decode
 from cidx_ref.errors import DaemonUnavailableError, ShuttingDownError
 from cidx_ref.interpreter import python_command

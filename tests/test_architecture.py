@@ -16,7 +16,7 @@ ROOT = Path(cidx_ref.__file__).parent
 
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
-    ["cidx_ref", "errors", "runtime", "steps", "interpreter"],
+    ["_version", "cidx_ref", "errors", "runtime", "steps", "interpreter"],
     ["files", "limits", "locks", "reports", "results", "shown", "wire"],
     ["keys", "project", "sockets"],
     ["config"],
@@ -38,7 +38,7 @@ HOMES = {"rpyc": {"daemon.transport", "backend"}, "hnswlib": {"index.semantic"},
 #: A module of one subject has at most so many lines.
 MAX_LINES = 400
 #: Those that are longer all the same.  The list only becomes shorter.
-TOO_LONG = {"index.build", "index.generation", "index.globs"}
+TOO_LONG: set[str] = set()
 
 #: What the heart must not know.
 HEART = {"daemon.cache", "daemon.entry", "daemon.succession", "daemon.indexing", "daemon.gate",
@@ -124,15 +124,7 @@ FOR_ANY = ("concurrency", "promises", "conformance", "load")
 
 #: Imports that close a circle, and are known.  One that is no longer needed to explain a circle
 #: must be struck off: the list only shrinks.
-KNOWN_CIRCLES = {
-    # For the version, which has no module of its own yet.
-    ("cidx_ref.client", "cidx_ref"),
-    ("cidx_ref.daemon.report", "cidx_ref"),
-    ("cidx_ref.daemon.server", "cidx_ref"),
-    # For the type of the service, of which these are parts.
-    ("cidx_ref.daemon.health", "cidx_ref.daemon.service"),
-    ("cidx_ref.daemon.report", "cidx_ref.daemon.service"),
-}
+KNOWN_CIRCLES: set[tuple[str, str]] = set()
 
 
 def _graph() -> dict[str, set[str]]:

@@ -16,11 +16,12 @@ import pytest
 
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, IndexingError, NoIndexError
-from cidx_ref.index import build
+from cidx_ref.index import worker
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import HashingEmbedder
-from cidx_ref.index.generation import Generations, damaged_files, read_manifest
+from cidx_ref.index.generation import Generations
+from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.index.port import RunOptions
 from cidx_ref.interpreter import python_command
 from cidx_ref.keys import KEY_BYTES, Key, account_key
@@ -223,12 +224,12 @@ def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
         limit = int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         sys.argv[:] = ["build", sys.argv[2]]
-        from cidx_ref.index.build import main
+        from cidx_ref.index.worker import main
         os._exit(main())
         """
     )
     job = a_job(project, full=False, wait_s=0)
-    command, environment = python_command("cidx_ref.index.build")
+    command, environment = python_command("cidx_ref.index.worker")
     alive, parent = os.pipe()
     os.write(parent, account_key().secret.hex().encode())
     try:
@@ -260,7 +261,7 @@ def test_a_build_ends_when_its_parent_does_and_leaves_the_lock_free(
     sent = {"nothing": b"", "half the key": digits[:32], "the key": digits}[has_sent]
     old = Generations(project.generations).current()
     change(project)
-    command, environment = python_command("cidx_ref.index.build")
+    command, environment = python_command("cidx_ref.index.worker")
     job = a_job(project, full=True, wait_s=None)
     with Generations(project.generations).writing():  # so that it cannot be done before
         child = subprocess.Popen(
@@ -455,10 +456,10 @@ def test_a_parent_that_does_not_answer_holds_up_nobody_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said: list[dict[str, object]] = []
-    monkeypatch.setattr(build, "say", said.append)
-    monkeypatch.setattr(build, "_AGREE_S", 0.01)
-    monkeypatch.setattr(build._Parent, "_watch", lambda self: None)  # who says nothing
-    parent = build._Parent(SYSTEM)
+    monkeypatch.setattr(worker, "say", said.append)
+    monkeypatch.setattr(worker, "_AGREE_S", 0.01)
+    monkeypatch.setattr(worker._Parent, "_watch", lambda self: None)  # who says nothing
+    parent = worker._Parent(SYSTEM)
     waiting = SYSTEM.thread(lambda: parent.announce("000002-abcdef"), "child")
     waiting.join(TIMEOUT_S)
     assert not waiting.is_alive()

@@ -19,7 +19,8 @@ from cidx_ref.errors import CidxError, IndexingError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory, read_regular
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
-from cidx_ref.index.generation import Generations, damaged_files, read_manifest
+from cidx_ref.index.generation import Generations
+from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.locks import try_lock
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
@@ -90,7 +91,7 @@ ACTS: dict[str, tuple[Act, str]] = {
     "make a directory": (lambda d, name: d.sub(name, create=True).close(), "a directory"),
     "read": (lambda d, name: d.read(name, 100), "a regular file"),
     "append": (lambda d, name: os.close(d.open_for_append(name)), "a regular file"),
-    "lock": (lambda d, name: os.close(d.open_lock(name)), "a regular file"),
+    "lock": (lambda d, name: os.close(d.open_for_append(name)), "a regular file"),
     "look for a socket": (lambda d, name: d.check(name, stat.S_IFSOCK), "a socket"),
 }
 
@@ -227,14 +228,14 @@ def test_files_and_directories_are_for_their_owner_alone(
     try:
         directory.create("file", b"")
         directory.make("made").close() if not umask & 0o700 else None
-        os.close(directory.open_lock("lock"))
+        os.close(directory.open_for_append("lock"))
     finally:
         os.umask(old)
     for name in os.listdir(inside):
         mode = (inside / name).stat().st_mode
         assert stat.S_IMODE(mode) & 0o077 == 0, name
     (inside / "lock").chmod(0o666)
-    os.close(directory.open_lock("lock"))
+    os.close(directory.open_for_append("lock"))
     assert stat.S_IMODE((inside / "lock").stat().st_mode) == 0o600
 
 

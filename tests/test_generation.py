@@ -24,7 +24,8 @@ from cidx_ref.errors import (
 )
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
-from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
+from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.keys import account_key
 from cidx_ref.project import Project

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from cidx_ref.errors import BusyError, NoIndexError
-from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
+from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.testing.clock import FakeRuntime
 

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cidx_ref.index import globs, scan
-from cidx_ref.index.globs import IgnoreRules, PathSet, parse
+from cidx_ref.index import matching, scan
+from cidx_ref.index.globs import parse
+from cidx_ref.index.matching import IgnoreRules, PathSet
 from cidx_ref.runtime import SYSTEM
 
 # What a pattern may be made of: few letters, so that much of it matches.
@@ -247,9 +248,9 @@ def test_a_set_is_made_of_many_patterns_and_the_same_in_any_order_of_paths() -> 
 
 
 def test_what_is_remembered_of_folders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(globs, "_MAX_REMEMBERED", 100)
+    monkeypatch.setattr(matching, "_MAX_REMEMBERED", 100)
     paths = ["/".join("ab"[n >> bit & 1] for bit in range(10)) for n in range(1 << 10)]
-    rules = globs._Rules(parse("**/a/" + "*/" * 6 + "x"), absorbing=True)
+    rules = matching._Rules(parse("**/a/" + "*/" * 6 + "x"), absorbing=True)
     for path in paths:
         assert rules.enter(path).holds("x") == (path.split("/")[3] == "a")
         assert len(rules._remembered) <= 100

@@ -28,7 +28,8 @@ from cidx_ref.index.adopt import _check_graph, _checked, adopt
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.fulltext import FullTextWriter
-from cidx_ref.index.generation import Generations, read_manifest
+from cidx_ref.index.generation import Generations
+from cidx_ref.index.manifest import read_manifest
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.keys import KEY_BYTES, STATE_DIRECTORY, Key, account_key
 from cidx_ref.project import Project

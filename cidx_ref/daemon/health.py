@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from cidx_ref.runtime import SYSTEM, Runtime
-
-if TYPE_CHECKING:
-    from cidx_ref.daemon.service import CIDXDaemonService
 
 __all__ = ["HealthMonitor", "Metrics"]
 
@@ -31,6 +28,13 @@ class _Second:
     failures: int = 0
 
 
+class Watched(Protocol):
+    """What of the daemon's service its health is about."""
+
+    @property
+    def cache_entry(self) -> object | None: ...
+
+
 class HealthMonitor:
     """The story's health, judged over the last five minutes (OBS-2).  Thread-safe.
 
@@ -38,7 +42,7 @@ class HealthMonitor:
     `CidxError.failure`.
     """
 
-    def __init__(self, daemon_service: CIDXDaemonService, *, runtime: Runtime = SYSTEM) -> None:
+    def __init__(self, daemon_service: Watched, *, runtime: Runtime = SYSTEM) -> None:
         self.daemon_service = daemon_service
         self.query_count = 0
         self.error_count = 0

@@ -6,17 +6,37 @@ import os
 import sys
 from platform import python_version
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cidx_ref import __version__, limits
+from cidx_ref import limits
+from cidx_ref._version import __version__
 from cidx_ref.daemon import accept, framing
-from cidx_ref.index.port import ENGINES
+from cidx_ref.index.port import ENGINES, Index
+from cidx_ref.project import Project
+from cidx_ref.runtime import Runtime
 
 if TYPE_CHECKING:
     from cidx_ref.daemon.entry import CacheEntry
-    from cidx_ref.daemon.service import CIDXDaemonService
-
+    from cidx_ref.daemon.gate import Gate
 __all__ = ["diagnostics", "identity", "status"]
+
+
+class Told(Protocol):
+    """What of the daemon's service is told."""
+
+    runtime: Runtime
+    gate: Gate
+
+    @property
+    def project(self) -> Project | None: ...
+    @property
+    def index(self) -> Index | None: ...
+    @property
+    def cache_entry(self) -> CacheEntry[Any] | None: ...
+    @property
+    def is_indexing(self) -> bool: ...
+    def uptime_s(self) -> float: ...
+
 
 _NO_INDEX = {
     "key_problem": None,
@@ -27,7 +47,7 @@ _NO_INDEX = {
 }
 
 
-def identity(service: CIDXDaemonService) -> dict[str, Any]:
+def identity(service: Told) -> dict[str, Any]:
     """Who answers."""
     project = service.project
     return {
@@ -37,7 +57,7 @@ def identity(service: CIDXDaemonService) -> dict[str, Any]:
     }
 
 
-def status(service: CIDXDaemonService) -> dict[str, Any]:
+def status(service: Told) -> dict[str, Any]:
     """The story's keys and ours (OBS-1).  `generation`, `files`, `chunks` and the age are those of
     the index on disk; what is cached may be older until the next query."""
     entry = service.cache_entry
@@ -52,7 +72,7 @@ def status(service: CIDXDaemonService) -> dict[str, Any]:
     }
 
 
-def diagnostics(service: CIDXDaemonService) -> dict[str, Any]:
+def diagnostics(service: Told) -> dict[str, Any]:
     """What is in flight and for how long, where each thread is, versions, limits, and whether the
     files on disk are what their manifest says, for which all of them are read."""
     now = service.runtime.monotonic()
@@ -88,7 +108,7 @@ def _cached(entry: CacheEntry[Any]) -> dict[str, Any]:
     }
 
 
-def _threads(service: CIDXDaemonService) -> list[dict[str, Any]]:
+def _threads(service: Told) -> list[dict[str, Any]]:
     names = {thread.ident: thread.name for thread in service.runtime.threads()}
     return [
         {"name": names.get(ident, "?"), "at": _where(frame)}

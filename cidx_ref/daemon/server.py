@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cidx_ref import __version__
+from cidx_ref._version import __version__
 from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.log import logging_to
@@ -143,7 +143,7 @@ class Claim:
     def _try(self) -> bool:
         try:
             with self._project.open(create=True, runtime=self._runtime) as directory:
-                fd = directory.open_lock(LOCK)
+                fd = directory.open_for_append(LOCK)
             self._runtime.step(Step.LOCK_OPENED)
         except OSError as error:
             raise DaemonUnavailableError(f"{error.filename}: {error.strerror}") from None

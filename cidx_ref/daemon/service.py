@@ -7,18 +7,16 @@ query with the snapshot pinned; the outcome is counted.
 
 from __future__ import annotations
 
-import inspect
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from cidx_ref.config import Config
-from cidx_ref.daemon import arguments, entry, report
+from cidx_ref.daemon import arguments, dispatch, entry, report
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
@@ -45,8 +43,6 @@ _log = logging.getLogger("cidx_ref")
 
 #: Opens the index of a project.
 Open = Callable[[Project, Runtime], Index]
-
-_MAX_ERROR_CHARS = 300
 
 
 class CIDXDaemonService(ExposedService):
@@ -182,10 +178,7 @@ class CIDXDaemonService(ExposedService):
 
         Returns JSON: `{"answer": ...}`, or `{"error": [kind, message]}` (RPC-1, RPC-2).
         """
-        try:
-            return json.dumps({"answer": self._dispatch(method, arguments_json, callback)})
-        except CidxError as error:
-            return json.dumps({"error": [error.kind, str(error)]})
+        return dispatch.call(self, method, arguments_json, callback)
 
     # What the eviction thread and the server need.
 
@@ -331,25 +324,6 @@ class CIDXDaemonService(ExposedService):
             "took_ms": round(seconds * 1000, 3),
         }
 
-    def _dispatch(self, method: Any, arguments_json: Any, callback: Any) -> Any:
-        if type(method) is not str or method not in self.EXPOSED - {"call"}:
-            raise BadArgumentError(f"method: {arguments.shown(method)}: unknown")
-        try:
-            arguments.check_structure(arguments_json)
-            given = json.loads(arguments_json)
-            if not isinstance(given, dict):
-                raise TypeError("must be an object")
-        except (TypeError, ValueError, RecursionError) as error:
-            raise BadArgumentError(f"arguments_json: {error}") from None
-        if callback is not None:
-            given["callback"] = callback
-        target = getattr(self, f"exposed_{method}")
-        try:
-            _signature(method).bind(**given)
-        except TypeError as error:
-            raise BadArgumentError(f"{method}: {str(error)[:_MAX_ERROR_CHARS]}") from None
-        return target(**given)
-
     # The project.
 
     def _admit(self, project_path: Any) -> Project:
@@ -405,12 +379,6 @@ class CIDXDaemonService(ExposedService):
         self.metrics.count_cache(event, seconds)
         if event != "hit":
             _log.info("cache: %s of generation %s (%.1f ms)", event, generation, seconds * 1000)
-
-
-@lru_cache
-def _signature(method: str) -> inspect.Signature:
-    whole = inspect.signature(getattr(CIDXDaemonService, f"exposed_{method}"))
-    return whole.replace(parameters=list(whole.parameters.values())[1:])  # without `self`
 
 
 def _relay(callback: Any, runtime: Runtime) -> RemoteCallback | Mailbox | None:

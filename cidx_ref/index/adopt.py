@@ -22,13 +22,8 @@ import numpy as np
 from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
 from cidx_ref.index.fulltext import FullTextWriter
-from cidx_ref.index.generation import (
-    Generations,
-    Lease,
-    damaged_files,
-    parse_manifest,
-    unlisted,
-)
+from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.index.manifest import damaged_files, parse_manifest, unlisted
 from cidx_ref.index.snapshot import FULLTEXT, VECTORS
 from cidx_ref.index.store import FILES, ROW, TEXT_CODEC, ChunkStore
 from cidx_ref.keys import Key

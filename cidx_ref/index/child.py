@@ -43,7 +43,7 @@ class BuildProcess:
             "key_problem": key.problem,
             **asdict(options),
         }
-        command, environment = python_command("cidx_ref.index.build")
+        command, environment = python_command("cidx_ref.index.worker")
         self._key = key
         self._cancelled = False
         # A file and not a pipe: nobody reads along, and a full pipe would stop the child.

@@ -32,33 +32,19 @@ from pathlib import Path
 from typing import Any
 
 from cidx_ref.errors import BusyError, IndexUnusableError, NoIndexError, UntrustedError
-from cidx_ref.files import Directory, is_plain, own_directory
+from cidx_ref.files import Directory, own_directory
+from cidx_ref.index.manifest import BUILDING, DIGEST, MANIFEST, not_ours, read_manifest
 from cidx_ref.keys import Key, account_key
 from cidx_ref.locks import try_lock
 from cidx_ref.runtime import SYSTEM, Runtime
-from cidx_ref.shown import shown
 from cidx_ref.steps import Step
 
-__all__ = [
-    "FORMAT",
-    "MANIFEST",
-    "Generations",
-    "Lease",
-    "damaged_files",
-    "parse_manifest",
-    "read_manifest",
-    "unlisted",
-]
+__all__ = ["Generations", "Lease"]
 
-FORMAT = 2
-MANIFEST = "manifest.json"
 _CURRENT = "current"
-_BUILDING = ".building-"
-_DIGEST = "digest"
 _ID = re.compile(r"(\d{6,12})-[0-9a-f]{6}")
 #: Counting stops here: what came with a clone may have any number.
 _MAX_NUMBER = 10**11
-_MAX_MANIFEST_BYTES = 1 << 16  # some tens of files
 #: So many entries are looked at by a sweep; what came with a clone may have any number.
 _MAX_SWEPT = 256
 _POLL_S = 0.02
@@ -109,18 +95,18 @@ class Generations:
             raise NoIndexError("this project has no index yet: run `cidx-ref index`") from None
         except OSError as error:
             if error.errno == errno.EINVAL:  # no link
-                raise _not_ours(_CURRENT) from None
+                raise not_ours(_CURRENT) from None
             raise IndexUnusableError(
                 f"generations/{_CURRENT} cannot be read: {error.strerror}"
             ) from None
         if not _ID.fullmatch(generation):
-            raise _not_ours(generation)
+            raise not_ours(generation)
         return generation
 
     def path(self, generation: str) -> Path:
         """Where `generation` lies; `NoIndexError` for what is no generation's id."""
         if not _ID.fullmatch(generation):
-            raise _not_ours(generation)
+            raise not_ours(generation)
         return self.directory / generation
 
     @contextmanager
@@ -144,7 +130,7 @@ class Generations:
             found = [int(m[1]) for name in directory.names() if (m := _ID.fullmatch(name))]
             number = max((n for n in found if n < _MAX_NUMBER), default=0) + 1
             generation = f"{number:06d}-{secrets.token_hex(3)}"
-            name = f"{_BUILDING}{generation}"
+            name = f"{BUILDING}{generation}"
             directory.make(name).close()
         self._runtime.step(Step.BEGUN)
         return generation, self.directory / name
@@ -153,7 +139,7 @@ class Generations:
     def scratch(self) -> Iterator[Path]:
         """An empty directory for as long as the block runs.  Writers only: what is left of one that
         dies is swept by the next."""
-        name = f"{_BUILDING}scratch"
+        name = f"{BUILDING}scratch"
         with self._opened() as directory:
             directory.make(name).close()
             try:
@@ -172,7 +158,7 @@ class Generations:
             }
             for path in files
         }
-        manifest[_DIGEST] = self.key.digest(manifest)
+        manifest[DIGEST] = self.key.digest(manifest)
         self._runtime.step(Step.UNSEALED)
         with own_directory(building, runtime=self._runtime) as directory:
             directory.create(MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
@@ -193,7 +179,7 @@ class Generations:
             directory.rename(building.name, self.path(generation).name)
             self._runtime.step(Step.RENAMED)
             announce(generation)
-            link = f"{_BUILDING}link"
+            link = f"{BUILDING}link"
             directory.symlink(generation, link)
             self._runtime.step(Step.LINKED)
             _make_way(directory, _CURRENT)
@@ -229,7 +215,7 @@ class Generations:
         except OSError:
             live = None
         for name in directory.names()[:_MAX_SWEPT]:
-            if name.startswith(_BUILDING):
+            if name.startswith(BUILDING):
                 _remove(directory, name)
             elif _ID.fullmatch(name) and name != live and not self._is_foreign(directory, name):
                 self._remove_unused(directory, name)
@@ -284,163 +270,6 @@ def _opened(generations: Path, runtime: Runtime) -> Directory:
     """The directory of generations; it, and what it lies in, must be the user's own."""
     with own_directory(generations.parent, runtime=runtime) as above:
         return above.sub(generations.name)
-
-
-def read_manifest(directory: Path | Directory, key: Key | None = None) -> dict[str, Any]:
-    """The manifest of the generation in `directory`, which `key` (default: the account's) vouches
-    for.
-
-    Raises `FileNotFoundError` if there is none, `NoIndexError` if it was not made here or is of
-    another format.
-    """
-    if isinstance(directory, Path):
-        try:
-            with own_directory(directory) as opened:
-                return read_manifest(opened, key)
-        except UntrustedError as error:
-            raise NoIndexError(str(error)) from None
-    manifest = parse_manifest(directory)
-    digest = manifest.pop(_DIGEST)
-    if not (key or account_key()).vouches_for(manifest, digest):
-        raise _not_ours(directory.path.name)
-    return manifest
-
-
-def parse_manifest(directory: Directory) -> dict[str, Any]:
-    """The manifest in `directory`, with all values in their ranges and the digest still in it:
-    whether that is ours, the caller must look."""
-    name = directory.path.name
-    try:
-        manifest = json.loads(directory.read(MANIFEST, _MAX_MANIFEST_BYTES))
-    except FileNotFoundError:
-        raise
-    except (OSError, UntrustedError, ValueError, RecursionError):
-        raise _not_ours(name) from None
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if type(found) is int and found != FORMAT:
-        raise NoIndexError(
-            f"the index here is of format {found}, this version makes {FORMAT}: "
-            "run `cidx-ref index`"
-        )
-    problem = _problem_with(manifest, _SHAPE, MANIFEST)
-    if problem is None and manifest["generation"] != name.removeprefix(_BUILDING):
-        problem = f"{MANIFEST}: generation: {shown(manifest['generation'])}"
-    if problem is not None:
-        raise _not_ours(name, problem)
-    return manifest  # type: ignore[no-any-return]
-
-
-def _not_ours(name: str, problem: str = "") -> NoIndexError:
-    return NoIndexError(
-        f"the index here ({shown(name.removeprefix(_BUILDING))}) was not made by this account, "
-        f"or was changed since{problem and f' ({problem})'}: `cidx-ref index` makes a new one, "
-        "`cidx-ref adopt` checks this one and takes it"
-    )
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 48
-
-
-def _is_checksum(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-
-
-def _is_time(value: Any) -> bool:
-    from datetime import datetime
-
-    try:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:
-        return False
-
-
-def _is_dim(value: Any) -> bool:
-    return _is_count(value) and 0 < value <= 1 << 16
-
-
-def _is_file_name(name: Any) -> bool:
-    """A plain name, or one in a plain directory."""
-    parts = name.split("/")
-    return len(parts) <= 2 and all(map(is_plain, parts)) and name.isprintable()
-
-
-#: What a manifest holds; a function says what a value must be, and as a key what the keys must be.
-_SHAPE: dict[Any, Any] = {
-    "format": _is_count,
-    "generation": str,
-    "created_at": _is_time,
-    "embedder": {"id": str, "dim": _is_dim},
-    "space": str,
-    "counts": {"files": _is_count, "chunks": _is_count},
-    "skipped": {str: _is_count},
-    "files": {_is_file_name: {"size_bytes": _is_count, "sha256": _is_checksum}},
-    _DIGEST: _is_checksum,
-}
-
-
-def _problem_with(value: Any, shape: Any, where: str) -> str | None:
-    """What in `value` is not as `shape` says, by its name; None if nothing is."""
-    if not isinstance(shape, dict):
-        fits = isinstance(value, shape) if isinstance(shape, type) else shape(value)
-        return None if fits else f"{where}: {shown(value)}"
-    if not isinstance(value, dict):
-        return f"{where}: {shown(value)}"
-    first = next(iter(shape))
-    if isinstance(first, str):
-        missing = next((name for name in shape if name not in value), None)
-        if missing is not None:
-            return f"{where}: no {missing!r}"
-        inner = [(value[name], shape[name], f"{where}: {name}") for name in shape]
-    else:
-        bad = next((name for name in value if _problem_with(name, first, "")), None)
-        if bad is not None:
-            return f"{where}: {shown(bad)}"
-        inner = [(item, shape[first], f"{where}: {shown(name)}") for name, item in value.items()]
-    return next(filter(None, (_problem_with(*each) for each in inner)), None)
-
-
-def damaged_files(directory: Path | Directory, manifest: dict[str, Any]) -> dict[str, str]:
-    """The files that are not what the manifest says, each with what is wrong with it."""
-    if isinstance(directory, Path):
-        with own_directory(directory) as opened:
-            return damaged_files(opened, manifest)
-    found = {
-        name: _what_is_wrong(directory, name, recorded)
-        for name, recorded in manifest["files"].items()
-    }
-    return {name: problem for name, problem in found.items() if problem is not None}
-
-
-def unlisted(directory: Directory, manifest: dict[str, Any], within: str = "") -> list[str]:
-    """What lies in `directory`, or in its directory `within`, and is not in the manifest."""
-    if within:
-        with directory.sub(within) as inner:
-            found = [f"{within}/{name}" for name in inner.names()]
-    else:
-        found = [name for name in directory.names() if name != MANIFEST]
-    listed = manifest["files"].keys()
-    return [name for name in found if name not in listed]
-
-
-def _what_is_wrong(directory: Directory, name: str, recorded: dict[str, Any]) -> str | None:
-    above, _, plain = name.rpartition("/")
-    try:
-        if above:
-            with directory.sub(above) as inner:
-                return _what_is_wrong(inner, plain, recorded)
-        with open(directory.open_regular(plain), "rb") as file:
-            if os.fstat(file.fileno()).st_size != recorded["size_bytes"]:
-                return "wrong size"
-            if hashlib.file_digest(file, "sha256").hexdigest() != recorded["sha256"]:
-                return "wrong checksum"
-    except FileNotFoundError:
-        return "missing"
-    except UntrustedError:
-        return "not a file of ours"
-    except (OSError, ValueError) as error:  # ValueError: no file can have that name
-        return getattr(error, "strerror", None) or "unreadable"
-    return None
 
 
 def _sha256(path: Path) -> str:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from cidx_ref.files import is_plain, read_regular
 from cidx_ref.index import git
-from cidx_ref.index.globs import IgnoreRules
 from cidx_ref.index.limited import Limits
+from cidx_ref.index.matching import IgnoreRules
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import SYSTEM, Runtime
 

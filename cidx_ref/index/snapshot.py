@@ -13,7 +13,8 @@ from cidx_ref.errors import IndexUnusableError, UntrustedError
 from cidx_ref.index import search
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.fulltext import FullTextIndex
-from cidx_ref.index.generation import Lease, damaged_files, read_manifest, unlisted
+from cidx_ref.index.generation import Lease
+from cidx_ref.index.manifest import damaged_files, read_manifest, unlisted
 from cidx_ref.index.port import Search
 from cidx_ref.index.semantic import SPACE, SemanticIndex
 from cidx_ref.index.store import FILES, ChunkStore
@@ -102,7 +103,7 @@ class IndexSnapshot:
             for name in unlisted(self._lease.files, self.manifest, FULLTEXT):
                 inner.check(name.rpartition("/")[2], stat.S_IFREG)
             with suppress(OSError):  # a file system that is read only
-                os.close(inner.open_lock(".tantivy-meta.lock"))
+                os.close(inner.open_for_append(".tantivy-meta.lock"))
         return FullTextIndex(directory, count=count)
 
     def _refuse_damage(self, *names: str) -> None:

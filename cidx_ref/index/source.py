@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.generation import Generations, Lease, damaged_files, read_manifest
+from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.steps import Step

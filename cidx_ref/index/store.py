@@ -22,7 +22,7 @@ from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filters import Filters
-from cidx_ref.index.globs import PathSet
+from cidx_ref.index.matching import PathSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -29,7 +29,8 @@ from cidx_ref.errors import (
     IndexUnusableError,
     ShuttingDownError,
 )
-from cidx_ref.index.generation import FORMAT, Generations, Lease, damaged_files, read_manifest
+from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.index.manifest import FORMAT, damaged_files, read_manifest
 from cidx_ref.index.port import RunOptions
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project

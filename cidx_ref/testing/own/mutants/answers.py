@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.config import Config
-from cidx_ref.daemon import arguments, report
+from cidx_ref.daemon import arguments, dispatch, report
 from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, ConfigError, IndexUnusableError
@@ -287,14 +287,14 @@ def bugs_are_not_failures() -> Iterator[None]:
 @mutant("OBS-3")
 def the_clients_calls_count_twice() -> Iterator[None]:
     """A call of the shipped client is counted where it arrives, and where it is answered."""
-    dispatch = CIDXDaemonService._dispatch
+    call = dispatch.call
 
-    def count_too(self: CIDXDaemonService, method: Any, given: Any, callback: Any) -> Any:
-        answer = dispatch(self, method, given, callback)
-        self.metrics.count_call(method, "ok", 0.0)
+    def count_too(service: Any, method: Any, given: Any, callback: Any) -> Any:
+        answer = call(service, method, given, callback)
+        service.metrics.count_call(method, "ok", 0.0)
         return answer
 
-    with patch.object(CIDXDaemonService, "_dispatch", count_too):
+    with patch.object(dispatch, "call", count_too):
         yield
 
 

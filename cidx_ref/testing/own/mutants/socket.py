@@ -62,7 +62,7 @@ def _closed_on_failure() -> Iterator[socket.socket]:
 def _unlocked(claim: Claim) -> int:
     """The file that the lock should be on."""
     with claim._project.open(create=True) as directory:
-        return directory.open_lock(LOCK)
+        return directory.open_for_append(LOCK)
 
 
 @mutant("SRV-2", "owners: ", needs_switches=True)
@@ -231,7 +231,7 @@ def claims_a_directory_that_is_gone() -> Iterator[None]:
 
     def try_(self: Claim) -> bool:
         with self._project.open(create=True) as directory:
-            fd = directory.open_lock(LOCK)
+            fd = directory.open_for_append(LOCK)
         self._runtime.step("lock opened")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,196 @@
+"""The manifest of a generation: what it says of itself, and whether that is to be believed.
+
+It is the last file that is written of a generation, names every other one with size and checksum,
+and carries a digest that only the account's key makes.  A manifest may have come with a clone, so
+each of its values is checked for type and range before any is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from cidx_ref.errors import NoIndexError, UntrustedError
+from cidx_ref.files import Directory, is_plain, own_directory
+from cidx_ref.keys import Key, account_key
+from cidx_ref.shown import shown
+
+__all__ = [
+    "BUILDING",
+    "DIGEST",
+    "FORMAT",
+    "MANIFEST",
+    "damaged_files",
+    "not_ours",
+    "parse_manifest",
+    "read_manifest",
+    "unlisted",
+]
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+DIGEST = "digest"
+#: What the name of a generation that is being built begins with.
+BUILDING = ".building-"
+_MAX_MANIFEST_BYTES = 1 << 16  # some tens of files
+
+
+def read_manifest(directory: Path | Directory, key: Key | None = None) -> dict[str, Any]:
+    """The manifest of the generation in `directory`, which `key` (default: the account's) vouches
+    for.
+
+    Raises `FileNotFoundError` if there is none, `NoIndexError` if it was not made here or is of
+    another format.
+    """
+    if isinstance(directory, Path):
+        try:
+            with own_directory(directory) as opened:
+                return read_manifest(opened, key)
+        except UntrustedError as error:
+            raise NoIndexError(str(error)) from None
+    manifest = parse_manifest(directory)
+    digest = manifest.pop(DIGEST)
+    if not (key or account_key()).vouches_for(manifest, digest):
+        raise not_ours(directory.path.name)
+    return manifest
+
+
+def parse_manifest(directory: Directory) -> dict[str, Any]:
+    """The manifest in `directory`, with all values in their ranges and the digest still in it:
+    whether that is ours, the caller must look."""
+    name = directory.path.name
+    try:
+        manifest = json.loads(directory.read(MANIFEST, _MAX_MANIFEST_BYTES))
+    except FileNotFoundError:
+        raise
+    except (OSError, UntrustedError, ValueError, RecursionError):
+        raise not_ours(name) from None
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(found) is int and found != FORMAT:
+        raise NoIndexError(
+            f"the index here is of format {found}, this version makes {FORMAT}: "
+            "run `cidx-ref index`"
+        )
+    problem = _problem_with(manifest, _SHAPE, MANIFEST)
+    if problem is None and manifest["generation"] != name.removeprefix(BUILDING):
+        problem = f"{MANIFEST}: generation: {shown(manifest['generation'])}"
+    if problem is not None:
+        raise not_ours(name, problem)
+    return manifest  # type: ignore[no-any-return]
+
+
+def not_ours(name: str, problem: str = "") -> NoIndexError:
+    return NoIndexError(
+        f"the index here ({shown(name.removeprefix(BUILDING))}) was not made by this account, "
+        f"or was changed since{problem and f' ({problem})'}: `cidx-ref index` makes a new one, "
+        "`cidx-ref adopt` checks this one and takes it"
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 48
+
+
+def _is_checksum(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_time(value: Any) -> bool:
+    from datetime import datetime
+
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _is_dim(value: Any) -> bool:
+    return _is_count(value) and 0 < value <= 1 << 16
+
+
+def _is_file_name(name: Any) -> bool:
+    """A plain name, or one in a plain directory."""
+    parts = name.split("/")
+    return len(parts) <= 2 and all(map(is_plain, parts)) and name.isprintable()
+
+
+#: What a manifest holds; a function says what a value must be, and as a key what the keys must be.
+_SHAPE: dict[Any, Any] = {
+    "format": _is_count,
+    "generation": str,
+    "created_at": _is_time,
+    "embedder": {"id": str, "dim": _is_dim},
+    "space": str,
+    "counts": {"files": _is_count, "chunks": _is_count},
+    "skipped": {str: _is_count},
+    "files": {_is_file_name: {"size_bytes": _is_count, "sha256": _is_checksum}},
+    DIGEST: _is_checksum,
+}
+
+
+def _problem_with(value: Any, shape: Any, where: str) -> str | None:
+    """What in `value` is not as `shape` says, by its name; None if nothing is."""
+    if not isinstance(shape, dict):
+        fits = isinstance(value, shape) if isinstance(shape, type) else shape(value)
+        return None if fits else f"{where}: {shown(value)}"
+    if not isinstance(value, dict):
+        return f"{where}: {shown(value)}"
+    first = next(iter(shape))
+    if isinstance(first, str):
+        missing = next((name for name in shape if name not in value), None)
+        if missing is not None:
+            return f"{where}: no {missing!r}"
+        inner = [(value[name], shape[name], f"{where}: {name}") for name in shape]
+    else:
+        bad = next((name for name in value if _problem_with(name, first, "")), None)
+        if bad is not None:
+            return f"{where}: {shown(bad)}"
+        inner = [(item, shape[first], f"{where}: {shown(name)}") for name, item in value.items()]
+    return next(filter(None, (_problem_with(*each) for each in inner)), None)
+
+
+def damaged_files(directory: Path | Directory, manifest: dict[str, Any]) -> dict[str, str]:
+    """The files that are not what the manifest says, each with what is wrong with it."""
+    if isinstance(directory, Path):
+        with own_directory(directory) as opened:
+            return damaged_files(opened, manifest)
+    found = {
+        name: _what_is_wrong(directory, name, recorded)
+        for name, recorded in manifest["files"].items()
+    }
+    return {name: problem for name, problem in found.items() if problem is not None}
+
+
+def unlisted(directory: Directory, manifest: dict[str, Any], within: str = "") -> list[str]:
+    """What lies in `directory`, or in its directory `within`, and is not in the manifest."""
+    if within:
+        with directory.sub(within) as inner:
+            found = [f"{within}/{name}" for name in inner.names()]
+    else:
+        found = [name for name in directory.names() if name != MANIFEST]
+    listed = manifest["files"].keys()
+    return [name for name in found if name not in listed]
+
+
+def _what_is_wrong(directory: Directory, name: str, recorded: dict[str, Any]) -> str | None:
+    above, _, plain = name.rpartition("/")
+    try:
+        if above:
+            with directory.sub(above) as inner:
+                return _what_is_wrong(inner, plain, recorded)
+        with open(directory.open_regular(plain), "rb") as file:
+            if os.fstat(file.fileno()).st_size != recorded["size_bytes"]:
+                return "wrong size"
+            if hashlib.file_digest(file, "sha256").hexdigest() != recorded["sha256"]:
+                return "wrong checksum"
+    except FileNotFoundError:
+        return "missing"
+    except UntrustedError:
+        return "not a file of ours"
+    except (OSError, ValueError) as error:  # ValueError: no file can have that name
+        return getattr(error, "strerror", None) or "unreadable"
+    return None
