@@ -16,14 +16,18 @@ from cidx_ref import commands
 from cidx_ref._version import __version__
 from cidx_ref.commands import FAILED, FOUND, complain, flush, print_json
 from cidx_ref.errors import BadArgumentError, CidxError
+from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["main"]
 
 INTERRUPTED = 130
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; return its exit status.  `SystemExit` ends `--help` and `--version`."""
+def main(argv: list[str] | None = None, runtime: Runtime = SYSTEM) -> int:
+    """Run one command; return its exit status.  `SystemExit` ends `--help` and `--version`.
+
+    `runtime` is what a daemon runs on that this process becomes.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
@@ -31,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     options = argparse.Namespace(json="--json" in arguments)
     try:
         options = _parser().parse_args(arguments)
+        options.runtime = runtime
         command: Callable[[argparse.Namespace], int] = options.run
         status = command(options)
         flush()

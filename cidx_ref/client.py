@@ -85,12 +85,16 @@ class DaemonClient:
         *,
         start: bool = True,
         timeout_s: float = 30.0,
+        launch: Callable[[Project], object] | None = None,
         runtime: Runtime = SYSTEM,
     ) -> None:
+        """See `connect`.  `launch` starts a daemon, and returns once it accepts connections; by
+        default `launcher.start_process`."""
         project.check()
         self.project = project
         self.config = Config.load(project.config_path)
         self._start = start
+        self._launch = launch
         self._timeout_s = timeout_s
         self._runtime = runtime
         self._lock = runtime.lock("client")
@@ -294,7 +298,7 @@ class DaemonClient:
     def _start_and_connect(self) -> Backend:
         from cidx_ref.launcher import start_process
 
-        start_process(self.project)
+        (self._launch or start_process)(self.project)
         remote, version = self._handshake()
         if version != __version__:
             remote.close()

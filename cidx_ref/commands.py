@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cidx_ref.project import Project
     from cidx_ref.reports import IndexReport
     from cidx_ref.results import Answer
+    from cidx_ref.runtime import Runtime
 
 __all__ = [
     "FAILED",
@@ -120,17 +121,17 @@ def serve(options: argparse.Namespace) -> int:
     project = _project(options)
     _require_enabled(project)
     if options.ready_fd is not None:
-        return _serve_in_background(project, options.ready_fd)
+        return _serve_in_background(project, options.ready_fd, options.runtime)
     from cidx_ref.daemon.server import serve as serve_project
 
     def on_ready(state: str) -> None:
         _report(options, {"status": state}, state)
 
-    serve_project(project, on_ready)
+    serve_project(project, on_ready, options.runtime)
     return FOUND
 
 
-def _serve_in_background(project: Project, ready_fd: int) -> int:
+def _serve_in_background(project: Project, ready_fd: int, runtime: Runtime) -> int:
     """Fork the daemon; the process that started us reads the outcome from `ready_fd`."""
     # Before anything that has threads is imported.  The parent ends at once, so that the daemon
     # is no child of the process that started us: that need not wait for it, and may end before it.
@@ -150,7 +151,7 @@ def _serve_in_background(project: Project, ready_fd: int) -> int:
     try:
         from cidx_ref.daemon.server import serve as serve_project
 
-        serve_project(project, lambda state: tell({"answer": state}))
+        serve_project(project, lambda state: tell({"answer": state}), runtime)
     except CidxError as error:
         tell({"error": [error.kind, str(error)]})
         return FAILED

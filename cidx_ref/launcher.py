@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,24 +29,29 @@ _STOP_TIMEOUT_S = 40.0
 _STOP_POLL_S = 0.01
 
 
-def start_process(project: Project) -> str:
+#: What runs a module of this package: see `interpreter.python_command`.
+Command = Callable[..., tuple[list[str], dict[str, str]]]
+
+
+def start_process(project: Project, command: Command = python_command) -> str:
     """Start the project's daemon in the background; return once it accepts connections.
 
-    Returns "serving" or "already running".  Raises what kept it from starting, a `CidxError`, and
+    `command` gives command line and environment for a module and its arguments.  Returns "serving"
+    or "already running".  Raises what kept it from starting, a `CidxError`, and
     `DaemonUnavailableError` if it is not ready within a minute or dies.
     """
     import subprocess  # which `stop` does not need
 
     ready, told = os.pipe()
     try:
-        command, environment = python_command(
+        line, environment = command(
             "cidx_ref", "serve", "--project", str(project.root), "--ready-fd", str(told)
         )
         with open(os.devnull, "r+b") as nothing:
             # The process we start forks the daemon and ends, so that no process has to wait for the
             # daemon.
             subprocess.run(
-                command,
+                line,
                 pass_fds=(told,),
                 stdin=nothing,
                 stdout=nothing,

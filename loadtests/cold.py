@@ -109,7 +109,7 @@ class Expiry(Scenario):
 
     @classmethod
     def _ask_for_long(cls, session: Session, *, stops: bool) -> None:
-        with DaemonClient(Project.at(session.project)) as client:
+        with DaemonClient(Project.at(session.project), launch=session.launch) as client:
             client.ping()  # starts one if there is none
             connection = session.connect()
         stopping = gevent.Greenlet(session.ask, "shutdown")

@@ -140,6 +140,6 @@ class Crash(Scenario):
                 continue
             os.kill(pid, signal.SIGKILL)
             killed = time.perf_counter()
-            with DaemonClient(Project.at(session.project)) as client:
+            with DaemonClient(Project.at(session.project), launch=session.launch) as client:
                 client.query("copy a tree", mode="fts", limit=1)
             session.figure("(outage)", (time.perf_counter() - killed) * 1000)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
 from cidx_ref.files import Directory
+from cidx_ref.index import query as query_module
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.query import Query
@@ -24,6 +25,7 @@ from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.text import words
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.testing.clock import FakeRuntime
@@ -709,3 +711,23 @@ def test_the_lines_shown_hold_the_identifier_rather_than_its_parts() -> None:
     chunk = StoredChunk("a.py", "python", "", 1, len(lines), "\n".join(lines))
     for query in "parse_args", "where is parse_args called":
         assert "parse_args()" in Probes(Query(query)).cut(chunk)[1]
+
+
+@pytest.mark.promise("RPC-4")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("text", ["retry on disconnect {}", "xqzzyq {}", "parse_args {} retry"])
+def test_the_text_of_a_query_is_analysed_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch, mode: str, text: str
+) -> None:
+    analysed: list[str] = []
+
+    def counted(given: str) -> list[str]:
+        analysed.append(given)
+        return words(given)
+
+    monkeypatch.setattr(query_module, "words", counted)
+    service = CIDXDaemonService(project.root)
+    asked = text.format(f"for {mode}")
+    _ask(service, mode, asked)
+    service.exposed_clear_cache()
+    assert analysed == [asked]

@@ -222,13 +222,17 @@ class Daemon:
         _log.info("stopped")
 
 
-def serve(project: Project, on_ready: Callable[[str], None] = lambda state: None) -> None:
+def serve(
+    project: Project,
+    on_ready: Callable[[str], None] = lambda state: None,
+    runtime: Runtime = SYSTEM,
+) -> None:
     """Be the project's daemon until it ends.
 
     `on_ready` is told "serving" once clients can connect, or "already running", and then there is
     nothing to do.  Raises `ConfigError`, `DaemonUnavailableError`.
     """
-    claim = Claim(project)
+    claim = Claim(project, runtime)
     daemon: Daemon | None = None
 
     def on_signal(name: str) -> None:
@@ -240,7 +244,8 @@ def serve(project: Project, on_ready: Callable[[str], None] = lambda state: None
         try:
             if claim.acquire():
                 with logging_to(project):
-                    daemon = Daemon(project, CIDXDaemonService(project.root), claim)
+                    service = CIDXDaemonService(project.root, runtime=runtime)
+                    daemon = Daemon(project, service, claim, runtime=runtime)
                     who = (project.root, __version__, os.getpid())
                     _log.info("serving %s: version %s, pid %d", *who)
                     on_ready("serving")

@@ -17,7 +17,7 @@ from math import hypot, log1p
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import ConfigError
-from cidx_ref.index.query import Query
+from cidx_ref.index.query import parsed
 from cidx_ref.index.text import terms
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class HashingEmbedder:
         import numpy as np
 
         vector = np.zeros(self.dim, dtype=np.float32)
-        self._fill(vector, _weights(Query(text).terms))
+        self._fill(vector, _weights(parsed(text).terms))
         return vector
 
     def _fill(self, vector: NDArray[np.float32], weights: dict[str, float]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 
 from cidx_ref.index.text import normal, symbols, terms_of, whole_identifiers, words
 
-__all__ = ["MAX_TERMS", "Query"]
+__all__ = ["MAX_TERMS", "Query", "parsed"]
 
 # Analysing takes some 30 µs a word, and a query may have 100,000 characters: the rest of a query
 # that is longer than this does not count.
@@ -79,10 +79,23 @@ class Query:
         """What is asked for beside the phrases."""
         return Query(_QUOTED.sub(" ", self.text)) if self.phrases else self
 
+    def shortened(self, count: int) -> Query:
+        """What the first `count` of the words ask for."""
+        shorter = Query(" ".join(self.words[:count]))
+        shorter.words = self.words[:count]  # as they were parsed here
+        return shorter
+
     @cached_property
     def _said(self) -> dict[str, None]:
         """The distinct words, in order."""
         return dict.fromkeys(words(self.text))
+
+
+@lru_cache(maxsize=16)
+def parsed(text: str) -> Query:
+    """What `text` asks for: the same object for whoever asks while it is answered, so that search
+    and embedder analyse it once."""
+    return Query(text)
 
 
 def _affordable(found: Iterable[str]) -> list[str]:

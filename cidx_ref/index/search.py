@@ -12,7 +12,7 @@ from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.port import Search
-from cidx_ref.index.query import Query
+from cidx_ref.index.query import Query, parsed
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.text import terms
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -69,7 +69,7 @@ def answer(
     are.
     """
     started = runtime.monotonic()
-    engines = _Engines(snapshot, search, embedder, Query(search.text))
+    engines = _Engines(snapshot, search, embedder, parsed(search.text))
     extra: dict[str, Any] = {}
     if search.mode == "semantic":
         ranking = engines.semantic(search.limit)
@@ -159,12 +159,10 @@ class _Engines:
 
     def _literally(self) -> list[int]:
         """The chunks in whose text a word of the query stands, be it as a part of a word."""
-        words = self._query.words[: self._affordable_words()]
-        if not words:
+        query = self._query.shortened(self._affordable_words())
+        if not query.words:
             return []
-        return self._snapshot.chunks.scan(
-            Probes(Query(" ".join(words))).touch, _SCANNED_HITS, self._mask
-        )
+        return self._snapshot.chunks.scan(Probes(query).touch, _SCANNED_HITS, self._mask)
 
     def _affordable_words(self) -> int:
         """How many words all texts are read for: the more text, the fewer."""

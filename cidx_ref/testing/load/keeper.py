@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,19 +29,18 @@ from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
 from cidx_ref.testing.load.corpus import copy_source
 
-__all__ = ["processes_of", "start_with"]
+__all__ = ["launching", "processes_of"]
 
 
-def start_with(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Have the clients of this process start daemons by `command`, followed by the arguments of
-    `cidx-ref`, with `environment` beside their own.  Without a command, it is this package's."""
-    os.environ.update(environment)
+def launching(command: Sequence[str], environment: Mapping[str, str]) -> Callable[[Project], str]:
+    """What starts daemons by `command`, followed by the arguments of `cidx-ref`, with `environment`
+    beside their own.  Without a command, it is this package's."""
 
     def instead(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
         ours, inherited = python_command(module, *arguments)
-        return [*command, *arguments] if command else ours, inherited
+        return [*command, *arguments] if command else ours, {**inherited, **environment}
 
-    setattr(launcher, "python_command", instead)  # noqa: B010 - mypy would not have it replaced
+    return lambda project: launcher.start_process(project, instead)
 
 
 def processes_of(root: Path) -> list[int]:
@@ -79,7 +78,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _set_up(root: Path, given: dict[str, Any]) -> dict[str, Any]:
-    start_with(given["command"], given["environment"])
+    os.environ.update(given["environment"])  # of this process, which indexes
+    launch = launching(given["command"], given["environment"])
     source = given["source"]
     copy_source(root, Path(source) if source else None)
     project = Project.at(root)
@@ -88,7 +88,7 @@ def _set_up(root: Path, given: dict[str, Any]) -> dict[str, Any]:
     with DaemonClient(project) as here:
         here.index()
     Config.init(project, **{"enabled": True, **given["config"]})
-    launcher.start_process(project)
+    launch(project)
     return {"root": str(root), "socket": str(project.socket_path)}
 
 

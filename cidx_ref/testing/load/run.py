@@ -26,7 +26,7 @@ from cidx_ref.testing.load.corpus import (
     derive_questions,
     read_questions,
 )
-from cidx_ref.testing.load.keeper import start_with
+from cidx_ref.testing.load.keeper import launching
 from cidx_ref.testing.load.monitor import Reading
 from cidx_ref.testing.load.options import command_of
 from cidx_ref.testing.load.scenario import Scenario
@@ -77,7 +77,8 @@ class Run(Session):
             self._have_daemon(host)
         self.host = str(self.environment.host)
         if self.owns_daemon:
-            start_with(command_of(self.options.daemon), self.scenario.daemon_environment)
+            command = command_of(self.options.daemon)
+            self.launch = launching(command, self.scenario.daemon_environment)
         if not self.is_worker:
             self._choose_questions()
             self.options.brief = self._brief()

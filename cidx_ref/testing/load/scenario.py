@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import locust
 
+from cidx_ref.project import Project
 from cidx_ref.testing.load.corpus import Question
 from cidx_ref.testing.load.session import Session
 from cidx_ref.testing.load.user import DaemonUser
@@ -55,6 +56,9 @@ class Scenario(DaemonUser):
     @classmethod
     def settle(cls, session: Session) -> None:
         """Called in the leading process when the users are gone: the place for last figures."""
+
+    def launch(self, project: Project) -> object:
+        return self.session.launch(project)
 
     def pick(self, method: str = "query_fts") -> Question:
         """One of the session's questions that the method answers.  Raises `ValueError` if it

@@ -6,11 +6,14 @@ What begins, judges and ends a session is in `run`.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from locust.env import Environment
 
+from cidx_ref.launcher import start_process
+from cidx_ref.project import Project
 from cidx_ref.sockets import peer_pid
 from cidx_ref.testing.load.connection import DaemonConnection, open_socket
 from cidx_ref.testing.load.corpus import METHODS, Question
@@ -34,6 +37,8 @@ class Session:
         self.readings: list[Reading] = []
         #: Whether the daemon was started for this session, and may be treated badly.
         self.owns_daemon = False
+        #: Starts the session's own daemon where a client finds none.
+        self.launch: Callable[[Project], object] = start_process
         self.is_over = False
         #: Where the daemon is: locust's own note of it is changed by every form that is sent.
         self.host = ""

@@ -24,6 +24,7 @@ import locust  # before rpyc: gevent must have replaced what blocks
 from locust.env import Environment
 
 from cidx_ref.client import DaemonClient
+from cidx_ref.launcher import start_process
 from cidx_ref.project import Project
 from cidx_ref.testing.load.connection import (
     DaemonConnection,
@@ -223,11 +224,17 @@ class DaemonUser(RpycUser):
         again; all it does until it has an answer is one call."""
         with self.client.measured(method) as event:
             if self._shipped is None:
-                self._shipped = DaemonClient(Project.at(self.project), timeout_s=self.timeout_s)
+                self._shipped = DaemonClient(
+                    Project.at(self.project), timeout_s=self.timeout_s, launch=self.launch
+                )
             mode = {"query": "semantic", "query_fts": "fts", "query_hybrid": "hybrid"}[method]
             answer = self._shipped.query(question.text, mode=mode, limit=self.limit)
             event["value"] = {"results": [{"path": hit.path} for hit in answer]}
             event["catch"] = question.complaint
+
+    def launch(self, project: Project) -> object:
+        """Start the daemon of `project` where the shipped client finds none."""
+        return start_process(project)
 
     def let_go(self) -> None:
         """Close the shipped client's connection."""

@@ -14,17 +14,16 @@ a process faulty; what is expected of the others then is in `lifecycle`.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 
-from cidx_ref.runtime import SYSTEM
+from cidx_ref.runtime import Runtime
 
 __all__ = ["CrashPoint", "main"]
 
@@ -48,30 +47,39 @@ class CrashPoint:
     def __str__(self) -> str:
         return f"{self.step}:{self.passes}"
 
-    def arm(self, number: signal.Signals) -> None:
-        """Have this process send itself that signal when it comes there, in whatever thread."""
-        passes = count(1)  # `next` of it is atomic
-        before = SYSTEM.step
 
-        def step(name: str) -> None:
-            before(name)
-            if name == self.step and next(passes) == self.passes:
+class FaultyRuntime(Runtime):
+    """Sends its own process a signal where it was told to, in whatever thread comes there."""
+
+    def __init__(self) -> None:
+        self._points: dict[str, list[tuple[CrashPoint, signal.Signals, Iterator[int]]]] = {}
+
+    def arm(self, point: CrashPoint, number: signal.Signals) -> None:
+        passes = count(1)  # `next` of it is atomic
+        self._points.setdefault(point.step, []).append((point, number, passes))
+
+    def step(self, name: str) -> None:
+        for point, number, passes in self._points.get(name, ()):
+            if next(passes) == point.passes:
                 # Not an exception or an exit: after kill -9 nothing of ours may run any more.
                 os.kill(os.getpid(), number)
 
-        SYSTEM.step = step  # type: ignore[method-assign]
+
+#: Brings a fault about, in a process that has this runtime.
+Fault = Callable[[FaultyRuntime], object]
 
 
 def main(argv: Sequence[str]) -> int:
     """Break this process as told, then run the command; return its exit status."""
     options = _parser().parse_args(argv)
-    for arm in options.faults:
-        arm()
+    runtime = FaultyRuntime()
+    for bring_about in options.faults:
+        bring_about(runtime)
     if options.command[0] == "build":
-        return _build(options.command[1:])
+        return _build(options.command[1:], runtime)
     from cidx_ref import cli
 
-    return cli.main(options.command)
+    return cli.main(options.command, runtime)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,8 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cidx_ref.testing.own.faulty")
     parser.set_defaults(faults=[])
 
-    def signalled(number: signal.Signals) -> Callable[[str], Callable[[], None]]:
-        return lambda text: functools.partial(CrashPoint.parse(text).arm, number)
+    def signalled(number: signal.Signals) -> Callable[[str], Fault]:
+        def parse(text: str) -> Fault:
+            point = CrashPoint.parse(text)
+            return lambda runtime: runtime.arm(point, number)
+
+        return parse
 
     for option, number in (("--crash-at", signal.SIGKILL), ("--term-at", signal.SIGTERM)):
         parser.add_argument(
@@ -91,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _planting(name: str) -> Callable[[], None]:
+def _planting(name: str) -> Fault:
     """Plants that mutant, for as long as the process lives; `ValueError` if there is none."""
     from cidx_ref.testing.own.mutants import MUTANTS
 
@@ -99,14 +111,14 @@ def _planting(name: str) -> Callable[[], None]:
         raise ValueError(name)
     planted = MUTANTS[name].planted()
     _planted.append(planted)
-    return planted.__enter__
+    return lambda runtime: planted.__enter__()
 
 
 #: Never left: a context that is collected would end its mutant.
 _planted: list[AbstractContextManager[None]] = []
 
 
-def _build(arguments: Sequence[str]) -> int:
+def _build(arguments: Sequence[str], runtime: Runtime) -> int:
     # Not at the top: a daemon in the background forks before anything heavy is imported.
     from cidx_ref.errors import CidxError
     from cidx_ref.index.build import bring_up_to_date
@@ -119,7 +131,7 @@ def _build(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         project = Project.at(options.directory)
-        report = bring_up_to_date(project, configured(), full=options.full)
+        report = bring_up_to_date(project, configured(), full=options.full, runtime=runtime)
     except CidxError as error:
         print(f"build: {error.kind}: {error}", file=sys.stderr)
         return 2
