@@ -32,12 +32,12 @@ def answers_by_reference() -> Iterator[None]:
     call = backend.Remote.call
 
     def ask(self: Any, method: str, given: str, callback: Any, timeout_s: float | None) -> str:
-        if not method.startswith("query"):
-            return call(self, method, given, callback, timeout_s)
-        answer = getattr(self._connection.root, method)(**json.loads(given))
-        told = {key: answer[key] for key in answer if key != "results"}
-        told["results"] = [{key: hit[key] for key in hit} for hit in answer["results"]]
-        return json.dumps({"answer": told})
+        told: str = call(self, method, given, callback, timeout_s)
+        if method.startswith("query"):
+            for hit in json.loads(told).get("answer", {}).get("results", ()):
+                for _ in hit:  # what a reference costs for each field
+                    call(self, "ping", "{}", None, timeout_s)
+        return told
 
     with patch.object(backend.Remote, "call", ask):
         yield
