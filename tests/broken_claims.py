@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from cidx_ref.daemon.server import Claim
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.errors import DaemonUnavailableError
 from cidx_ref.sockets import is_answered
 

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.eviction import CacheEvictionThread
-from cidx_ref.daemon.server import Claim, Daemon
+from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index import build
 from cidx_ref.index.generation import Generations

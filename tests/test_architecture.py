@@ -104,7 +104,7 @@ def test_each_engine_has_one_home(library: str) -> None:
 @pytest.mark.parametrize("name", sorted(HEART))
 def test_the_heart_knows_neither_engine_nor_transport(name: str) -> None:
     imported = _imports(_modules()[name])
-    if name not in ("daemon.server", "index.generation"):  # which know sockets, and files
+    if name not in ("daemon.claim", "index.generation"):  # which know sockets, and files
         ground = {"cidx_ref.errors", "cidx_ref.runtime", "cidx_ref.steps", "cidx_ref.index.port"}
         allowed = ground | {f"cidx_ref.{name}" for name in HEART}
         assert imported & {f"cidx_ref.{module}" for module in _modules()} <= allowed

@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 
-from cidx_ref.daemon.server import Claim
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime

@@ -17,7 +17,7 @@ import pytest
 import cidx_ref
 from cidx_ref import Answer, DaemonClient, Hit
 from cidx_ref.config import Config
-from cidx_ref.daemon.server import Claim
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.errors import (
     BadArgumentError,
     BusyError,

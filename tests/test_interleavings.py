@@ -17,7 +17,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine
 
 from cidx_ref.daemon.cache import IndexCache
-from cidx_ref.daemon.server import Claim
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.testing.concurrency.explore import (
     Counterexample,
     Scenario,

@@ -26,7 +26,8 @@ from rpyc.core.vinegar import GenericException
 from cidx_ref import errors
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.accept import SocketServer
-from cidx_ref.daemon.server import Claim, Daemon
+from cidx_ref.daemon.claim import Claim
+from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, DaemonUnavailableError, InternalError
 from cidx_ref.index.embed import HashingEmbedder

@@ -10,7 +10,7 @@ import pytest
 import cidx_ref
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.cache import IndexCache
-from cidx_ref.daemon.server import Claim
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations

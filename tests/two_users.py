@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cidx_ref.client import DaemonClient
-from cidx_ref.daemon.server import Claim
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.errors import CidxError
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder

@@ -28,16 +28,8 @@ _ROOT = Path(__file__).parents[2]
 _LIST = Path(__file__).with_name("survivors.toml")
 
 _TOOL = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["mutmut"]
-#: Of the rest of these modules, other tests know more.
-_PARTS = {
-    "cidx_ref.daemon.server": ("xǁClaimǁ*", "x__identity__*"),
-}
 #: What is mutated, by mutmut's names for it.
-_HEART = tuple(
-    f"{module}.{part}"
-    for module in (path.removesuffix(".py").replace("/", ".") for path in _TOOL["only_mutate"])
-    for part in _PARTS.get(module, ("*",))
-)
+_HEART = tuple(f"{path.removesuffix('.py').replace('/', '.')}.*" for path in _TOOL["only_mutate"])
 _AT_LEAST = 0.9
 #: An interruption is one of pytest, by what a test had raised and the mutant let through.
 _KILLED = ("killed", "timeout", "segfault", "check was interrupted by user")

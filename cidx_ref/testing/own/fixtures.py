@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from cidx_ref.client import DaemonClient
-from cidx_ref.daemon.server import Claim, Daemon
+from cidx_ref.daemon.claim import Claim
+from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from cidx_ref.client import DaemonClient
-from cidx_ref.daemon.server import Claim, Daemon
+from cidx_ref.daemon.claim import Claim
+from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource

@@ -12,8 +12,9 @@ from unittest.mock import patch
 
 from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.gate import Gate
-from cidx_ref.daemon.server import Claim, Daemon
+from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.project import LOCK
 from cidx_ref.sockets import address_of, is_answered
