@@ -361,8 +361,8 @@ def test_a_failure_of_any_operation_leaves_the_old_index_or_the_new_whole_and_is
 #: What changes files by itself, and why it may.
 ELSEWHERE = {
     "daemon/log.py": {"os.write"},  # the log, whose failure costs no answer
-    "daemon/transport.py": {"os.write"},  # a pipe
-    "cli.py": {"os.write"},  # a pipe
+    "daemon/accept.py": {"os.write"},  # a pipe
+    "commands.py": {"os.write"},  # a pipe
     "index/child.py": {"os.write"},  # a pipe
     "keys.py": {"each.mkdir"},  # directories above the account's own
 }

@@ -151,14 +151,14 @@ def successor_succeeds_unpublished() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-5", "a run that had scanned before", needs_switches=True)
+@mutant("CACHE-5", "a run that had scanned before")
 def late_request_shares_a_run() -> Iterator[None]:
     """A request shares a run that has looked at the files before."""
     with patch.object(IndexRuns, "_close_to_others", lambda self, shared: None):
         yield
 
 
-@mutant("CACHE-5", "made two runs", needs_switches=True)
+@mutant("CACHE-5", "made two runs")
 def each_request_makes_a_run() -> Iterator[None]:
     """Requests that arrive while a writer is waited for make a run each."""
     with patch.object(indexing._SharedRun, "is_open", lambda self, options: False):
@@ -295,7 +295,7 @@ def evicted_and_not_closed() -> Iterator[None]:
     evict = IndexCache.evict_expired
 
     def forget(self: IndexCache[Any]) -> bool:
-        with patch.object(self, "_close", lambda entry: None):
+        with patch.object(self, "close", lambda entry: None):
             return evict(self)
 
     with patch.object(IndexCache, "evict_expired", forget):
