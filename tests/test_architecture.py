@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -105,7 +105,8 @@ def test_each_engine_has_one_home(library: str) -> None:
 def test_the_heart_knows_neither_engine_nor_transport(name: str) -> None:
     imported = _imports(_modules()[name])
     if name not in ("daemon.claim", "index.generation"):  # which know sockets, and files
-        ground = {"cidx_ref.errors", "cidx_ref.runtime", "cidx_ref.steps", "cidx_ref.index.port"}
+        below = ("config", "errors", "runtime", "steps", "index.port")
+        ground = {f"cidx_ref.{module}" for module in below}
         allowed = ground | {f"cidx_ref.{name}" for name in HEART}
         assert imported & {f"cidx_ref.{module}" for module in _modules()} <= allowed
     assert not {i.split(".")[0] for i in imported} & {"rpyc", "hnswlib", "tantivy", "numpy"}
@@ -132,9 +133,32 @@ HARNESS_FLOORS = [
 #: The rooms of `testing` that are for any program, project or daemon.
 FOR_ANY = ("concurrency", "promises", "conformance", "load")
 
-#: Imports that close a circle, and are known.  One that is no longer needed to explain a circle
-#: must be struck off: the list only shrinks.
-KNOWN_CIRCLES: set[tuple[str, str]] = set()
+#: The floors within `daemon` and `index`, from the ground up.  Those on one floor do not know each
+#: other.
+FLOORS_WITHIN = {
+    "daemon": [
+        ["claim", "entry", "eviction", "gate", "health", "indexing", "log", "memory", "progress"],
+        ["cache"],
+        ["succession"],
+        ["arguments", "framing", "proxy", "values"],
+        ["transport"],
+        ["accept", "dispatch"],
+        ["report"],
+        ["service"],
+        ["server"],
+    ],
+    "index": [
+        ["chunk", "globs", "hybrid", "languages", "limited", "manifest", "semantic", "text"],
+        ["filters", "generation", "git", "matching", "query"],
+        ["embed", "fulltext", "port", "scan", "store"],
+        ["child", "snippet"],
+        ["search"],
+        ["snapshot"],
+        ["adopt", "build", "source"],
+        ["ours", "worker"],
+        ["catalog"],
+    ],
+}
 
 
 def _graph() -> dict[str, set[str]]:
@@ -158,29 +182,23 @@ def _graph() -> dict[str, set[str]]:
     return graph
 
 
-def _circle(graph: dict[str, set[str]], allowed: set[tuple[str, str]]) -> list[str]:
-    """A circle that there is without the imports in `allowed`; empty if there is none."""
-    left = {
-        name: {imported for imported in imports if (name, imported) not in allowed}
-        for name, imports in graph.items()
-    }
-    try:
-        TopologicalSorter(left).prepare()
-    except CycleError as error:
-        circle: list[str] = error.args[1]
-        return circle
-    return []
-
-
 def test_modules_do_not_import_each_other_in_circles() -> None:
-    assert _circle(_graph(), KNOWN_CIRCLES) == []
+    TopologicalSorter(_graph()).prepare()  # raises `CycleError`, with the circle in it
 
 
-@pytest.mark.parametrize("known", sorted(KNOWN_CIRCLES), ids=" -> ".join)
-def test_a_known_circle_is_struck_off_when_it_is_gone(known: tuple[str, str]) -> None:
-    graph = _graph()
-    assert known[1] in graph.get(known[0], ())
-    assert _circle(graph, KNOWN_CIRCLES - {known})
+@pytest.mark.parametrize("folder", sorted(FLOORS_WITHIN))
+def test_modules_know_only_those_of_their_folder_that_stand_below_them(folder: str) -> None:
+    floors = {name: n for n, names in enumerate(FLOORS_WITHIN[folder]) for name in names}
+    inside = f"cidx_ref.{folder}."
+    graph = {name: imports for name, imports in _graph().items() if name.startswith(inside)}
+    assert {name.removeprefix(inside) for name in graph} == floors.keys()
+    wrong = [
+        f"{name} imports {imported}"
+        for name, imports in graph.items()
+        for imported in imports & graph.keys()
+        if floors[imported.removeprefix(inside)] >= floors[name.removeprefix(inside)]
+    ]
+    assert wrong == []
 
 
 def _room(name: str) -> str:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from cidx_ref.runtime import Thread
-
-if TYPE_CHECKING:
-    from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.config import Config
+from cidx_ref.runtime import Runtime, Thread
 
 __all__ = ["CacheEvictionThread"]
 
 _log = logging.getLogger("cidx_ref")
+
+
+class Evicted(Protocol):
+    """What of the daemon's service is checked."""
+
+    runtime: Runtime
+    config: Config
+
+    def reload_config(self) -> None: ...
+    def evict_expired(self) -> bool: ...
+    def shutdown_if_idle(self) -> bool: ...
 
 
 class CacheEvictionThread:
@@ -21,9 +30,7 @@ class CacheEvictionThread:
     An error in a check is logged, and the next check runs (TTL-4).
     """
 
-    def __init__(
-        self, daemon_service: CIDXDaemonService, check_interval: float | None = None
-    ) -> None:
+    def __init__(self, daemon_service: Evicted, check_interval: float | None = None) -> None:
         self.daemon_service = daemon_service
         self.check_interval = check_interval
         self._stopped = daemon_service.runtime.event("eviction stop")
