@@ -253,7 +253,7 @@ class Directory:
         self._runtime.operation(kind, self.path / name)
 
     def remove(self, name: str) -> None:
-        """Remove whatever is there, and all below it, as far as it goes."""
+        """Remove what is called `name`, and all below it, as far as possible."""
         found = self.status(name)
         if found is None:
             return
@@ -310,7 +310,7 @@ class Directory:
         self.sync()
 
     def require_own(self) -> None:
-        """Raise `UntrustedError` if it is somebody else's."""
+        """Raise `UntrustedError` if another user owns it."""
         _require_owner(self.path, os.fstat(self.fd))
 
     def make_private(self) -> None:
@@ -347,8 +347,8 @@ def own_directory(path: Path, *, create: bool = False, runtime: Runtime = SYSTEM
 
 
 def read_regular(parent: int, name: str, max_bytes: int) -> bytes | None:
-    """At most one byte more than `max_bytes` of the file `name` in the open directory `parent`,
-    whoever owns it; None if it is no regular file.  Follows no link, and waits for nothing."""
+    """At most one byte more than `max_bytes` of the file `name` in the open directory `parent`, of
+    any owner; None if it is no regular file.  Follows no link, and waits for nothing."""
     descriptor = os.open(_plain(name), _OPEN_FILE, dir_fd=parent)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,7 +1,7 @@
 """Exclusive locks between processes: a `flock` on what can still be found by its name.
 
-The kernel takes such a lock back from a process that dies, however it dies.  Whoever may open a
-file may lock it, so what is locked must be the user's alone (`files`).
+The kernel takes such a lock back from a process that dies, however it dies.  A user who
+may open a file may lock it, so what is locked must be the account's alone (`files`).
 """
 
 from __future__ import annotations

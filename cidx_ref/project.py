@@ -73,7 +73,7 @@ class Project:
         `.code-indexer/`, or is the root of a git checkout; else the directory itself.  A root of
         somebody else's on the way is passed over, of which `notice` is told: what lies there
         would decide what is searched, and who answers.  With `consent` the directory was named by
-        the user, and is taken whoever owns it; without, `UntrustedError` says how to name it.
+        the user, and is taken from any owner; without, `UntrustedError` says how to name it.
         """
         start = cls.at(directory).root
         passed_over: list[str] = []

@@ -97,7 +97,7 @@ class Runtime:
         return thread
 
     def threads(self) -> list[Thread]:
-        """The threads that run now, whoever started them."""
+        """The threads that run now, also those that other code started."""
         return list(threading.enumerate())
 
     def operation(self, kind: str, path: Path) -> None:

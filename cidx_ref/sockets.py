@@ -92,7 +92,7 @@ def check_peer(sock: socket.socket) -> None:
 
 
 def is_answered(path: Path) -> bool:
-    """True if a process listens at `path`, whoever owns it."""
+    """True if a process listens at `path`, whichever user owns it."""
     try:
         connect(path, timeout_s=1.0).close()
     except BlockingIOError:  # the backlog is full: the daemon listens, and is busy

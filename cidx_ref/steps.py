@@ -54,4 +54,4 @@ class Step(StrEnum):
     LISTENING = "listening", "The socket accepts, and cannot be found yet."
     REACHABLE = "reachable", "Clients find the socket."
     LEAVING = "leaving", "The socket is about to lose its name."
-    UNLINKED = "unlinked", "Clients find nobody; the project is still held."
+    UNLINKED = "unlinked", "Clients find no daemon; the project is still held."

@@ -45,7 +45,12 @@ def stays_when_idle() -> None:
 
 
 def leaves_when_not_idle() -> None:
-    CacheEvictionThread._check_and_evict = lambda self: self.daemon_service.shutdown("idle")  # type: ignore[method-assign]
+    def leave(self: CacheEvictionThread) -> None:
+        service = self.daemon_service
+        assert isinstance(service, CIDXDaemonService)
+        service.shutdown("idle")
+
+    CacheEvictionThread._check_and_evict = leave  # type: ignore[method-assign]
 
 
 def ends_with_status_3() -> None:

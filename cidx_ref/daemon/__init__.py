@@ -2,5 +2,5 @@
 
 import logging
 
-# Where nobody has asked for a log, there is none: not even Python's last resort, which is stderr.
+# Without a log file there is no log: not even Python's last resort, which is stderr.
 logging.getLogger("cidx_ref").addHandler(logging.NullHandler())

@@ -1,27 +1,27 @@
-"""The heart: one project's index in memory.  Loaded once, shared, renewed, evicted.
+"""The cache: one project's index in memory.  Loaded once (single-flight), shared, renewed, evicted.
 
 The rules, from which everything below follows:
 
 1.  A *snapshot* is one generation of the index, loaded.  It never changes.  A query *pins* the
-    entry that holds it, searches outside any lock, and unpins it.  So a query sees one generation
-    from beginning to end (CACHE-4), readers never wait for one another, and a clear, an eviction
-    or a publish in the meantime only takes the entry out of the cache; the snapshot is closed by
-    whoever lets go of it last.
+    entry that holds it (a reference count), searches outside any lock, and unpins it.  So a query
+    sees one generation from beginning to end (CACHE-4), and readers never wait for one another.  A
+    clear, an eviction or a publish in the meantime only takes the entry out of the cache; the
+    snapshot is closed by the last query that unpins it.
 
-2.  There is at most one entry, and at most one *load* that may become the entry.  Whoever needs
-    the same generation meanwhile waits for that load and shares its outcome (CACHE-1), an error
-    too, but nobody after it does (CACHE-2).
+2.  There is at most one entry, and at most one *load* that may become the entry.  A query that
+    needs the same generation meanwhile waits for that load and shares its outcome (CACHE-1), an
+    error too; a query that comes later does not, and tries again (CACHE-2).
 
 3.  A load is installed only if it still is *the* load.  A clear, or a query that finds a newer
-    generation on disk, takes that place away, so a stale result can be used by those who asked
-    before, but never gets into the cache (CACHE-3).
+    generation on disk, takes that place away: the queries that asked before may use a stale result,
+    but it never gets into the cache (CACHE-3).
 
-4.  An index run of this very daemon loads what it is about to publish before it does, beside the
-    entry, as its *successor* (PERF-5).  The first query that finds it live takes it for the
-    entry, so nobody waits for a load.  A clear takes its place away, as it does a load's.
+4.  An index run of this very daemon may offer a *successor* (see `succession`), which the first
+    query that finds its generation live takes for the entry, so no query waits for a load (PERF-5).
+    A clear takes its place away, as it does a load's.
 
 5.  Time is read once per operation, from a monotonic clock.  Every use renews the entry, when it
-    begins and when it ends.  An entry is expired when nobody uses it and nobody has for the TTL.
+    begins and when it ends.  An entry is expired when no query uses it and none has for the TTL.
 
 What an index is and where it lies, this module does not know: see `index.port`.
 """
@@ -142,7 +142,7 @@ class IndexCache(Generic[S]):
         return cleared is not None
 
     def evict_expired(self) -> bool:
-        """Drop the entry if its TTL has passed and nobody uses it; True if it was dropped."""
+        """Drop the entry if its TTL has passed and no query uses it; True if it was dropped."""
         with self._changed:
             entry = self._entry
             if entry is None or not entry.is_expired(self._runtime.monotonic()):
@@ -269,7 +269,7 @@ class IndexCache(Generic[S]):
         if successor is None or successor.predecessor is not self._entry:
             return
         if successor.entry.generation == generation:
-            # Nobody has used it yet: its TTL goes on from the last query (TTL-1).
+            # No query has used it yet: its TTL goes on from the last one (TTL-1).
             successor.entry.inherit_age(successor.predecessor)
             self._install(successor.entry)
             self._successor = None
@@ -284,7 +284,7 @@ class IndexCache(Generic[S]):
     def _is_live(self, generation: str) -> bool:
         try:
             return self._source.current() == generation
-        except Exception:  # whatever it is, those who wait must be woken
+        except Exception:  # of any kind: the queries that wait must be woken
             return False
 
     def _follow(self, load: _Load[S]) -> CacheEntry[S]:
@@ -329,7 +329,7 @@ class IndexCache(Generic[S]):
         try:
             snapshot.close()
             self._on_free()
-        except Exception:  # whoever happens to let go of it last cannot help it
+        except Exception:  # the query that happens to unpin it last cannot help it
             _log.exception("generation %s could not be closed", snapshot.generation)
 
 

@@ -1,18 +1,19 @@
 """The claim on a project: of any number of daemons that start, exactly one serves it.
 
 Binding is the lock, and there is no PID file (SRV-2).  But bind alone is not enough: after a
-`kill -9` the socket's file stays and no bind succeeds, and whoever probes and unlinks it may
-unlink a daemon that is just starting.  So:
+`kill -9` the socket's file stays and no bind succeeds, and a starter that probes and unlinks it may
+unlink the socket of a daemon that is just starting.  So:
 
 1.  An exclusive `flock` on `.code-indexer/daemon.lock` is held for life.  The kernel gives it back
     when the process ends, however it ends.  Not on the directory: other users may be able to open
     that, and who can open a file can lock it.
 2.  Only its holder touches `daemon.sock`: it binds a temporary name, listens, and renames that
-    over it.  So the path always leads to somebody who accepts, or to nobody.
+    over it.  So the path always leads to a daemon that accepts, or to none.
 3.  It unlinks the path on leaving, if it still is its own, before the lock goes.
 
-Whoever finds the lock held and the socket answered has nothing to do.  Whoever finds it held and
-the socket not answered sees a daemon coming or going, and waits for one or the other.
+A starter that finds the lock held and the socket answered has nothing to do.  One that finds the
+lock held and the socket not answered sees a daemon coming or going, and waits until it is clear
+which.
 """
 
 from __future__ import annotations

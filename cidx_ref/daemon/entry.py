@@ -72,5 +72,5 @@ class CacheEntry(Generic[S]):
         return now - self._used_at
 
     def is_expired(self, now: float) -> bool:
-        """Nobody uses it, and its TTL has passed: `>=`, so it is gone *at* the TTL (TTL-1)."""
+        """No query uses it, and its TTL has passed: `>=`, so it is gone *at* the TTL (TTL-1)."""
         return self.pins == 0 and self.age_s(now) >= self.ttl_minutes * 60

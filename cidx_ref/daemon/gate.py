@@ -35,7 +35,7 @@ class Gate:
         self._calls: dict[int, Call] = {}
         self._numbers = count()
         self._closed = False
-        # A daemon that nobody ever asked is idle since it started.
+        # A daemon without any call so far is idle since it started.
         self._used_at = runtime.monotonic()
 
     @contextmanager
@@ -66,17 +66,17 @@ class Gate:
         return self._closed
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Refuse all later calls."""
         with self._left:
             self._closed = True
 
     def reopen(self) -> None:
-        """Let calls in again: whoever was to be stopped could not be."""
+        """Let calls in again: the daemon was to be stopped, and could not be."""
         with self._left:
             self._closed = False
 
     def close_if_idle(self, idle_s: float) -> bool:
-        """Close if nobody is inside and there was no use for `idle_s` seconds.
+        """Close if no call is in flight and there was no use for `idle_s` seconds.
 
         True if this closed it, False also if it had been closed before.
         """

@@ -63,7 +63,7 @@ class IndexRuns:
         return dict(shared.report)
 
     def cancel(self) -> None:
-        """End all runs that are under way; those who asked get `ShuttingDownError`."""
+        """End all runs that are under way; each request gets `ShuttingDownError`."""
         with self._changed:
             runs = list(self._runs)
         for shared in runs:
@@ -147,7 +147,7 @@ class IndexRuns:
 
 
 class _SharedRun:
-    """A run, and what those who asked for it share.  Guarded by the lock of `IndexRuns`."""
+    """A run, and what the requests that wait for it share.  Guarded by the lock of `IndexRuns`."""
 
     def __init__(self, options: RunOptions) -> None:
         self.options = options
@@ -184,6 +184,6 @@ class _Listener:
 
 
 def _again(error: BaseException) -> BaseException:
-    """What each of those who asked is told: one exception that many threads raise would mix up
-    their tracebacks."""
+    """What each request is told: one exception that many threads raise would mix up their
+    tracebacks."""
     return type(error)(*error.args) if isinstance(error, CidxError) else error

@@ -62,9 +62,9 @@ class Daemon:
     def stop(self, reason: str = "asked to") -> None:
         """Have `run` come to its end.  May be called from anywhere, also a signal handler."""
         self._reason = reason
-        # The name first, before anybody is told that we stop: whoever then starts the next daemon
-        # must find nobody here, and not one that answers for another millisecond.
-        with suppress(OSError):  # a file system that has become read-only costs nobody an answer
+        # The name first, before any client is told that this daemon stops: a client that then
+        # starts the next daemon must not reach this one, which answers for another millisecond.
+        with suppress(OSError):  # a file system that has become read-only costs no answer
             self._claim.unlink()
         self._server.stop()
 
@@ -76,8 +76,8 @@ class Daemon:
 
     def _close(self) -> None:
         _log.info("stopping: %s", self._reason)
-        # Clients find nobody any more, and start the next daemon, which waits for the lock while we
-        # answer those we have.
+        # Clients find no daemon any more, and start the next one, which waits for the lock while
+        # this one answers the calls that it has.
         self.service.gate.close()
         self.stop(self._reason)
         self._server.close_listener()

@@ -86,7 +86,7 @@ class CIDXDaemonService(ExposedService):
         self.gate = Gate(runtime, max_calls=max_calls)
         self.metrics = Metrics(runtime)
         self.health_monitor = HealthMonitor(self, runtime=runtime)
-        #: Called when the daemon is to stop; without it, nobody is there to be stopped.
+        #: Called when the daemon is to stop; without it, there is no daemon around this service.
         self.on_shutdown: Callable[[str], None] | None = None
         self._open_index = index or partial(open_index, embedder=embedder)
         self._started = runtime.monotonic()

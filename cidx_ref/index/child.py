@@ -46,7 +46,7 @@ class BuildProcess:
         command, environment = python_command("cidx_ref.index.worker")
         self._key = key
         self._cancelled = False
-        # A file and not a pipe: nobody reads along, and a full pipe would stop the child.
+        # A file and not a pipe: no thread reads along, and a full pipe would stop the child.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
         try:
             self._process = subprocess.Popen(

@@ -90,7 +90,7 @@ def _python_spans(text: str, lines: list[str]) -> list[_Span] | None:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the escapes in somebody's strings
+            warnings.simplefilter("ignore")  # about escapes in the strings of a source file
             # A lone "\r" ends a line to the parser, but not here.
             tree = ast.parse(text.replace("\r\n", "\n").replace("\r", " "))
         definitions = list(_definitions(tree.body, "", lines, 0))

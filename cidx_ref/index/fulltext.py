@@ -75,7 +75,7 @@ class FullTextWriter:
         """Write everything out, and wait until it is."""
         _guarded(self._writer.commit, IndexingError)
         _guarded(self._writer.wait_merging_threads, IndexingError)
-        # No part of the index: whoever opens it makes them anew.
+        # No part of the index: tantivy makes them anew when it opens it.
         for name in self._directory.names():
             if name.startswith(".tantivy-") and name.endswith(".lock"):
                 self._directory.unlink(name)

@@ -87,7 +87,7 @@ class Generations:
 
     def current(self) -> str:
         """The id of the live generation: one `readlink`.  Raises `NoIndexError`."""
-        # By its path, because each query asks: whatever links that may lead through, what comes of
+        # By its path, because each query asks: through whatever links that leads, what comes of
         # it is a plain name, which is opened from descriptors.
         try:
             generation = os.readlink(self._link)
@@ -171,7 +171,7 @@ class Generations:
         building: Path,
         announce: Callable[[str], object] = lambda generation: None,
     ) -> None:
-        """Make a sealed generation the live one, and remove those nobody uses.  Writers only.
+        """Make a sealed generation the live one, and remove what no reader uses.  Writers only.
 
         `announce(generation)` is called just before it is live: it can be loaded by then.
         """
@@ -189,13 +189,13 @@ class Generations:
             self._sweep(directory)
 
     def sweep(self) -> None:
-        """Remove what nobody uses, unless a writer is at work: it will do it."""
+        """Remove what no reader uses, unless a writer is at work, which will do it."""
         if self.directory.is_dir():
             with suppress(BusyError), self.writing(wait_s=0):
                 pass
 
     def remove_unverified(self) -> list[str]:
-        """Remove what looks like a generation and the key does not vouch for, unless somebody uses
+        """Remove what looks like a generation and the key does not vouch for, unless a reader uses
         it; the ids of what was removed.  Writers only, and only where the user asked for it."""
         with self._opened() as directory:
             foreign = [
@@ -240,7 +240,7 @@ class Generations:
     def _remove_unused(self, directory: Directory, name: str) -> None:
         try:
             lease = directory.sub(name)
-        except (OSError, UntrustedError):  # a file or a link of that name is nobody's generation
+        except (OSError, UntrustedError):  # a file or a link of that name is no generation
             _remove(directory, name)
             return
         with lease:
@@ -285,5 +285,5 @@ def _make_way(directory: Directory, name: str) -> None:
 
 
 def _remove(directory: Directory, name: str) -> None:
-    """Remove whatever is there, as far as it goes: what cannot be removed keeps nobody waiting."""
+    """Remove what is there, as far as possible: an entry that cannot be removed stops no run."""
     directory.remove(name)

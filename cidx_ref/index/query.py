@@ -59,7 +59,7 @@ class Query:
     def symbols(self) -> list[str]:
         """What is asked for by name: the one word, or those of the words that look like code.
 
-        Not every word: in "split a string" nobody means what is called `split`.
+        Not every word: "split a string" does not mean what is called `split`.
         """
         said = list(self._said)
         named = said if len(said) == 1 else filter(_CODE_LIKE.search, said)
@@ -93,8 +93,8 @@ class Query:
 
 @lru_cache(maxsize=16)
 def parsed(text: str) -> Query:
-    """What `text` asks for: the same object for whoever asks while it is answered, so that search
-    and embedder analyse it once."""
+    """What `text` asks for: the same object each time, so that search and embedder analyse a text
+    once."""
     return Query(text)
 
 

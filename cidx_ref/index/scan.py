@@ -101,7 +101,7 @@ def list_files(
     """
     listed = git.list_checkout(root, scratch, runtime, limits)
     paths, notes = {*listed.paths}, listed.notes
-    # An ignored folder of an enclosing repository is empty to git, yet somebody asked for it.
+    # An ignored folder of an enclosing repository is empty to git, yet the user asked for it.
     if not listed.complete or (not paths and not os.path.lexists(root / ".git")):
         paths.update(_walked(root, notes, runtime))
     own = DIRECTORY + "/"

@@ -23,7 +23,7 @@ __all__ = [
     "words",
 ]
 
-#: Longer terms are cut: a base64 blob is one "word", and nobody searches for all of it.
+#: Longer terms are cut: a base64 blob is one "word", and no query is for all of it.
 MAX_TERM_CHARS = 64
 _MAX_WORD_CHARS = 256
 _WORD = re.compile(r"\w+")
