@@ -1,4 +1,4 @@
-"""An entry of the cache: one loaded generation, and who uses it since when."""
+"""An entry of the cache: one loaded generation, its reference count, and when it was last used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is inside the daemon, and whether anybody else may come in.
+"""The gate, admission control for calls: which are in flight, and whether more may come in.
 
 Every call passes here.  Stopping is closing the gate and waiting until all have left (SRV-4); an
 idle shutdown looks and closes in one step, so that no call slips in between (TTL-5).

@@ -1,4 +1,4 @@
-"""Index runs: asked for, shared, told about, cancelled.
+"""Index runs: requests are coalesced, progress is passed on, and runs can be cancelled.
 
 A request that arrives before a run has begun to scan gets what it asked for from that run, so it
 shares it (coalescing).  What changes once the scan has begun the run may miss, so a later request

@@ -1,4 +1,4 @@
-"""Progress on its way to a callback that may fail, block or never come back.  It harms nothing."""
+"""A mailbox for progress: its callback may fail, block or never return, and harms nothing."""
 
 from __future__ import annotations
 
