@@ -1,4 +1,4 @@
-"""The eviction thread: checks every so often whether the cache has expired and the daemon is idle."""
+"""The eviction thread: checks at intervals whether the cache has expired or the daemon is idle."""
 
 from __future__ import annotations
 
