@@ -36,6 +36,7 @@ _HOME = {
     "InternalError": "errors",
     "NoIndexError": "errors",
     "ShuttingDownError": "errors",
+    "UntrustedError": "errors",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from cidx_ref.errors import InternalError as InternalError
     from cidx_ref.errors import NoIndexError as NoIndexError
     from cidx_ref.errors import ShuttingDownError as ShuttingDownError
+    from cidx_ref.errors import UntrustedError as UntrustedError
     from cidx_ref.results import Answer as Answer
     from cidx_ref.results import Hit as Hit
 

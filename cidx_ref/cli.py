@@ -153,7 +153,11 @@ def _add_query(query: argparse.ArgumentParser) -> None:
         "--language", action="append", default=[], metavar="L", help="only this language"
     )
     query.add_argument(
-        "--path", action="append", default=[], metavar="GLOB", help="only these paths"
+        "--path",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only these paths: as in .gitignore, from the project's root (./PATH: from here)",
     )
     query.add_argument(
         "--exclude-path", action="append", default=[], metavar="GLOB", help="not these paths"

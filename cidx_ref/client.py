@@ -24,6 +24,7 @@ from cidx_ref.errors import (
     BusyError,
     CidxError,
     DaemonUnavailableError,
+    InternalError,
     ShuttingDownError,
 )
 from cidx_ref.limits import MAX_REQUEST_BYTES, check_length
@@ -128,7 +129,14 @@ class DaemonClient:
             "limit": limit,
             **{name: _listed(name, value) for name, value in filters.items() if value},
         }
-        return Answer.from_dict(self._call(_METHODS[mode], arguments))
+        answer = self._call(_METHODS[mode], arguments)
+        try:
+            return Answer.from_dict(answer)
+        except (AttributeError, KeyError, TypeError) as error:  # of an index of another kind
+            raise InternalError(
+                f"what the daemon answered cannot be read ({type(error).__name__}: {error}): "
+                "an answer has `results`, `mode`, `generation` and `took_ms`"
+            ) from None
 
     def index(
         self,

@@ -49,28 +49,59 @@ FOUND, NO_MATCH, FAILED = 0, 1, 2
 
 def query(options: argparse.Namespace) -> int:
     """Search, and build the index first where there is none."""
-    wanted = {
-        "mode": options.mode,
-        "limit": options.limit,
-        "languages": options.language,
-        "paths": options.path,
-        "exclude_paths": options.exclude_path,
-    }
     text = " ".join(options.text)
     with _client(options) as daemon:
+        root = str(daemon.project.root)
+        wanted = {
+            "mode": options.mode,
+            "limit": options.limit,
+            "languages": options.language,
+            "paths": [_from_root(glob, root) for glob in options.path],
+            "exclude_paths": [_from_root(glob, root) for glob in options.exclude_path],
+        }
         try:
-            answer = daemon.query(text, **wanted)
+            answer = _asked(daemon, text, wanted)
         except NoIndexError:
             if options.no_build:
                 raise
             # An index that is not ours stays: a user has to ask for its removal.
             _note(_build(daemon, keep_unverified=True))
-            answer = daemon.query(text, **wanted)
+            answer = _asked(daemon, text, wanted)
     if options.json:
         print_json(_as_dict(answer))
     else:
         _show(answer, text)
     return FOUND if answer else NO_MATCH
+
+
+_OPTIONS = {
+    "languages": "--language",
+    "limit": "--limit",
+    "paths": "--path",
+    "exclude_paths": "--exclude-path",
+    "query": "TEXT",
+}
+
+
+def _asked(daemon: DaemonClient, text: str, wanted: dict[str, Any]) -> Answer:
+    """The answer; an argument that is refused is called as the command line calls it."""
+    try:
+        return daemon.query(text, **wanted)
+    except BadArgumentError as error:
+        name, colon, why = str(error).partition(":")
+        raise BadArgumentError(f"{_OPTIONS.get(name, name)}{colon}{why}") from None
+
+
+def _from_root(glob: str, root: str) -> str:
+    """`glob` from the project's root, where it is a path from the working directory (`./src`), or
+    one of the file system that leads into the project."""
+    if glob.startswith(("./", "../")) or glob in (".", ".."):
+        glob = os.path.normpath(f"{os.getcwd()}/{glob}") + "/" * glob.endswith("/")  # noqa: PTH109
+        if glob.rstrip("/") != root and not glob.startswith(f"{root}/"):
+            raise BadArgumentError(f"--path: {glob}: not in the project {root}")
+    if glob.rstrip("/") == root:
+        return "/**"
+    return glob.removeprefix(root) if glob.startswith(f"{root}/") else glob
 
 
 def index(options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from cidx_ref import __version__
+from cidx_ref.cli import main
 from cidx_ref.config import Config
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
@@ -204,6 +205,24 @@ def test_init_writes_the_configuration_and_refuses_nonsense(make_project: MakePr
     assert is_one_line(done.stderr)
 
 
+@pytest.mark.promise("QRY-2")
+def test_a_path_may_be_given_as_the_shell_completes_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Patterns begin at the project's root; what begins with a dot, where one is."""
+    monkeypatch.chdir(project.root / "net")
+    Config.init(project, enabled=False)
+    root = str(project.root)
+    for glob, found in (
+        ("./retry.py", True), ("./", True), ("../net", True), (".", True), ("..", True),
+        (f"{root}/net/retry.py", True), (f"{root}/net/", True), (root, True), ("net/", True),
+        ("./auth.py", False), ("../web", False), (f"{root}/web", False),
+    ):  # fmt: skip
+        status = main(["query", "retry on disconnect", "--project", root, "--path", glob])
+        said = capsys.readouterr().out
+        assert (status == 0) is ("net/retry.py" in said) is found, glob
+
+
 # What can go wrong, each told apart.
 
 
@@ -223,10 +242,12 @@ def test_what_went_wrong_has_a_kind_a_status_and_one_line(fresh: Project) -> Non
         _refused(run(fresh, "query", "retry", "--no-build", "--json"), "no_index")
         build(fresh)
         for arguments, name in (
-            (("--limit", "0"), "limit: 0"),
+            (("--limit", "0"), "--limit: 0"),
             (("--limit", "1001"), "limit: 1001"),
             (("--language", "klingon"), "klingon"),
-            (("--path", ""), "paths: ''"),
+            (("--path", ""), "--path: ''"),
+            (("--path", "../elsewhere"), "--path: "),
+            (("--exclude-path", "[z"), "--exclude-path: '[z'"),
         ):
             message = _refused(run(fresh, "query", "retry", *arguments, "--json"), "bad_argument")
             assert name in message

@@ -279,21 +279,6 @@ def test_a_source_file_is_read_whoever_owns_it_and_never_waited_for(
 # Every change of the file system.
 
 
-class Watching(FakeRuntime):
-    """Counts operations; the `at`-th (from 1), and with `dies` all that follow, raise `error`."""
-
-    def __init__(self, at: int, error: BaseException, *, dies: bool) -> None:
-        super().__init__()
-        self.operations: list[str] = []
-        self._at, self._error, self._dies = at, error, dies
-
-    def operation(self, kind: str, path: Path) -> None:
-        self.operations.append(f"{kind} {path.name}")
-        number = len(self.operations)
-        if number == self._at or (self._dies and number > self._at):
-            raise self._error
-
-
 class Death(BaseException):
     """The end of the process: what comes after it in `finally` can change no file any more."""
 
@@ -308,7 +293,8 @@ def outcomes(
         project = make_project(name=f"p{number}")
         old = bring_up_to_date(project, HashingEmbedder())["generation"]
         (project.root / "new.py").write_text("new = 1\n")
-        runtime = Watching(number, error, dies=dies)
+        runtime = FakeRuntime()
+        runtime.fail_at(number, error, dies=dies)
         raised: BaseException | None = None
         try:
             bring_up_to_date(project, HashingEmbedder(), runtime=runtime)

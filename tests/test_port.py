@@ -11,7 +11,7 @@ import pytest
 
 import cidx_ref
 from cidx_ref.client import DaemonClient
-from cidx_ref.errors import NoIndexError
+from cidx_ref.errors import InternalError, NoIndexError
 from cidx_ref.index.port import RunListener, RunOptions, Search
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import MakeProject, served
@@ -121,6 +121,21 @@ def test_an_index_of_another_kind_is_served_over_the_socket(
     client.clear_cache()
     assert client.status()["cache_empty"] is True
     assert [loaded.is_open for loaded in index.loaded] == [False] * len(index.loaded)
+
+
+@pytest.mark.promise("RPC-2")
+def test_an_answer_that_cannot_be_read_is_an_error_in_one_line(
+    notes: tuple[NotesIndex, DaemonClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = notes
+    client.index()
+    answers: list[Any] = [{"hits": []}, {"results": [{}], "mode": "fts"}, ["bread"], None]
+    for answer in answers:
+        monkeypatch.setattr(Notes, "answer", lambda self, search, told=answer: told)
+        with pytest.raises(InternalError, match="cannot be read"):
+            client.query("bread")
+    monkeypatch.setattr(NotesIndex, "run", lambda self, listener: {"generation": "1"})
+    assert client.index()["files"] == 0
 
 
 def test_the_daemon_names_no_implementation_of_the_port() -> None:

@@ -228,8 +228,8 @@ class IndexCache(Generic[S]):
     # For an index run of this daemon: see `succession`.
 
     def hold(self, *, other_than: str) -> CacheEntry[S] | None:
-        """The entry, kept open until `let_go`, which is no use of it; None where there is none, or
-        that is of the generation `other_than`."""
+        """The entry, with one more pin until `let_go`, which does not renew its age.  None where
+        there is none, or it is of the generation `other_than`."""
         with self._changed:
             self._look()
             entry = self._entry
@@ -245,7 +245,7 @@ class IndexCache(Generic[S]):
                 self._successor = successor
 
     def withdraw(self, successor: Successor[S]) -> None:
-        """Let `successor` take over now or never."""
+        """Install `successor` if its generation is live; forget it otherwise."""
         with self._changed:
             if self._successor is successor:
                 self._look()
@@ -345,5 +345,5 @@ def _again(error: BaseException) -> BaseException:
         return type(error)(*error.args)
     if isinstance(error, Exception):
         return error
-    # The loading thread was interrupted, which is none of theirs: they go round again.
+    # The interrupt belongs to the loading thread; the waiting threads try again.
     return GenerationGone("the load was interrupted")

@@ -1,6 +1,7 @@
 """A call by its name: the arguments of any exposed method, and its outcome, by value as JSON.
 
-So a client makes one round trip for whatever it asks (RPC-1), and an error keeps its kind (RPC-2).
+So a call is one round trip, whatever it asks (RPC-1), and an error keeps its kind (RPC-2).  A new
+connection costs two more: RPyC's root, and `ping`, which tells the daemon's version.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class IndexRuns:
                 progress(*event)
 
     def _news(self, shared: _SharedRun, told: int) -> list[Event]:
-        """What was told beyond the first `told` events, when there is some; none at the end."""
+        """The events after number `told`; waits for one; none when the run has ended."""
         with self._changed:
             self._changed.wait_for(lambda: shared.is_done or len(shared.events) > told)
             return shared.events[told:]

@@ -17,6 +17,7 @@ from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import DaemonUnavailableError
+from cidx_ref.index.port import Open
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -92,8 +93,9 @@ def serve(
     project: Project,
     on_ready: Callable[[str], None] = lambda state: None,
     runtime: Runtime = SYSTEM,
+    index: Open | None = None,
 ) -> None:
-    """Be the project's daemon until it ends.
+    """Be the project's daemon until it ends; `index` opens another kind of index than its own.
 
     `on_ready` is told "serving" once clients can connect, or "already running", and then there is
     nothing to do.  Raises `ConfigError`, `DaemonUnavailableError`.
@@ -110,7 +112,7 @@ def serve(
         try:
             if claim.acquire():
                 with logging_to(project):
-                    service = CIDXDaemonService(project.root, runtime=runtime)
+                    service = CIDXDaemonService(project.root, runtime=runtime, index=index)
                     daemon = Daemon(project, service, claim, runtime=runtime)
                     who = (project.root, __version__, os.getpid())
                     _log.info("serving %s: version %s, pid %d", *who)

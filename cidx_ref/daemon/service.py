@@ -33,7 +33,7 @@ from cidx_ref.errors import (
 )
 from cidx_ref.index.catalog import open_index
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.port import Index, RunOptions, Search
+from cidx_ref.index.port import Index, Open, RunOptions, Search
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -41,8 +41,8 @@ __all__ = ["CIDXDaemonService"]
 
 _log = logging.getLogger("cidx_ref")
 
-#: Opens the index of a project.
-Open = Callable[[Project, Runtime], Index]
+#: What an index run reports, where it says nothing of it.
+_NOT_TOLD = {"changed": True, "files": 0, "chunks": 0, "skipped": {}, "removed": [], "notes": []}
 
 
 class CIDXDaemonService(ExposedService):
@@ -78,8 +78,10 @@ class CIDXDaemonService(ExposedService):
     ) -> None:
         """Serve `project`; without one, the project of the first query or index.
 
-        `index` opens another kind of index than the project's own (see `index.port`); `embedder`
-        is for our own, by default the configured one.  Raises `BadArgumentError` and `ConfigError`.
+        `index`, a function of project and runtime, opens another kind of index than the project's
+        own (see `index.port`); `embedder` is for our own, by default the configured one.
+
+        Raises `BadArgumentError` and `ConfigError`.
         """
         self.runtime = runtime
         self.config = Config()
@@ -320,6 +322,7 @@ class CIDXDaemonService(ExposedService):
         return {
             "status": "completed",
             "project": str(project.root),
+            **_NOT_TOLD,
             **built,
             "took_ms": round(seconds * 1000, 3),
         }

@@ -1,8 +1,17 @@
 """Succession: an index run loads what it is about to publish, beside the entry that is in use.
 
-The first query that finds the new generation live takes it from here for its entry, so no query
-waits for a load (PERF-5).  A clear, a load of something else, or another run's successor takes its
-place away; then it is closed when its own run is over.
+So no query waits for a load (PERF-5).  A publish, step by step:
+
+1.  The child process has a sealed generation, gives it its name (`Step.RENAMED`), says `ready`, and
+    waits (`index.worker`, `index.generation`).
+2.  The thread of the run hears it (`index.child`, `indexing`), and calls `prepare`: the entry in
+    use is held, the new generation loaded, and offered to the cache as the entry's successor.
+3.  The child is told to go on, and makes the generation live (`Step.PUBLISHED`).
+4.  The first query that finds it live takes the successor for its entry (`cache`).
+5.  When the run is over, the successor is settled: it has taken over, or takes over now, or is
+    closed.  The entry that it has replaced is closed once no query uses it.
+
+A clear, a load of something else, or another run's successor takes its place away before.
 """
 
 from __future__ import annotations

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from cidx_ref.index.filters import Filters
+from cidx_ref.project import Project
+from cidx_ref.runtime import Runtime
 
 __all__ = [
-    "ENGINES", "MODES", "Index", "Loaded", "Progress", "Run", "RunListener", "RunOptions",
+    "ENGINES", "MODES", "Index", "Loaded", "Open", "Progress", "Run", "RunListener", "RunOptions",
     "Search", "Source",
 ]  # fmt: skip
 
@@ -47,7 +49,8 @@ class Loaded(Protocol):
         """Of each missing engine (see `ENGINES`) why it is missing."""
 
     def answer(self, search: Search) -> dict[str, Any]:
-        """The answer as a plain dictionary; see `results.Answer` for its fields.
+        """The answer, as plain data: `results`, a list of dictionaries with the fields of
+        `results.Hit`, `mode`, `generation` and `took_ms`; see `results.Answer` for more.
 
         Raises `IndexUnusableError` if the engine that is asked for is missing.
         """
@@ -83,7 +86,8 @@ class Run(Protocol):
     """One index run: asked for, and not over yet."""
 
     def run(self, listener: RunListener) -> dict[str, Any]:
-        """Do it; called once.  Returns the report, plain data with the key `generation`.
+        """Do it; called once.  Returns the report, plain data: `generation`, and what is known of
+        `changed`, `files`, `chunks`, `skipped`, `removed` and `notes` (see `reports.IndexReport`).
 
         Raises `BusyError`, `IndexingError`, `UntrustedError`; `ShuttingDownError` if cancelled.
         """
@@ -131,3 +135,7 @@ class Index(Source[Loaded], Protocol):
 
     def begin_run(self, options: RunOptions) -> Run:
         """A new index run, not begun yet.  Raises `OSError` if it cannot be."""
+
+
+#: Opens the index of a project, on a runtime.  It need not have a generation yet.
+Open = Callable[[Project, Runtime], Index]

@@ -20,7 +20,7 @@ __all__ = ["GenerationSource"]
 
 
 class GenerationSource:
-    """Loads generations from the project's directory: an `IndexSource` for the cache."""
+    """Loads generations from the project's directory: a `port.Source` for the cache."""
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from cidx_ref.runtime import Runtime
 
@@ -24,6 +25,9 @@ class FakeRuntime(Runtime):
         self._wall = datetime(2026, 1, 1, 12, 0, 0)
         self._hooks: defaultdict[str, list[Callable[[], object]]] = defaultdict(list)
         self.steps: list[str] = []
+        #: What was about to change the file system: kind and name of each operation.
+        self.operations: list[str] = []
+        self._fails_at, self._failure, self._dies = 0, BaseException(), False
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass."""
@@ -37,6 +41,20 @@ class FakeRuntime(Runtime):
     def at(self, step: str, hook: Callable[[], object]) -> None:
         """Call `hook` at every pass of `step`, in the thread that passes it."""
         self._hooks[step].append(hook)
+
+    def fail_at(self, number: int, error: BaseException, *, dies: bool = False) -> None:
+        """Raise `error` before the operation of that number (from 1) on files.
+
+        With `dies` before all later ones, too: what a process that has died would run in `finally`
+        changes no file.
+        """
+        self._fails_at, self._failure, self._dies = number, error, dies
+
+    def operation(self, kind: str, path: Path) -> None:
+        self.operations.append(f"{kind} {path.name}")
+        done = len(self.operations)
+        if done == self._fails_at or (self._dies and done > self._fails_at > 0):
+            raise self._failure
 
     def monotonic(self) -> float:
         return self._time_s

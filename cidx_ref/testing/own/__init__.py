@@ -1,1 +1,2 @@
-"""What knows this package's daemon and index: fakes, scenarios, mutants and searches.  No API."""
+"""What knows this package's daemon and index: fakes, scenarios, mutants and searches.  No API,
+but for the pytest plugin `fixtures`."""
