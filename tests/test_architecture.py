@@ -251,7 +251,7 @@ def test_no_two_promises_share_an_id_and_every_public_name_is_importable() -> No
         assert getattr(cidx_ref, name) is not None
 
 
-#: What waits, or asks for the time, in ways that no test could hold still.
+#: What waits, or asks for the time, in ways that no test could hold still; and a lock in disguise.
 BANNED = {
     "threading",
     "_thread",
@@ -262,6 +262,7 @@ BANNED = {
     "datetime.datetime.now",
     "datetime.datetime.today",
     "datetime.datetime.utcnow",
+    "functools.cached_property",
 }
 
 

@@ -902,7 +902,7 @@ def test_a_generation_that_cannot_be_swept_keeps_no_daemon_from_starting(
 
 OTHER_VERSION = """
 import cidx_ref
-cidx_ref.__version__ = "0.0.0"
+cidx_ref._version.__version__ = "0.0.0"
 from cidx_ref.index.embed import HashingEmbedder as Embedder
 """
 

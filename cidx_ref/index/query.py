@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
+from typing import Any, Generic, TypeVar
 
 from cidx_ref.index.text import normal, symbols, terms_of, whole_identifiers, words
 
@@ -30,13 +31,35 @@ _STOP_WORDS = frozenset(
 )
 
 
+T = TypeVar("T")
+
+
+class _Lazy(Generic[T]):
+    """A value that is made when it is first asked for; two threads may both make it.
+
+    Not `functools.cached_property`: until Python 3.12 that has a lock, one for all instances, which
+    all queries would wait for, and a forked child for ever.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> T:
+        value = instance.__dict__[self._name] = self._make(instance)
+        return value
+
+
 class Query:
     """What a text asks for.  Immutable; any text is legal (QRY-4)."""
 
     def __init__(self, text: str) -> None:
         self.text = text
 
-    @cached_property
+    @_Lazy
     def words(self) -> list[str]:
         """The distinct words, without English stop words if others remain.
 
@@ -45,17 +68,17 @@ class Query:
         kept = (word for word in self._said if word.lower() not in _STOP_WORDS)
         return _affordable(kept) or _affordable(self._said)
 
-    @cached_property
+    @_Lazy
     def terms(self) -> list[str]:
         """The distinct terms of the words, in order, the first 256 of them."""
         return list(islice(_distinct(terms_of(self.words)), MAX_TERMS))
 
-    @cached_property
+    @_Lazy
     def identifiers(self) -> list[str]:
         """Those of the words that are made of parts, as one term each."""
         return list(dict.fromkeys(whole_identifiers(self.words)))
 
-    @cached_property
+    @_Lazy
     def symbols(self) -> list[str]:
         """What is asked for by name: the one word, or those of the words that look like code.
 
@@ -65,7 +88,7 @@ class Query:
         named = said if len(said) == 1 else filter(_CODE_LIKE.search, said)
         return symbols(islice(named, MAX_TERMS))
 
-    @cached_property
+    @_Lazy
     def phrases(self) -> list[list[str]]:
         """The terms of each phrase that stands in double quotes: of the first 16 phrases, and of
         each the first 256 terms."""
@@ -74,7 +97,7 @@ class Query:
         found = (list(islice(each, MAX_TERMS)) for each in analysed)
         return [phrase for phrase in found if phrase]
 
-    @cached_property
+    @_Lazy
     def beside_phrases(self) -> Query:
         """What is asked for beside the phrases."""
         return Query(_QUOTED.sub(" ", self.text)) if self.phrases else self
@@ -82,10 +105,10 @@ class Query:
     def shortened(self, count: int) -> Query:
         """What the first `count` of the words ask for."""
         shorter = Query(" ".join(self.words[:count]))
-        shorter.words = self.words[:count]  # as they were parsed here
+        shorter.__dict__["words"] = self.words[:count]  # as they were parsed here
         return shorter
 
-    @cached_property
+    @_Lazy
     def _said(self) -> dict[str, None]:
         """The distinct words, in order."""
         return dict.fromkeys(words(self.text))
