@@ -242,8 +242,9 @@ class Directory:
 
     def engine_writes(self, name: str) -> Path:
         """Where an engine may write the file or directory `name` by itself, with a path."""
-        self._about_to(Operation.ENGINE, name)
-        return self.path / _plain(name)
+        with _told(self.path / name):
+            self._about_to(Operation.ENGINE, name)
+            return self.path / _plain(name)
 
     def _mkdir(self, name: str) -> None:
         self._about_to(Operation.MKDIR, name)
@@ -284,8 +285,9 @@ class Directory:
 
     def sync(self) -> None:
         """Put its entries on disk."""
-        self._about_to(Operation.SYNC, "")
-        os.fsync(self.fd)
+        with _told(self.path):
+            self._about_to(Operation.SYNC, "")
+            os.fsync(self.fd)
 
     def make_durable(self) -> None:
         """Close all files in it, and in directories within, to other users, and put them on disk.
@@ -300,13 +302,10 @@ class Directory:
                     inner.make_private()
                     inner.make_durable()
                 continue
-            fd = self.open_regular(name)
-            try:
+            with open(self.open_regular(name), "rb") as file, _told(self.path / name):
                 self._about_to(Operation.SYNC, name)
-                os.fchmod(fd, 0o600)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+                os.fchmod(file.fileno(), 0o600)
+                os.fsync(file.fileno())
         self.sync()
 
     def require_own(self) -> None:

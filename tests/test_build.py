@@ -466,6 +466,27 @@ def test_a_parent_that_does_not_answer_holds_up_nobody_for_ever(
     assert said == [{"ready": "000002-abcdef"}]
 
 
+def test_nothing_is_looked_at_without_the_parents_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "say", lambda message: None)
+    monkeypatch.setattr(worker, "_AGREE_S", 0.01)
+    monkeypatch.setattr(worker._Parent, "_watch", lambda self: None)
+    with pytest.raises(IndexingError, match="does not answer"):
+        worker._Parent(SYSTEM).scanning()
+
+
+@pytest.mark.promise("CACHE-5", "WRITE-2")
+def test_a_child_looks_at_no_file_before_its_parent_has_closed_the_run(project: Project) -> None:
+    """However late the parent's thread is: who joins until then has changed files before."""
+
+    class Late(Listener):
+        def scanning(self) -> None:
+            SYSTEM.sleep(0.3)  # far longer than it takes to look
+            (project.root / "late.py").write_text("late = 1\n")
+
+    run = BuildProcess(project, RunOptions(), embedder=HashingEmbedder().id, key=account_key())
+    assert run.run(Late())["files"] == 5
+
+
 def test_no_lock_file_is_part_of_an_index(project: Project) -> None:
     """Whoever opens it makes them anew, so that one is missing or another means nothing."""
     generations = Generations(project.generations)

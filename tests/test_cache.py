@@ -826,3 +826,43 @@ def test_who_joins_a_load_just_as_it_ends_has_a_pin_of_its_own(rig: _Rig) -> Non
     assert snapshot.closed == 0, "the leader still searches it"
     leader.leave()
     assert snapshot.closed == 1
+
+
+class _Interrupted(FakeRuntime):
+    """Whoever reads the time for the `at`-th time from now on is interrupted."""
+
+    at = 0
+
+    def monotonic(self) -> float:
+        self.at -= 1
+        if self.at == 0:
+            raise KeyboardInterrupt
+        return super().monotonic()
+
+
+@pytest.mark.promise("CACHE-2", "CACHE-3")
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_load_that_is_interrupted_at_either_end_is_nobodys_load_any_more(at: int) -> None:
+    """Else it would keep its place, and whoever wanted that generation would wait for ever."""
+    runtime, source = _Interrupted(), _Source()
+    cache = IndexCache("project", source, runtime=runtime)
+    runtime.at = at
+    with pytest.raises(KeyboardInterrupt), cache.pin():
+        pass
+    assert not cache.is_loading
+    assert all(snapshot.closed == 1 for snapshot in source.snapshots)
+    with cache.pin() as snapshot:
+        assert snapshot.closed == 0
+
+
+@pytest.mark.promise("TTL-2")
+def test_a_query_that_is_interrupted_before_it_has_the_entry_leaves_no_pin() -> None:
+    runtime, source = _Interrupted(), _Source()
+    cache = IndexCache("project", source, runtime=runtime)
+    with cache.pin():
+        pass
+    runtime.at = 1
+    with pytest.raises(KeyboardInterrupt), cache.pin():
+        pass
+    assert cache.entry is not None
+    assert cache.entry.pins == 0

@@ -17,12 +17,15 @@ import pytest
 import cidx_ref
 from cidx_ref.errors import CidxError, IndexingError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory, read_regular
+from cidx_ref.index.adopt import adopt
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import damaged_files, read_manifest
+from cidx_ref.keys import Key
 from cidx_ref.locks import try_lock
 from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 
 Act = Callable[[Directory, str], Any]
@@ -283,6 +286,15 @@ class Death(BaseException):
     """The end of the process: what comes after it in `finally` can change no file any more."""
 
 
+def assert_closed_but(opened: set[str], doing: list[str]) -> None:
+    """Nothing is open but `opened`; tantivy closes a file or two in a thread that it leaves."""
+    for _ in range(500):
+        if set(os.listdir("/proc/self/fd")) <= opened:
+            return
+        SYSTEM.sleep(0.01)
+    raise AssertionError(f"left open by a failure before: {doing}")
+
+
 def outcomes(
     make_project: Callable[..., Project], error: BaseException, *, dies: bool
 ) -> list[tuple[str, bool, BaseException | None]]:
@@ -296,10 +308,12 @@ def outcomes(
         runtime = FakeRuntime()
         runtime.fail_at(number, error, dies=dies)
         raised: BaseException | None = None
+        opened = set(os.listdir("/proc/self/fd"))
         try:
             bring_up_to_date(project, HashingEmbedder(), runtime=runtime)
         except (Death, CidxError) as problem:
             raised = problem
+        assert_closed_but(opened, runtime.operations[-1:])
         generations = Generations(project.generations)
         generations.sweep()  # as the next daemon does when it starts
         live = generations.current()
@@ -342,6 +356,28 @@ def test_a_failure_of_any_operation_leaves_the_old_index_or_the_new_whole_and_is
             assert isinstance(raised, IndexingError), f"{name}: {raised!r}"
             assert "No space left on device" in str(raised), name
     figure("WRITE-3", "operations of an index run, each failed", len(found) - 1)
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_failure_of_any_operation_of_an_adoption_is_said_and_leaves_nothing_open(
+    make_project: Callable[..., Project],
+) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for number in count(1):
+        project = make_project(name=f"p{number}")
+        bring_up_to_date(project, HashingEmbedder(), key=Key(b"another's" * 4))
+        runtime = Watching(number, full, dies=False)
+        opened = set(os.listdir("/proc/self/fd"))
+        said = "No space left on device"
+        try:
+            adopt(project, runtime=runtime)
+        except CidxError as error:
+            said = str(error)
+        assert "No space left on device" in said
+        assert "None" not in said, "it says where"
+        assert_closed_but(opened, runtime.operations[-1:])
+        if number > len(runtime.operations):
+            return
 
 
 #: What changes files by itself, and why it may.

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import time
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -269,3 +270,27 @@ def test_what_is_remembered_of_folders_is_bounded(monkeypatch: pytest.MonkeyPatc
 def test_a_pattern_that_can_match_nothing_says_why(pattern: str, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         parse(pattern)
+
+
+@pytest.mark.parametrize("line", ["a{:x}", "*a{:x}", "a{:x}/b", "b/a{:x}"])
+def test_the_rules_of_a_file_take_a_memory_in_proportion_to_it(line: str) -> None:
+    """A tree may have one in each folder of a deep path: together they once took a gigabyte."""
+    text = "\n".join(line.format(number) for number in range(20_000))
+    tracemalloc.start()
+    try:
+        rules = IgnoreRules(text)
+        assert not rules.verdict("nothing", False)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 16_000_000
+
+
+def test_a_name_that_is_very_many_parts_is_found_in_each_place() -> None:
+    many = "\n".join(f"{'x/' * (number % 7)}a/b{number}" for number in range(500))
+    rules = IgnoreRules(f"{many}\na/a/last")
+    for number in range(500):
+        above = "x/" * (number % 7)
+        assert rules.verdict(f"{above}a/b{number}", False)
+        assert rules.verdict(f"{above}a/c{number}", False) is None
+    assert rules.verdict("a/a/last", False)

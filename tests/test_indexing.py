@@ -160,6 +160,59 @@ def test_an_error_is_told_to_each_that_asked_and_to_none_after() -> None:
     assert bench.outcomes["next"] == {"generation": "g2"}
 
 
+@pytest.mark.promise("CACHE-5", "RPC-5")
+def test_a_request_that_is_interrupted_before_its_run_has_a_thread_leaves_nothing() -> None:
+    """Else the run would be open for ever, and whoever came later would wait for it."""
+    bench = Bench()
+    interruptions = [KeyboardInterrupt]
+
+    def interrupt() -> None:
+        if interruptions:
+            raise interruptions.pop()
+
+    bench.runtime.at(Step.RUN_ASKED, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bench.runs.run(RunOptions(), lambda *event: None)
+    assert not bench.runs.is_running
+    bench.ask("next")
+    bench.held(1).go()
+    bench.finish()
+    assert bench.outcomes["next"] == {"generation": "g1"}
+
+
+@pytest.mark.promise("CACHE-5", "RPC-5")
+def test_a_request_that_is_interrupted_when_it_has_joined_keeps_no_run_alive() -> None:
+    bench = Bench()
+    bench.ask("one")
+    held = bench.held(1)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    bench.runtime.at(Step.RUN_ASKED, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bench.runs.run(RunOptions(), lambda *event: None)
+    assert [shared.requests for shared in bench.runs._runs] == [1]
+    held.go()
+    bench.finish()
+    assert bench.outcomes["one"] == {"generation": "g1"}
+
+
+@pytest.mark.promise("CACHE-5", "WRITE-1")
+@pytest.mark.parametrize("wait_s", [0.0, 3.0])
+def test_a_request_that_waits_for_so_long_waits_from_when_it_asked(wait_s: float) -> None:
+    bench = Bench()
+    bench.ask("early", wait_s=wait_s)
+    bench.ask("late", wait_s=wait_s)
+    early = bench.held(1)
+    early.error = BusyError("another process is indexing this project")
+    early.go()
+    bench.held(2).go()
+    bench.finish()
+    outcomes = list(bench.outcomes.values())
+    assert sorted(map(str, outcomes)) == [str(early.error), "{'generation': 'g2'}"]
+
+
 def test_a_run_that_cannot_begin_is_an_error_of_those_who_asked() -> None:
     def refuse(options: RunOptions) -> Held:
         raise OSError("no more processes")

@@ -355,10 +355,9 @@ def more_full_text(directory: Path) -> None:
 def text_of_other_chunks(directory: Path) -> None:
     """The full text, whose files nobody can check, names a chunk that is not there."""
     shutil.rmtree(directory / "fulltext")
-    with own_directory(directory) as opened:
-        writer = FullTextWriter(opened, "fulltext")
-        for number in range(8):
-            writer.add(chunk=number + 999_999, file=0, path="a.py", name="a", text="attackers_lure")
+    with own_directory(directory) as opened, FullTextWriter(opened, "fulltext") as writer:
+        for n in range(8):
+            writer.add(chunk=n + 999_999, file=0, path="a.py", name="a", text="attackers_lure")
         writer.commit()
 
 

@@ -190,11 +190,13 @@ class IndexCache(Generic[S]):
         self.close(unused)
 
     def _lead(self, load: _Load[S]) -> CacheEntry[S]:
-        started = self._runtime.monotonic()
         snapshot: S | None = None
         try:
+            started = self._runtime.monotonic()
             snapshot = self._source.load(load.generation)
             self._runtime.step(Step.LOADED)
+            entry = CacheEntry(self.project_path, snapshot, runtime=self._runtime)
+            self._begin_use(entry)  # which nobody else has yet
         except BaseException as error:
             with self._changed:
                 load.done, load.error = True, error
@@ -204,21 +206,19 @@ class IndexCache(Generic[S]):
             self._close_snapshot(snapshot)
             self._tell("load_failed", load.generation)
             raise
-        entry = CacheEntry(self.project_path, snapshot, runtime=self._runtime)
         replaced = None
         with self._changed:
-            self._begin_use(entry)
             # The waiters' pins are taken for them: between here and their waking up, nothing
             # else would keep the snapshot open if it is cleared at once.
             entry.pins += load.waiters
             entry.access_count += load.waiters
             load.done, load.entry = True, entry
+            self._changed.notify_all()  # they go on when this is done, however it ends
             if self._load is load:
                 self._load = None
                 if self._is_live(entry.generation):
                     replaced = self._install(entry)
             unused = _unused(replaced)
-            self._changed.notify_all()
         self._tell("load", entry.generation, self._runtime.monotonic() - started)
         if replaced is not None:
             self._tell("replace", replaced.generation)
@@ -284,7 +284,7 @@ class IndexCache(Generic[S]):
     def _is_live(self, generation: str) -> bool:
         try:
             return self._source.current() == generation
-        except Exception:  # of any kind: the queries that wait must be woken
+        except Exception:  # of any kind: the load has its entry
             return False
 
     def _follow(self, load: _Load[S]) -> CacheEntry[S]:
@@ -312,9 +312,9 @@ class IndexCache(Generic[S]):
         self.close(unused)
 
     def _begin_use(self, entry: CacheEntry[S]) -> None:
+        entry.touch(self._runtime.monotonic())
         entry.pins += 1
         entry.access_count += 1
-        entry.touch(self._runtime.monotonic())
 
     def close(self, entry: CacheEntry[S] | None) -> None:
         """Close what no query uses any more, nor can come to use.  Never under the lock: it takes

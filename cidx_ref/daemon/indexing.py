@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from cidx_ref.errors import CidxError
+from cidx_ref.errors import CidxError, IndexingError
 from cidx_ref.index.port import Progress, Run, RunOptions
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.steps import Step
@@ -76,13 +76,15 @@ class IndexRuns:
             shared.requests += 1
             if joined is None:
                 self._runs.append(shared)
-        self._runtime.step(Step.RUN_ASKED)
-        if joined is None:
-            try:
+        try:
+            self._runtime.step(Step.RUN_ASKED)
+            if joined is None:
                 self._runtime.thread(lambda: self._execute(shared), "index run")
-            except BaseException as error:
+        except BaseException as error:
+            if joined is None:
                 self._end(shared, error)
-                raise
+            self._leave(shared)
+            raise
         return shared
 
     def _follow(self, shared: _SharedRun, progress: Progress) -> None:
@@ -161,8 +163,13 @@ class _SharedRun:
         self.error: BaseException | None = None
 
     def is_open(self, options: RunOptions) -> bool:
-        """Whether a request with `options` gets from this run what it would from one of its own."""
-        return self.options == options and not (self.has_begun_to_scan or self.is_cancelled)
+        """Whether a request with `options` gets from this run what it would from one of its own.
+
+        With a limit to its wait it does not: the run's time has begun before the request's, and it
+        would be told of a writer that is at work no more.
+        """
+        is_closed = self.has_begun_to_scan or self.is_cancelled
+        return self.options == options and options.wait_s is None and not is_closed
 
 
 class _Listener:
@@ -186,4 +193,6 @@ class _Listener:
 def _again(error: BaseException) -> BaseException:
     """What each request is told: one exception that many threads raise would mix up their
     tracebacks."""
+    if not isinstance(error, Exception):  # the interruption belongs to the thread of the run
+        return IndexingError("the index run was interrupted")
     return type(error)(*error.args) if isinstance(error, CidxError) else error

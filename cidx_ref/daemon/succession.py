@@ -86,8 +86,12 @@ class Succession(Generic[S]):
             _log.warning("generation %s cannot be loaded before its publish: %s", generation, error)
             self._tell("load_failed", generation)
             return None
-        self._tell("load", generation, self._runtime.monotonic() - started)
-        return CacheEntry(self._cache.project_path, snapshot, runtime=self._runtime)
+        try:
+            self._tell("load", generation, self._runtime.monotonic() - started)
+            return CacheEntry(self._cache.project_path, snapshot, runtime=self._runtime)
+        except BaseException:  # interrupted
+            snapshot.close()
+            raise
 
     def _settle(self, successor: Successor[S]) -> None:
         self._cache.withdraw(successor)

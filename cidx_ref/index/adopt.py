@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import os
 import struct
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
+from cidx_ref.errors import IndexingError, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
 from cidx_ref.index.fulltext import FullTextWriter
 from cidx_ref.index.generation import Generations, Lease
@@ -56,7 +57,8 @@ def adopt(
     the account's), and say what it holds.
 
     Nothing unchecked is loaded into an engine.  Raises `NoIndexError` where there is none of our
-    format, `IndexUnusableError` naming what is wrong with it, `BusyError`, `UntrustedError`.
+    format, `IndexUnusableError` naming what is wrong with it, `BusyError`, `UntrustedError`, and
+    `IndexingError` if the copy cannot be written.
     """
     project.check()
     if not project.generations.is_dir():
@@ -64,17 +66,27 @@ def adopt(
     generations = Generations(project.generations, runtime, key=key)
     if generations.key.problem is not None:
         raise UntrustedError(f"an adopted index would be forgotten: {generations.key.problem}")
-    with generations.writing(wait_s):
-        try:
-            with Lease(generations.path(generations.current()), runtime) as lease:
-                manifest = _checked(lease.files)
-                generation, building = generations.begin()
-                _copy(lease.files, building, runtime)
-        except OSError as error:
-            raise IndexUnusableError(f"{error.filename}: {error.strerror}") from None
-        generations.seal(building, {**manifest, "generation": generation})
-        generations.publish(generation, building)
+    try:
+        with generations.writing(wait_s):
+            manifest, generation, building = _taken(generations, runtime)
+            generations.seal(building, {**manifest, "generation": generation})
+            generations.publish(generation, building)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise IndexingError(f"cannot write the index: {where}{error.strerror or error}") from None
     return {"generation": generation, **manifest["counts"]}
+
+
+def _taken(generations: Generations, runtime: Runtime) -> tuple[dict[str, Any], str, Path]:
+    """The manifest of the live generation, and the id and the place of the copy of it."""
+    try:
+        with Lease(generations.path(generations.current()), runtime) as lease:
+            manifest = _checked(lease.files)
+            generation, building = generations.begin()
+            _copy(lease.files, building, runtime)
+    except OSError as error:
+        raise IndexUnusableError(f"{error.filename}: {error.strerror}") from None
+    return manifest, generation, building
 
 
 def _copy(directory: Directory, building: Path, runtime: Runtime) -> None:
@@ -82,13 +94,13 @@ def _copy(directory: Directory, building: Path, runtime: Runtime) -> None:
     with own_directory(building, runtime=runtime) as target:
         for name in (*FILES, VECTORS):
             target.create(name, directory.read(name, _MAX_FILE_BYTES))
-        store = ChunkStore(building)
-        fulltext = FullTextWriter(target, FULLTEXT)
-        for number in range(len(store)):
-            chunk, file = store.read(number), store.file_of(number)
-            fulltext.add(chunk=number, file=file, path=chunk.path, name=chunk.name, text=chunk.text)
-        fulltext.commit()
-        store.close()
+        with closing(ChunkStore(building)) as store, FullTextWriter(target, FULLTEXT) as fulltext:
+            for number in range(len(store)):
+                found, file = store.read(number), store.file_of(number)
+                fulltext.add(
+                    chunk=number, file=file, path=found.path, name=found.name, text=found.text
+                )
+            fulltext.commit()
 
 
 def _checked(directory: Directory) -> dict[str, Any]:

@@ -152,10 +152,12 @@ class _Job:
         from cidx_ref.index.semantic import SPACE, VectorWriter
         from cidx_ref.index.store import ChunkWriter
 
-        fulltext = FullTextWriter(building, snapshot.FULLTEXT)
         vectors = VectorWriter(self._embedder.dim)
         feed = _VectorFeed(self._embedder, vectors.add, self._runtime)
-        with ChunkWriter(building) as store:
+        with (
+            FullTextWriter(building, snapshot.FULLTEXT) as fulltext,
+            ChunkWriter(building) as store,
+        ):
             for source in self._sources(report=True):
                 language = languages.of(source.path, source.text.partition("\n")[0])
                 chunks = chunk(source.text, language)

@@ -78,6 +78,7 @@ class BuildProcess:
                         listener.progress(*outcome["progress"])
                     elif "scanning" in outcome:
                         listener.scanning()
+                        self._write(b".")
                     elif "ready" in outcome:
                         listener.ready(outcome["ready"])
                         self._write(b".")

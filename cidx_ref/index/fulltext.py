@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -48,14 +49,27 @@ def _schema() -> tantivy.Schema:
 
 
 class FullTextWriter:
-    """Writes the chunks of one generation into a new directory, `name` in `above`."""
+    """Writes the chunks of one generation into a new directory, `name` in `above`.
+
+    A context manager, which lets go of the directory.
+    """
 
     def __init__(self, above: Directory, name: str) -> None:
-        self._directory = above.make(name)
-        self._path = _EncodablePath(above.engine_writes(name))
-        index = _guarded(lambda: tantivy.Index(_schema(), self._path.text), IndexingError)
-        # One thread: it keeps up with us, and segments come out the same every time.
-        self._writer = _guarded(lambda: index.writer(_WRITER_HEAP_BYTES, 1), IndexingError)
+        with ExitStack() as stack:
+            self._directory = stack.enter_context(above.make(name))
+            self._path = _EncodablePath(above.engine_writes(name))
+            stack.callback(self._path.close)
+            index = _guarded(lambda: tantivy.Index(_schema(), self._path.text), IndexingError)
+            # One thread: it keeps up with us, and segments come out the same every time.
+            self._writer = _guarded(lambda: index.writer(_WRITER_HEAP_BYTES, 1), IndexingError)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> FullTextWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        del self._writer  # it has a lock file open, and an error's traceback would keep it
+        self._stack.close()
 
     def add(self, *, chunk: int, file: int, path: str, name: str, text: str) -> None:
         """Add one chunk, whose qualified name is `name`."""
@@ -79,8 +93,6 @@ class FullTextWriter:
         for name in self._directory.names():
             if name.startswith(".tantivy-") and name.endswith(".lock"):
                 self._directory.unlink(name)
-        self._path.close()
-        self._directory.close()
 
 
 class FullTextIndex:

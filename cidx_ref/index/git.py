@@ -14,7 +14,7 @@ import errno
 import os
 import re
 import shutil
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from heapq import nlargest
 from pathlib import Path
@@ -281,11 +281,9 @@ def _make_private(scratch: Path, contents: dict[str, bytes], runtime: Runtime) -
             directory.make(name).close()
         for name, data in contents.items():
             within, _, plain = name.rpartition("/")
-            place = directory.sub(within) if within else directory
-            with place.writer(plain) as file:
+            inner = directory.sub(within) if within else nullcontext(directory)
+            with inner as place, place.writer(plain) as file:
                 file.write(data)
-            if within:
-                place.close()
 
 
 # Running it.

@@ -22,6 +22,7 @@ _MAX_RULE_REGEXES = 2_000
 _MAX_LINE_CHARS = 4_096
 # Kinds of folders that are remembered.  A tree has few, unless it was made to have many.
 _MAX_REMEMBERED = 2_000
+_MAX_PLACES = 64  # of parts that are the same name, kept one by one
 
 _Match = Callable[[str], object]
 
@@ -36,9 +37,9 @@ class _Rules:
     def __init__(self, globs: Iterable[Glob], *, absorbing: bool) -> None:
         """`absorbing`: what is in a folder that matches, matches, too."""
         self.absorbing = absorbing
-        self.names: dict[str, int] = {}  # the bits of parts that are this very name
+        self._names: dict[str, list[int] | int] = {}  # see `named`
         self.any = 0  # the bits of parts that are any name
-        self.tests: list[tuple[int, Part, _Match]] = []  # of the other parts
+        self.tests: list[tuple[int, Part, _Match]] = []  # of the other parts, with the bit's number
         self.starts = self.loops = 0
         self.lasts = [0, 0]  # the bits of last parts: for files, and for folders
         self.globs: list[int] = []  # by bit, the number of its pattern
@@ -55,13 +56,27 @@ class _Rules:
             self.globs.append(number)
             self.loops |= bit * loop
             if part.kind == "name":
-                self.names[part.text] = self.names.get(part.text, 0) | bit
+                self._add_name(part.text, len(self.globs) - 1)
             elif part == ANY:
                 self.any |= bit
             else:
-                self.tests.append((bit, part, _match(part)))
+                self.tests.append((len(self.globs) - 1, part, _match(part)))
         self.lasts[True] |= bit
         self.lasts[False] |= bit * (not glob.folders_only)
+
+    def _add_name(self, name: str, place: int) -> None:
+        # A set of bits is as long as its last one: of thousands of names, each would have
+        # thousands.  A name that is many parts has one all the same, and few such names there are.
+        known = self._names.setdefault(name, [])
+        if isinstance(known, list) and len(known) < _MAX_PLACES:
+            known.append(place)
+        else:
+            self._names[name] = self.named(name) | 1 << place
+
+    def named(self, name: str) -> int:
+        """The bits of the parts that are this very name."""
+        known = self._names.get(name, 0)
+        return known if isinstance(known, int) else sum(1 << place for place in known)
 
     def enter(self, path: str) -> _Folder:
         """The folder at `path`, which is "" or the path of a folder."""
@@ -72,10 +87,12 @@ class _Rules:
 
     def hits(self, name: str, active: int) -> int:
         """The bits among `active` of the parts that `name` is."""
-        hits = active & (self.names.get(name, 0) | self.any)
-        for bit, _, match in self.tests:
-            if bit & active and match(name):
-                hits |= bit
+        hits = active & (self.named(name) | self.any)
+        if self.tests:
+            digits = f"{active:0{len(self.globs)}b}"  # the lowest comes last
+            for place, _, match in self.tests:
+                if digits[~place] == "1" and match(name):
+                    hits |= 1 << place
         return hits
 
     def below(self, name: str, active: int) -> _Folder:
@@ -132,7 +149,7 @@ class _Folder(dict[str, "_Folder"]):
             self._finals = _finals(self._rules, self._active)
         names, beginnings, endings, match = self._finals
         return (
-            bool(names and names & self._rules.names.get(name, 0))
+            bool(names and names & self._rules.named(name))
             or name.startswith(beginnings)
             or name.endswith(endings)
             or bool(match and match(name))
@@ -158,7 +175,7 @@ def _finals(rules: _Rules, active: int) -> _Finals:
     if active == -1:
         return _Finals(0, (), ("",), None)
     last = active & rules.lasts[False]
-    parts = [part for bit, part, _ in rules.tests if bit & last]
+    parts = [part for place, part, _ in rules.tests if last >> place & 1]
     regexes = [f"(?:{part.text})" for part in parts if part.kind == "regex"]
     return _Finals(
         names=last,

@@ -73,7 +73,8 @@ class RunListener(Protocol):
     """Is told what an index run does, in the thread that runs it."""
 
     def scanning(self) -> None:
-        """The run is about to look at the files: what changes from here on, it may miss."""
+        """The run is about to look at the files, and looks at none before this returns: what
+        changes from then on, it may miss."""
 
     def progress(self, current: int, total: int, path: str, info: str) -> None:
         """`current` of `total` files are done; the next one is `path`."""

@@ -16,6 +16,7 @@ __all__ = ["MAX_TERMS", "Query", "parsed"]
 # that is longer than this does not count.
 MAX_TERMS = 256
 _MAX_LETTERS = 4096
+_MAX_WORDS = 1024
 _MAX_PHRASES = 16
 
 _QUOTED = re.compile(r'"([^"]*)"')
@@ -110,11 +111,11 @@ class Query:
 
     @_Lazy
     def _said(self) -> dict[str, None]:
-        """The distinct words, in order."""
-        return dict.fromkeys(words(self.text))
+        """The distinct words, in order: so many of them that what counts is among them."""
+        return dict(islice(dict.fromkeys(words(self.text)).items(), _MAX_WORDS))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def parsed(text: str) -> Query:
     """What `text` asks for: the same object each time, so that search and embedder analyse a text
     once."""

@@ -2,9 +2,10 @@
 
 Nothing heavy may run on the daemon's GIL: one busy Python thread takes its full-text queries from
 1 ms to 35 ms.  The child speaks JSON lines on standard output: `scanning`, when it has its turn and
-is about to look at the files; `progress`; `ready`, the generation it is about to publish, upon
-which it waits some seconds for a byte, so that the parent can load it first; then `done` or
-`error`.  It ends when its standard input does: so it dies with its parent.
+is about to look at the files; `progress`; `ready`, the generation it is about to publish; then
+`done` or `error`.  Upon `scanning` and `ready` it waits some seconds for a byte: so that the parent
+lets nobody join who could have changed what was looked at already, and so that it can load what is
+to be live first.  It ends when its standard input does: so it dies with its parent.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["main"]
 
-#: For so long the parent may load what is about to be published.  One that does not answer (it is
-#: of another version, it is stopped, its thread serves a second index call that waits for us) must
-#: not keep the writers' lock for ever: it loads when it is asked.
+#: For so long the parent may take to answer.  One that does not (it is of another version, it is
+#: stopped) must not keep the writers' lock for ever: what was to be published it loads when it is
+#: asked; and without its word that nobody joins any more, there is no scan.
 _AGREE_S = 10.0
 
 
@@ -67,9 +68,17 @@ class _Parent:
             self._agreed.set()
         os._exit(1)
 
+    def scanning(self) -> None:
+        if not self._agrees_to({"scanning": True}):
+            raise IndexingError("the daemon does not answer the indexing process")
+
     def announce(self, generation: str) -> None:
-        say({"ready": generation})
-        self._agreed.wait(_AGREE_S)
+        self._agrees_to({"ready": generation})
+
+    def _agrees_to(self, message: dict[str, Any]) -> bool:
+        self._agreed.clear()
+        say(message)
+        return self._agreed.wait(_AGREE_S)
 
 
 def _read_key(problem: str | None) -> Key:
@@ -105,7 +114,7 @@ def main() -> int:
             wait_s=job["wait_s"],
             max_file_size_bytes=job["max_file_size_bytes"],
             progress=_Reporter(SYSTEM),
-            scanning=lambda: say({"scanning": True}),
+            scanning=parent.scanning,
             announce=parent.announce,
             key=key,
             keep_unverified=job["keep_unverified"],
