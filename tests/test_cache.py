@@ -829,13 +829,13 @@ def test_who_joins_a_load_just_as_it_ends_has_a_pin_of_its_own(rig: _Rig) -> Non
 
 
 class _Interrupted(FakeRuntime):
-    """Whoever reads the time for the `at`-th time from now on is interrupted."""
+    """A thread that reads the time is interrupted, at the `left`-th reading from now on."""
 
-    at = 0
+    left = 0
 
     def monotonic(self) -> float:
-        self.at -= 1
-        if self.at == 0:
+        self.left -= 1
+        if self.left == 0:
             raise KeyboardInterrupt
         return super().monotonic()
 
@@ -846,7 +846,7 @@ def test_a_load_that_is_interrupted_at_either_end_is_nobodys_load_any_more(at: i
     """Else it would keep its place, and whoever wanted that generation would wait for ever."""
     runtime, source = _Interrupted(), _Source()
     cache = IndexCache("project", source, runtime=runtime)
-    runtime.at = at
+    runtime.left = at
     with pytest.raises(KeyboardInterrupt), cache.pin():
         pass
     assert not cache.is_loading
@@ -861,7 +861,7 @@ def test_a_query_that_is_interrupted_before_it_has_the_entry_leaves_no_pin() -> 
     cache = IndexCache("project", source, runtime=runtime)
     with cache.pin():
         pass
-    runtime.at = 1
+    runtime.left = 1
     with pytest.raises(KeyboardInterrupt), cache.pin():
         pass
     assert cache.entry is not None

@@ -366,7 +366,8 @@ def test_a_failure_of_any_operation_of_an_adoption_is_said_and_leaves_nothing_op
     for number in count(1):
         project = make_project(name=f"p{number}")
         bring_up_to_date(project, HashingEmbedder(), key=Key(b"another's" * 4))
-        runtime = Watching(number, full, dies=False)
+        runtime = FakeRuntime()
+        runtime.fail_at(number, full)
         opened = set(os.listdir("/proc/self/fd"))
         said = "No space left on device"
         try:
