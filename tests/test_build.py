@@ -230,25 +230,29 @@ def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
     )
     job = a_job(project, full=False, wait_s=0)
     command, environment = python_command("cidx_ref.index.worker")
-    alive, parent = os.pipe()
-    os.write(parent, account_key().secret.hex().encode())
-    try:
-        ran = subprocess.run(
-            [*command[:2], "-c", program, str(size_bytes), job],
-            env=environment,
-            cwd="/",
-            stdin=alive,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    finally:
-        os.close(alive)
-        os.close(parent)
-    assert ran.returncode == 1, ran
-    assert ran.stdout.splitlines()[-1].startswith('{"error": ["indexing_failed", ')
-    assert "Traceback" not in ran.stderr
+    said: list[dict[str, Any]] = []
+    with subprocess.Popen(
+        [*command[:2], "-c", program, str(size_bytes), job],
+        env=environment,
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        os.write(child.stdin.fileno(), account_key().secret.hex().encode())
+        for line in child.stdout:
+            said.append(json.loads(line))
+            if "scanning" in said[-1] or "ready" in said[-1]:
+                os.write(child.stdin.fileno(), b".")
+        assert child.wait(TIMEOUT_S) == 1
+        assert b"Traceback" not in child.stderr.read()
+    kind, message = said[-1]["error"]
+    assert kind == "indexing_failed"
+    assert "does not answer" not in message
+    assert {"scanning": True} in said, "it had its turn"
     assert assert_old_or_new(project, old) is False
 
 
