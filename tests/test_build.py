@@ -256,6 +256,80 @@ def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
     assert assert_old_or_new(project, old) is False
 
 
+FULL = """
+import os, sys
+from pathlib import Path
+from cidx_ref.errors import IndexingError
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.generation import Generations
+from cidx_ref.index.manifest import damaged_files, read_manifest
+from cidx_ref.project import Project
+
+root = Path(sys.argv[1])
+(root / "a.py").write_text("def first(): pass\\n")
+project = Project.at(root)
+old = bring_up_to_date(project, HashingEmbedder())["generation"]
+needed = sum(f.stat().st_blocks * 512 for f in project.generations.rglob("*") if f.is_file())
+for left in range(0, needed, needed // int(sys.argv[2])):
+    (root / "a.py").write_text(f"def then_{left}(): pass\\n")
+    with open(root / ".git", "wb") as filler:  # which is no source, and no repository
+        free = os.statvfs(root).f_bavail * os.statvfs(root).f_frsize
+        os.posix_fallocate(filler.fileno(), 0, max(1, free - left))
+    try:
+        bring_up_to_date(project, HashingEmbedder())
+        raise SystemExit(f"fits into {left} bytes, and {needed} were needed before")
+    except IndexingError as error:
+        print(error)
+    os.unlink(root / ".git")
+    generations = Generations(project.generations)
+    generations.sweep()
+    assert generations.current() == old
+    directory = generations.path(old)
+    assert damaged_files(directory, read_manifest(directory)) == {}
+    assert sorted(os.listdir(project.generations)) == [old, "current"]
+assert bring_up_to_date(project, HashingEmbedder())["generation"] != old
+"""
+_CAN_MOUNT = not subprocess.call(
+    ["unshare", "--mount", "true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+)
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.skipif(not _CAN_MOUNT, reason="a file system of its own takes root")
+def test_on_a_full_file_system_a_build_fails_by_name_wherever_it_comes_to_its_end(
+    tmp_path: Path,
+) -> None:
+    """What the engines write themselves, too: a small file system, with more and more room."""
+    mounted = 'mount -t tmpfs -o size=4m none "$0" && exec "$@"'
+    command, environment = python_command("cidx_ref")
+    done = subprocess.run(
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            mounted,
+            tmp_path,
+            *command[:2],
+            "-c",
+            FULL,
+            tmp_path,
+            "20",
+        ],
+        env=environment,
+        timeout=TIMEOUT_S,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    said = done.stdout.splitlines()
+    assert len(said) >= 20
+    for line in said:
+        assert line.startswith(("cannot write", "full-text index: ", "the new index failed")), line
+
+
 @pytest.mark.promise("WRITE-1", "WRITE-3")
 @pytest.mark.parametrize("has_sent", ["nothing", "half the key", "the key"])
 def test_a_build_ends_when_its_parent_does_and_leaves_the_lock_free(
