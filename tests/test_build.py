@@ -558,7 +558,6 @@ def test_a_child_looks_at_no_file_before_its_parent_has_closed_the_run(project: 
 
     class Late(Listener):
         def scanning(self) -> None:
-            SYSTEM.sleep(0.3)  # far longer than it takes to look
             (project.root / "late.py").write_text("late = 1\n")
 
     run = BuildProcess(project, RunOptions(), embedder=HashingEmbedder().id, key=account_key())
