@@ -70,7 +70,8 @@ def query(options: argparse.Namespace) -> int:
     if options.json:
         print_json(_as_dict(answer))
     else:
-        _show(answer, text)
+        is_filtered = bool(options.language or options.path or options.exclude_path)
+        _show(answer, text, is_filtered=is_filtered)
     return FOUND if answer else NO_MATCH
 
 
@@ -304,7 +305,7 @@ def _summary(report: IndexReport) -> str:
     )
 
 
-def _show(answer: Answer, query: str) -> None:
+def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:
     from cidx_ref.terminal import render_answer, unavailable_note, use_color
 
     if sys.stdout is None:
@@ -317,7 +318,8 @@ def _show(answer: Answer, query: str) -> None:
     color = use_color(sys.stdout, os.environ)
     sys.stdout.write(render_answer(answer, query=query, width=width, color=color))
     if not answer:
-        print(f"no match {unavailable_note(answer)}".rstrip(), file=sys.stderr)
+        said = "no match in what the filters let through" if is_filtered else "no match"
+        print(f"{said} {unavailable_note(answer)}".rstrip(), file=sys.stderr)
 
 
 def _as_dict(answer: Answer) -> dict[str, Any]:

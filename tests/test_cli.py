@@ -221,6 +221,8 @@ def test_a_path_may_be_given_as_the_shell_completes_it(
         status = main(["query", "retry on disconnect", "--project", root, "--path", glob])
         said = capsys.readouterr().out
         assert (status == 0) is ("net/retry.py" in said) is found, glob
+    main(["query", "retry", "--project", root, "--path", "nowhere"])
+    assert capsys.readouterr().err == "no match in what the filters let through\n"
 
 
 # What can go wrong, each told apart.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from math import comb
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -814,3 +815,22 @@ def test_as_a_program() -> None:
     assert "complete=True" in done.stdout
     assert done.stderr == ""
     assert sys.executable in command[0]
+
+
+def test_what_a_program_found_is_seen_again_by_the_name_of_its_file(tmp_path: Path) -> None:
+    program = """
+from cidx_ref.testing import Scenario, exhaustive
+
+class Fails(Scenario):
+    def actors(self):
+        return {"one": lambda: None}
+    def check(self):
+        raise AssertionError("as it should")
+
+exhaustive(Fails)
+"""
+    (tmp_path / "mine.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "mine.py"], capture_output=True, text=True, check=False
+    )
+    assert "explore mine:Fails" in done.stderr

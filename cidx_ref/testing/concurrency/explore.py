@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cidx_ref.testing.concurrency.scheduler import Blocked, Scheduler, Step, Strategy, ThreadPool
@@ -340,7 +341,7 @@ def _smaller(schedule: Schedule) -> Iterator[Schedule]:
 
 
 def _describe(scenario: MakeScenario, run: _Run) -> str:
-    module, name = scenario.__module__, getattr(scenario, "__qualname__", "")
+    module, name = _module_of(scenario), getattr(scenario, "__qualname__", "")
     line = " ".join(f"{number}:{answer}" for number, answer in sorted(run.schedule.items()))
     causes = "".join(f"\n  because of {c!r}" for c in _causes(run.error))
     return "\n".join(
@@ -351,6 +352,13 @@ def _describe(scenario: MakeScenario, run: _Run) -> str:
             f'    python -m cidx_ref.testing.concurrency.explore {module}:{name} "{line}"',
         )
     )
+
+
+def _module_of(scenario: MakeScenario) -> str:
+    """What it can be imported from: of a program that was run, the name of its file."""
+    module = scenario.__module__
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file).stem if module == "__main__" and file else module
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
