@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings, target
+from hypothesis import HealthCheck, Phase, example, given, settings, target
 from hypothesis import strategies as st
 
 from cidx_ref.daemon.arguments import search_options
@@ -90,6 +90,7 @@ def test_the_dearest_query(stdlib: Project, aim: RecordAim, tried: RecordTried) 
         phases=[Phase.explicit, Phase.generate, Phase.target],
         suppress_health_check=list(HealthCheck),
     )
+    @example(_distinct(_LETTERS[0], 3, "ization", "_", ""), 0, 10, [], [])  # one word, many parts
     @given(TEXTS, st.sampled_from(range(3)), st.sampled_from([10, MAX_LIMIT]), PATTERNS, PATTERNS)
     def search(text: str, method: int, limit: int, paths: list[str], excluded: list[str]) -> None:
         def once() -> float:
@@ -100,7 +101,6 @@ def test_the_dearest_query(stdlib: Project, aim: RecordAim, tried: RecordTried) 
             return (time.process_time() - started) * 1000
 
         ms = once()
-        ms = ms if ms < LIMIT_MS else min(ms, once())  # what is made once may have been made
         took.append((ms, text[:60], (method, limit, len(text), paths[:3])))
         target(ms)
 

@@ -17,6 +17,7 @@ from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
 from cidx_ref.files import Directory
 from cidx_ref.index import query as query_module
+from cidx_ref.index import search as search_module
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.query import Query
@@ -24,7 +25,7 @@ from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
-from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.store import ChunkStore, StoredChunk
 from cidx_ref.index.text import words
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
@@ -731,3 +732,22 @@ def test_the_text_of_a_query_is_analysed_once(
     _ask(service, mode, asked)
     service.exposed_clear_cache()
     assert analysed == [asked]
+
+
+@pytest.mark.promise("RPC-4", "QRY-4")
+def test_the_last_look_reads_all_texts_for_few_parts_of_a_word_however_many_it_has(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part is a reading of all texts: one word of thirty took a fifth of a second."""
+    looked_for: list[int] = []
+
+    def scan(self: ChunkStore, holds: Any, k: int, mask: Any) -> list[int]:
+        looked_for.append(len(holds.__self__))
+        return []
+
+    monkeypatch.setattr(ChunkStore, "scan", scan)
+    monkeypatch.setattr(search_module, "_SCANNED_BYTES", 1)  # as if there were much text
+    service = CIDXDaemonService(project.root)
+    _ask(service, "semantic", "_".join(f"{chr(97 + n)}qzxv" for n in range(26)))
+    service.exposed_clear_cache()
+    assert looked_for == [4]

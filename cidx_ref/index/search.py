@@ -39,6 +39,7 @@ _WITHIN = 512  # chunks: more than so many are not looked at one by one
 _MAX_WORDS = 256  # the rarest, of which all chunks are collected
 _PAGE = 10  # hits: a shorter list is made complete
 _SCANNED_BYTES = 24 << 20  # text times words that it is read for: some 30 ms
+_SCANNED_PARTS = 4  # of words, that all texts are read for however large they are
 _SCANNED_HITS = 4096  # chunks that one reading of all texts collects
 _POOL = 100  # hits of each engine that are fused; more only where more are wanted
 
@@ -159,10 +160,13 @@ class _Engines:
 
     def _literally(self) -> list[int]:
         """The chunks in whose text a word of the query stands, be it as a part of a word."""
-        query = self._query.shortened(self._affordable_words())
+        affordable = self._affordable_words()
+        query = self._query.shortened(affordable)
         if not query.words:
             return []
-        return self._snapshot.chunks.scan(Probes(query).touch, _SCANNED_HITS, self._mask)
+        # A word may have dozens of parts, and each is a reading of all texts.
+        probes = Probes(query, at_most=max(_SCANNED_PARTS, affordable))
+        return self._snapshot.chunks.scan(probes.touch, _SCANNED_HITS, self._mask)
 
     def _affordable_words(self) -> int:
         """How many words all texts are read for: the more text, the fewer."""

@@ -27,7 +27,7 @@ class Probes:
     For one search, and not thread-safe: the hits that are cut first are looked at most closely.
     """
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, *, at_most: int = _MAX_PROBES) -> None:
         # Snowball ends some stems in an i or e that the word does not have: librari for library,
         # write for writing.  And some are no part of their word at all, which is looked for, too.
         stems = [term[:-1] if len(term) > 3 and term[-1] in "ie" else term for term in query.terms]
@@ -37,7 +37,7 @@ class Probes:
             for word in query.words
             if whole_identifiers([word]) or not any(stem in word.lower() for stem in stems)
         )
-        probes = islice(chain(stems, said), _MAX_PROBES)  # some of them twice, but these are few
+        probes = islice(chain(stems, said), at_most)  # some of them twice, but these are few
         self._probes = list(dict.fromkeys(probes)) or [query.text.strip().lower()]
         self._looks = _MAX_LOOKS
 
