@@ -11,7 +11,7 @@ __all__ = ["Filters", "problem_with", "too_much"]
 
 # What the globs of one query may cost together: a new filter takes a pass over all paths of the
 # index, beside which other clients get half of a processor.  With 33,000 files that is some 20 ms
-# of processor time, and less than 100 with all that is allowed here (`benchmarks/test_bounded.py`).
+# of processor time, and some 100 with all that is allowed here (`benchmarks/test_bounded.py`).
 _MAX_CHARS = 32_768
 _MAX_WILD_CHARS = 4_096
 _MAX_AFFIXES = 32
