@@ -11,11 +11,11 @@ __all__ = ["Filters", "problem_with", "too_much"]
 
 # What the globs of one query may cost together: a new filter takes a pass over all paths of the
 # index, beside which other clients get half of a processor.  With 33,000 files that is some 20 ms
-# of processor time, and some 100 with all that is allowed here (`benchmarks/test_bounded.py`).
-_MAX_CHARS = 32_768
+# of processor time, and at most 80 with all that is allowed here (`benchmarks/test_bounded.py`).
+_MAX_CHARS = 16_384
 _MAX_WILD_CHARS = 4_096
-_MAX_AFFIXES = 32
-_MAX_REGEXES = 6
+_MAX_AFFIXES = 24
+_MAX_REGEXES = 4
 
 
 @dataclass(frozen=True, slots=True)
