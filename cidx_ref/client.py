@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         IndexReport,
         Metrics,
         Ping,
+        Skipped,
         Status,
     )
 
@@ -181,6 +182,11 @@ class DaemonClient:
         """What is in flight, threads, versions and limits; and whether the files on disk still are
         what their manifest says, for which the daemon reads all of them."""
         answer: Diagnostics = self._call("get_diagnostics", {})
+        return answer
+
+    def skipped(self) -> Skipped:
+        """What the last index run left out: files and whole folders, each with the reason."""
+        answer: Skipped = self._call("get_skipped", {})
         return answer
 
     def clear_cache(self) -> CacheCleared:

@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from cidx_ref.errors import BadArgumentError, CidxError, DaemonUnavailableError,
 if TYPE_CHECKING:
     from cidx_ref.client import DaemonClient
     from cidx_ref.project import Project
-    from cidx_ref.reports import IndexReport
+    from cidx_ref.reports import IndexReport, Skipped
     from cidx_ref.results import Answer
     from cidx_ref.runtime import Runtime
 
@@ -109,10 +109,13 @@ def index(options: argparse.Namespace) -> int:
     """Bring the index up to date."""
     with _client(options) as daemon:
         report = _build(daemon, full=options.full, wait_s=options.wait)
+        skipped = daemon.skipped() if options.skipped else None
     if options.json:
-        print_json(report)
+        print_json({**report, **({"skipped_files": skipped["files"]} if skipped else {})})
     else:
         print(_summary(report))
+        if skipped:
+            print("".join(f"{line}\n" for line in _skipped_lines(skipped)), end="")
         _note(report)
     return FOUND
 
@@ -303,6 +306,16 @@ def _summary(report: IndexReport) -> str:
         + (f"; skipped: {skipped}" if skipped else "")
         + (f"; removed, not signed by this account: {', '.join(removed)}" if removed else "")
     )
+
+
+def _skipped_lines(skipped: Skipped) -> Iterator[str]:
+    from cidx_ref.shown import escape
+
+    for file in skipped["files"]:
+        yield f"{escape(file['path'])}: {escape(file['reason'])}"
+    more = sum(skipped["counts"].values()) - len(skipped["files"])
+    if more:
+        yield f"and {more} more"
 
 
 def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:

@@ -22,7 +22,7 @@ from cidx_ref.shown import escape
 __all__ = ["DIRECTORY", "Project"]
 
 DIRECTORY = ".code-indexer"
-LOG, LOCK = "daemon.log", "daemon.lock"
+LOG, LOCK, SKIPPED = "daemon.log", "daemon.lock", "skipped.json"
 #: What is ours in it, each with what it must be; anything else there belongs to other programs.
 _OURS = {
     ".gitignore": stat.S_IFREG,
@@ -33,6 +33,7 @@ _OURS = {
     "daemon.log.2": stat.S_IFREG,
     "daemon.sock": stat.S_IFSOCK,
     "generations": stat.S_IFDIR,
+    "skipped.json": stat.S_IFREG,
 }
 #: The full cidx's files: other programs may have a reason to read where these are.
 _OF_CIDX = ("index", "tantivy_index")

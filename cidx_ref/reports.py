@@ -23,6 +23,8 @@ __all__ = [
     "Limits",
     "Metrics",
     "Ping",
+    "Skipped",
+    "SkippedFile",
     "Status",
     "ThreadPlace",
 ]
@@ -46,10 +48,11 @@ class Status(_Identity):
     """What is cached and how old the index is, of `DaemonClient.status`.
 
     `generation`, `files`, `chunks` and `index_age_seconds` are those of the index on disk; what is
-    cached may be older until the next query.  `generation` is None without an index, and "unusable"
-    for a damaged one; `index_problem` says why.  `key_problem` says why an index is good for this
-    daemon only; None where the account's key lasts.  The other keys that are not required are there
-    while an index is cached.  `last_accessed` is local time in ISO 8601.
+    cached may be older until the next query. `generation` is None without an index, and "unusable"
+    for a damaged one; `index_problem` says why. `key_problem` says why an index is good for this
+    daemon only; None where the account's key lasts. `skipped` counts what the last index run left
+    out, by reason. The other keys that are not required are there while an index is cached.
+    `last_accessed` is local time in ISO 8601.
     """
 
     running: bool
@@ -61,6 +64,7 @@ class Status(_Identity):
     index_age_seconds: float | None
     files: int
     chunks: int
+    skipped: dict[str, int]
     index_problem: NotRequired[str]
     semantic_cached: NotRequired[bool]
     fts_available: NotRequired[bool]
@@ -177,6 +181,23 @@ class Diagnostics(TypedDict):
     index_files: IndexFiles
 
 
+class SkippedFile(TypedDict):
+    """A file that is not in the index, or a folder as a whole (its path ends in "/"), and why."""
+
+    path: str
+    reason: str
+
+
+class Skipped(TypedDict):
+    """What the last index run left out, of `DaemonClient.skipped`.
+
+    `counts` is by reason, and counts all; `files`, sorted by path, has the first 5,000.
+    """
+
+    counts: dict[str, int]
+    files: list[SkippedFile]
+
+
 class CacheCleared(TypedDict):
     """Of `DaemonClient.clear_cache`: "cache cleared"."""
 
@@ -186,9 +207,10 @@ class CacheCleared(TypedDict):
 class IndexReport(TypedDict):
     """What the index holds after a run, and what the run did, of `DaemonClient.index`.
 
-    `changed` is False where the index was up to date already.  `skipped` counts the files that
-    were left out, by reason; `removed` names the generations that this account had not made and
-    the run has removed; `notes` has what a user should know of the run, a sentence each.
+    `changed` is False where the index was up to date already. `skipped` counts what was left out,
+    by reason (`DaemonClient.skipped` has the list); `removed` names the generations that this
+    account had not made and the run has removed; `notes` has what a user should know of the run, a
+    sentence each.
     """
 
     status: str

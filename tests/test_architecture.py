@@ -137,19 +137,29 @@ FOR_ANY = ("concurrency", "promises", "conformance", "load")
 #: other.
 FLOORS_WITHIN = {
     "daemon": [
-        ["claim", "entry", "eviction", "gate", "health", "indexing", "log", "memory", "progress"],
+        ["claim", "entry", "eviction", "gate", "health", "indexing", "log", "memory"],
         ["cache"],
         ["succession"],
         ["arguments", "framing", "proxy", "values"],
-        ["transport"],
+        ["progress", "transport"],
         ["accept", "dispatch"],
         ["report"],
         ["service"],
         ["server"],
     ],
     "index": [
-        ["chunk", "globs", "hybrid", "languages", "limited", "manifest", "semantic", "text"],
-        ["filters", "generation", "git", "matching", "query"],
+        [
+            "chunk",
+            "globs",
+            "hybrid",
+            "languages",
+            "limited",
+            "manifest",
+            "semantic",
+            "skipped",
+            "text",
+        ],
+        ["filters", "generation", "git", "matching", "query", "skipped"],
         ["embed", "fulltext", "port", "scan", "store"],
         ["child", "snippet"],
         ["search"],

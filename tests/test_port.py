@@ -67,6 +67,9 @@ class NotesIndex:
     def check(self) -> dict[str, Any]:
         return {"notes": "are as they should be"}
 
+    def skipped(self) -> dict[str, Any]:
+        return {"counts": {}, "files": []}
+
     def sweep(self) -> None:
         pass
 

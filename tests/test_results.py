@@ -26,6 +26,7 @@ DECLARED: dict[str, type] = {
     "index": reports.IndexReport,
     "metrics": reports.Metrics,
     "ping": reports.Ping,
+    "skipped": reports.Skipped,
     "status": reports.Status,
 }
 

@@ -1,13 +1,15 @@
-"""A mailbox for progress: its callback may fail, block or never return, and harms nothing."""
+"""Progress on its way to a callback, which may fail, block or never return, and harms nothing."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
+from cidx_ref.daemon.proxy import RemoteCallback
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["Mailbox"]
+__all__ = ["Mailbox", "relay"]
 
 _log = logging.getLogger("cidx_ref")
 _GRACE_S = 1.0
@@ -56,3 +58,13 @@ class Mailbox:
 def call(callback: Callable[..., object], event: Event) -> None:
     # By position, and `info` only when there is some: `print` is a fine callback.
     callback(*(event if event[3] else event[:3]))
+
+
+def relay(callback: Any, runtime: Runtime = SYSTEM) -> RemoteCallback | Mailbox | None:
+    """What takes events to `callback`, wherever it is, until it is closed; None where there is
+    none."""
+    if callback is None:
+        return None
+    if RemoteCallback.is_remote(callback):
+        return RemoteCallback(callback)
+    return Mailbox(callback, runtime)

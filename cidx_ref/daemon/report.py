@@ -18,7 +18,7 @@ from cidx_ref.runtime import Runtime
 if TYPE_CHECKING:
     from cidx_ref.daemon.entry import CacheEntry
     from cidx_ref.daemon.gate import Gate
-__all__ = ["diagnostics", "identity", "status"]
+__all__ = ["diagnostics", "identity", "skipped", "status"]
 
 
 class Told(Protocol):
@@ -38,12 +38,13 @@ class Told(Protocol):
     def uptime_s(self) -> float: ...
 
 
-_NO_INDEX = {
+_NO_INDEX: dict[str, Any] = {
     "key_problem": None,
     "generation": None,
     "index_age_seconds": None,
     "files": 0,
     "chunks": 0,
+    "skipped": {},
 }
 
 
@@ -93,6 +94,11 @@ def diagnostics(service: Told) -> dict[str, Any]:
         },
         **({} if service.index is None else service.index.check()),
     }
+
+
+def skipped(service: Told) -> dict[str, Any]:
+    """What the last index run left out."""
+    return {"counts": {}, "files": []} if service.index is None else service.index.skipped()
 
 
 def _cached(entry: CacheEntry[Any]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.memory import give_back
-from cidx_ref.daemon.progress import Mailbox
-from cidx_ref.daemon.proxy import RemoteCallback
+from cidx_ref.daemon.progress import relay
 from cidx_ref.daemon.succession import Succession
 from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import (
@@ -60,6 +59,7 @@ class CIDXDaemonService(ExposedService):
             "get_health",
             "get_metrics",
             "get_diagnostics",
+            "get_skipped",
             "clear_cache",
             "ping",
             "shutdown",
@@ -156,6 +156,11 @@ class CIDXDaemonService(ExposedService):
         the files on disk still match their manifest (which reads all of them)."""
         with self._call("get_diagnostics"):
             return report.diagnostics(self)
+
+    def exposed_get_skipped(self) -> dict[str, Any]:
+        """What the last index run left out: path and reason, and counts by reason."""
+        with self._call("get_skipped"):
+            return report.skipped(self)
 
     def exposed_clear_cache(self) -> dict[str, Any]:
         """Forget the loaded index."""
@@ -310,7 +315,7 @@ class CIDXDaemonService(ExposedService):
     ) -> dict[str, Any]:
         assert self._runs is not None
         started = self.runtime.monotonic()
-        progress = _relay(callback, self.runtime)
+        progress = relay(callback, self.runtime)
         asked = RunOptions(max_file_size_bytes=self.config.max_file_size_bytes, **options)
         try:
             built = self._runs.run(asked, progress or _ignore)
@@ -382,16 +387,6 @@ class CIDXDaemonService(ExposedService):
         self.metrics.count_cache(event, seconds)
         if event != "hit":
             _log.info("cache: %s of generation %s (%.1f ms)", event, generation, seconds * 1000)
-
-
-def _relay(callback: Any, runtime: Runtime) -> RemoteCallback | Mailbox | None:
-    if callback is None:
-        return None
-    return (
-        RemoteCallback(callback)
-        if RemoteCallback.is_remote(callback)
-        else Mailbox(callback, runtime)
-    )
 
 
 def _ignore(current: int, total: int, path: str, info: str) -> None:

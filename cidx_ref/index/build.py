@@ -6,7 +6,6 @@ is published, so a full disk or a broken engine costs the run and not the index.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.index.manifest import FORMAT, damaged_files, read_manifest
 from cidx_ref.index.port import Progress
 from cidx_ref.index.scan import SourceFile, SourceTree, list_files
+from cidx_ref.index.skipped import SkippedFiles, save_skipped
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, Thread
@@ -74,7 +74,11 @@ def bring_up_to_date(
                 generations, announce
             )
             removed = [] if keep_unverified else generations.remove_unverified()
-        notes = [*found.notes, *_notes(generations.key)]
+            notes = [*found.notes, *_notes(generations.key)]
+            try:
+                save_skipped(project, job.skipped.as_dict(), generations.key, runtime)
+            except (OSError, UntrustedError) as error:  # the index itself is live already
+                notes.append(f"the list of skipped files was not kept: {error}")
         return {**report, "removed": removed, "notes": notes}
     except OSError as error:
         raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
@@ -96,7 +100,7 @@ class _Job:
         self._progress = progress
         self._runtime = runtime
         self._paths = paths
-        self._skipped: Counter[str] = Counter()
+        self.skipped = SkippedFiles()
 
     def unchanged(self, generations: Generations) -> dict[str, Any] | None:
         """What to report of the live generation if it is up to date; else None."""
@@ -134,7 +138,7 @@ class _Job:
             "created_at": self._runtime.now().astimezone().isoformat(timespec="seconds"),
             "embedder": self._recipe(),
             **contents,
-            "skipped": dict(self._skipped),
+            "skipped": dict(self.skipped.counts),
         }
         generations.seal(building, manifest)
         problem = self._verify(building, generation, generations.key)
@@ -180,14 +184,14 @@ class _Job:
 
     def _sources(self, report: bool = False) -> Iterator[SourceFile]:
         total = len(self._paths)
-        self._skipped.clear()  # each pass counts anew
+        self.skipped = SkippedFiles()  # each pass counts anew
         with SourceTree(self._root) as tree:
             for number, path in enumerate(self._paths):
                 if report:
                     self._progress(number, total, path, "")
                 found = tree.read(path, self._max_bytes)
                 if isinstance(found, str):
-                    self._skipped[found] += 1
+                    self.skipped.add(path, found)
                 else:
                     yield found
 
@@ -236,7 +240,7 @@ class _Job:
             "generation": manifest["generation"],
             "changed": changed,
             **manifest["counts"],
-            "skipped": dict(self._skipped),
+            "skipped": dict(self.skipped.counts),
         }
 
 

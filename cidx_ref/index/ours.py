@@ -11,6 +11,7 @@ from cidx_ref.index.embed import Embedder, configured
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import read_manifest
 from cidx_ref.index.port import RunOptions
+from cidx_ref.index.skipped import read_skipped
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.keys import account_key
 from cidx_ref.project import Project
@@ -46,7 +47,11 @@ class OurIndex:
 
     def describe(self) -> dict[str, Any]:
         # Why an index is good for this daemon only; null where the account's key lasts.
-        return {"key_problem": self._key.problem, **self._on_disk()}
+        return {
+            "key_problem": self._key.problem,
+            **self._on_disk(),
+            "skipped": self.skipped()["counts"],
+        }
 
     def _on_disk(self) -> dict[str, Any]:
         nothing = {"generation": None, "index_age_seconds": None, "files": 0, "chunks": 0}
@@ -75,6 +80,9 @@ class OurIndex:
             "embedder": {"id": self._embedder.id, "dim": self._embedder.dim},
             "index_files": self._source.check(),
         }
+
+    def skipped(self) -> dict[str, Any]:
+        return read_skipped(self._project, self._key)
 
     def sweep(self) -> None:
         self._generations.sweep()

@@ -131,6 +131,9 @@ class Index(Source[Loaded], Protocol):
         """What diagnostics say, as plain data: among it whether files are what they should be, for
         which all of them may be read."""
 
+    def skipped(self) -> dict[str, Any]:
+        """What the last index run left out, as `reports.Skipped` has it; raises nothing."""
+
     def sweep(self) -> None:
         """Remove what no reader uses and no writer needs, unless a writer is at work."""
 

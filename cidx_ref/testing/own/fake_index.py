@@ -105,6 +105,9 @@ class FakeIndex:
     def check(self) -> dict[str, Any]:
         return {}
 
+    def skipped(self) -> dict[str, Any]:
+        return {"counts": {}, "files": []}
+
     def sweep(self) -> None:
         pass
 

@@ -1,0 +1,77 @@
+"""What the last index run left out, and why, kept for those who ask later.
+
+The list is for people, and nothing is decided by it.  It lies beside the generations and not in
+them: a new folder of dependencies changes it, and nothing is built for that.  A list may have come
+with a clone, so it carries the digest of the account's key, as a manifest does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from cidx_ref.errors import UntrustedError
+from cidx_ref.files import Directory
+from cidx_ref.keys import Key
+from cidx_ref.project import SKIPPED, Project
+from cidx_ref.runtime import SYSTEM, Runtime
+
+__all__ = ["MAX_FILES", "SkippedFiles", "read_skipped", "save_skipped"]
+
+#: So many are listed; all are counted.
+MAX_FILES = 5_000
+_MAX_CHARS = 1 << 20  # of their paths
+_MAX_BYTES = 1 << 23  # of the list: a character is up to six of JSON
+
+
+class SkippedFiles:
+    """Files, and folders as a whole (their paths end in "/"), each with the reason.
+
+    For one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()  # by reason
+        self._files: list[tuple[str, str]] = []
+        self._chars = 0
+
+    def add(self, path: str, reason: str) -> None:
+        self.counts[reason] += 1
+        self._chars += len(path)
+        if len(self._files) < MAX_FILES and self._chars <= _MAX_CHARS:
+            self._files.append((path, reason))
+
+    def as_dict(self) -> dict[str, Any]:
+        """`reports.Skipped`, as plain data."""
+        listed = [{"path": path, "reason": reason} for path, reason in sorted(self._files)]
+        return {"counts": dict(sorted(self.counts.items())), "files": listed}
+
+
+def save_skipped(
+    project: Project, skipped: dict[str, Any], key: Key, runtime: Runtime = SYSTEM
+) -> None:
+    """Keep `skipped` for `read_skipped`, unless it is kept already.  Raises `OSError`,
+    `UntrustedError`."""
+    if read_skipped(project, key) == skipped:
+        return
+    text = json.dumps({"skipped": skipped, "digest": key.digest(skipped)})
+    with project.open(create=True, runtime=runtime) as directory:
+        directory.replace(SKIPPED, text.encode("ascii"))
+
+
+def read_skipped(project: Project, key: Key) -> dict[str, Any]:
+    """What `save_skipped` was given last; nothing skipped where `key` vouches for no list."""
+    try:
+        with project.open() as directory:
+            return _parsed(directory, key)
+    except (OSError, UntrustedError, ValueError, RecursionError):
+        return SkippedFiles().as_dict()
+
+
+def _parsed(directory: Directory, key: Key) -> dict[str, Any]:
+    document = json.loads(directory.read(SKIPPED, _MAX_BYTES))
+    skipped = document.get("skipped") if isinstance(document, dict) else None
+    if not isinstance(skipped, dict) or not key.vouches_for(skipped, document.get("digest")):
+        raise ValueError("not made by this account")
+    return skipped
