@@ -440,6 +440,7 @@ def test_in_a_read_only_checkout_with_an_index_elsewhere_every_command_works(
 def test_a_read_only_checkout_that_was_indexed_before_answers_in_all_modes(
     project: Project, unwritable: Run
 ) -> None:
+    project.generations.chmod(0o755)  # as in an image of a tree: there is nothing to be mended
     before = tree_of(project.root)
     lines = [
         ["query", "retry_on_disconnect", "--mode", mode, "--json"]
