@@ -194,16 +194,23 @@ def _serve_in_background(project: Project, ready_fd: int, runtime: Runtime) -> i
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the running daemon's status; without a daemon, that there is none."""
-    daemon = _running(options)
-    if daemon is None:
-        return _report(options, {"running": False}, "running: no")
-    return say("status")(options, daemon)
+    """Print the running daemon's status; without a daemon, that there is none, and where its files
+    are or would be."""
+    project = _project(options)
+    daemon = _running(project)
+    if daemon is not None:
+        return say("status")(options, daemon)
+    places = project.whereabouts()
+    if options.json:
+        print_json({"running": False, **places})
+    else:
+        print("\n".join(["running: no", *_lines(places)]))
+    return FOUND
 
 
 def clear_cache(options: argparse.Namespace) -> int:
     """Have the running daemon, if there is one, forget the loaded index."""
-    daemon = _running(options)
+    daemon = _running(_project(options))
     if daemon is None:
         return _report(options, {"status": "not running"}, "not running: nothing is cached")
     return say("clear_cache")(options, daemon)
@@ -238,7 +245,10 @@ def init(options: argparse.Namespace) -> int:
     try:
         Config.init(project, **changes)
     except OSError as error:
-        raise BadArgumentError(f"{project.config_path}: {error.strerror}") from None
+        raise BadArgumentError(
+            f"{project.config_path}: cannot be written: {error.strerror} "
+            "(a project's configuration lies in its tree, wherever its index is)"
+        ) from None
     path = str(project.config_path)
     return _report(options, {"config": path}, f"wrote {path}")
 
@@ -268,12 +278,11 @@ def _client(options: argparse.Namespace, *, start: bool = True) -> DaemonClient:
     return DaemonClient(_unchecked_project(options), start=start)
 
 
-def _running(options: argparse.Namespace) -> DaemonClient | None:
+def _running(project: Project) -> DaemonClient | None:
     """A client of the daemon that runs, or None."""
     from cidx_ref.client import DaemonClient
     from cidx_ref.sockets import is_answered
 
-    project = _project(options)
     return DaemonClient(project, start=False) if is_answered(project.socket_path) else None
 
 

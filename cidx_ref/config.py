@@ -64,7 +64,7 @@ class Config:
         not name.  Raises `ConfigError` for a bad value, and then writes nothing.
         """
         path = project.config_path
-        with project.open(create=True) as directory:
+        with project.open_configuration() as directory:
             document = _read(path)
             old = document.get("daemon", {})
             if isinstance(old, dict):  # else it is what the check refuses

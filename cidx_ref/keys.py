@@ -15,15 +15,14 @@ import secrets
 import stat
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory
+from cidx_ref.places import STATE_DIRECTORY, make, state_directory
 
 __all__ = ["KEY_BYTES", "STATE_DIRECTORY", "Key", "account_key"]
 
-STATE_DIRECTORY = "CIDX_REF_STATE_DIR"
 _NAME = "key"
 KEY_BYTES = 32
 
@@ -54,10 +53,9 @@ def account_key() -> Key:
     Where none can be kept, or others could have read or written it, the same one for all of this
     process, with what is wrong as its `problem`.
     """
-    directory = _state_directory()
+    directory = state_directory()
     try:
-        for each in (*reversed(directory.parents), directory):
-            each.mkdir(mode=0o700, exist_ok=True)  # whatever the umask is
+        make(directory)
         with Directory.open(directory) as state:
             state.require_own()
             return Key(_read(state) or _make(state))
@@ -70,26 +68,6 @@ def account_key() -> Key:
 @cache
 def _key_of_this_process(problem: str) -> Key:
     return Key(secrets.token_bytes(KEY_BYTES), problem=problem)
-
-
-def _state_directory() -> Path:
-    # Relative ones are ignored, as the specification of the second has it: they would be another
-    # place for the daemon, and lie in the tree.
-    if (named := Path(os.environ.get(STATE_DIRECTORY, ""))).is_absolute():
-        return named
-    if (state := Path(os.environ.get("XDG_STATE_HOME", ""))).is_absolute():
-        return state / "cidx-ref"
-    return _home() / ".local" / "state" / "cidx-ref"
-
-
-def _home() -> Path:
-    """The account's home, by its uid: HOME may be another user's (sudo)."""
-    import pwd
-
-    try:
-        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
-    except KeyError:  # a uid without an account, as in containers
-        return Path(os.environ.get("HOME", "/nonexistent"))
 
 
 def _read(state: Directory) -> bytes | None:

@@ -1,27 +1,37 @@
-"""Where a project is, where its files are, and the making of `.code-indexer/`.
+"""Where a project is, and the opening and making of the directories that its files lie in.
 
-What lies in a project's directory may have come with a clone, so none of it is believed: which
-root is taken depends on who owns it, and what is ours is opened by `Project.open` only.
+What lies in a project's tree may have come with a clone, so none of it is believed: which root is
+taken depends on who owns it, and what is ours is opened by `Project.open` only.  Which directories
+those are, in the tree or elsewhere, is the matter of `places`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cidx_ref.errors import BadArgumentError, UntrustedError
 from cidx_ref.files import Directory, owner_name
-from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.places import (
+    DIRECTORY,
+    INDEX_DIRECTORY,
+    Places,
+    chosen,
+    chosen_directory,
+    locate,
+    make,
+)
+from cidx_ref.runtime import SYSTEM, Runtime, get_ident
 from cidx_ref.shown import escape
 
 __all__ = ["DIRECTORY", "Project"]
 
-DIRECTORY = ".code-indexer"
 LOG, LOCK, SKIPPED = "daemon.log", "daemon.lock", "skipped.json"
 #: What is ours in it, each with what it must be; anything else there belongs to other programs.
 _OURS = {
@@ -35,6 +45,9 @@ _OURS = {
     "generations": stat.S_IFDIR,
     "skipped.json": stat.S_IFREG,
 }
+#: Says whose it is, in a directory that is not in the project's tree.
+_OWNER = "project.json"
+_MAX_OWNER_BYTES = 1 << 16
 #: The full cidx's files: other programs may have a reason to read where these are.
 _OF_CIDX = ("index", "tantivy_index")
 
@@ -45,9 +58,14 @@ def _warn(message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A repository, by its resolved root directory."""
+    """A repository, by its resolved root directory.
+
+    Where its files lie is found out once, when it is first asked: so a daemon stays where it is,
+    whatever becomes of the setting and of the tree's permissions.
+    """
 
     root: Path
+    _places: Places | None = field(default=None, init=False, compare=False, repr=False)
 
     @classmethod
     def at(cls, directory: str | os.PathLike[str]) -> Project:
@@ -78,8 +96,9 @@ class Project:
         """
         start = cls.at(directory).root
         passed_over: list[str] = []
+        base = chosen_directory()
         for root in (start, *start.parents):
-            if (mark := _mark(root)) is None:
+            if (mark := _mark(root, base)) is None:
                 continue
             owner = _stranger(root, mark)
             if owner is None or (consent and root == start):
@@ -108,12 +127,33 @@ class Project:
         return cls(start)
 
     @property
+    def places(self) -> Places:
+        """Where its files lie.  Raises `ConfigError` for a bad setting."""
+        if self._places is None:
+            object.__setattr__(self, "_places", locate(self.root))  # the same, if two threads do it
+        assert self._places is not None
+        return self._places
+
+    @property
     def directory(self) -> Path:
-        return self.root / DIRECTORY
+        """What socket, lock and log lie in."""
+        return self.places.running
+
+    @property
+    def index_directory(self) -> Path:
+        """What `generations/` lies in."""
+        return self.places.index
 
     @property
     def config_path(self) -> Path:
-        return self.directory / "config.json"
+        """The project's configuration: in the tree, also where the index lies elsewhere.
+
+        Beside that index only if the tree's `.code-indexer/` is another user's, who may not say.
+        """
+        tree = self.root / DIRECTORY
+        if self.places.is_chosen and _is_foreign(tree):
+            return self.directory / "config.json"
+        return tree / "config.json"
 
     @property
     def socket_path(self) -> Path:
@@ -125,28 +165,77 @@ class Project:
 
     @property
     def generations(self) -> Path:
-        return self.directory / "generations"
+        return self.index_directory / "generations"
+
+    def whereabouts(self) -> dict[str, str]:
+        """The socket's path, what `generations/` lies in, and the log, as a daemon tells them."""
+        return {
+            "address": str(self.socket_path),
+            "index_directory": str(self.index_directory),
+            "log": str(self.log_path),
+        }
 
     def open(self, *, create: bool = False, runtime: Runtime = SYSTEM) -> Directory:
-        """`.code-indexer/`, opened, with nothing in it that must not be used.
+        """The directory of socket, lock and log, opened, with nothing in it that must not be used.
 
         With `create` it is made if need be, ignores itself in git, and is closed to other users.
         Raises `FileNotFoundError`, `UntrustedError`, or another `OSError`.
         """
+        if self.places.base is None:
+            return self._open_tree(create=create, runtime=runtime)
+        self._check_tree()
+        return self._open_elsewhere(self.places.base, create=create, runtime=runtime)
+
+    def open_configuration(self) -> Directory:
+        """The directory of `config_path`, made if need be; raises as `open` does."""
+        if self.config_path.parent == self.directory:
+            return self.open(create=True)
+        return self._open_tree(create=True)
+
+    def _open_tree(self, *, create: bool = False, runtime: Runtime = SYSTEM) -> Directory:
+        _refuse_link(self.root / DIRECTORY)
         with Directory.open(self.root, runtime) as root:
-            directory = root.sub(DIRECTORY, create=create)
+            return _checked(root.sub(DIRECTORY, create=create), create=create)
+
+    def _check_tree(self) -> None:
+        """See that what is read of a tree that no file of ours is made in may be used."""
+        if self.places.is_chosen:  # which is a configuration, and that is seen to when it is read
+            _refuse_link(self.root / DIRECTORY)
+            return
+        with suppress(FileNotFoundError):
+            self._open_tree().close()
+
+    def _open_elsewhere(self, base: Path, *, create: bool, runtime: Runtime) -> Directory:
+        if create and not base.is_dir():
+            make(base)
+        with Directory.open(base, runtime) as above:
+            directory = _checked(above.sub(self.directory.name, create=create), create=create)
         try:
-            for name, kind in _OURS.items():
-                directory.check(name, kind)
-            if create:
-                _prepare(directory)
+            self._require_owner(directory, create=create)
         except BaseException:
             directory.close()
             raise
         return directory
 
+    def _require_owner(self, directory: Directory, *, create: bool) -> None:
+        """See that `directory` is this project's, or, with `create`, have it say so."""
+        if directory.status(_OWNER) is None:
+            if create:
+                _put(directory, _OWNER, json.dumps({"root": str(self.root)}).encode())
+            return
+        path = directory.path / _OWNER
+        try:
+            owner = json.loads(directory.read(_OWNER, _MAX_OWNER_BYTES))
+        except (ValueError, RecursionError):
+            owner = None
+        root = owner.get("root") if isinstance(owner, dict) else None
+        if root != str(self.root):
+            raise UntrustedError(
+                f"{path} names {escape(str(root))}, not {self.root}: remove {directory.path}"
+            )
+
     def check(self) -> None:
-        """Raise `UntrustedError` if something in `.code-indexer/` must not be used."""
+        """Raise `UntrustedError` if something where its files lie must not be used."""
         try:
             with suppress(FileNotFoundError):
                 self.open().close()
@@ -154,9 +243,54 @@ class Project:
             raise UntrustedError(f"{error.filename}: {error.strerror}") from None
 
     def create_directory(self, runtime: Runtime = SYSTEM) -> Path:
-        """Make `.code-indexer/`, which ignores itself in git; return it."""
+        """Make the directory of socket, lock and log, which ignores itself in git; return it."""
         self.open(create=True, runtime=runtime).close()
         return self.directory
+
+
+def _checked(directory: Directory, *, create: bool) -> Directory:
+    """`directory`, with nothing in it that must not be used; closed if there is."""
+    try:
+        for name, kind in _OURS.items():
+            directory.check(name, kind)
+        if create:
+            _prepare(directory)
+    except BaseException:
+        directory.close()
+        raise
+    return directory
+
+
+def _refuse_link(tree: Path) -> None:
+    try:
+        is_link = stat.S_ISLNK(tree.lstat().st_mode)
+    except OSError:
+        return
+    if is_link:
+        raise UntrustedError(
+            f"{tree} is a symbolic link, and is not followed: remove it; {INDEX_DIRECTORY} names "
+            "a directory that indexes lie in instead"
+        )
+
+
+def _is_foreign(tree: Path) -> bool:
+    try:
+        return tree.lstat().st_uid != os.geteuid()
+    except OSError:
+        return False
+
+
+def _put(directory: Directory, name: str, data: bytes) -> None:
+    """Make the file `name`, unless another starter does: a reader finds it whole, or not at all."""
+    temporary = f".{name}.{os.getpid()}.{get_ident()}"
+    with suppress(FileNotFoundError):
+        directory.unlink(temporary)
+    directory.create(temporary, data)
+    try:
+        with suppress(FileExistsError):
+            directory.link(temporary, name)
+    finally:
+        directory.unlink(temporary)
 
 
 def _prepare(directory: Directory) -> None:
@@ -167,13 +301,19 @@ def _prepare(directory: Directory) -> None:
             directory.create(".gitignore", b"*\n")
 
 
-def _mark(root: Path) -> os.stat_result | None:
-    """What makes `root` the root of a project, if anything does: the entry itself, link or not."""
+def _mark(root: Path, base: Path | None) -> os.stat_result | None:
+    """What makes `root` the root of a project, if anything does: the entry itself, link or not.
+
+    An index below `base`, the user's setting, does, too: where it is, the tree may have no entry.
+    """
     for name in (DIRECTORY, ".git"):
         with suppress(OSError):
             found = (root / name).lstat()
             if name == ".git" or not stat.S_ISREG(found.st_mode):
                 return found
+    if base is not None:
+        with suppress(OSError):
+            return chosen(root, base).running.lstat()
     return None
 
 

@@ -48,14 +48,19 @@ class Status(_Identity):
     """What is cached and how old the index is, of `DaemonClient.status`.
 
     `generation`, `files`, `chunks` and `index_age_seconds` are those of the index on disk; what is
-    cached may be older until the next query. `generation` is None without an index, and "unusable"
-    for a damaged one; `index_problem` says why. `key_problem` says why an index is good for this
-    daemon only; None where the account's key lasts. `skipped` counts what the last index run left
-    out, by reason. The other keys that are not required are there while an index is cached.
-    `last_accessed` is local time in ISO 8601.
+    cached may be older until the next query.  `generation` is None without an index, and "unusable"
+    for a damaged one; `index_problem` says why.  `key_problem` says why an index is good for this
+    daemon only; None where the account's key lasts.  `address` is a path that every RPyC client can
+    connect to while this daemon runs, `index_directory` what `generations/` lies in, and `log` the
+    daemon's log; they are None where there is no project yet.  `skipped` counts what the last
+    index run left out, by reason.  The other keys that are not required are there while an index is
+    cached.  `last_accessed` is local time in ISO 8601.
     """
 
     running: bool
+    address: str | None
+    index_directory: str | None
+    log: str | None
     cache_empty: bool
     uptime_seconds: float
     indexing: bool

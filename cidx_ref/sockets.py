@@ -18,12 +18,14 @@ __all__ = [
     "address_of",
     "check_peer",
     "connect",
+    "is_addressable",
     "is_answered",
     "is_trusted",
     "peer",
     "peer_pid",
 ]
 
+_ADDRESS_BYTES = 108  # with the NUL at its end
 _MAX_ADDRESS_BYTES = 100  # of 107: room for the temporary name's suffix
 
 
@@ -39,6 +41,11 @@ def address_of(path: Path) -> Iterator[bytes]:
         yield os.fsencode(f"/proc/self/fd/{directory}/{path.name}")
     finally:
         os.close(directory)
+
+
+def is_addressable(path: Path) -> bool:
+    """Whether a program that knows nothing of `address_of` can connect to `path`."""
+    return len(os.fsencode(path)) < _ADDRESS_BYTES
 
 
 def connect(path: Path, timeout_s: float) -> socket.socket:

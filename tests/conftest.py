@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cidx_ref.keys import STATE_DIRECTORY
+from cidx_ref.places import INDEX_DIRECTORY, STATE_DIRECTORY
 from cidx_ref.runtime import SYSTEM
 
 
@@ -15,6 +15,7 @@ def _a_key_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     # Each worker's: nothing is written into the home of the user who runs the tests.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_DIRECTORY, str(tmp_path_factory.mktemp("state")))
+        patch.setenv(INDEX_DIRECTORY, "")  # whatever that user's own configuration says
         yield
 
 

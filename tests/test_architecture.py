@@ -18,7 +18,9 @@ ROOT = Path(cidx_ref.__file__).parent
 FLOORS = [
     ["_version", "cidx_ref", "errors", "runtime", "steps", "interpreter"],
     ["files", "limits", "locks", "reports", "results", "shown", "wire"],
+    ["places"],
     ["keys", "project", "sockets"],
+    ["mounts"],
     ["config"],
     ["index"],
     ["daemon"],

@@ -120,8 +120,14 @@ def test_every_command_does_what_its_line_says(fresh: Project) -> None:
         assert done.returncode == 0, done
         return told(done)
 
-    assert text("status") == "running: no\n"
-    assert data("status") == {"running": False}
+    places = {
+        "address": str(fresh.socket_path),
+        "index_directory": str(fresh.root / ".code-indexer"),
+        "log": str(fresh.log_path),
+    }
+    said = "".join(f"{key}: {place}\n" for key, place in places.items())
+    assert text("status") == f"running: no\n{said}"
+    assert data("status") == {"running": False, **places}
     assert text("stop") == "not running\n"
     assert data("stop") == {"status": "not running"}
     assert data("clear-cache") == {"status": "not running"}
@@ -502,7 +508,7 @@ def test_without_daemons_the_answer_is_the_same_and_none_is_started(project: Pro
     Config.init(project, enabled=False)
     local = told(run(project, "query", "retry", "--json"))["results"]
     assert local == remote
-    assert told(run(project, "status", "--json")) == {"running": False}
+    assert told(run(project, "status", "--json"))["running"] is False
     assert run(project, "index").returncode == 0
     assert not project.socket_path.exists()
 

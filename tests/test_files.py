@@ -387,7 +387,7 @@ ELSEWHERE = {
     "daemon/accept.py": {"os.write"},  # a pipe
     "commands.py": {"os.write"},  # a pipe
     "index/child.py": {"os.write"},  # a pipe
-    "keys.py": {"each.mkdir"},  # directories above the account's own
+    "places.py": {"each.mkdir"},  # the account's own, and those above
 }
 CHANGES = frozenset(
     "mkdir rename replace unlink rmdir symlink link fsync chmod fchmod truncate ftruncate write "

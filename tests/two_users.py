@@ -27,6 +27,7 @@ from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.keys import STATE_DIRECTORY
 from cidx_ref.launcher import stop
+from cidx_ref.places import INDEX_DIRECTORY
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import served
@@ -312,6 +313,55 @@ def what_is_made_is_private(top: Path) -> Findings:
     return _told(as_user(ALICE, modes))
 
 
+def two_who_share_a_checkout_and_a_setting_have_an_index_each(top: Path) -> Findings:
+    """Neither may write in it: it is the machine's, and has another's configuration in it."""
+    shared = project_of(0, top / "shared")
+    (shared.root / "private.py").chmod(0o644)
+    (shared.root / ".code-indexer").mkdir(mode=0o700)
+    base = top / "indexes"
+    base.mkdir()
+    base.chmod(0o1777)
+
+    def work() -> Findings:
+        os.environ[INDEX_DIRECTORY] = str(base)
+        mine = Project.around(shared.root)
+        build(mine)
+        with served(mine):
+            found = _is_served(mine)
+        others = [path for path in base.iterdir() if path != mine.directory]
+        opened = [str(path) for path in others if os.access(path, os.R_OK | os.X_OK)]
+        return found + [f"can open {path}" for path in opened]
+
+    found = _told(as_user(ALICE, work)) + _told(as_user(BOB, work)) + _told(as_user(ALICE, work))
+    made = sorted(path.stat().st_uid for path in base.iterdir())
+    return found + ([] if made == [ALICE, BOB] else [f"made by {made}"])
+
+
+def an_index_of_hers_is_answered_from_where_she_may_not_write(top: Path) -> Findings:
+    project = project_of(ALICE, top / "hers")
+
+    def work() -> Findings:
+        build(project)
+        paths = [path for path in project.root.rglob("*") if not path.is_symlink()]
+        for path in (*reversed(paths), project.root):
+            path.chmod(path.stat().st_mode & ~0o222)
+        mine = Project(project.root)
+        with served(mine), DaemonClient(mine, start=False) as client:
+            found = _is_served(mine)
+            answer = client.query("found_function", mode="fts")
+            status = client.status()
+        if not answer or answer.unavailable:
+            found.append(f"no full text: {answer.unavailable}")
+        if status["index_directory"] != str(project.root / ".code-indexer"):
+            found.append(f"it lies in {status['index_directory']}")
+        refused = _outcome(lambda: build(mine))
+        if not (isinstance(refused, str) and "cannot be written by you" in refused):
+            found.append(f"an index run: {refused}")
+        return found
+
+    return _told(as_user(ALICE, work))
+
+
 def _warm_up(top: Path) -> None:
     """Import all that the users will need, by doing once what they do."""
     project = project_of(0, top / "warm")
@@ -332,6 +382,8 @@ SCENARIOS = {
         a_daemon_answers_its_own_user_only,
         no_query_is_sent_to_anothers_daemon,
         what_is_made_is_private,
+        two_who_share_a_checkout_and_a_setting_have_an_index_each,
+        an_index_of_hers_is_answered_from_where_she_may_not_write,
     )
 }
 

@@ -27,9 +27,10 @@ from pathlib import Path
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.locks import try_lock
+from cidx_ref.mounts import network_problem
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
-from cidx_ref.sockets import is_answered
+from cidx_ref.sockets import is_addressable, is_answered
 from cidx_ref.steps import Step
 
 __all__ = ["Claim"]
@@ -46,6 +47,7 @@ class Claim:
         self._project = project
         self._runtime = runtime
         self._lock = -1
+        self._kept = -1
         self._inode: tuple[int, int] | None = None
 
     def acquire(self, timeout_s: float = _TIMEOUT_S) -> bool:
@@ -54,6 +56,8 @@ class Claim:
         Raises `UntrustedError`, and `DaemonUnavailableError` if another holds the project and does
         not answer for `timeout_s` seconds, or if the directory cannot be made.
         """
+        if (problem := network_problem(self._project)) is not None:
+            raise DaemonUnavailableError(f"cannot serve: {problem}")
         deadline = self._runtime.monotonic() + timeout_s
         while not self._try():
             if is_answered(self._project.socket_path):
@@ -65,12 +69,24 @@ class Claim:
             self._runtime.sleep(_POLL_S)
         return True
 
+    @property
+    def address(self) -> str:
+        """A path that every program of the user's can connect to while this is held.
+
+        It is the socket's own, unless that is too long for an address: then it leads through this
+        process's descriptor of the directory.
+        """
+        path = self._project.socket_path
+        return f"/proc/{os.getpid()}/fd/{self._kept}/{path.name}" if self._kept >= 0 else str(path)
+
     def listen(self) -> socket.socket:
         """The listening socket, reachable at the project's path."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with self._project.open(runtime=self._runtime) as directory:
                 self._listen_in(directory, listener)
+                if not is_addressable(self._project.socket_path):
+                    self._kept = os.dup(directory.fd)
         except BaseException:
             listener.close()
             raise
@@ -104,9 +120,12 @@ class Claim:
     def is_intact(self) -> bool:
         """False once the socket, the lock or the project is no longer where it was claimed
         (SRV-5)."""
-        return self._found(self._project.socket_path) == self._inode and self._found(
-            self._project.directory / LOCK
-        ) == _identity(os.fstat(self._lock))
+        return (
+            self._found(self._project.socket_path) == self._inode
+            and self._found(self._project.directory / LOCK) == _identity(os.fstat(self._lock))
+            # Where these lie elsewhere, they do not move with the project.
+            and (self._project.places.base is None or self._project.root.is_dir())
+        )
 
     def unlink(self) -> None:
         """Remove the socket's name, if it still is ours."""
@@ -124,9 +143,10 @@ class Claim:
         """Let the next daemon have the project."""
         self.unlink()
         self._runtime.step(Step.UNLINKED)
-        fd, self._lock = self._lock, -1
-        if fd >= 0:
-            os.close(fd)
+        held, self._kept, self._lock = (self._kept, self._lock), -1, -1
+        for fd in held:
+            if fd >= 0:
+                os.close(fd)
 
     def _try(self) -> bool:
         try:

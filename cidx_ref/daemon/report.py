@@ -26,6 +26,7 @@ class Told(Protocol):
 
     runtime: Runtime
     gate: Gate
+    address: str | None
 
     @property
     def project(self) -> Project | None: ...
@@ -66,6 +67,7 @@ def status(service: Told) -> dict[str, Any]:
         "running": True,
         "cache_empty": entry is None,
         **identity(service),
+        **_places(service),
         "uptime_seconds": round(service.uptime_s(), 3),
         "indexing": service.is_indexing,
         **(_NO_INDEX if service.index is None else service.index.describe()),
@@ -99,6 +101,13 @@ def diagnostics(service: Told) -> dict[str, Any]:
 def skipped(service: Told) -> dict[str, Any]:
     """What the last index run left out."""
     return {"counts": {}, "files": []} if service.index is None else service.index.skipped()
+
+
+def _places(service: Told) -> dict[str, str | None]:
+    if service.project is None:
+        return {"address": None, "index_directory": None, "log": None}
+    found = service.project.whereabouts()
+    return {**found, "address": service.address or found["address"]}
 
 
 def _cached(entry: CacheEntry[Any]) -> dict[str, Any]:

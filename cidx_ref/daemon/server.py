@@ -46,6 +46,7 @@ class Daemon:
         self._claim = claim
         self._watch_s = watch_s
         self._server = SocketServer(service, claim.listen(), runtime=runtime)
+        service.address = claim.address
         self._eviction = CacheEvictionThread(service)
         self._reason = "asked to"
         if service.index is not None:
@@ -114,8 +115,8 @@ def serve(
                 with logging_to(project):
                     service = CIDXDaemonService(project.root, runtime=runtime, index=index)
                     daemon = Daemon(project, service, claim, runtime=runtime)
-                    who = (project.root, __version__, os.getpid())
-                    _log.info("serving %s: version %s, pid %d", *who)
+                    who = (project.root, __version__, os.getpid(), _elsewhere(project))
+                    _log.info("serving %s: version %s, pid %d%s", *who)
                     on_ready("serving")
                     daemon.run()
                 return
@@ -125,6 +126,13 @@ def serve(
         finally:
             claim.release()
     on_ready("already running")
+
+
+def _elsewhere(project: Project) -> str:
+    if project.places.base is None:
+        return ""
+    index, running = project.index_directory, project.directory
+    return f"; index in {index}, socket and log in {running}"
 
 
 def start_daemon(config_path: Path | str) -> None:

@@ -90,6 +90,8 @@ class CIDXDaemonService(ExposedService):
         self.health_monitor = HealthMonitor(self, runtime=runtime)
         #: Called when the daemon is to stop; without it, there is no daemon around this service.
         self.on_shutdown: Callable[[str], None] | None = None
+        #: What a client connects to; None where there is no daemon around this service.
+        self.address: str | None = None
         self._open_index = index or partial(open_index, embedder=embedder)
         self._started = runtime.monotonic()
         self._adopting = runtime.lock("adopt")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from contextlib import closing
 from io import BytesIO
@@ -28,7 +29,8 @@ from cidx_ref.index.manifest import damaged_files, parse_manifest, unlisted
 from cidx_ref.index.snapshot import FULLTEXT, VECTORS
 from cidx_ref.index.store import FILES, ROW, TEXT_CODEC, ChunkStore
 from cidx_ref.keys import Key
-from cidx_ref.project import Project
+from cidx_ref.mounts import write_problem
+from cidx_ref.project import DIRECTORY, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ _FILES, _ROWS, _TEXTS = FILES
 # links an element may have, the factor of the layers, and what building was done with.
 _HEADER = struct.Struct("<6QiI3QdQ")
 _LABEL_BYTES = 8
+_LOCK = re.compile(rf"{FULLTEXT}/\.tantivy-.*\.lock")
 _MAX_LAYERS = 64  # of 16 million vectors there are 6
 
 
@@ -56,19 +59,25 @@ def adopt(
     """Check the live generation of `project`, publish a copy that is signed with `key` (default:
     the account's), and say what it holds.
 
+    Where the index lies elsewhere, the generation in the tree is taken, if there is one.
+
     Nothing unchecked is loaded into an engine.  Raises `NoIndexError` where there is none of our
     format, `IndexUnusableError` naming what is wrong with it, `BusyError`, `UntrustedError`, and
     `IndexingError` if the copy cannot be written.
     """
     project.check()
-    if not project.generations.is_dir():
+    if (problem := write_problem(project)) is not None:
+        raise IndexingError(f"cannot write the index: {problem}")
+    found = Generations(_source(project), runtime, key=key)
+    if not found.directory.is_dir():
         raise NoIndexError("this project has no index to adopt: run `cidx-ref index`")
     generations = Generations(project.generations, runtime, key=key)
     if generations.key.problem is not None:
         raise UntrustedError(f"an adopted index would be forgotten: {generations.key.problem}")
     try:
+        project.create_directory(runtime)
         with generations.writing(wait_s):
-            manifest, generation, building = _taken(generations, runtime)
+            manifest, generation, building = _taken(found, generations, runtime)
             generations.seal(building, {**manifest, "generation": generation})
             generations.publish(generation, building)
     except OSError as error:
@@ -77,10 +86,18 @@ def adopt(
     return {"generation": generation, **manifest["counts"]}
 
 
-def _taken(generations: Generations, runtime: Runtime) -> tuple[dict[str, Any], str, Path]:
-    """The manifest of the live generation, and the id and the place of the copy of it."""
+def _source(project: Project) -> Path:
+    """The directory of generations that one is taken from."""
+    in_the_tree = project.root / DIRECTORY / project.generations.name
+    return in_the_tree if in_the_tree.is_dir() else project.generations
+
+
+def _taken(
+    found: Generations, generations: Generations, runtime: Runtime
+) -> tuple[dict[str, Any], str, Path]:
+    """The manifest of the live generation that was found, and the id and the place of its copy."""
     try:
-        with Lease(generations.path(generations.current()), runtime) as lease:
+        with Lease(found.path(found.current()), runtime) as lease:
             manifest = _checked(lease.files)
             generation, building = generations.begin()
             _copy(lease.files, building, runtime)
@@ -107,23 +124,16 @@ def _checked(directory: Directory) -> dict[str, Any]:
     """The manifest, without its digest, of a generation in which everything is as it must be."""
     manifest = parse_manifest(directory)
     del manifest["digest"]
-    _clear_locks(directory)
     for name in (*unlisted(directory, manifest), *unlisted(directory, manifest, FULLTEXT)):
-        _require(name == FULLTEXT, f"{name}: not in the manifest")
+        # Nor are locks taken over, which tantivy leaves where it reads.
+        expected = name == FULLTEXT or _LOCK.fullmatch(name)
+        _require(bool(expected), f"{name}: not in the manifest")
     for name, problem in damaged_files(directory, manifest).items():
         raise IndexUnusableError(f"{name}: {problem}")
     counts = manifest["counts"]
     _check_store(directory, counts["files"], counts["chunks"])
     _check_graph(_mapped(directory, VECTORS), counts["chunks"], manifest["embedder"]["dim"])
     return manifest
-
-
-def _clear_locks(directory: Directory) -> None:
-    """Remove what tantivy makes anew, and opens through links if it finds them."""
-    with directory.sub(FULLTEXT) as inner:
-        for name in inner.names():
-            if name.startswith(".tantivy-") and name.endswith(".lock"):
-                inner.unlink(name)
 
 
 def _require(holds: bool, problem: str) -> None:

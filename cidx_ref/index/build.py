@@ -26,6 +26,7 @@ from cidx_ref.index.port import Progress
 from cidx_ref.index.scan import SourceFile, SourceTree, list_files
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
 from cidx_ref.keys import STATE_DIRECTORY, Key
+from cidx_ref.mounts import write_problem
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, Thread
 from cidx_ref.steps import Step
@@ -62,6 +63,9 @@ def bring_up_to_date(
     sentence each, what a user should know of the run.  Raises `BusyError`, `IndexingError`,
     `UntrustedError`.
     """
+    project.check()
+    if (problem := write_problem(project)) is not None:
+        raise IndexingError(f"cannot write the index: {problem}")
     try:
         project.create_directory(runtime)
         generations = Generations(project.generations, runtime, key=key)

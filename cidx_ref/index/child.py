@@ -15,6 +15,7 @@ from cidx_ref.errors import IndexingError, ShuttingDownError, from_kind
 from cidx_ref.index.port import RunListener, RunOptions
 from cidx_ref.interpreter import python_command
 from cidx_ref.keys import Key
+from cidx_ref.places import INDEX_DIRECTORY
 from cidx_ref.project import Project
 
 __all__ = ["BuildProcess"]
@@ -44,6 +45,9 @@ class BuildProcess:
             **asdict(options),
         }
         command, environment = python_command("cidx_ref.index.worker")
+        # The user's setting may have changed since this daemon was started.
+        base = project.places.base if project.places.is_chosen else None
+        environment[INDEX_DIRECTORY] = os.fspath(base) if base is not None else ""
         self._key = key
         self._cancelled = False
         # A file and not a pipe: no thread reads along, and a full pipe would stop the child.

@@ -85,7 +85,8 @@ class OurIndex:
         return read_skipped(self._project, self._key)
 
     def sweep(self) -> None:
-        self._generations.sweep()
+        if not self._project.places.is_read_only:
+            self._generations.sweep()
 
     def begin_run(self, options: RunOptions) -> BuildProcess:
         return BuildProcess(self._project, options, embedder=self._embedder.id, key=self._key)

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 from cidx_ref.errors import UntrustedError
-from cidx_ref.files import Directory
+from cidx_ref.files import Directory, own_directory
 from cidx_ref.keys import Key
 from cidx_ref.project import SKIPPED, Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -63,7 +63,7 @@ def save_skipped(
 def read_skipped(project: Project, key: Key) -> dict[str, Any]:
     """What `save_skipped` was given last; nothing skipped where `key` vouches for no list."""
     try:
-        with project.open() as directory:
+        with own_directory(project.index_directory) as directory:
             return _parsed(directory, key)
     except (OSError, UntrustedError, ValueError, RecursionError):
         return SkippedFiles().as_dict()

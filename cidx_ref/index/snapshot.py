@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from cidx_ref.errors import IndexUnusableError, UntrustedError
+from cidx_ref.files import Directory
 from cidx_ref.index import search
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.fulltext import FullTextIndex
@@ -102,9 +103,24 @@ class IndexSnapshot:
         with self._lease.files.sub(FULLTEXT) as inner:
             for name in unlisted(self._lease.files, self.manifest, FULLTEXT):
                 inner.check(name.rpartition("/")[2], stat.S_IFREG)
-            with suppress(OSError):  # a file system that is read only
+            try:
                 os.close(inner.open_for_append(".tantivy-meta.lock"))
+            except OSError:  # a file system that is read only
+                return self._load_through_links(directory, within, count)
         return FullTextIndex(directory, count=count)
+
+    def _load_through_links(self, directory: Path, within: list[str], count: int) -> FullTextIndex:
+        """The full text from where nothing can be made, by a directory in which tantivy can."""
+        try:
+            with TemporaryDirectory(prefix="cidx-ref-") as links:
+                with Directory.open(Path(links)) as made:
+                    for name in (found.removeprefix(f"{FULLTEXT}/") for found in within):
+                        made.symlink(os.fspath(directory / name), name)
+                # All files are open, or mapped, by the time it is there.
+                return FullTextIndex(Path(links), count=count)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise IndexUnusableError(f"full-text index: {where}{error.strerror}") from None
 
     def _refuse_damage(self, *names: str) -> None:
         known = self.manifest["files"]

@@ -1,0 +1,93 @@
+"""What kind of file system a path is on, and whether an index or a daemon may be there.
+
+A `flock` on a network file system may hold on one machine only, and then there are two writers, or
+two daemons.  So such file systems are recognised and refused by name (README, "An index
+elsewhere").  This reads the kernel's list of mounts: when a daemon starts and when a build begins,
+and for no query.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from cidx_ref.places import INDEX_DIRECTORY
+from cidx_ref.project import Project
+
+__all__ = ["kind_of", "network_problem", "write_problem"]
+
+_MOUNTS = Path("/proc/self/mountinfo")
+# Not 9p and virtiofs: by them machines within a machine see its local disks.
+_NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\w*|afs|ceph|glusterfs|lustre|beegfs|gpfs|ncpfs|coda|orangefs|pvfs2|panfs|"
+    r"fuse\.(sshfs|glusterfs|ceph|ceph-fuse|lustre|beegfs|s3fs|gcsfuse|goofys|rclone|davfs|"
+    r"mount\.davfs|curlftpfs|juicefs|JuiceFS|mfs|moosefs|smbnetfs|afpfs)|davfs"
+)
+
+
+def kind_of(path: Path, mounts: str | None = None) -> str:
+    """The kind of the file system that `path` is on, or will be; "" if the system does not say.
+
+    `mounts` is the text of the list of mounts; default: the system's.
+    """
+    device = _device(path)
+    if mounts is None:
+        try:
+            mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
+        except OSError:
+            return ""
+    for line in mounts.splitlines():
+        # Number, parent, device, and then of any length; after " - " the kind.
+        fields, _, rest = line.partition(" - ")
+        if fields.split(" ", 3)[2:3] == [device]:
+            return rest.partition(" ")[0]
+    return ""
+
+
+def network_problem(project: Project) -> str | None:
+    """Why no lock of the project's can be relied on; None if they can."""
+    for directory in dict.fromkeys((project.directory, project.index_directory)):
+        kind = kind_of(directory)
+        if _NETWORK.fullmatch(kind):
+            return (
+                f"{directory} is on a network file system ({kind}), where locks may hold on one "
+                f"machine only: {_remedy()}"
+            )
+    return None
+
+
+def write_problem(project: Project) -> str | None:
+    """Why no index of the project can be written; None if it can."""
+    if project.places.is_read_only:
+        kind = kind_of(project.index_directory)
+        return f"{project.root} {_why(project.root, kind)}: {_remedy()}"
+    return network_problem(project)
+
+
+def _remedy() -> str:
+    return (
+        f"name a directory on a local disk in {INDEX_DIRECTORY}, and the index goes there "
+        '(README, "An index elsewhere")'
+    )
+
+
+def _why(root: Path, kind: str) -> str:
+    named = f" ({kind})" if kind else ""
+    try:
+        if os.statvfs(root).f_flag & os.ST_RDONLY:
+            return f"is on a read-only file system{named}"
+    except OSError:
+        pass
+    return f"cannot be written by you (its file system: {kind or 'unknown'})"
+
+
+def _device(path: Path) -> str:
+    """The device of `path`, or of what is above it if it is not there, as the list has it."""
+    for each in (path, *path.parents):
+        try:
+            number = each.stat().st_dev
+        except OSError:
+            continue
+        return f"{os.major(number)}:{os.minor(number)}"
+    return ""

@@ -1,0 +1,209 @@
+"""Where a project's files lie: in its tree, or below a directory of the user's own.
+
+Usually everything is in the tree's `.code-indexer/`.  A setting of the user's puts it elsewhere:
+`CIDX_REF_INDEX_DIR`, else `index_directory` in the user's own `config.json`.  Where there is no
+setting and the tree cannot be written, an index in it is read there, and the daemon's files go
+below the state directory.  Every client and every daemon of the user goes by this rule, so they
+meet.  Nothing of it comes from the tree.
+
+A query from the shell imports this, so it imports little, and asks the system little.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cidx_ref.errors import ConfigError
+from cidx_ref.files import owner_name
+from cidx_ref.shown import shown
+
+__all__ = [
+    "DIRECTORY",
+    "INDEX_DIRECTORY",
+    "STATE_DIRECTORY",
+    "Places",
+    "chosen_directory",
+    "locate",
+    "make",
+    "state_directory",
+]
+
+DIRECTORY = ".code-indexer"
+INDEX_DIRECTORY = "CIDX_REF_INDEX_DIR"
+STATE_DIRECTORY = "CIDX_REF_STATE_DIR"
+_KEY = "index_directory"
+_MAX_BYTES = 1 << 18
+_MAX_NAME_CHARS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The directories of one project's files."""
+
+    #: Socket, lock and log.
+    running: Path
+    #: What `generations/` lies in.
+    index: Path
+    #: What `running` lies in if that is not the tree; trusted, because the user named it.
+    base: Path | None = None
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the user's setting puts the index elsewhere."""
+        return self.base is not None and self.index == self.running
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the index lies in a tree that cannot be written."""
+        return self.base is not None and self.index != self.running
+
+
+def locate(root: Path) -> Places:
+    """The places of the project with the resolved root `root`.  Raises `ConfigError`."""
+    if (base := chosen_directory()) is not None:
+        return chosen(root, base)
+    tree = root / DIRECTORY
+    if _can_be_written(root, tree):
+        return Places(tree, tree)
+    base = state_directory() / "projects"
+    return Places(base / _name(root), tree, base)
+
+
+def chosen(root: Path, base: Path) -> Places:
+    """The places of the project at `root` where the user's setting is `base`."""
+    own = base / _name(root)
+    return Places(own, own, base)
+
+
+def chosen_directory() -> Path | None:
+    """The directory that the user's setting names; None where there is none.
+
+    Raises `ConfigError` for a setting that cannot be meant.
+    """
+    named = os.environ.get(INDEX_DIRECTORY)
+    if named is not None:  # an empty one says: none, whatever the file says
+        return _absolute(named, INDEX_DIRECTORY)
+    path = _config_directory() / "config.json"
+    return _absolute(_own_configuration(path).get(_KEY), f"{path}: {_KEY}")
+
+
+def state_directory() -> Path:
+    """Where what must outlast a project's directory is kept."""
+    # Relative ones are ignored, as the specification of the second has it: they would be another
+    # place for the daemon, and lie in the tree.
+    if (named := Path(os.environ.get(STATE_DIRECTORY, ""))).is_absolute():
+        return named
+    if (state := Path(os.environ.get("XDG_STATE_HOME", ""))).is_absolute():
+        return state / "cidx-ref"
+    return _home() / ".local" / "state" / "cidx-ref"
+
+
+def make(base: Path) -> None:
+    """Make a directory of the user's own, and those above it, for the user alone."""
+    for each in (*reversed(base.parents), base):
+        each.mkdir(mode=0o700, exist_ok=True)  # whatever the umask is
+
+
+def _config_directory() -> Path:
+    if (named := Path(os.environ.get("XDG_CONFIG_HOME", ""))).is_absolute():
+        return named / "cidx-ref"
+    return _usual_home() / ".config" / "cidx-ref"
+
+
+def _usual_home() -> Path:
+    """HOME, where it is the account's: asking for the account takes a query twenty system calls."""
+    home = os.environ.get("HOME", "")
+    try:
+        if home.startswith("/") and Path(home).stat().st_uid == os.geteuid():
+            return Path(home)
+    except (OSError, ValueError):
+        pass
+    return _home()
+
+
+def _home() -> Path:
+    """The account's home, by its uid: HOME may be another user's (sudo)."""
+    import pwd
+
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:  # a uid without an account, as in containers
+        return Path(os.environ.get("HOME", "/nonexistent"))
+
+
+def _own_configuration(path: Path) -> dict[str, Any]:
+    """The user's own configuration; an empty one where there is no file.
+
+    Its directory is the user's, so links are followed there.  What others could have written is
+    refused.
+    """
+    try:
+        # Without O_NONBLOCK the opening of a FIFO waits for a writer.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        with open(fd, "rb") as file:
+            _require_private(path, os.fstat(fd))
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes")
+        document = json.loads(data)
+    except OSError as error:  # a directory
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must hold a JSON object, not {type(document).__name__}")
+    return document
+
+
+def _require_private(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{path}: not a regular file")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"{path}: belongs to {owner_name(found.st_uid)}, and is not believed")
+    if found.st_mode & 0o022:
+        raise ConfigError(f"{path}: can be written by other users: chmod go-w it")
+
+
+def _absolute(value: object, name: str) -> Path | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and "\0" not in value:
+        if value.partition("/")[0] == "~":
+            return _usual_home() / value[2:].lstrip("/")
+        if value.startswith("/"):
+            return Path(value)
+    raise ConfigError(f"{name}: {shown(value)}: must be an absolute path, or begin with ~/")
+
+
+def _can_be_written(root: Path, tree: Path) -> bool:
+    if os.access(tree, os.W_OK | os.X_OK, effective_ids=True):  # the usual case: one call
+        return True
+    try:
+        tree.lstat()
+    except FileNotFoundError:
+        # A root that is not there is no tree that is read only.
+        return os.access(root, os.W_OK | os.X_OK, effective_ids=True) or not root.is_dir()
+    except OSError:
+        pass
+    return False
+
+
+def _name(root: Path) -> str:
+    """One name for `root` and this user: so users with the same setting do not meet."""
+    from hashlib import sha256  # of which the usual query has no need
+
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in root.name)
+    digest = sha256(b"%d %s" % (os.geteuid(), os.fsencode(root))).hexdigest()
+    return f"{plain[:_MAX_NAME_CHARS].strip('.-') or 'project'}-{digest[:16]}"
