@@ -186,9 +186,11 @@ class CacheCleared(TypedDict):
 class IndexReport(TypedDict):
     """What the index holds after a run, and what the run did, of `DaemonClient.index`.
 
-    `changed` is False where the index was up to date already.  `skipped` counts the files that
-    were left out, by reason; `removed` names the generations that this account had not made and
-    the run has removed; `notes` has what a user should know of the run, a sentence each.
+    `changed` is False where the index was up to date already.  `skipped` counts the files and
+    folders that were left out, by reason.  `left_out` names the first 5,000 of them, sorted, each
+    as `[path, reason]`; the path of a folder ends in "/".  `removed` names the generations that
+    this account had not made and the run has removed; `notes` has what a user should know of the
+    run, a sentence each.
     """
 
     status: str
@@ -198,6 +200,7 @@ class IndexReport(TypedDict):
     files: int
     chunks: int
     skipped: dict[str, int]
+    left_out: list[list[str]]
     removed: list[str]
     notes: list[str]
     took_ms: float

@@ -17,7 +17,7 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["_version", "cidx_ref", "errors", "runtime", "steps", "interpreter"],
-    ["files", "limits", "locks", "reports", "results", "shown", "wire"],
+    ["files", "globs", "limits", "locks", "reports", "results", "shown", "wire"],
     ["keys", "project", "sockets"],
     ["config"],
     ["index"],
@@ -148,8 +148,14 @@ FLOORS_WITHIN = {
         ["server"],
     ],
     "index": [
-        ["chunk", "globs", "hybrid", "languages", "limited", "manifest", "semantic", "text"],
-        ["filters", "generation", "git", "matching", "query"],
+        [
+            *["chunk", "defaults", "folders", "hybrid", "languages", "limited", "manifest"],
+            *["semantic", "text"],
+        ],
+        ["filters", "generated", "generation", "git", "matching", "query"],
+        ["attributes", "walk"],
+        ["checkouts"],
+        ["belongs"],
         ["embed", "fulltext", "port", "scan", "store"],
         ["child", "snippet"],
         ["search"],

@@ -42,7 +42,8 @@ __all__ = ["CIDXDaemonService"]
 _log = logging.getLogger("cidx_ref")
 
 #: What an index run reports, where it says nothing of it.
-_NOT_TOLD = {"changed": True, "files": 0, "chunks": 0, "skipped": {}, "removed": [], "notes": []}
+_NOT_TOLD = {"changed": True, "files": 0, "chunks": 0, "skipped": {}}
+_NOT_TOLD |= {"left_out": [], "removed": [], "notes": []}
 
 
 class CIDXDaemonService(ExposedService):
@@ -311,14 +312,15 @@ class CIDXDaemonService(ExposedService):
         assert self._runs is not None
         started = self.runtime.monotonic()
         progress = _relay(callback, self.runtime)
-        asked = RunOptions(max_file_size_bytes=self.config.max_file_size_bytes, **options)
+        self.reload_config()  # what is indexed is what it says now
+        asked = RunOptions(**self.config.for_runs(), **options)
         try:
             built = self._runs.run(asked, progress or _ignore)
         finally:
             if progress is not None:
                 progress.close()
         seconds = self.runtime.monotonic() - started
-        _log.info("index of %s: %s in %.2f s", project.root, built, seconds)
+        _log.info("index of %s: %s in %.2f s", project.root, {**built, "left_out": ...}, seconds)
         return {
             "status": "completed",
             "project": str(project.root),

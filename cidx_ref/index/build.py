@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from heapq import nsmallest
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +22,13 @@ from cidx_ref.errors import (
 )
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index import languages
+from cidx_ref.index.belongs import Rules
 from cidx_ref.index.embed import Embedder
+from cidx_ref.index.generated import why_by_text
 from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.index.manifest import FORMAT, damaged_files, read_manifest
 from cidx_ref.index.port import Progress
-from cidx_ref.index.scan import SourceFile, SourceTree, list_files
+from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, Thread
@@ -33,8 +37,11 @@ from cidx_ref.steps import Step
 if TYPE_CHECKING:
     from cidx_ref.index.snapshot import IndexSnapshot
 
-__all__ = ["bring_up_to_date"]
+__all__ = ["MAX_LEFT_OUT", "bring_up_to_date"]
 
+#: So many files and folders that were left out are named, and of so many characters together.
+MAX_LEFT_OUT = 5_000
+_MAX_LEFT_OUT_CHARS = 2_000_000
 _BATCH = 256  # chunks embedded at once
 
 
@@ -45,6 +52,7 @@ def bring_up_to_date(
     full: bool = False,
     wait_s: float | None = None,
     max_file_size_bytes: int = 1_048_576,
+    rules: Rules = Rules(),  # noqa: B008 - it is frozen
     progress: Progress = lambda current, total, path, info: None,
     scanning: Callable[[], object] = lambda: None,
     announce: Callable[[str], object] = lambda generation: None,
@@ -58,9 +66,10 @@ def bring_up_to_date(
     the live one.  `scanning()` is called before files are looked at, `announce(generation)` just
     before a new one becomes live.  `key`
     signs what is built (default: the account's); generations that it does not vouch for are
-    removed in the end, except with `keep_unverified`, and named under `removed`.  `notes` says, a
-    sentence each, what a user should know of the run.  Raises `BusyError`, `IndexingError`,
-    `UntrustedError`.
+    removed in the end, except with `keep_unverified`, and named under `removed`.  `skipped` counts
+    what was left out, by reason, and `left_out` names it, sorted: `[path, reason]`, `MAX_LEFT_OUT`
+    at most.  `notes` says, a sentence each, what a user should know of the run.  Raises
+    `BusyError`, `IndexingError`, `UntrustedError`.
     """
     try:
         project.create_directory(runtime)
@@ -68,8 +77,8 @@ def bring_up_to_date(
         with generations.writing(wait_s):
             scanning()
             with generations.scratch() as scratch:
-                found = list_files(project.root, scratch, runtime)
-            job = _Job(project.root, found.paths, embedder, max_file_size_bytes, progress, runtime)
+                found = list_files(project.root, scratch, runtime, None, rules)
+            job = _Job(project.root, found, embedder, max_file_size_bytes, progress, runtime)
             report = (None if full else job.unchanged(generations)) or job.build(
                 generations, announce
             )
@@ -84,7 +93,7 @@ class _Job:
     def __init__(
         self,
         root: Path,
-        paths: list[str],
+        listing: Listing,
         embedder: Embedder,
         max_bytes: int,
         progress: Progress,
@@ -95,8 +104,9 @@ class _Job:
         self._max_bytes = max_bytes
         self._progress = progress
         self._runtime = runtime
-        self._paths = paths
-        self._skipped: Counter[str] = Counter()
+        self._listing = listing
+        self._paths = listing.paths
+        self._unread: dict[str, str] = {}  # listed, but left out when it was read; with the reason
 
     def unchanged(self, generations: Generations) -> dict[str, Any] | None:
         """What to report of the live generation if it is up to date; else None."""
@@ -134,7 +144,7 @@ class _Job:
             "created_at": self._runtime.now().astimezone().isoformat(timespec="seconds"),
             "embedder": self._recipe(),
             **contents,
-            "skipped": dict(self._skipped),
+            "skipped": self._skipped(),
         }
         generations.seal(building, manifest)
         problem = self._verify(building, generation, generations.key)
@@ -180,16 +190,24 @@ class _Job:
 
     def _sources(self, report: bool = False) -> Iterator[SourceFile]:
         total = len(self._paths)
-        self._skipped.clear()  # each pass counts anew
+        self._unread.clear()  # each pass counts anew
         with SourceTree(self._root) as tree:
             for number, path in enumerate(self._paths):
                 if report:
                     self._progress(number, total, path, "")
-                found = tree.read(path, self._max_bytes)
+                found = self._checked(tree.read(path, self._max_bytes))
                 if isinstance(found, str):
-                    self._skipped[found] += 1
+                    self._unread[path] = found
                 else:
                     yield found
+
+    def _checked(self, found: SourceFile | str) -> SourceFile | str:
+        """What was read, or the reason to leave it out, which its text may be."""
+        if isinstance(found, str):
+            return found
+        reason = why_by_text(found.path, found.text)
+        is_exempt = reason is not None and reason in self._listing.exempt.get(found.path, ())
+        return found if reason is None or is_exempt else reason
 
     def _verify(self, directory: Path, generation: str, key: Key) -> str | None:
         """Load the generation as a daemon would, and find known chunks in it.
@@ -236,8 +254,19 @@ class _Job:
             "generation": manifest["generation"],
             "changed": changed,
             **manifest["counts"],
-            "skipped": dict(self._skipped),
+            "skipped": self._skipped(),
+            "left_out": self._left_out(),
         }
+
+    def _skipped(self) -> dict[str, int]:
+        reasons = (reason for _, reason in self._listing.skipped)
+        return dict(Counter(chain(reasons, self._unread.values())))
+
+    def _left_out(self) -> list[list[str]]:
+        named = nsmallest(MAX_LEFT_OUT, chain(self._listing.skipped, self._unread.items()))
+        ends = accumulate(len(path) + len(reason) for path, reason in named)
+        pairs = zip(named, ends, strict=True)
+        return [[*pair] for pair, end in pairs if end <= _MAX_LEFT_OUT_CHARS]
 
 
 def _notes(key: Key) -> list[str]:

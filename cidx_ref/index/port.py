@@ -67,6 +67,8 @@ class RunOptions:
     wait_s: float | None = None
     keep_unverified: bool = False
     max_file_size_bytes: int = 1_048_576
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 class RunListener(Protocol):
@@ -88,7 +90,8 @@ class Run(Protocol):
 
     def run(self, listener: RunListener) -> dict[str, Any]:
         """Do it; called once.  Returns the report, plain data: `generation`, and what is known of
-        `changed`, `files`, `chunks`, `skipped`, `removed` and `notes` (see `reports.IndexReport`).
+        `changed`, `files`, `chunks`, `skipped`, `left_out`, `removed` and `notes` (see
+        `reports.IndexReport`).
 
         Raises `BusyError`, `IndexingError`, `UntrustedError`; `ShuttingDownError` if cancelled.
         """
