@@ -25,11 +25,16 @@ __all__ = ["Config"]
 
 _MAX_BYTES = 1 << 18
 _MAX_RETRYING_S = 60
+_MAX_PATTERNS = 100
+_MAX_PATTERN_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The `daemon` block.  Names, meanings and defaults are the story's; the last is ours."""
+    """The `daemon` block.  Names, meanings and defaults are the story's; the last three are ours.
+
+    `include` and `exclude` are patterns as in `.gitignore`: docs/what-is-indexed.md.
+    """
 
     enabled: bool = True
     ttl_minutes: float = 10
@@ -38,6 +43,8 @@ class Config:
     max_retries: int = 4
     retry_delays_ms: tuple[float, ...] = (100, 500, 1000, 2000)
     max_file_size_bytes: int = 1_048_576
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     @property
     def ttl_s(self) -> float:
@@ -47,6 +54,11 @@ class Config:
         """How long to wait after each try that failed; there are so many retries."""
         delays = self.retry_delays_ms or (0,)
         return list(islice(chain(delays, repeat(delays[-1])), self.max_retries))
+
+    def for_runs(self) -> dict[str, Any]:
+        """What an index run goes by, by name."""
+        names = ("max_file_size_bytes", "include", "exclude")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def load(cls, path: Path) -> Config:
@@ -69,7 +81,8 @@ class Config:
             old = document.get("daemon", {})
             if isinstance(old, dict):  # else it is what the check refuses
                 defaults = asdict(cls())
-                del defaults["max_file_size_bytes"]  # ours, and not the story's
+                for name in ("max_file_size_bytes", "include", "exclude"):
+                    del defaults[name]  # ours, and not the story's
                 defaults["retry_delays_ms"] = list(defaults["retry_delays_ms"])  # as JSON has it
                 document["daemon"] = {**defaults, **old, **changes}
             config = _checked(path, document)
@@ -104,8 +117,10 @@ def _checked(path: Path, document: dict[str, Any]) -> Config:
         allowed, accepts = _RULES[key]
         if not accepts(value):
             raise ConfigError(f"{path}: daemon.{key}: {shown(value)}: must be {allowed}")
-    if "retry_delays_ms" in known:
-        known["retry_delays_ms"] = tuple(known["retry_delays_ms"])
+    for key in ("include", "exclude"):
+        _check_patterns(f"{path}: daemon.{key}", known.get(key, ()))
+    for key in {"retry_delays_ms", "include", "exclude"} & known.keys():
+        known[key] = tuple(known[key])
     config = Config(**known)
     if sum(config.delays_ms()) > _MAX_RETRYING_S * 1000:
         raise ConfigError(
@@ -132,7 +147,40 @@ def _is_whole(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
+def _is_patterns(value: object) -> bool:
+    if not isinstance(value, list) or len(value) > _MAX_PATTERNS:
+        return False
+    return all(isinstance(v, str) and len(v) <= _MAX_PATTERN_CHARS for v in value)
+
+
+def _check_patterns(where: str, patterns: list[str]) -> None:
+    for pattern in patterns:
+        if problem := _problem(pattern):
+            raise ConfigError(f"{where}: {shown(pattern)}: {problem}")
+
+
+def _problem(pattern: str) -> str | None:
+    """Why a pattern can match nothing in a project; None if it can."""
+    from cidx_ref.globs import parse  # which a client needs for nothing else
+
+    if pattern.startswith("!"):
+        return "a pattern here is not negated: use the other one of include and exclude"
+    if pattern.startswith("#"):
+        return r"it is a comment: a name that begins so is written \#"
+    if {".", ".."} & set(pattern.strip(" ").split("/")):
+        return "it must name something below the project's root"
+    try:
+        parse(pattern)
+    except ValueError as error:
+        return f"it can match nothing: {error}"
+    return "it can match nothing: no name has a zero byte" if "\0" in pattern else None
+
+
 _DAY_S = 86_400
+_ARE_PATTERNS = (
+    f"a list of at most {_MAX_PATTERNS} patterns as in .gitignore, each a string of at most "
+    f"{_MAX_PATTERN_CHARS} characters"
+)
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "enabled": ("true or false", lambda v: isinstance(v, bool)),
@@ -151,4 +199,6 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a whole number from 1 to 16777216 (16 MiB)",
         lambda v: _is_whole(v, 1, 1 << 24),
     ),
+    "include": (_ARE_PATTERNS, _is_patterns),
+    "exclude": (_ARE_PATTERNS, _is_patterns),
 }

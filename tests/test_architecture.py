@@ -17,7 +17,7 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["_version", "cidx_ref", "errors", "runtime", "steps", "interpreter"],
-    ["files", "limits", "locks", "reports", "results", "shown", "wire"],
+    ["files", "globs", "limits", "locks", "reports", "results", "shown", "wire"],
     ["places"],
     ["keys", "project", "sockets"],
     ["mounts"],
@@ -151,17 +151,13 @@ FLOORS_WITHIN = {
     ],
     "index": [
         [
-            "chunk",
-            "globs",
-            "hybrid",
-            "languages",
-            "limited",
-            "manifest",
-            "semantic",
-            "skipped",
-            "text",
+            *["chunk", "defaults", "folders", "hybrid", "languages", "limited", "manifest"],
+            *["semantic", "text"],
         ],
-        ["filters", "generation", "git", "matching", "query", "skipped"],
+        ["filters", "generated", "generation", "git", "matching", "query", "skipped"],
+        ["attributes", "walk"],
+        ["checkouts"],
+        ["belongs"],
         ["embed", "fulltext", "port", "scan", "store"],
         ["child", "snippet"],
         ["search"],

@@ -380,7 +380,7 @@ def test_nothing_is_built_where_nothing_changed_unless_asked_for(project: Projec
 def a_job(project: Project, **options: object) -> str:
     """What the daemon tells the build child."""
     job = {"root": str(project.root), "max_file_size_bytes": 100000}
-    job |= {"keep_unverified": False, "key_problem": None}
+    job |= {"keep_unverified": False, "key_problem": None, "include": [], "exclude": []}
     return json.dumps({**job, "embedder": HashingEmbedder().id, **options})
 
 

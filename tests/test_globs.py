@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cidx_ref.index import matching, scan
-from cidx_ref.index.globs import parse
+from cidx_ref.globs import parse
+from cidx_ref.index import matching
 from cidx_ref.index.matching import IgnoreRules, PathSet
+from cidx_ref.index.walk import walk
 from cidx_ref.runtime import SYSTEM
 
 # What a pattern may be made of: few letters, so that much of it matches.
@@ -153,7 +154,7 @@ def test_a_walk_by_the_rules_lists_what_git_lists(
                 (root / where / ".gitignore").write_text("\n".join(lines))
         listed = inside.run("ls-files", "--others", "--exclude-standard", "-z")
         by_git = [os.fsdecode(path) for path in listed.split(b"\0")[:-1]]
-        assert sorted(scan._walked(root, [], SYSTEM)) == sorted(by_git)
+        assert sorted(walk(root, SYSTEM, []).files) == sorted(by_git)
 
 
 def test_lines_of_a_gitignore_end_and_begin_as_they_do_for_git() -> None:

@@ -441,21 +441,22 @@ def test_a_scan_pairs_each_path_with_its_file_or_the_reason(repository: Path) ->
     (repository / "link").symlink_to("a.py")
     git(repository / "nested", "init", "--quiet")
     found = dict(scanned(repository, LIMIT))
-    assert list(found) == ["a.py", "deleted.py", "link", "nested/", "z.bin"]
+    assert list(found) == ["a.py", "deleted.py", "link", "z.bin"]
     assert isinstance(found.pop("a.py"), SourceFile)
     assert found == {
         "deleted.py": "missing",
         "link": "symlink",
-        "nested/": "not a regular file",
         "z.bin": "binary",
     }
 
 
-def test_a_submodule_is_skipped(repository: Path) -> None:
+def test_a_submodule_that_is_not_checked_out_is_named(repository: Path) -> None:
     commit = "1" * 40
     git(repository, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
-    (repository / "module").mkdir()
-    assert list(scanned(repository, LIMIT)) == [("module", "not a regular file")]
+    why = "submodule that is not checked out (git submodule update --init)"
+    for _ in range(2):  # without its folder, and with it
+        assert listed(repository) == Listing([], [], [("module/", why)])
+        (repository / "module").mkdir(exist_ok=True)
 
 
 # Paths are not trusted: a git index may hold any, and a link may lie anywhere

@@ -318,7 +318,8 @@ class CIDXDaemonService(ExposedService):
         assert self._runs is not None
         started = self.runtime.monotonic()
         progress = relay(callback, self.runtime)
-        asked = RunOptions(max_file_size_bytes=self.config.max_file_size_bytes, **options)
+        self.reload_config()  # what is indexed is what it says now
+        asked = RunOptions(**self.config.for_runs(), **options)
         try:
             built = self._runs.run(asked, progress or _ignore)
         finally:

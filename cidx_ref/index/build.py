@@ -19,11 +19,13 @@ from cidx_ref.errors import (
 )
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index import languages
+from cidx_ref.index.belongs import Rules
 from cidx_ref.index.embed import Embedder
+from cidx_ref.index.generated import why_by_text
 from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.index.manifest import FORMAT, damaged_files, read_manifest
 from cidx_ref.index.port import Progress
-from cidx_ref.index.scan import SourceFile, SourceTree, list_files
+from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
@@ -46,6 +48,7 @@ def bring_up_to_date(
     full: bool = False,
     wait_s: float | None = None,
     max_file_size_bytes: int = 1_048_576,
+    rules: Rules = Rules(),  # noqa: B008 - it is frozen
     progress: Progress = lambda current, total, path, info: None,
     scanning: Callable[[], object] = lambda: None,
     announce: Callable[[str], object] = lambda generation: None,
@@ -55,13 +58,13 @@ def bring_up_to_date(
 ) -> dict[str, Any]:
     """Build and publish a generation of what the project holds now, and say what is in it.
 
-    Without `full`, nothing is built when no file, and no part of the recipe, has changed since
-    the live one.  `scanning()` is called before files are looked at, `announce(generation)` just
-    before a new one becomes live.  `key`
-    signs what is built (default: the account's); generations that it does not vouch for are
-    removed in the end, except with `keep_unverified`, and named under `removed`.  `notes` says, a
-    sentence each, what a user should know of the run.  Raises `BusyError`, `IndexingError`,
-    `UntrustedError`.
+    Without `full`, nothing is built when no file, and no part of the recipe, has changed since the
+    live one. `scanning()` is called before files are looked at, `announce(generation)` just before
+    a new one becomes live. `key` signs what is built (default: the account's); generations that it
+    does not vouch for are removed in the end, except with `keep_unverified`, and named under
+    `removed`. `skipped` counts what was left out, by reason (`skipped.read_skipped` has the list).
+    `notes` says, a sentence each, what a user should know of the run. Raises `BusyError`,
+    `IndexingError`, `UntrustedError`.
     """
     project.check()
     if (problem := write_problem(project)) is not None:
@@ -72,8 +75,8 @@ def bring_up_to_date(
         with generations.writing(wait_s):
             scanning()
             with generations.scratch() as scratch:
-                found = list_files(project.root, scratch, runtime)
-            job = _Job(project.root, found.paths, embedder, max_file_size_bytes, progress, runtime)
+                found = list_files(project.root, scratch, runtime, None, rules)
+            job = _Job(project.root, found, embedder, max_file_size_bytes, progress, runtime)
             report = (None if full else job.unchanged(generations)) or job.build(
                 generations, announce
             )
@@ -92,7 +95,7 @@ class _Job:
     def __init__(
         self,
         root: Path,
-        paths: list[str],
+        listing: Listing,
         embedder: Embedder,
         max_bytes: int,
         progress: Progress,
@@ -103,8 +106,9 @@ class _Job:
         self._max_bytes = max_bytes
         self._progress = progress
         self._runtime = runtime
-        self._paths = paths
-        self.skipped = SkippedFiles()
+        self._listing = listing
+        self._paths = listing.paths
+        self.skipped = SkippedFiles(listing.skipped)
 
     def unchanged(self, generations: Generations) -> dict[str, Any] | None:
         """What to report of the live generation if it is up to date; else None."""
@@ -188,16 +192,24 @@ class _Job:
 
     def _sources(self, report: bool = False) -> Iterator[SourceFile]:
         total = len(self._paths)
-        self.skipped = SkippedFiles()  # each pass counts anew
+        self.skipped = SkippedFiles(self._listing.skipped)  # each pass counts anew
         with SourceTree(self._root) as tree:
             for number, path in enumerate(self._paths):
                 if report:
                     self._progress(number, total, path, "")
-                found = tree.read(path, self._max_bytes)
+                found = self._checked(tree.read(path, self._max_bytes))
                 if isinstance(found, str):
                     self.skipped.add(path, found)
                 else:
                     yield found
+
+    def _checked(self, found: SourceFile | str) -> SourceFile | str:
+        """What was read, or the reason to leave it out, which its text may be."""
+        if isinstance(found, str):
+            return found
+        reason = why_by_text(found.path, found.text)
+        is_exempt = reason is not None and reason in self._listing.exempt.get(found.path, ())
+        return found if reason is None or is_exempt else reason
 
     def _verify(self, directory: Path, generation: str, key: Key) -> str | None:
         """Load the generation as a daemon would, and find known chunks in it.

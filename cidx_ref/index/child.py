@@ -25,6 +25,13 @@ _MAX_STDERR_BYTES = 65_536
 _MAX_STDERR_LINES = 100
 
 
+_MAX_ARGUMENT_CHARS = 100_000  # the system takes 128 KiB in one
+
+
+def _cut(text: str) -> list[str]:
+    return [text[i : i + _MAX_ARGUMENT_CHARS] for i in range(0, len(text), _MAX_ARGUMENT_CHARS)]
+
+
 class BuildProcess:
     """One build in a child process.  `run` in one thread; `cancel` from any other."""
 
@@ -54,7 +61,7 @@ class BuildProcess:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
         try:
             self._process = subprocess.Popen(
-                [*command, json.dumps(job)],
+                [*command, *_cut(json.dumps(job))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,

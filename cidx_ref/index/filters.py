@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cidx_ref.index.globs import Part, is_literal, parse
+from cidx_ref.globs import Part, is_literal, parse
 
 __all__ = ["Filters", "problem_with", "too_much"]
 

@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from heapq import nlargest
@@ -24,7 +25,7 @@ from cidx_ref.files import Directory, own_directory, owner_name, read_regular
 from cidx_ref.index.limited import FailedError, HeldUpError, Limits, run
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["GitListing", "list_checkout"]
+__all__ = ["GitListing", "is_checkout", "list_checkout"]
 
 _MAX_INDEX_BYTES = 1 << 28  # some two million files
 _MAX_TEXT_BYTES = 1 << 20  # of `config` and `info/exclude`
@@ -48,11 +49,22 @@ _SETTINGS = [
     "protocol.allow=never",
     "index.threads=1",  # else git trusts a table of offsets in the index
 ]
+# A sparse index is not to be expanded: that takes objects, which there are none of.
+_SPARSE_SETTINGS = [
+    "core.sparseCheckout=true",
+    "core.sparseCheckoutCone=true",
+    "index.sparse=true",
+    "sparse.expectFilesOutsideOfPatterns=true",
+]
 _ADVICE = (
     " (look for a FIFO called .gitignore, or HEAD in a .git, and for patterns with many stars)"
 )
-_TRACKED = ["ls-files", "-z", "--cached"]
+_TRACKED = ["ls-files", "-z", "-t", "--cached"]  # with a letter for what each path is
+_UNTRACKED = ["ls-files", "-z", "-t", "--others", "--exclude-standard"]
 _TRACKED_AND_NEW = [*_TRACKED, "--others", "--exclude-standard"]
+_STAGED = ["ls-files", "-z", "--stage"]
+#: In an index: the mode of a submodule's entry, and the name of the part on sparse folders.
+_LINK_MODE, _SPARSE_FOLDERS = b"\0\0\xe0\0", b"sdir"
 
 _SHA256 = re.compile(
     rb"""^[ \t]* (?:\[ [^]\n]* \] [ \t]*)? objectformat [ \t]*=[ \t]* "?sha256""",
@@ -65,11 +77,18 @@ _SHARED_INDEX = re.compile(r"sharedindex\.[0-9a-f]{40}(?:[0-9a-f]{24})?")
 class GitListing:
     """Paths, relative to the root, as the index and git give them: not to be trusted.
 
-    If not `complete`, files that git does not track are missing; perhaps all files are.  `notes`
-    are sentences for the user: what was refused or failed, what was done instead, what to do.
+    `tracked` and `new` are files; `links`, of those that are tracked, submodules; `sparse` is what
+    is tracked, but need not be there (sparse checkout), a folder ending in "/"; `nested` are
+    repositories of their own, ending in "/".  If not `complete`, files that git does not track are
+    missing; perhaps all files are.  `notes` are sentences for the user: what was refused or failed,
+    what was done instead, what to do.
     """
 
-    paths: list[str] = field(default_factory=list)
+    tracked: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    sparse: list[str] = field(default_factory=list)
+    nested: list[str] = field(default_factory=list)
     complete: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -81,40 +100,79 @@ class GitListing:
 
 
 def list_checkout(
-    root: Path, scratch: Path, runtime: Runtime = SYSTEM, limits: Limits | None = None
+    root: Path,
+    scratch: Path,
+    runtime: Runtime = SYSTEM,
+    limits: Limits | None = None,
+    *,
+    within: Path | None = None,
 ) -> GitListing:
     """What git tracks or would add below `root`; nothing, and no note, if that is in no checkout.
 
-    `scratch` is an empty directory of the caller's, who removes it.  Runs nothing that the tree
-    names, follows no link in `.git`, and changes nothing there.  Raises `OSError` if `scratch`
-    cannot be written.
+    `scratch` is an empty directory of the caller's, who removes it.  `within` is the project that
+    `root`, then the top of a checkout, lies in: whose owner it is that the user has chosen.  Runs
+    nothing that the tree names, follows no link in `.git`, and changes nothing there.  Raises
+    `OSError` if `scratch` cannot be written.
     """
     listing = GitListing()
-    top = _find_top(root)
+    top = _find_top(root) if within is None else root
     if top is None:
         return listing
     try:
         program = _find_program()
-        contents = _read_checkout(top, root, listing)
+        contents = _read_checkout(top, within or root, listing)
     except UntrustedError as refused:
         listing.say(f"{refused}; the directories were walked instead of asking git")
         return listing
     _make_private(scratch, contents, runtime)
-    _ask(_Git(program, root, top, scratch, runtime, limits or Limits()), listing)
+    git = _Git(program, root, top, scratch, runtime, limits or Limits())
+    _ask(git, listing, b"".join(contents.values()))
     return listing
 
 
-def _ask(git: _Git, listing: GitListing) -> None:
+def is_checkout(folder: int) -> bool:
+    """Whether the open directory `folder` is the top of a checkout, with a `.git` that is one."""
+    above = Directory(folder, Path())  # which is not closed here
     try:
-        listing.paths, listing.complete = git.list_paths(_TRACKED_AND_NEW), True
+        with _open_git_directory(above) as own:
+            return own.status("HEAD") is not None
+    except (OSError, UntrustedError):
+        found = above.status(".git")
+        return found is not None and stat.S_ISLNK(found.st_mode)
+
+
+def _ask(git: _Git, listing: GitListing, index: bytes) -> None:
+    sparse = ["--sparse"] if _SPARSE_FOLDERS in index else []
+    try:
+        # A look at the directories expands the index, so by then it has been listed.
+        apart = [[*_TRACKED, *sparse], [*_UNTRACKED, *sparse]] if sparse else [_TRACKED_AND_NEW]
+        _sort(listing, [line for each in apart for line in git.list_paths(each)])
+        listing.complete = True
     except FailedError as failed:
         instead = "the directories were walked instead"
         # Without --others git looks at no directory: nothing in the tree can hold it up.
         with suppress(FailedError):
-            listing.paths = git.list_paths(_TRACKED)
+            _sort(listing, git.list_paths([*_TRACKED, *sparse]))
             instead = "the directories were walked for the files that git does not track"
         advice = _ADVICE if isinstance(failed, HeldUpError) else ""
         listing.say(f"git could not list the files in {git.top}: {failed}{advice}; {instead}")
+    if _LINK_MODE in index:  # so it may have one
+        with suppress(FailedError):
+            _find_links(listing, git.list_paths([*_STAGED, *sparse]))
+
+
+def _sort(listing: GitListing, lines: list[str]) -> None:
+    listing.tracked = [line[2:] for line in lines if line[0] not in "?S"]
+    listing.sparse = [line[2:] for line in lines if line[0] == "S"]
+    new = [line[2:] for line in lines if line[0] == "?"]
+    listing.new = [path for path in new if path[-1:] != "/"]
+    listing.nested = [path for path in new if path[-1:] == "/"]
+
+
+def _find_links(listing: GitListing, lines: list[str]) -> None:
+    links = {line.partition("\t")[2] for line in lines if line.startswith("160000 ")}
+    listing.links = sorted(links.difference(listing.sparse))
+    listing.tracked = [path for path in listing.tracked if path not in links]
 
 
 # What `.git` is.
@@ -165,6 +223,7 @@ def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, byte
                     "HEAD": b"ref: refs/heads/none\n",
                     "config": _configuration(common),
                     "info/exclude": _read_exclude(common, listing),
+                    "info/sparse-checkout": b"/*\n!/*/\n",  # any that is one will do
                     **_read_index(own),
                 }
     except OSError as error:
@@ -299,8 +358,9 @@ class _Git:
     limits: Limits
 
     def list_paths(self, arguments: list[str]) -> list[str]:
-        """The paths that git prints.  Raises `FailedError`."""
-        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        """What git prints, by paths.  Raises `FailedError`."""
+        chosen = [*_SETTINGS, *(_SPARSE_SETTINGS if "--sparse" in arguments else [])]
+        settings = [word for setting in chosen for word in ("-c", setting)]
         output = run(
             [self.program, "--no-pager", *settings, *arguments],
             cwd=self.root,
@@ -308,7 +368,7 @@ class _Git:
             limits=self.limits,
             runtime=self.runtime,
         )
-        return [os.fsdecode(path) for path in output.split(b"\0") if path]
+        return list(filter(None, os.fsdecode(output).split("\0")))
 
     def _environment(self) -> dict[str, str]:
         kept = {

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from cidx_ref.index.globs import ANY, Glob, Part, parse
+from cidx_ref.globs import ANY, Glob, Part, parse
 
-__all__ = ["IgnoreRules", "PathSet"]
+__all__ = ["Folder", "IgnoreRules", "PathSet"]
 
 # A `.gitignore` comes from a tree that may be anybody's: what comes after so many parts, or regular
 # expressions among them, is left unread; and no path that a longer line could match can be opened.
@@ -45,9 +45,9 @@ class _Rules:
         self.globs: list[int] = []  # by bit, the number of its pattern
         for number, glob in enumerate(globs):
             self._add(number, glob)
-        self._remembered: dict[int, _Folder] = {}
-        self.everything = _Folder(self, -1)
-        self.top = _Folder(self, self.starts)
+        self._remembered: dict[int, Folder] = {}
+        self.everything = Folder(self, -1)
+        self.top = Folder(self, self.starts)
 
     def _add(self, number: int, glob: Glob) -> None:
         self.starts |= 1 << len(self.globs)
@@ -78,12 +78,20 @@ class _Rules:
         known = self._names.get(name, 0)
         return known if isinstance(known, int) else sum(1 << place for place in known)
 
-    def enter(self, path: str) -> _Folder:
+    def enter(self, path: str) -> Folder:
         """The folder at `path`, which is "" or the path of a folder."""
         folder = self.top
         for name in path.split("/") if path else ():
             folder = folder[name]
         return folder
+
+    def pass_by(self, path: str) -> Folder:
+        """The folder at `path`, as if no pattern matched itself or a folder above it."""
+        active = self.starts
+        for name in path.split("/"):
+            hits = self.hits(name, active) & ~self.lasts[True]
+            active = hits << 1 | active & self.loops
+        return Folder(self, active)
 
     def hits(self, name: str, active: int) -> int:
         """The bits among `active` of the parts that `name` is."""
@@ -96,7 +104,7 @@ class _Rules:
                     hits |= 1 << place
         return hits
 
-    def below(self, name: str, active: int) -> _Folder:
+    def below(self, name: str, active: int) -> Folder:
         """The folder `name` of one in which the parts `active` may come next."""
         hits = self.hits(name, active)
         if hits & self.lasts[True]:
@@ -107,7 +115,7 @@ class _Rules:
         if active not in self._remembered:
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._forget()
-            self._remembered[active] = _Folder(self, active)
+            self._remembered[active] = Folder(self, active)
         return self._remembered[active]
 
     def _forget(self) -> None:
@@ -124,7 +132,7 @@ def _match(part: Part) -> _Match:
     return re.compile(part.text, re.DOTALL).fullmatch
 
 
-class _Folder(dict[str, "_Folder"]):
+class Folder(dict[str, "Folder"]):
     """A kind of folder: the parts that may come next are the bits `active`, or all if it is -1.
 
     Holds the folders in it, by name, made when they are asked for.
@@ -138,7 +146,7 @@ class _Folder(dict[str, "_Folder"]):
         self._active = active
         self._finals: _Finals | None = None
 
-    def __missing__(self, name: str) -> _Folder:
+    def __missing__(self, name: str) -> Folder:
         rules = self._rules
         is_everything = self is rules.everything
         self[name] = below = self if is_everything else rules.below(name, self._active)
@@ -155,6 +163,20 @@ class _Folder(dict[str, "_Folder"]):
             or name.endswith(endings)
             or bool(match and match(name))
         )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a pattern matches this folder, or one above it."""
+        return self is self._rules.everything
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether no pattern matches anything in this folder, however deep."""
+        return self._active == 0
+
+    def pass_by(self, path: str) -> Folder:
+        """The folder at `path`, from the root, as if no pattern matched itself or one above it."""
+        return self._rules.pass_by(path)
 
     def last(self, name: str, is_folder: bool) -> int:
         """The number of the last pattern that matches the entry `name` of this folder, or -1."""
@@ -197,6 +219,10 @@ class PathSet:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._globs = [glob for pattern in patterns for glob in parse(pattern)]
+
+    def top(self) -> Folder:
+        """The root, from where folders are entered by their names.  Not thread-safe."""
+        return _Rules(self._globs, absorbing=True).top
 
     def select(self, paths: Iterable[str]) -> Iterator[bool]:
         """Whether each of the `paths` is in it.  Quickest where paths of one folder follow.

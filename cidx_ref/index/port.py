@@ -67,6 +67,8 @@ class RunOptions:
     wait_s: float | None = None
     keep_unverified: bool = False
     max_file_size_bytes: int = 1_048_576
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 class RunListener(Protocol):

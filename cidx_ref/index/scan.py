@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
 from cidx_ref.files import is_plain, read_regular
-from cidx_ref.index import git
+from cidx_ref.index.belongs import judge
+from cidx_ref.index.checkouts import Rules, find_files
+from cidx_ref.index.folders import Folders
 from cidx_ref.index.limited import Limits
-from cidx_ref.index.matching import IgnoreRules
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -56,13 +56,8 @@ _WHY = {
     errno.ENXIO: NOT_A_REGULAR_FILE,  # a socket, or a device that nothing drives
     errno.ENODEV: NOT_A_REGULAR_FILE,
 }
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_PATH_BYTES = 4095  # what the system takes in one piece
-_MAX_OPEN_DIRECTORIES = 64
-_MAX_DEPTH = 200  # of the walk
 _BINARY_PREFIX_BYTES = 8192
-_MAX_IGNORE_BYTES = 1 << 20
-_PATTERNS_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +79,37 @@ class Listing:
     """The sorted `paths` of a project; some may turn out to be no files.
 
     `notes`: sentences for the user, about what was refused or failed, and what was done instead.
+    `skipped`: what does not belong, sorted, each with the reason; a folder that is left out as a
+    whole is one entry, which ends in "/".  `exempt`: by path, reasons for which a file's text does
+    not leave it out (see `generated`).
     """
 
     paths: list[str]
     notes: list[str]
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    exempt: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False)
 
 
 def list_files(
-    root: Path, scratch: Path, runtime: Runtime = SYSTEM, limits: Limits | None = None
+    root: Path,
+    scratch: Path,
+    runtime: Runtime = SYSTEM,
+    limits: Limits | None = None,
+    rules: Rules = Rules(),  # noqa: B008 - it is frozen
 ) -> Listing:
-    """What git tracks or would add below `root`; never what is of the index itself.
+    """What belongs to the index of `root`, by names and patterns: docs/what-is-indexed.md.
 
-    Where git has no answer, or only a part of it, a walk that honours the `.gitignore` files takes
-    its place.  `scratch` is an empty directory of the caller's, by its absolute path.  Raises
-    `OSError` if it cannot be written.
+    Never what is of the index itself.  `scratch` is an empty directory of the caller's, by its
+    absolute path.  Raises `OSError` if it cannot be written.
     """
-    listed = git.list_checkout(root, scratch, runtime, limits)
-    paths, notes = {*listed.paths}, listed.notes
-    # An ignored folder of an enclosing repository is empty to git, yet the user asked for it.
-    if not listed.complete or (not paths and not os.path.lexists(root / ".git")):
-        paths.update(_walked(root, notes, runtime))
-    own = DIRECTORY + "/"
-    paths = {path for path in paths if path != DIRECTORY and not path.startswith(own)}
-    return Listing(sorted(paths), notes)
+    found = find_files(root, scratch, runtime, limits, rules)
+    belonging = judge(root, found, rules, runtime)
+    return Listing(
+        sorted(set(belonging.paths)),
+        [*found.notes, *belonging.notes],
+        sorted(belonging.skipped.items()),
+        belonging.exempt,
+    )
 
 
 class SourceTree:
@@ -118,7 +121,7 @@ class SourceTree:
 
     def __init__(self, root: Path) -> None:
         """Raises `OSError` if `root` cannot be opened."""
-        self._folders = _Folders(root)
+        self._folders = Folders(root)
         self._above = ""  # of the last path: "", or it ends in "/"
         self._names: list[str] = []
         self._refused: str | None = None
@@ -183,53 +186,6 @@ def _as_source(path: str, data: bytes, max_bytes: int) -> SourceFile | str:
     return SourceFile(path, text, blake2b(data, digest_size=16).hexdigest(), len(data))
 
 
-class _Folders:
-    """Open directories below a root, each found by its name in the one above, through no link.
-
-    Those on the way to the last one stay open, and are used again so far as the next way is the
-    same: with sorted paths most directories are opened once.
-    """
-
-    def __init__(self, root: Path) -> None:
-        # The way to the root itself is the user's, who may have come by links.
-        self._open = [(0, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))]  # by depth
-        self._names: list[str] = []
-
-    def close(self) -> None:
-        while self._open:
-            os.close(self._open.pop()[1])
-
-    def find(self, names: list[str]) -> int:
-        """The descriptor of the directory that `names` lead to, good until the next call.
-
-        Raises `OSError`: ELOOP for a link on the way.
-        """
-        if names == self._names and self._open[-1][0] == len(names):
-            return self._open[-1][1]
-        pairs = zip(self._names, names, strict=False)
-        differs = next((i for i, (old, new) in enumerate(pairs) if old != new), len(names))
-        while self._open[-1][0] > differs:
-            os.close(self._open.pop()[1])
-        self._names = names
-        for depth in range(self._open[-1][0], len(names)):
-            self._push(depth + 1, _open_folder(names[depth], self._open[-1][1]))
-        return self._open[-1][1]
-
-    def _push(self, depth: int, descriptor: int) -> None:
-        if len(self._open) == _MAX_OPEN_DIRECTORIES:  # beyond that, the last one only
-            os.close(self._open.pop()[1])
-        self._open.append((depth, descriptor))
-
-
-def _open_folder(name: str, above: int) -> int:
-    try:
-        return os.open(name, _OPEN_DIRECTORY, dir_fd=above)
-    except NotADirectoryError:
-        if stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name) from None
-        raise
-
-
 def _decoded(data: bytes, is_python: bool) -> str:
     try:
         return data.decode("utf-8-sig")
@@ -250,100 +206,3 @@ def _decoded_as_declared(data: bytes) -> str | None:
     except (SyntaxError, LookupError, ValueError):
         return None
     return text
-
-
-# The walk.  A folder is written "" or "folder/", and its rules are those of its own `.gitignore`
-# before those of the folders above it.
-
-_Rules = tuple[tuple[str, IgnoreRules], ...]
-
-
-class _Walk:
-    """A walk: what it has found, what is left to do, and until when patterns are tried."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.files: list[str] = []
-        self.todo: list[tuple[str, _Rules]] = [("", ())]
-        self.runtime = runtime
-        self.is_late = False
-        self._until = runtime.monotonic() + _PATTERNS_S
-
-    def ignores(self, path: str, is_folder: bool, rules: _Rules) -> bool:
-        """Whether `rules` say so; no more once their time is over: a tree may have any."""
-        self.is_late = self.is_late or self.runtime.monotonic() >= self._until
-        return not self.is_late and _is_ignored(path, is_folder, rules)
-
-
-def _walked(root: Path, notes: list[str], runtime: Runtime) -> list[str]:
-    walk = _Walk(runtime)
-    too_deep = 0
-    with suppress(FileNotFoundError, NotADirectoryError), closing(_Folders(root)) as folders:
-        while walk.todo:
-            folder, rules = walk.todo.pop()
-            names = folder.split("/")[:-1]
-            if len(names) > _MAX_DEPTH:
-                too_deep += 1
-                continue
-            with suppress(OSError):
-                _list_folder(folders.find(names), folder, rules, walk)
-    if too_deep:
-        notes.append(
-            f"{too_deep} directories were not walked, being more than {_MAX_DEPTH} levels deep: "
-            "remove them, or search in one of them"
-        )
-    if walk.is_late:
-        notes.append(
-            f"the patterns in .gitignore took more than {_PATTERNS_S:g} s, and were left out from "
-            "then on: simplify them"
-        )
-    return walk.files
-
-
-def _list_folder(descriptor: int, folder: str, rules: _Rules, walk: _Walk) -> None:
-    """Add what is in the open directory `folder`, and is not ignored, to the walk."""
-    with os.scandir(descriptor) as entries:
-        kinds = {entry.name: _is_folder(entry) for entry in entries}
-    if ".gitignore" in kinds and not walk.is_late:
-        rules = ((folder, _rules_of(descriptor)), *rules)
-    for name, is_folder in kinds.items():
-        path = folder + name
-        if is_folder is None or name == ".git" or walk.ignores(path, is_folder, rules):
-            continue
-        if is_folder:
-            walk.todo.append((f"{path}/", rules))
-        else:
-            walk.files.append(path)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool | None:
-    """False for a file, of which a symlink is one; None for what git does not see either."""
-    if entry.is_dir(follow_symlinks=False):
-        return True
-    return False if entry.is_symlink() or entry.is_file(follow_symlinks=False) else None
-
-
-def _is_ignored(path: str, is_folder: bool, rules: _Rules) -> bool:
-    """Whether the nearest `.gitignore` that has a say about `path` says so: its last pattern does.
-
-    Nothing but the entry itself can match: its parents, being entered, are not ignored.
-    """
-    for folder, ignore in rules:
-        verdict = ignore.verdict(_as_bytes(path[len(folder) :]), is_folder)
-        if verdict is not None:
-            return verdict
-    return False
-
-
-def _as_bytes(path: str) -> str:
-    """`path` with a character for each byte, as git matches bytes: `?` is half of an "é"."""
-    return os.fsencode(path).decode("latin-1")
-
-
-def _rules_of(folder: int) -> IgnoreRules:
-    """The patterns of the `.gitignore` in `folder`, which is open; none where git would not read it
-    either."""
-    try:
-        data = read_regular(folder, ".gitignore", _MAX_IGNORE_BYTES) or b""
-    except OSError:
-        data = b""
-    return IgnoreRules(data.removeprefix(b"\xef\xbb\xbf").decode("latin-1"))

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
+from heapq import nsmallest
+from itertools import accumulate
 from typing import Any
 
 from cidx_ref.errors import UntrustedError
@@ -31,21 +34,27 @@ class SkippedFiles:
     For one thread at a time.
     """
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()  # by reason
-        self._files: list[tuple[str, str]] = []
-        self._chars = 0
+    def __init__(self, skipped: Iterable[tuple[str, str]] = ()) -> None:
+        self._reasons = dict(skipped)
 
     def add(self, path: str, reason: str) -> None:
-        self.counts[reason] += 1
-        self._chars += len(path)
-        if len(self._files) < MAX_FILES and self._chars <= _MAX_CHARS:
-            self._files.append((path, reason))
+        self._reasons[path] = reason
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """By reason; all of them."""
+        return dict(sorted(Counter(self._reasons.values()).items()))
 
     def as_dict(self) -> dict[str, Any]:
         """`reports.Skipped`, as plain data."""
-        listed = [{"path": path, "reason": reason} for path, reason in sorted(self._files)]
-        return {"counts": dict(sorted(self.counts.items())), "files": listed}
+        first = nsmallest(MAX_FILES, self._reasons.items())
+        chars = accumulate(len(path) for path, _ in first)
+        listed = [
+            {"path": path, "reason": reason}
+            for (path, reason), until in zip(first, chars, strict=True)
+            if until <= _MAX_CHARS
+        ]
+        return {"counts": self.counts, "files": listed}
 
 
 def save_skipped(

@@ -18,6 +18,7 @@ import traceback
 from typing import Any
 
 from cidx_ref.errors import CidxError, IndexingError
+from cidx_ref.index.belongs import Rules
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import VARIABLE, configured
 from cidx_ref.keys import KEY_BYTES, Key
@@ -89,7 +90,7 @@ def _read_key(problem: str | None) -> Key:
 
 
 def main() -> int:
-    """Read one job as JSON from the first argument, do it, and report it."""
+    """Read one job as JSON from the arguments, do it, and report it."""
     global _said
     # What an embedder prints must not come between the lines that the parent reads.
     _said = os.fdopen(os.dup(1), "w", encoding="ascii")
@@ -97,7 +98,7 @@ def main() -> int:
     # Syntax trees by the million, none of them in a cycle: the collector would take a tenth of the
     # time to find nothing in them.  Not for ever: an embedder may make cycles.
     gc.set_threshold(1_000_000)
-    job = json.loads(sys.argv[1])
+    job = json.loads("".join(sys.argv[1:]))
     # Not among the arguments, which every user of the machine can read.
     key = _read_key(job["key_problem"])
     parent = _Parent(SYSTEM)
@@ -113,6 +114,7 @@ def main() -> int:
             full=job["full"],
             wait_s=job["wait_s"],
             max_file_size_bytes=job["max_file_size_bytes"],
+            rules=Rules(tuple(job["include"]), tuple(job["exclude"])),
             progress=_Reporter(SYSTEM),
             scanning=parent.scanning,
             announce=parent.announce,
