@@ -148,7 +148,7 @@ FLOORS_WITHIN = {
         ["server"],
     ],
     "index": [
-        ["chunk", "globs", "hybrid", "languages", "limited", "manifest", "semantic", "text"],
+        ["chunk", "decode", "globs", "hybrid", "languages", "limited", "manifest", "semantic", "text"],
         ["filters", "generation", "git", "matching", "query"],
         ["embed", "fulltext", "port", "scan", "store"],
         ["child", "snippet"],

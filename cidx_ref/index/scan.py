@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cidx_ref.files import is_plain, read_regular
 from cidx_ref.index import git
+from cidx_ref.index.decode import decode
 from cidx_ref.index.limited import Limits
 from cidx_ref.index.matching import IgnoreRules
 from cidx_ref.project import DIRECTORY
@@ -60,7 +61,6 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_PATH_BYTES = 4095  # what the system takes in one piece
 _MAX_OPEN_DIRECTORIES = 64
 _MAX_DEPTH = 200  # of the walk
-_BINARY_PREFIX_BYTES = 8192
 _MAX_IGNORE_BYTES = 1 << 20
 _PATTERNS_S = 3.0
 
@@ -70,13 +70,14 @@ class SourceFile:
     """A file as it was when it was read.
 
     `text` has "\\n" after every line and no byte order mark; `digest` is the hex BLAKE2b, of 16
-    bytes, of the `size_bytes` raw bytes.
+    bytes, of the `size_bytes` raw bytes; `guessed` says that nothing but a guess told the encoding.
     """
 
     path: str
     text: str
     digest: str
     size_bytes: int
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +177,12 @@ def _refusal(name: str, *, first: bool) -> str | None:
 def _as_source(path: str, data: bytes, max_bytes: int) -> SourceFile | str:
     if len(data) > max_bytes:
         return TOO_LARGE
-    if b"\0" in data[:_BINARY_PREFIX_BYTES]:
+    decoded = decode(data)
+    if decoded is None:
         return BINARY
-    text = _decoded(data, is_python=path.endswith((".py", ".pyi")))
+    text, guessed = decoded
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return SourceFile(path, text, blake2b(data, digest_size=16).hexdigest(), len(data))
+    return SourceFile(path, text, blake2b(data, digest_size=16).hexdigest(), len(data), guessed)
 
 
 class _Folders:
@@ -228,28 +230,6 @@ def _open_folder(name: str, above: int) -> int:
         if stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name) from None
         raise
-
-
-def _decoded(data: bytes, is_python: bool) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        declared = _decoded_as_declared(data) if is_python else None
-        return data.decode("utf-8-sig", "replace") if declared is None else declared
-
-
-def _decoded_as_declared(data: bytes) -> str | None:
-    """`data` by the coding cookie of PEP 263; None where there is none that works."""
-    import io
-    import tokenize
-
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        text = data.decode(encoding)
-        text.encode("utf-8")  # some codecs make lone surrogates, which nothing can store
-    except (SyntaxError, LookupError, ValueError):
-        return None
-    return text
 
 
 # The walk.  A folder is written "" or "folder/", and its rules are those of its own `.gitignore`
