@@ -186,8 +186,9 @@ class CacheCleared(TypedDict):
 class IndexReport(TypedDict):
     """What the index holds after a run, and what the run did, of `DaemonClient.index`.
 
-    `changed` is False where the index was up to date already.  `skipped` counts the files that
-    were left out, by reason; `removed` names the generations that this account had not made and
+    `changed` is False where the index was up to date already.  `guessed` counts the files whose
+    encoding nothing told, and which were decoded by a guess; `skipped` those that were left out, by
+    reason; `removed` names the generations that this account had not made and
     the run has removed; `notes` has what a user should know of the run, a sentence each.
     """
 
@@ -197,6 +198,7 @@ class IndexReport(TypedDict):
     changed: bool
     files: int
     chunks: int
+    guessed: int
     skipped: dict[str, int]
     removed: list[str]
     notes: list[str]

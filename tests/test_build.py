@@ -518,7 +518,7 @@ def test_an_embedder_may_print_and_must_be_the_one_that_searches(
     change(project)
     assert build_in_child(project)["changed"]
     monkeypatch.setenv("CIDX_REF_EMBEDDER", "chatty_embedder:Other")
-    with pytest.raises(IndexingError, match=r"'other'.*'lexical-hashing-512-v2'"):
+    with pytest.raises(IndexingError, match=r"'other'.*'lexical-hashing-512-v3'"):
         build_in_child(project)
 
 

@@ -282,7 +282,7 @@ def test_an_index_of_another_embedder_is_refused_by_name_and_replaced_by_indexin
         answer = service.exposed_query_hybrid(str(project.root), QUERY)
         assert answer["results"][0]["path"] == "net/retry.py"
         assert list(answer["unavailable"]) == ["semantic"]
-        with pytest.raises(IndexUnusableError, match=f"{embedder.id}.*lexical-hashing-512-v2"):
+        with pytest.raises(IndexUnusableError, match=f"{embedder.id}.*lexical-hashing-512-v3"):
             service.exposed_query(str(project.root), QUERY)
     before = live(project).name
     assert index(project) != before

@@ -35,7 +35,7 @@ HEAD = {
     "created_at": "2026-01-01T12:00:00+00:00",
     "embedder": {"id": "none", "dim": 3},
     "space": "cosine",
-    "counts": {"files": 1, "chunks": 2},
+    "counts": {"files": 1, "chunks": 2, "guessed": 0},
     "skipped": {"binary": 1},
 }
 
@@ -379,6 +379,7 @@ RANGES: dict[tuple[str, ...], tuple[list[object], list[object]]] = {
     ("embedder", "dim"): ([1, 1 << 16], [0, -1, (1 << 16) + 1, True]),
     ("counts", "files"): ([0, (1 << 48) - 1], [-1, 1 << 48, 10**400, True]),
     ("counts", "chunks"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
+    ("counts", "guessed"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("skipped", "binary"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("files", "a.bin", "size_bytes"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("files", "a.bin", "sha256"): (

@@ -193,6 +193,6 @@ def test_an_embedder_that_cannot_be_had_is_named(
 
 def test_the_environment_chooses_the_embedder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert configured().id == "lexical-hashing-512-v2"
+    assert configured().id == "lexical-hashing-512-v3"
     monkeypatch.setenv(VARIABLE, "cidx_ref.index.embed:HashingEmbedder")
     assert configured().dim == 512

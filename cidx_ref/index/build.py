@@ -152,6 +152,7 @@ class _Job:
         from cidx_ref.index.semantic import SPACE, VectorWriter
         from cidx_ref.index.store import ChunkWriter
 
+        guessed = 0
         vectors = VectorWriter(self._embedder.dim)
         feed = _VectorFeed(self._embedder, vectors.add, self._runtime)
         with (
@@ -171,11 +172,12 @@ class _Job:
                     )
                     feed.put(_embedded_text(source.path, piece.name, piece.text))
                 store.add_file(source.path, language, source.digest, chunks)
+                guessed += source.guessed
             feed.finish()
             vectors.save(building, snapshot.VECTORS)
             fulltext.commit()
             store.save()
-        counts = {"files": store.file_count, "chunks": store.chunk_count}
+        counts = {"files": store.file_count, "chunks": store.chunk_count, "guessed": guessed}
         return {"space": SPACE, "counts": counts}
 
     def _sources(self, report: bool = False) -> Iterator[SourceFile]:
