@@ -428,7 +428,9 @@ def test_a_long_line_is_cut_between_words_and_leaves_its_neighbours_alone() -> N
 
 def test_a_python_file_with_a_long_line_keeps_the_names_of_its_definitions() -> None:
     blob = "x" * 9000
-    chunks = python(f"def one():\n    pass\n\n\nclass Two:\n    DATA = '{blob}'\n\n    def m(self): 1\n")
+    chunks = python(
+        f"def one():\n    pass\n\n\nclass Two:\n    DATA = '{blob}'\n\n    def m(self): 1\n"
+    )
     assert [name for name, _, _ in outline(chunks)] == ["one", *["Two"] * 6, "Two.m"]
     assert joined(6, chunks) == f"    DATA = '{blob}'"
 
@@ -455,8 +457,13 @@ def test_a_line_of_megabytes_is_cut_in_linear_time(unit: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "defined"),
-    [("", ""), ("Class.method", "Class.method"), ("cell 3", ""), ("cell 12: Model.fit", "Model.fit"),
-     ("cell", "cell")],
-)  # fmt: skip
+    [
+        ("", ""),
+        ("Class.method", "Class.method"),
+        ("cell 3", ""),
+        ("cell 12: Model.fit", "Model.fit"),
+        ("cell", "cell"),
+    ],
+)
 def test_the_number_of_a_cell_is_no_part_of_what_it_defines(name: str, defined: str) -> None:
     assert definition(name) == defined

@@ -45,15 +45,16 @@ class Chunk:
     text: str
 
 
-def chunk(text: str, language: str, parsed: str | None = None) -> list[Chunk]:
+def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]:
     """The pieces of `text` in the order of their lines; every line that is not blank is in one.
 
     Only the windows that a long definition or a long stretch of text is cut into may overlap.
-    `parsed` is what is parsed in place of `text`, line by line the same for a reader.
+    `parsed` is what may be parsed, line by line, where `text` itself is not Python.
     """
     lines = text.split("\n")
-    source = text if parsed is None else parsed
-    spans = _python_spans(source, lines) if language == "python" else None
+    spans = _python_spans(text, lines) if language == "python" else None
+    if spans is None and parsed is not None:
+        spans = _python_spans(parsed, lines)
     if spans is None:
         spans = [("", start, end) for start, end in _text_windows(lines)]
     trimmed = ((name, *_trimmed(lines, start, end)) for name, start, end in spans)

@@ -22,6 +22,7 @@ from cidx_ref.index import git
 from cidx_ref.index.decode import decode
 from cidx_ref.index.limited import Limits
 from cidx_ref.index.matching import IgnoreRules
+from cidx_ref.index.notebook import MAX_FILE_BYTES, is_notebook, read_notebook
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -134,7 +135,8 @@ class SourceTree:
         """The file at `path`, or the reason (a constant of this module) to skip it.
 
         Never blocks on what is no regular file, follows no link in any component of `path`, and
-        reads at most `max_bytes` + 1 bytes.
+        reads at most `max_bytes` + 1 bytes; of a notebook more, of which its cells may have
+        `max_bytes`.
         """
         above, slash, name = path.removesuffix("/").rpartition("/")
         if above + slash != self._above:
@@ -143,7 +145,8 @@ class SourceTree:
             return refused
         try:
             folder = self._folders.find(self._names)
-            data = None if path.endswith("/") else read_regular(folder, name, max_bytes)
+            most = max(max_bytes, MAX_FILE_BYTES) if is_notebook(name) else max_bytes
+            data = None if path.endswith("/") else read_regular(folder, name, most)
         except OSError as error:
             return _WHY.get(error.errno or 0, UNREADABLE)
         if data is None:
@@ -175,12 +178,17 @@ def _refusal(name: str, *, first: bool) -> str | None:
 
 
 def _as_source(path: str, data: bytes, max_bytes: int) -> SourceFile | str:
-    if len(data) > max_bytes:
+    is_large = len(data) > max_bytes
+    if is_large and not (is_notebook(path) and len(data) <= MAX_FILE_BYTES):
         return TOO_LARGE
     decoded = decode(data)
     if decoded is None:
         return BINARY
     text, guessed = decoded
+    if is_large:
+        notebook = read_notebook(text)
+        if notebook is None or notebook.size_bytes > max_bytes:
+            return TOO_LARGE
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return SourceFile(path, text, blake2b(data, digest_size=16).hexdigest(), len(data), guessed)
 
