@@ -312,6 +312,7 @@ def _summary(report: IndexReport) -> str:
     return (
         f"{state}: {report['files']} files, {report['chunks']} chunks in "
         f"{report['took_ms'] / 1000:.1f} s (generation {report['generation']})"
+        + (f"; {report['guessed']} decoded by guess" if report["guessed"] else "")
         + (f"; skipped: {skipped}" if skipped else "")
         + (f"; removed, not signed by this account: {', '.join(removed)}" if removed else "")
     )

@@ -212,9 +212,10 @@ class CacheCleared(TypedDict):
 class IndexReport(TypedDict):
     """What the index holds after a run, and what the run did, of `DaemonClient.index`.
 
-    `changed` is False where the index was up to date already. `skipped` counts what was left out,
-    by reason (`DaemonClient.skipped` has the list); `removed` names the generations that this
-    account had not made and the run has removed; `notes` has what a user should know of the run, a
+    `changed` is False where the index was up to date already.  `guessed` counts the files whose
+    encoding nothing told, and which were decoded by a guess.  `skipped` counts what was left out,
+    by reason (`DaemonClient.skipped` has the list).  `removed` names the generations that this
+    account had not made and the run has removed.  `notes` has what a user should know of the run, a
     sentence each.
     """
 
@@ -224,6 +225,7 @@ class IndexReport(TypedDict):
     changed: bool
     files: int
     chunks: int
+    guessed: int
     skipped: dict[str, int]
     removed: list[str]
     notes: list[str]

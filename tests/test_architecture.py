@@ -151,10 +151,10 @@ FLOORS_WITHIN = {
     ],
     "index": [
         [
-            *["chunk", "defaults", "folders", "hybrid", "languages", "limited", "manifest"],
-            *["semantic", "text"],
+            *["chunk", "decode", "defaults", "folders", "hybrid", "languages", "limited"],
+            *["manifest", "semantic", "text"],
         ],
-        ["filters", "generated", "generation", "git", "matching", "query", "skipped"],
+        ["filters", "generated", "generation", "git", "matching", "notebook", "query", "skipped"],
         ["attributes", "walk"],
         ["checkouts"],
         ["belongs"],

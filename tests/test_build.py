@@ -28,6 +28,7 @@ from cidx_ref.keys import KEY_BYTES, Key, account_key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.fixtures import MakeProject
 
 OLD, NEW = "retry when the peer disconnects", "a marker that is only in the new file"
 TIMEOUT_S = 60
@@ -518,7 +519,7 @@ def test_an_embedder_may_print_and_must_be_the_one_that_searches(
     change(project)
     assert build_in_child(project)["changed"]
     monkeypatch.setenv("CIDX_REF_EMBEDDER", "chatty_embedder:Other")
-    with pytest.raises(IndexingError, match=r"'other'.*'lexical-hashing-512-v2'"):
+    with pytest.raises(IndexingError, match=r"'other'.*'lexical-hashing-512-v3'"):
         build_in_child(project)
 
 
@@ -596,3 +597,20 @@ def test_a_child_signs_with_the_key_that_its_parent_has_and_removes_what_no_key_
     assert sorted(os.listdir(project.generations)) == [live.name, "current"]
     again = build_in_child(project)
     assert (again["changed"], again["removed"], again["notes"]) == (True, [live.name], [])
+
+
+@pytest.mark.promise("OBS-1")
+def test_files_that_were_decoded_by_a_guess_are_searched_and_counted(
+    make_project: MakeProject,
+) -> None:
+    files = {"a.c": "/* Größe */".encode("latin-1"), "b.c": "/* Höhe */".encode("utf-16")}
+    project = make_project({**files, "c.c": "/* Länge */".encode()}, name="guessed")
+    report = bring_up_to_date(project, HashingEmbedder())
+    assert (report["files"], report["guessed"], report["skipped"]) == (3, 1, {})
+    again = bring_up_to_date(project, HashingEmbedder())
+    assert (again["changed"], again["guessed"]) == (False, 1)
+    service = CIDXDaemonService(project.root)
+    for word, path in ("größe", "a.c"), ("höhe", "b.c"), ("länge", "c.c"):
+        for query in service.exposed_query, service.exposed_query_fts:
+            assert query(str(project.root), word)["results"][0]["path"] == path
+    service.exposed_clear_cache()

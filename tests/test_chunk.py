@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cidx_ref.index.chunk import Chunk, chunk
+from cidx_ref.index.chunk import MAX_CHARS, MAX_LINE_CHARS, MAX_LINES, Chunk, chunk, definition
 
 
 def python(text: str) -> list[Chunk]:
@@ -109,7 +111,7 @@ DEFINITIONS = st.recursive(
 def test_pieces_of_python_do_not_overlap_where_none_is_long(text: str) -> None:
     chunks = chunk(text, "python")
     assert_sound(text, chunks)
-    if not any(piece.line_end - piece.line_start >= 79 for piece in chunks):
+    if text.count("\n") < MAX_LINES:  # longer definitions are cut into windows, which overlap
         numbers = [n for p in chunks for n in range(p.line_start, p.line_end + 1)]
         assert numbers == sorted(set(numbers))
 
@@ -325,7 +327,10 @@ def test_no_two_windows_begin_at_the_same_line() -> None:
     ],
 )
 def test_what_is_no_python_is_cut_like_any_text(text: str) -> None:
-    assert outline(chunk(text, "python")) == [("", 1, 50), ("", 41, 61)]
+    chunks = chunk(text, "python")
+    assert chunks == chunk(text, "text")
+    if len(text) < MAX_LINE_CHARS:
+        assert outline(chunks) == [("", 1, 50), ("", 41, 61)]
 
 
 def test_branches_nested_beyond_all_measure_are_cut_somehow() -> None:
@@ -372,3 +377,93 @@ def test_an_indented_brace_is_no_gap() -> None:
 def test_blank_lines_around_a_text_take_no_room_in_its_windows() -> None:
     text = "\n" * 30 + numbered(50) + "\n" * 30
     assert outline(chunk(text, "markdown")) == [("", 31, 80)]
+
+
+def joined(line: int, chunks: list[Chunk]) -> str:
+    return "".join(piece.text for piece in chunks if piece.line_start == line)
+
+
+LONG = st.builds(
+    lambda unit, times, rest: unit * times + rest,
+    st.sampled_from(["a", "ab;", " ", "x = y + 1, ", "é", "\t\u3000", "word_", '{"k":1},']),
+    st.integers(1, 2 * MAX_LINE_CHARS),
+    st.text(st.characters(exclude_characters="\n"), max_size=5),
+)
+
+
+@pytest.mark.promise("QRY-1")
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(LINES | LONG | st.just("x" * 500), max_size=60),
+    st.sampled_from(["python", "javascript"]),
+)
+def test_no_piece_is_too_long_and_those_of_a_long_line_make_the_line(
+    lines: list[str], language: str
+) -> None:
+    chunks = chunk("\n".join(lines), language)
+    found = {n for piece in chunks for n in range(piece.line_start, piece.line_end + 1)}
+    for number, line in enumerate("\n".join(lines).split("\n"), 1):
+        if line.strip():
+            assert number in found
+        if line.strip() and len(line) > MAX_LINE_CHARS:
+            assert joined(number, chunks) == line
+    starts = [piece.line_start for piece in chunks]
+    assert starts == sorted(starts)
+    for piece in chunks:
+        assert len(piece.text) <= MAX_CHARS
+        assert piece.text.count("\n") == piece.line_end - piece.line_start
+
+
+def test_a_long_line_is_cut_between_words_and_leaves_its_neighbours_alone() -> None:
+    long = "".join(f"call_number_{n}(first, second);" for n in range(1000))
+    chunks = chunk(f"// licence\n\n{long}\n\nafter();\n", "javascript")
+    assert outline(chunks)[0] == ("", 1, 1)
+    assert outline(chunks)[-1] == ("", 5, 5)
+    pieces = chunks[1:-1]
+    assert {piece.line_start for piece in pieces} == {3}
+    assert len(pieces) == len(long) // MAX_LINE_CHARS + 1
+    words = {word for piece in pieces for word in re.findall(r"\w+", piece.text)}
+    assert words == set(re.findall(r"\w+", long)), "no word is cut"
+
+
+def test_a_python_file_with_a_long_line_keeps_the_names_of_its_definitions() -> None:
+    blob = "x" * 9000
+    chunks = python(
+        f"def one():\n    pass\n\n\nclass Two:\n    DATA = '{blob}'\n\n    def m(self): 1\n"
+    )
+    assert [name for name, _, _ in outline(chunks)] == ["one", *["Two"] * 6, "Two.m"]
+    assert joined(6, chunks) == f"    DATA = '{blob}'"
+
+
+def test_many_lines_that_are_not_long_are_no_large_piece_either() -> None:
+    chunks = chunk("\n".join(["y = " + "1234 + " * 100] * 200), "javascript")
+    assert max(len(piece.text) for piece in chunks) <= MAX_CHARS
+    assert sum(piece.line_end - piece.line_start + 1 for piece in chunks) == 200, "no overlaps"
+
+
+def test_lines_that_a_person_wrote_are_cut_as_ever() -> None:
+    """A definition of a hundred lines of a hundred characters stays in one piece."""
+    text = "def f():\n" + ("    " + "x" * 95 + "\n") * 99
+    assert outline(chunk(text, "python")) == [("f", 1, 100)]
+
+
+@pytest.mark.parametrize("unit", ["a", " ", "\t", "x;", "é"])
+def test_a_line_of_megabytes_is_cut_in_linear_time(unit: str) -> None:
+    started = time.process_time()
+    chunks = chunk("x" + unit * (4 << 20), "javascript")
+    assert time.process_time() - started < 3
+    assert len(chunks) >= (4 << 20) // MAX_LINE_CHARS
+
+
+@pytest.mark.parametrize(
+    ("name", "defined"),
+    [
+        ("", ""),
+        ("Class.method", "Class.method"),
+        ("cell 3", ""),
+        ("cell 12: Model.fit", "Model.fit"),
+        ("cell", "cell"),
+    ],
+)
+def test_the_number_of_a_cell_is_no_part_of_what_it_defines(name: str, defined: str) -> None:
+    assert definition(name) == defined

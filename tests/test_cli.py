@@ -18,6 +18,7 @@ import pytest
 
 from cidx_ref import __version__
 from cidx_ref.cli import main
+from cidx_ref.commands import _summary
 from cidx_ref.config import Config
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
@@ -547,3 +548,13 @@ def test_a_later_signal_finds_the_daemon_in_a_session_of_its_own(
     pid = running(project)
     assert os.getsid(pid) != os.getsid(0), "Ctrl-C in the terminal that started it is not for it"
     assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")
+
+
+@pytest.mark.parametrize(("guessed", "said"), [(0, False), (3, True)])
+def test_files_that_were_decoded_by_a_guess_are_told_where_there_are_any(
+    guessed: int, said: bool
+) -> None:
+    report = {"skipped": {"binary": 2}, "changed": True, "removed": [], "files": 9, "chunks": 9}
+    told: Any = {**report, "guessed": guessed, "took_ms": 1.0, "generation": "g"}
+    line = _summary(told)
+    assert line.endswith("(generation g)" + "; 3 decoded by guess" * said + "; skipped: 2 binary")

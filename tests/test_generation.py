@@ -213,9 +213,9 @@ def test_a_file_that_a_manifest_of_ours_does_not_name_is_not_loaded(
         b"[" * 100_000,
         b"[]",
         b"{}",
-        b'{"format": 2}',
-        b'{"format": 2, "files": []}',
-        b'{"format": 2, "files": {"files.json": 3}, "embedder": {}, "space": "cosine"}',
+        b'{"format": 3}',
+        b'{"format": 3, "files": []}',
+        b'{"format": 3, "files": {"files.json": 3}, "embedder": {}, "space": "cosine"}',
         None,
     ],
 )
@@ -282,7 +282,7 @@ def test_an_index_of_another_embedder_is_refused_by_name_and_replaced_by_indexin
         answer = service.exposed_query_hybrid(str(project.root), QUERY)
         assert answer["results"][0]["path"] == "net/retry.py"
         assert list(answer["unavailable"]) == ["semantic"]
-        with pytest.raises(IndexUnusableError, match=f"{embedder.id}.*lexical-hashing-512-v2"):
+        with pytest.raises(IndexUnusableError, match=f"{embedder.id}.*lexical-hashing-512-v3"):
             service.exposed_query(str(project.root), QUERY)
     before = live(project).name
     assert index(project) != before
@@ -290,7 +290,7 @@ def test_an_index_of_another_embedder_is_refused_by_name_and_replaced_by_indexin
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", [0, 1, 3])
+@pytest.mark.parametrize("format_", [0, 2, 4])
 def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
     project: Project, format_: int
 ) -> None:
@@ -299,13 +299,13 @@ def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
     spoiled = live(project).name
     assert_no_index(
         project,
-        rf"^the index here is of format {format_}, this version makes 2: run `cidx-ref index`$",
+        rf"^the index here is of format {format_}, this version makes 3: run `cidx-ref index`$",
     )
     assert_repaired(project, spoiled)
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", ["2", None])
+@pytest.mark.parametrize("format_", ["3", None])
 def test_an_index_of_what_is_no_format_is_not_ours_and_replaced_by_indexing(
     project: Project, format_: object
 ) -> None:

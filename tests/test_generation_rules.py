@@ -30,12 +30,12 @@ KEY = Key(b"k" * KEY_BYTES)
 FILES = {"a.bin": b"alpha", "deeper/b.bin": b"", "deeper/c.bin": b"\0" * 9}
 ID = "000001-aaaaaa"
 HEAD = {
-    "format": 2,
+    "format": 3,
     "generation": ID,
     "created_at": "2026-01-01T12:00:00+00:00",
     "embedder": {"id": "none", "dim": 3},
     "space": "cosine",
-    "counts": {"files": 1, "chunks": 2},
+    "counts": {"files": 1, "chunks": 2, "guessed": 0},
     "skipped": {"binary": 1},
 }
 
@@ -173,7 +173,7 @@ def test_a_manifest_vouches_for_every_file_and_can_be_read_by_people(
 ) -> None:
     directory = publish(generations)
     text = (directory / "manifest.json").read_text(encoding="ascii")
-    assert text.startswith('{\n "format": 2,\n')
+    assert text.startswith('{\n "format": 3,\n')
     manifest = read_manifest(directory, KEY)
     assert {**manifest, "digest": KEY.digest(manifest)} == json.loads(text)
     assert manifest == {
@@ -379,6 +379,7 @@ RANGES: dict[tuple[str, ...], tuple[list[object], list[object]]] = {
     ("embedder", "dim"): ([1, 1 << 16], [0, -1, (1 << 16) + 1, True]),
     ("counts", "files"): ([0, (1 << 48) - 1], [-1, 1 << 48, 10**400, True]),
     ("counts", "chunks"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
+    ("counts", "guessed"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("skipped", "binary"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("files", "a.bin", "size_bytes"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("files", "a.bin", "sha256"): (
@@ -479,12 +480,12 @@ def test_a_manifest_counts_in_the_generation_that_it_names_only(generations: Gen
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", [0, 1, 3, -1])
+@pytest.mark.parametrize("format_", [0, 2, 4, -1])
 def test_a_manifest_of_another_format_is_refused_with_both_named(
     tmp_path: Path, format_: int
 ) -> None:
     refused = (
-        rf"^the index here is of format {format_}, this version makes 2: run `cidx-ref index`$"
+        rf"^the index here is of format {format_}, this version makes 3: run `cidx-ref index`$"
     )
     for manifest in ({**whole(), "format": format_}, {"format": format_}):
         with pytest.raises(NoIndexError, match=refused):
@@ -499,9 +500,9 @@ def test_a_manifest_of_another_format_is_refused_with_both_named(
         ("text", "'text'"),
         (None, "None"),
         ({}, "no 'format'"),
-        ({**whole(), "digest": "0" * 64, "format": "2"}, "format: '2'"),
+        ({**whole(), "digest": "0" * 64, "format": "3"}, "format: '3'"),
         ({**whole(), "digest": "0" * 64, "format": True}, "format: True"),
-        ({"format": 2}, "no 'generation'"),
+        ({"format": 3}, "no 'generation'"),
     ],
 )
 def test_a_manifest_without_a_format_or_with_nothing_else_is_damaged(
@@ -622,7 +623,7 @@ def test_an_index_of_the_format_before_is_removed_only_where_that_is_asked_for(
 ) -> None:
     old = publish(generations)
     text = (old / "manifest.json").read_text()
-    (old / "manifest.json").write_text(text.replace('"format": 2', '"format": 1'))
+    (old / "manifest.json").write_text(text.replace('"format": 3', '"format": 2'))
     live = publish(generations)
     assert names(generations) == {old.name, live.name, "current"}
     with generations.writing():

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import random
 import subprocess
 import sys
+import sysconfig
+import uuid
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cidx_ref.errors import ConfigError
+from cidx_ref.index import text as text_module
 from cidx_ref.index.embed import VARIABLE, HashingEmbedder, configured
 from cidx_ref.index.query import Query
 from cidx_ref.index.snippet import Probes
@@ -25,6 +32,8 @@ ANY_TEXT = st.text(
     | st.sampled_from("\0\"'_"),
     max_size=60,
 )
+
+LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 SAME = [
     ("parseHTTPHeaders", "parse_http_headers"),
@@ -193,6 +202,106 @@ def test_an_embedder_that_cannot_be_had_is_named(
 
 def test_the_environment_chooses_the_embedder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert configured().id == "lexical-hashing-512-v2"
+    assert configured().id == "lexical-hashing-512-v3"
     monkeypatch.setenv(VARIABLE, "cidx_ref.index.embed:HashingEmbedder")
     assert configured().dim == 512
+
+
+@pytest.mark.promise("QRY-2")
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("9c2b49bd0f7d3a18a9f7b1c2d3e4f5a6b7c8d9e0", ["9c2b49bd0f7d3a18a9f7b1c2d3e4f5a6b7c8d9e0"]),
+        ("9C2B49BD", ["9c2b49bd"]),
+        ("commit_9c2b49b", ["commit", "9c2b49b"]),
+        ("550e8400-e29b-41d4", ["550e8400", "e", "29", "b", "41", "d", "4"]),
+        ("iVBORw0KGgoAAAANSUhEUgAAB3x9", ["ivborw0kggoaaaansuheugaab3x9"]),
+        ("ghp_a8F3kQ9zLm2Xv7Tn1Rw5", ["ghp", "a8f3kq9zlm2xv7tn1rw5"]),
+        ("first.last+tag@example.org", ["first", "last", "tag", "exampl", "org"]),
+        ("0.123456,7e-10", ["0", "123456", "7", "e", "10"]),
+    ],
+)
+def test_what_a_person_pastes_of_data_is_few_terms(data: str, said: list[str]) -> None:
+    assert terms(data) == said
+    assert whole_identifiers(words(data.rpartition("_")[2])) == []
+
+
+@pytest.mark.promise("QRY-2")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AbstractSingletonProxyFactoryBean",
+        "pbeWithSHA1AndRC2",
+        "toUTF8String",
+        "decade2",
+        "defaced",
+        "SO_J1939_FILTER",
+        "utf8Decode2Bytes",
+        "a1_b2_c3_d4_e5_f6_g7",
+        "test_a_name_of_many_words_is_none_the_less_code",
+    ],
+)
+def test_a_name_is_no_data_however_long_it_is(name: str) -> None:
+    assert len(terms(name)) > 1 or terms(name) == ["defac"]
+    assert max(map(len, terms(name))) < 12
+
+
+KINDS: dict[str, Callable[[random.Random], str]] = {
+    "base64": lambda r: base64.encodebytes(r.randbytes(150_000)).decode(),
+    "base64 in one line": lambda r: base64.b64encode(r.randbytes(150_000)).decode(),
+    "hex": lambda r: "\n".join(r.randbytes(32).hex() for _ in range(3000)),
+    "uuids": lambda r: "\n".join(str(uuid.UUID(int=r.getrandbits(128))) for _ in range(5000)),
+    "numbers": lambda r: "\n".join(
+        f"{n},{r.random():.6f},{r.gauss(0, 9):.4f}" for n in range(9000)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_data_has_about_as_many_terms_as_code_and_next_to_none_is_stemmed(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stemmed: list[str] = []
+    real = text_module._stemmer_class()
+
+    class Counting:
+        def stemWord(self, word: str) -> str:
+            stemmed.append(word)
+            return str(real().stemWord(word))
+
+    monkeypatch.setattr(text_module, "_stemmer_class", lambda: Counting)
+    text_module._word_terms.cache_clear()
+    data = KINDS[kind](random.Random(3))
+    found = len(terms(data)) / len(data)
+    code = "".join(path.read_text("utf-8") for path in sorted(LIBRARY.glob("[a-d]*.py")))
+    assert found < 2.2 * len(terms(code)) / len(code)
+    text_module._word_terms.cache_clear()
+    stemmed.clear()
+    terms(data)
+    assert len(stemmed) < len(data) / 40
+
+
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("where", [0, 299, 300, 1234, 1990])
+def test_the_part_of_a_long_line_that_is_shown_has_the_match_in_it(where: int) -> None:
+    line = f"{';' * where}needle(){';' * (1990 - where)}"
+    for text in (line, f"first\n{line}\nlast"):
+        first, snippet = Probes(Query("needle")).cut(_stored(text))
+        shown = next(part for part in snippet.split("\n") if "needle" in part)
+        assert shown in line
+        assert len(shown) <= 300
+        assert first == 10
+
+
+def test_of_a_long_line_the_part_that_says_most_is_shown() -> None:
+    line = "parse " + "x" * 900 + " parse the header " + "y" * 900
+    assert "parse the header" in Probes(Query("header parse")).cut(_stored(line))[1]
+
+
+@pytest.mark.promise("QRY-4", "RPC-4")
+def test_long_lines_are_looked_at_no_longer_than_other_hits() -> None:
+    probes = Probes(Query(" ".join(f"{chr(97 + n // 26)}{chr(97 + n % 26)}zq" for n in range(250))))
+    line = _stored(";" * 1900 + "aazq" + ";" * 90)
+    shown = ["aazq" in probes.cut(line)[1] for _ in range(1000)]
+    assert shown[0]
+    assert not shown[-1]

@@ -41,7 +41,8 @@ __all__ = ["CIDXDaemonService"]
 _log = logging.getLogger("cidx_ref")
 
 #: What an index run reports, where it says nothing of it.
-_NOT_TOLD = {"changed": True, "files": 0, "chunks": 0, "skipped": {}, "removed": [], "notes": []}
+_NOT_TOLD = {"changed": True, "files": 0, "chunks": 0, "guessed": 0, "skipped": {}, "removed": [],
+             "notes": []}  # fmt: skip
 
 
 class CIDXDaemonService(ExposedService):

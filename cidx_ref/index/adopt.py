@@ -83,7 +83,8 @@ def adopt(
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise IndexingError(f"cannot write the index: {where}{error.strerror or error}") from None
-    return {"generation": generation, **manifest["counts"]}
+    counts = manifest["counts"]
+    return {"generation": generation, "files": counts["files"], "chunks": counts["chunks"]}
 
 
 def _source(project: Project) -> Path:

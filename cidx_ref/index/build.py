@@ -34,6 +34,7 @@ from cidx_ref.runtime import SYSTEM, Runtime, Thread
 from cidx_ref.steps import Step
 
 if TYPE_CHECKING:
+    from cidx_ref.index.chunk import Chunk
     from cidx_ref.index.snapshot import IndexSnapshot
 
 __all__ = ["bring_up_to_date"]
@@ -159,11 +160,11 @@ class _Job:
     def _write(self, building: Directory) -> dict[str, Any]:
         """Write every file but the manifest; return what the manifest says of them."""
         from cidx_ref.index import snapshot
-        from cidx_ref.index.chunk import chunk
         from cidx_ref.index.fulltext import FullTextWriter
         from cidx_ref.index.semantic import SPACE, VectorWriter
         from cidx_ref.index.store import ChunkWriter
 
+        guessed = 0
         vectors = VectorWriter(self._embedder.dim)
         feed = _VectorFeed(self._embedder, vectors.add, self._runtime)
         with (
@@ -171,8 +172,7 @@ class _Job:
             ChunkWriter(building) as store,
         ):
             for source in self._sources(report=True):
-                language = languages.of(source.path, source.text.partition("\n")[0])
-                chunks = chunk(source.text, language)
+                language, chunks = _cut(source)
                 for number, piece in enumerate(chunks, start=store.chunk_count):
                     fulltext.add(
                         chunk=number,
@@ -183,11 +183,12 @@ class _Job:
                     )
                     feed.put(_embedded_text(source.path, piece.name, piece.text))
                 store.add_file(source.path, language, source.digest, chunks)
+                guessed += source.guessed
             feed.finish()
             vectors.save(building, snapshot.VECTORS)
             fulltext.commit()
             store.save()
-        counts = {"files": store.file_count, "chunks": store.chunk_count}
+        counts = {"files": store.file_count, "chunks": store.chunk_count, "guessed": guessed}
         return {"space": SPACE, "counts": counts}
 
     def _sources(self, report: bool = False) -> Iterator[SourceFile]:
@@ -270,9 +271,23 @@ def _notes(key: Key) -> list[str]:
     return [note]
 
 
+def _cut(source: SourceFile) -> tuple[str, list[Chunk]]:
+    """The language of a file, and the pieces of it."""
+    from cidx_ref.index.chunk import chunk
+    from cidx_ref.index.notebook import is_notebook, read_notebook
+
+    notebook = read_notebook(source.text) if is_notebook(source.path) else None
+    if notebook is not None:
+        return notebook.language, notebook.chunks()
+    language = languages.of(source.path, source.text.partition("\n")[0])
+    return language, chunk(source.text, language)
+
+
 def _embedded_text(path: str, name: str, text: str) -> str:
     """What is embedded of a chunk; the check must embed the same."""
-    return f"{path} {name}\n{text}"
+    from cidx_ref.index.chunk import definition
+
+    return f"{path} {definition(name)}\n{text}"
 
 
 class _VectorFeed:

@@ -1,7 +1,8 @@
 """Where a file is cut into the pieces that a search can find.
 
 Lines are what "\\n" ends, numbered from 1: not what `str.splitlines` makes of a form feed.
-Python is cut at its definitions, and every other language at gaps between its lines.
+Python is cut at its definitions, and every other language at gaps between its lines.  A line that
+is longer than a piece should be, as of data and of what a program wrote, is cut, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ast
 
-__all__ = ["MAX_LINES", "Chunk", "chunk"]
+__all__ = ["MAX_CHARS", "MAX_LINES", "MAX_LINE_CHARS", "Chunk", "chunk", "definition"]
 
 MAX_LINES = 100  # a Python definition that is longer is cut into windows
 _PYTHON_WINDOW = 80
@@ -22,6 +23,9 @@ _TEXT_WINDOW = 50
 _OVERLAP = 10
 _GAP_REACH = 15  # lines at the end of a window among which a gap is looked for
 _FEW_LINES = 3
+MAX_LINE_CHARS = 2000  # a line of more is cut
+MAX_CHARS = 12_000  # of a chunk: as much as the longest definitions have that are written by hand
+_WORD_REACH = 256  # characters at the end of a piece among which the end of a word is looked for
 
 # A name and lines: from the first number, counted from 0, to before the second.
 _Span = tuple[str, int, int]
@@ -31,7 +35,8 @@ _Span = tuple[str, int, int]
 class Chunk:
     """The lines `line_start` to `line_end`, counted from 1 and inclusive, joined by "\\n".
 
-    `name` is the definition they are of, such as "Class.method", or "".
+    `name` is the definition they are of, such as "Class.method", or "".  Of a line that is too long
+    there are several, which make the line when they are put together.
     """
 
     name: str
@@ -40,21 +45,83 @@ class Chunk:
     text: str
 
 
-def chunk(text: str, language: str) -> list[Chunk]:
+def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]:
     """The pieces of `text` in the order of their lines; every line that is not blank is in one.
 
     Only the windows that a long definition or a long stretch of text is cut into may overlap.
+    `parsed` is what may be parsed, line by line, where `text` itself is not Python.
     """
     lines = text.split("\n")
     spans = _python_spans(text, lines) if language == "python" else None
+    if spans is None and parsed is not None:
+        spans = _python_spans(parsed, lines)
     if spans is None:
         spans = [("", start, end) for start, end in _text_windows(lines)]
     trimmed = ((name, *_trimmed(lines, start, end)) for name, start, end in spans)
-    return [
+    found = [
         Chunk(name, start + 1, end, "\n".join(lines[start:end]))
         for name, start, end in trimmed
         if start < end
     ]
+    if max(map(len, lines)) <= MAX_LINE_CHARS and all(len(one.text) <= MAX_CHARS for one in found):
+        return found
+    return list(_of_bounded_size(found))
+
+
+def definition(name: str) -> str:
+    """What the chunk called `name` defines, without the number of a notebook's cell."""
+    return "" if name.startswith("cell ") and ":" not in name else name.rpartition(": ")[2]
+
+
+def _of_bounded_size(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """`chunks`, without overlaps, and those that are too long in pieces."""
+    done = 0  # lines
+    for whole in chunks:
+        start = max(whole.line_start, done + 1)
+        lines = whole.text.split("\n")[start - whole.line_start :]
+        done = max(done, whole.line_end)
+        yield from _pieces(whole.name, start, lines)
+
+
+def _pieces(name: str, number: int, lines: list[str]) -> Iterator[Chunk]:
+    """Chunks of the `lines`, the first of which has this `number`."""
+    first, size = 0, 0
+    for place, line in enumerate(lines):
+        is_long = len(line) > MAX_LINE_CHARS
+        if is_long or size + len(line) > MAX_CHARS:
+            yield from _stretch(name, number, lines, first, place)
+            first, size = place, 0
+        if is_long:
+            if line.strip():
+                at = number + place
+                yield from (Chunk(name, at, at, piece) for piece in _cut(line))
+            first = place + 1
+        else:
+            size += len(line) + 1
+    yield from _stretch(name, number, lines, first, len(lines))
+
+
+def _stretch(name: str, number: int, lines: list[str], first: int, last: int) -> Iterator[Chunk]:
+    start, end = _trimmed(lines, first, last)
+    if start < end:
+        yield Chunk(name, number + start, number + end - 1, "\n".join(lines[start:end]))
+
+
+def _cut(line: str) -> Iterator[str]:
+    """Pieces of `line`, cut where words end if one does."""
+    start = 0
+    while len(line) - start > MAX_LINE_CHARS:
+        full = start + MAX_LINE_CHARS
+        places = range(full, full - _WORD_REACH, -1)
+        end = next((i for i in places if not _is_within_word(line[i - 1 : i + 1])), full)
+        yield line[start:end]
+        start = end
+    yield line[start:]
+
+
+def _is_within_word(around: str) -> bool:
+    """Whether both characters are of a word."""
+    return around.replace("_", "a").isalnum()
 
 
 def _trimmed(lines: list[str], start: int, end: int) -> tuple[int, int]:

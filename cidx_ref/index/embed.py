@@ -79,7 +79,7 @@ class HashingEmbedder:
 
     def __init__(self, dim: int = 512) -> None:
         self.dim = dim
-        self.id = f"lexical-hashing-{dim}-v2"
+        self.id = f"lexical-hashing-{dim}-v3"
 
     def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np

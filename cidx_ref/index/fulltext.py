@@ -18,6 +18,7 @@ import tantivy
 
 from cidx_ref.errors import IndexingError, IndexUnusableError
 from cidx_ref.files import Directory
+from cidx_ref.index.chunk import definition
 from cidx_ref.index.query import Query
 from cidx_ref.index.text import (
     symbols,
@@ -73,6 +74,7 @@ class FullTextWriter:
 
     def add(self, *, chunk: int, file: int, path: str, name: str, text: str) -> None:
         """Add one chunk, whose qualified name is `name`."""
+        name = definition(name)
         title = f"{path} {name}"
         document = tantivy.Document()
         found = words(text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cidx_ref.errors import BadArgumentError
 
-__all__ = ["LANGUAGES", "canonical", "of"]
+__all__ = ["LANGUAGES", "canonical", "known", "of"]
 
 # language: its file extensions, which are also other names of it
 _EXTENSIONS = {
@@ -161,12 +161,17 @@ def of(path: str, first_line: str = "") -> str:
     """
     name = path.rpartition("/")[2].lower()
     stem, _, extension = name.rpartition(".")
-    known = _BY_FILENAME.get(name) or (_BY_EXTENSION.get(extension) if stem else None)
-    if known:
-        return known
+    by_name = _BY_FILENAME.get(name) or (_BY_EXTENSION.get(extension) if stem else None)
+    if by_name:
+        return by_name
     if name.startswith(("dockerfile.", "makefile.")):  # such as Dockerfile.dev
         return name.partition(".")[0]
     return _BY_NAME.get(_interpreter(first_line), "text")
+
+
+def known(name: str) -> str | None:
+    """The one name of the language that a program calls `name`; None if no language has it."""
+    return _BY_NAME.get(name.strip().lower())
 
 
 def canonical(name: str) -> str:
@@ -174,13 +179,12 @@ def canonical(name: str) -> str:
 
     Raises `BadArgumentError`, with the likeliest name, where no language is called that.
     """
-    wanted = name.strip().lower()
-    known = _BY_NAME.get(wanted)
-    if known:
-        return known
+    language = known(name)
+    if language:
+        return language
     from difflib import get_close_matches  # only here: it is slow to import
 
-    likely = get_close_matches(wanted, _BY_NAME, n=1)
+    likely = get_close_matches(name.strip().lower(), _BY_NAME, n=1)
     hint = f" (did you mean {likely[0]!r}?)" if likely else ""
     raise BadArgumentError(f"languages: unknown language {name!r}{hint}")
 

@@ -31,7 +31,7 @@ __all__ = [
     "unlisted",
 ]
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 DIGEST = "digest"
 #: What the name of a generation that is being built begins with.
@@ -125,7 +125,7 @@ _SHAPE: dict[Any, Any] = {
     "created_at": _is_time,
     "embedder": {"id": str, "dim": _is_dim},
     "space": str,
-    "counts": {"files": _is_count, "chunks": _is_count},
+    "counts": {"files": _is_count, "chunks": _is_count, "guessed": _is_count},
     "skipped": {str: _is_count},
     "files": {_is_file_name: {"size_bytes": _is_count, "sha256": _is_checksum}},
     DIGEST: _is_checksum,

@@ -71,7 +71,8 @@ class OurIndex:
         return {
             "generation": generation,
             "index_age_seconds": round(age.total_seconds(), 3),
-            **manifest["counts"],
+            "files": manifest["counts"]["files"],
+            "chunks": manifest["counts"]["chunks"],
         }
 
     def check(self) -> dict[str, Any]:

@@ -90,7 +90,8 @@ class Run(Protocol):
 
     def run(self, listener: RunListener) -> dict[str, Any]:
         """Do it; called once.  Returns the report, plain data: `generation`, and what is known of
-        `changed`, `files`, `chunks`, `skipped`, `removed` and `notes` (see `reports.IndexReport`).
+        `changed`, `files`, `chunks`, `guessed`, `skipped`, `removed` and `notes` (see
+        `reports.IndexReport`).
 
         Raises `BusyError`, `IndexingError`, `UntrustedError`; `ShuttingDownError` if cancelled.
         """

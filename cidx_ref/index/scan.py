@@ -19,8 +19,10 @@ from pathlib import Path
 from cidx_ref.files import is_plain, read_regular
 from cidx_ref.index.belongs import judge
 from cidx_ref.index.checkouts import Rules, find_files
+from cidx_ref.index.decode import decode
 from cidx_ref.index.folders import Folders
 from cidx_ref.index.limited import Limits
+from cidx_ref.index.notebook import MAX_FILE_BYTES, is_notebook, read_notebook
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -57,7 +59,6 @@ _WHY = {
     errno.ENODEV: NOT_A_REGULAR_FILE,
 }
 _MAX_PATH_BYTES = 4095  # what the system takes in one piece
-_BINARY_PREFIX_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,14 @@ class SourceFile:
     """A file as it was when it was read.
 
     `text` has "\\n" after every line and no byte order mark; `digest` is the hex BLAKE2b, of 16
-    bytes, of the `size_bytes` raw bytes.
+    bytes, of the `size_bytes` raw bytes; `guessed` says that nothing but a guess told the encoding.
     """
 
     path: str
     text: str
     digest: str
     size_bytes: int
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ class SourceTree:
         """The file at `path`, or the reason (a constant of this module) to skip it.
 
         Never blocks on what is no regular file, follows no link in any component of `path`, and
-        reads at most `max_bytes` + 1 bytes.
+        reads at most `max_bytes` + 1 bytes; of a notebook more, of which its cells may have
+        `max_bytes`.
         """
         above, slash, name = path.removesuffix("/").rpartition("/")
         if above + slash != self._above:
@@ -145,7 +148,8 @@ class SourceTree:
             return refused
         try:
             folder = self._folders.find(self._names)
-            data = None if path.endswith("/") else read_regular(folder, name, max_bytes)
+            most = max(max_bytes, MAX_FILE_BYTES) if is_notebook(name) else max_bytes
+            data = None if path.endswith("/") else read_regular(folder, name, most)
         except OSError as error:
             return _WHY.get(error.errno or 0, UNREADABLE)
         if data is None:
@@ -177,32 +181,16 @@ def _refusal(name: str, *, first: bool) -> str | None:
 
 
 def _as_source(path: str, data: bytes, max_bytes: int) -> SourceFile | str:
-    if len(data) > max_bytes:
+    is_large = len(data) > max_bytes
+    if is_large and not (is_notebook(path) and len(data) <= MAX_FILE_BYTES):
         return TOO_LARGE
-    if b"\0" in data[:_BINARY_PREFIX_BYTES]:
+    decoded = decode(data)
+    if decoded is None:
         return BINARY
-    text = _decoded(data, is_python=path.endswith((".py", ".pyi")))
+    text, guessed = decoded
+    if is_large:
+        notebook = read_notebook(text)
+        if notebook is None or notebook.size_bytes > max_bytes:
+            return TOO_LARGE
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return SourceFile(path, text, blake2b(data, digest_size=16).hexdigest(), len(data))
-
-
-def _decoded(data: bytes, is_python: bool) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        declared = _decoded_as_declared(data) if is_python else None
-        return data.decode("utf-8-sig", "replace") if declared is None else declared
-
-
-def _decoded_as_declared(data: bytes) -> str | None:
-    """`data` by the coding cookie of PEP 263; None where there is none that works."""
-    import io
-    import tokenize
-
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        text = data.decode(encoding)
-        text.encode("utf-8")  # some codecs make lone surrogates, which nothing can store
-    except (SyntaxError, LookupError, ValueError):
-        return None
-    return text
+    return SourceFile(path, text, blake2b(data, digest_size=16).hexdigest(), len(data), guessed)

@@ -15,6 +15,8 @@ __all__ = ["Probes"]
 _LINES = 5
 _MAX_PROBES = 256
 _MAX_LINE_CHARS = 300
+_LEAD = 60  # characters of a long line that are shown before the first of what was looked for
+_MAX_PARTS = 8  # of a long line, that are compared
 
 # How often one search looks for a probe in a chunk, or on from where it was found.  256 probes in
 # each of a thousand hits would be half a second; hits that come after show their first lines.
@@ -51,12 +53,30 @@ class Probes:
         return any(probe in text for probe in self._probes)
 
     def cut(self, chunk: StoredChunk) -> tuple[int, str]:
-        """The number of the first line, and the consecutive lines with the most of the query."""
+        """The number of the first line, and the consecutive lines with the most of the query.
+
+        Of a line that is too long to be shown, the part with the most of it.
+        """
         lines = chunk.text.split("\n")
         looked_at = len(lines) > _LINES and self._looks > 0
         best = self._best(chunk.text.lower()) if looked_at else 0
-        shown = [line[:_MAX_LINE_CHARS] for line in lines[best : best + _LINES]]
+        shown = map(self._part, lines[best : best + _LINES])
         return chunk.line_start + best, "\n".join(shown)
+
+    def _part(self, line: str) -> str:
+        if len(line) <= _MAX_LINE_CHARS or self._looks <= 0:
+            return line[:_MAX_LINE_CHARS]
+        lower = line.lower()
+        first = (lower.find(probe) for probe in self._probes)
+        starts = [max(0, at - _LEAD) for at in islice((at for at in first if at >= 0), _MAX_PARTS)]
+        self._looks -= len(self._probes)
+        if not starts or len(lower) != len(line):  # some letters have longer small ones
+            return line[:_MAX_LINE_CHARS]
+        parts = [lower[start : start + _MAX_LINE_CHARS] for start in starts]
+        said = [sum(probe in part for probe in self._probes) for part in parts]
+        self._looks -= len(self._probes) * len(parts)
+        start = starts[said.index(max(said))]
+        return line[start : start + _MAX_LINE_CHARS]
 
     def _best(self, text: str) -> int:
         """Where the lines begin that hold the most of the probes."""

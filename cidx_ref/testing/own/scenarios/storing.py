@@ -177,6 +177,6 @@ def _manifest(generation: str) -> dict[str, Any]:
         "created_at": "2026-01-01T00:00:00+00:00",
         "embedder": {"id": "none", "dim": 1},
         "space": "none",
-        "counts": {"files": 1, "chunks": 1},
+        "counts": {"files": 1, "chunks": 1, "guessed": 0},
         "skipped": {},
     }

@@ -1,0 +1,210 @@
+"""Bytes as text: the encodings that source has, and what is no text at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import marshal
+import random
+import sysconfig
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cidx_ref.index import decode as decoding
+from cidx_ref.index.decode import decode
+from cidx_ref.index.scan import SourceFile, read_file
+
+SOURCE = (
+    '/* Größe der Datei \u2013 naïve Schätzung, 5 € */\nint größe(char *pfad) { return "ß"[0]; }\n'
+)
+
+
+@pytest.mark.parametrize("text", ["", "Größe\n", "日本語 and ASCII", "a\n\n\n\u20ac" * 100])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-be", "utf-32-le"]
+)
+def test_unicode_with_a_mark_is_read_as_it_was_written(text: str, encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith("e") else ""  # the others write their own
+    assert decode((mark + text).encode(encoding)) == (text, False)
+
+
+def test_utf_16_without_a_mark_is_binary_as_it_is_to_git() -> None:
+    assert decode("Größe".encode("utf-16-le")) is None
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_a_source_in_latin_1_is_read_and_counted_as_a_guess(encoding: str) -> None:
+    text = SOURCE if encoding == "cp1252" else SOURCE.replace("\u2013", "-").replace("€", "EUR")
+    assert decode(text.encode(encoding)) == (text, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "encoding"),
+    [
+        ("# -*- coding: koi8-r -*-", "koi8-r"),
+        ("#!/usr/bin/perl\n# vim: set fileencoding=cp1251 :", "cp1251"),
+        (";; -*- mode: lisp; coding: iso-8859-5 -*-", "iso8859-5"),
+        ("/* vim: set ts=4 fenc=koi8-u: */", "koi8-u"),
+        ('<?xml version="1.0" encoding="windows-1251"?>', "cp1251"),
+        ("<!DOCTYPE html>\n<html><head>\n<META charset=windows-1251>", "cp1251"),
+        (
+            '<meta http-equiv="Content-Type" content="text/html; charset=KOI8-R">',
+            "koi8-r",
+        ),
+        ('@charset "iso-8859-5";', "iso8859-5"),
+    ],
+)
+def test_what_a_file_says_of_its_own_encoding_is_believed(line: str, encoding: str) -> None:
+    text = f"{line}\nжили\n"
+    assert decode(text.encode(encoding)) == (text, False)
+    assert decode(text.encode("utf-8")) == (text, False), "what is UTF-8 is UTF-8"
+
+
+def test_vim_is_heard_at_the_end_of_a_file_too() -> None:
+    text = "жили\n" + "x = 1\n" * 1000 + "# vim: fenc=koi8-r\n"
+    assert decode(text.encode("koi8-r")) == (text, False)
+    assert decode((text + "y = 2\n" * 1000).encode("koi8-r")) != (text, False)
+
+
+@pytest.mark.parametrize("text", ["日本語 テスト", "コード"])
+@pytest.mark.parametrize("encoding", ["shift_jis", "euc_jp"])
+def test_encodings_of_several_bytes_a_character_are_read_where_they_are_named(
+    text: str, encoding: str
+) -> None:
+    text = f"# coding: {encoding}\n{text}\n"
+    assert decode(text.encode(encoding)) == (text, False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["no-such", "hex", "punycode", "idna", "unicode_escape", "utf-7", "undefined", "utf-8", "..x",
+     "latin-1x", "a" * 5000, "__init__", "shift_jis"],
+)  # fmt: skip
+def test_an_encoding_that_is_none_or_is_not_for_files_is_left_to_the_guess(name: str) -> None:
+    found = decode(f"# coding: {name}\n".encode("latin-1") + b"Gr\xf6\xdfe\n")
+    assert found == (f"# coding: {name}\nGröße\n", True)
+
+
+def test_a_name_far_from_where_editors_look_is_no_encoding() -> None:
+    text = 'x = 1\ny = 2\ns = "coding: koi8-r, charset=koi8-r"\n# Größe\n'
+    assert decode(text.encode("latin-1")) == (text, True)
+
+
+def test_utf_8_with_a_few_stray_bytes_stays_utf_8() -> None:
+    text = "日本語 Größe 日本語\n"
+    assert decode(text.encode() + b"Gr\xf6\xdfe\n") == (text + "Größe\n", True)
+    assert decode(b"\xef\xbb\xbfGr\xf6\xdfe") == ("Größe", True), "the mark says so"
+
+
+def test_a_broken_character_at_the_end_of_utf_16_is_a_guess_and_not_a_reason() -> None:
+    data = ("Größe\n" * 20).encode("utf-16")
+    assert decode(data[:-1]) == ("Größe\n" * 19 + "Größe\ufffd", True)
+
+
+def _noise(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+PACKED = gzip.compress(SOURCE.encode() * 3)
+BINARIES = {
+    "compiled python": b"\xcb\r\r\n" + marshal.dumps(compile("def f(): return 1", "a", "exec")),
+    "small gzip": gzip.compress(b"x"),
+    "gzip": PACKED,
+    "zlib, as git keeps it": zlib.compress(_noise(300).hex().encode()),
+    "png": b"\x89PNG\r\n\x1a\n" + b"IHDR text without a zero byte " * 400,
+    "gif": b"GIF89a" + b"\xfe text only " * 1000,
+    "jpeg": b"\xff\xd8\xff\xe0" + b"JFIF and a long comment " * 1000,
+    "pdf of ASCII": b"%PDF-1.4\n1 0 obj\n<< /Filter /ASCII85Decode >>\n" * 500,
+    "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + b"1 0 obj << >>\n" * 1000,
+    "woff": b"wOFF\x00\x01" + _noise(500),
+    "zip": b"PK\x03\x04" + b"name.txt \xf6 " * 1000,
+    "noise": bytes(b or 1 for b in _noise(9000)),
+    "a zero after 8 KB of Latin-1": b"Gr\xf6\xdfe\n" * 2000 + b"\0",
+    "a mark of UTF-16, then noise": b"\xff\xfe" + _noise(3001),
+    "a mark of UTF-32, then noise": b"\xff\xfe\0\0" + _noise(3001),
+}
+
+
+@pytest.mark.parametrize("what", sorted(BINARIES))
+def test_what_is_no_text_is_binary(what: str) -> None:
+    assert decode(BINARIES[what]) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["PK: public key\n", "GIF89a is a format\n", "\x1b[31mred\x1b[0m\n", "ID3 \x0c\n"]
+)
+def test_text_that_begins_like_a_binary_or_has_colours_is_text(text: str) -> None:
+    assert decode(text.encode()) == (text, False)
+
+
+def test_of_the_interpreter_all_sources_are_text_and_all_that_is_compiled_is_binary() -> None:
+    library = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(library.glob("*.py"))[:60]:
+        assert decode(path.read_bytes()) is not None, path
+    compiled = [*library.glob("__pycache__/*.pyc"), *library.rglob("*.so")][:60]
+    for path in compiled:
+        assert decode(path.read_bytes()) is None, path
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.binary(max_size=300)
+    | st.text(max_size=80).map(lambda t: t.encode("utf-16", "surrogatepass"))
+    | st.builds(
+        lambda line, rest: line + rest,
+        st.sampled_from([b"# coding: koi8-r\n", b"# coding: big5\n", b"\xff\xfe\0\0", b"\xfe\xff"]),
+        st.binary(max_size=100),
+    )
+)
+def test_any_bytes_are_binary_or_text_that_can_be_stored(data: bytes) -> None:
+    found = decode(data)
+    if found is None:
+        return
+    text, _ = found
+    text.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"\xe9", b"\xc3\xa9\xe9", b"\xe2\x82", b"vim:", b"<meta", b"\xff\xfe", b"coding:a\xe9",
+     b"\xff\xfe\0\xd8", b"# coding: punycode\xe9"],
+)  # fmt: skip
+@pytest.mark.parametrize("head", [b"", b"# coding: gb18030\n", b"<?xml ", b"# vi: "])
+def test_any_bytes_are_read_in_linear_time(unit: bytes, head: bytes) -> None:
+    """A megabyte takes some hundredths of a second; what is more than linear would take minutes."""
+    data = head + unit * ((1 << 20) // len(unit))
+    started = time.process_time()
+    decode(data)
+    assert time.process_time() - started < 2
+
+
+def test_patterns_that_name_encodings_are_shown_two_kilobytes_of_a_file_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = 0
+
+    class Looking:
+        def search(self, where: bytes) -> None:
+            nonlocal seen
+            seen += len(where)
+
+        match = search
+
+    for name in ("_CODING", "_VIM", "_XML", "_HTML", "_CSS"):
+        monkeypatch.setattr(decoding, name, Looking())
+    decode(b"\xe9" * (1 << 20))
+    assert 0 < seen < 8 * 1024
+
+
+def test_a_file_of_the_tree_says_whether_its_encoding_was_guessed(tmp_path: Path) -> None:
+    for name, data in (("a.c", b"Gr\xf6\xdfe"), ("b.c", "Größe".encode("utf-16"))):
+        with io.FileIO(tmp_path / name, "w") as file:
+            file.write(data)
+        found = read_file(tmp_path, name, 1000)
+        assert isinstance(found, SourceFile)
+        assert (found.text, found.guessed) == ("Größe", name == "a.c")
