@@ -224,6 +224,7 @@ class _Judge:
         place.is_below_left = above.reason is not None or above.is_below_left
         place.ignores, place.attributes = above.ignores, above.attributes
         place.exclude, place.include = above.exclude[name], above.include[name]
+        is_included = place.include.is_whole
         if folder in self._found.checkouts:  # to name it brings back itself, and not what is in it
             place.include = above.include.pass_by(folder[:-1])
         place.is_asked_for = place.include.is_whole
@@ -234,7 +235,7 @@ class _Judge:
             place.reason, place.is_final = EXCLUDED, True
         elif verdict:
             place.reason, place.is_final = IGNORED, True
-        elif verdict is False or place.is_asked_for:
+        elif verdict is False or is_included:
             place.reason = None
         elif place.reason is None:
             place.reason = why_folder(folder[:cut], name, self._listed)
