@@ -74,13 +74,13 @@ class _Listed:
     def __init__(self, found: Candidates, folders: Folders) -> None:
         self.by_folder: dict[str, list[str]] = {}
         by_folder = self.by_folder
+        last, names = "", by_folder.setdefault("", [])
         for path in chain(found.tracked, found.others):
             cut = path.rfind("/") + 1
             folder = path[:cut]
-            if folder in by_folder:
-                by_folder[folder].append(path[cut:])
-            else:
-                by_folder[folder] = [path[cut:]]
+            if folder != last:  # most follow one of the same folder
+                last, names = folder, by_folder.setdefault(folder, [])
+            names.append(path[cut:])
         for folder in [folder for folder in by_folder if folder.startswith(DIRECTORY + "/")]:
             del by_folder[folder]
         if DIRECTORY in by_folder.get("", ()):
@@ -224,6 +224,7 @@ class _Judge:
         place.is_below_left = above.reason is not None or above.is_below_left
         place.ignores, place.attributes = above.ignores, above.attributes
         place.exclude, place.include = above.exclude[name], above.include[name]
+        is_included = place.include.is_whole
         if folder in self._found.checkouts:  # to name it brings back itself, and not what is in it
             place.include = above.include.pass_by(folder[:-1])
         place.is_asked_for = place.include.is_whole
@@ -234,7 +235,7 @@ class _Judge:
             place.reason, place.is_final = EXCLUDED, True
         elif verdict:
             place.reason, place.is_final = IGNORED, True
-        elif verdict is False or place.is_asked_for:
+        elif verdict is False or is_included:
             place.reason = None
         elif place.reason is None:
             place.reason = why_folder(folder[:cut], name, self._listed)

@@ -58,7 +58,7 @@ _SAID = re.compile(
       | generated[ ]by[ ]the[ ](?:protocol[ ]buffer|grpc)\b
       | generated[ ](?:by[ ]gnu[ ]autoconf|by[ ]configure\.|automatically[ ]by[ ](?:aclocal|config))
       | makefile\.in[ ]generated[ ]by[ ]automake\b
-      | \S+\.[ ]+generated[ ]from[ ]\S+[ ]by[ ](?:autoheader|configure)\b
+      | this[ ]file[ ](?:is|was|has[ ]been)[ ](?:auto\w*[ -]?)?generated[ ](?:by|from|with)\b
       | meta[ ]object[ ]code[ ]from[ ]reading\b
       | form[ ]generated[ ]from[ ]reading[ ]ui[ ]file\b
       | resource[ ]object[ ]code\b
@@ -69,6 +69,10 @@ _SAID = re.compile(
     )
     """,
     re.VERBOSE | re.IGNORECASE,
+)
+#: By autoconf, with the name of the file: it is often the beginning of one that a person goes on.
+_CONFIG_HEADER = re.compile(
+    r"(\S+)\. +generated from \S+ by (?:autoheader|configure)\b", re.IGNORECASE
 )
 # Those that have no name of their own here say two things, near to each other: that this file is
 # generated, and that it is not to be edited.
@@ -112,8 +116,11 @@ def _is_generated(path: str, head: str) -> bool:
     if "generated" not in lower and not any(word in lower for word in _OTHER_WORDS):
         return False
     said = [_WARNING.sub("", _LEADER.sub("", line, 1), 1) for line in _comments(path, head)]
-    if any(_SAID.match(line) for line in said):
-        return True
+    name = path.rpartition("/")[2]
+    for line in said:
+        config = _CONFIG_HEADER.match(line)
+        if _SAID.match(line) or (config and config[1].rpartition("/")[2] == name):
+            return True
     for place, line in enumerate(said):
         near = " ".join(said[max(0, place - 2) : place + 3])
         if _IS_GENERATED.match(line) and _DO_NOT_EDIT.search(near):
