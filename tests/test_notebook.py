@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.build import _embedded_text, bring_up_to_date
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.notebook import MAX_FILE_BYTES, Notebook, is_notebook, read_notebook
@@ -160,6 +160,10 @@ def test_what_is_no_notebook_is_read_as_the_text_it_is(text: str) -> None:
     assert read_notebook(text) is None
 
 
+def test_a_notebook_of_more_values_than_fit_in_memory_is_read_as_text() -> None:
+    assert read_notebook('{"nbformat": 4, "cells": [' + "[]," * 600_000 + "0]}") is None
+
+
 @pytest.mark.parametrize("cells", ["7", "null", "{}", "[]", '"x"', "[[[[]]]]"])
 @pytest.mark.parametrize("format_", ["4", "3", "null", "[]", "9" * 5000])
 def test_a_notebook_without_cells_has_no_text(cells: str, format_: str) -> None:
@@ -269,4 +273,10 @@ def test_a_cell_is_found_among_thousands_of_pieces(make_project: MakeProject) ->
         assert (best["line_start"], best["line_end"], best["language"]) == (4, 5, "python")
         assert asked(project, "why do quokkas converge", mode)[0]["name"] == "cell 1"
         assert asked(project, "quokka_in_a_broken_one", mode)[0]["path"] == "nb/b.ipynb"
+        assert all(hit["path"] != "nb/a.ipynb" for hit in asked(project, "cell", mode))
         assert asked(project, "wombatfigure wombatoutput", mode) == [], "outputs are not indexed"
+
+
+def test_the_number_of_a_cell_is_not_embedded() -> None:
+    assert _embedded_text("a.ipynb", "cell 3: Model.fit", "x") == "a.ipynb Model.fit\nx"
+    assert _embedded_text("a.ipynb", "cell 3", "x") == "a.ipynb \nx"
