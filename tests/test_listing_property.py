@@ -206,15 +206,24 @@ class Model:
         self.candidates = self.listed | {path for path in self.on_disk if self.asked(told, path)}
         self._told = told
         self._own = [folder for folder in example.own_ignore if folder]
+        # What git ignores itself: of `.cidxignore` files, only the topmost is surely read then.
+        self._hidden = [f for f in self._own if f + ".cidxignore" not in self.candidates]
 
     @staticmethod
     def asked(told: Told, path: str) -> bool:
         return any(told.matches("include", entry) for entry in components(path))
 
     def reasons(self, path: str) -> list[tuple[str, str]]:
-        """The entries that keep `path` out, outermost first, with the reasons; none if it is in."""
-        told, found = self._told, []
-        is_asked_for = self.asked(told, path)
+        """The entries that keep `path` out, outermost first, with the reasons; none if it is in.
+
+        What is asked for, and excluded all the same, may lie in a folder of which nothing is left.
+        """
+        found = self._reasons(path, is_asked_for=self.asked(self._told, path))
+        return found and self._reasons(path, is_asked_for=False)
+
+    def _reasons(self, path: str, *, is_asked_for: bool) -> list[tuple[str, str]]:
+        told = self._told
+        found: list[tuple[str, str]] = []
         for entry in components(path):
             if told.matches("exclude", entry):
                 found.append((entry, EXCLUDED))
@@ -227,9 +236,11 @@ class Model:
 
     def is_open(self, path: str) -> bool:
         """Whether a `.cidxignore`, or a `!` in one, speaks of what lies in a folder that is left
-        out by default: then either answer is a good one."""
+        out by default, or one speaks that git ignores: then either answer is a good one."""
         is_out = False
         for entry in components(path):
+            if entry in self._hidden:
+                return True
             if is_out and (self._told.negates("own", entry) or entry in self._own):
                 return True
             is_out = is_out or bool(default(entry, self.candidates, self._told.tracked))

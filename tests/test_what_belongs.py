@@ -593,6 +593,16 @@ def test_cidxignore_is_read_as_gitignore_is(either: Path) -> None:
     assert skipped == sorted((p if p != "no/f" else "no/", OWN_IGNORED) for p in left)
 
 
+@pytest.mark.xfail(strict=False, reason="below the root, it is read only where git lists it")
+def test_cidxignore_is_read_where_git_ignores_it(either: Path) -> None:
+    write(either, {".gitignore": ".cidxignore\n", ".cidxignore": "*.old\n", "a.old": ""})
+    write(either, {"sub/.cidxignore": "*.txt\n", "sub/a.txt": "", "sub/b.py": ""})
+    assert parts(either) == (
+        [".gitignore", "sub/b.py"],
+        [("a.old", OWN_IGNORED), ("sub/a.txt", OWN_IGNORED)],
+    )
+
+
 def test_cidxignore_leaves_out_what_git_tracks(root: Path) -> None:
     repository(root, {"a.py": "", "sub/b.py": "", ".cidxignore": "/sub\n"})
     assert parts(root) == ([".cidxignore", "a.py"], [("sub/", OWN_IGNORED)])
