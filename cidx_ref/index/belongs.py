@@ -74,13 +74,13 @@ class _Listed:
     def __init__(self, found: Candidates, folders: Folders) -> None:
         self.by_folder: dict[str, list[str]] = {}
         by_folder = self.by_folder
+        last, names = "", by_folder.setdefault("", [])
         for path in chain(found.tracked, found.others):
             cut = path.rfind("/") + 1
             folder = path[:cut]
-            if folder in by_folder:
-                by_folder[folder].append(path[cut:])
-            else:
-                by_folder[folder] = [path[cut:]]
+            if folder != last:  # most follow one of the same folder
+                last, names = folder, by_folder.setdefault(folder, [])
+            names.append(path[cut:])
         for folder in [folder for folder in by_folder if folder.startswith(DIRECTORY + "/")]:
             del by_folder[folder]
         if DIRECTORY in by_folder.get("", ()):

@@ -89,6 +89,7 @@ class _Search:
         self._found = Candidates()
         self._todo: list[tuple[str, int]] = []  # repositories inside, and how deep they are
         self._count = 0
+        self._may_repeat = False  # whether what was found may have a path twice
         self._until: float | None = None
         self._absent = [0, 0]  # files and folders of sparse checkouts
         self._notes: list[str] = []  # of repositories inside
@@ -103,8 +104,12 @@ class _Search:
             self._walk("", listed, self._found.notes)
         self._go_inside()
         if self._rules.include:
+            self._may_repeat = True
             self._include(PathSet(self._rules.include).top())
         self._found.notes += [*self._notes[:_MAX_NOTES], *self._more_notes()]
+        if self._may_repeat:
+            self._found.tracked = list({*self._found.tracked})
+            self._found.others = list({*self._found.others}.difference(self._found.tracked))
         return self._found
 
     def _include(self, include: Folder) -> None:
@@ -125,6 +130,7 @@ class _Search:
 
     def _go_inside(self) -> None:
         while self._todo:
+            self._may_repeat = True  # an index can have a submodule, and paths below it
             folder, depth = self._todo.pop(0)
             if _enter(self._exclude, folder).is_whole:
                 self._found.left[folder] = OWN_REPOSITORY  # which the patterns, being first, hide
@@ -207,6 +213,7 @@ class _Search:
             self._todo.append((link + "/", depth + 1))
 
     def _walk(self, start: str, listed: GitListing, notes: list[str]) -> None:
+        self._may_repeat = True
         modules = [f"{path}/" for path in _below(start, listed.links)]
         walked = walk(self._root, self._runtime, notes, start=start, modules=modules)
         found = self._found

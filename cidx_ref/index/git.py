@@ -18,6 +18,8 @@ import stat
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from heapq import nlargest
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from cidx_ref.errors import UntrustedError
@@ -162,11 +164,15 @@ def _ask(git: _Git, listing: GitListing, index: bytes) -> None:
 
 
 def _sort(listing: GitListing, lines: list[str]) -> None:
-    listing.tracked = [line[2:] for line in lines if line[0] not in "?S"]
-    listing.sparse = [line[2:] for line in lines if line[0] == "S"]
-    new = [line[2:] for line in lines if line[0] == "?"]
+    found: dict[str, list[str]] = {}
+    for letter, group in groupby(lines, key=itemgetter(0)):  # long ones: new files come first
+        found[letter] = found.get(letter, []) + [line[2:] for line in group]
+    new, listing.sparse = found.pop("?", []), found.pop("S", [])
     listing.new = [path for path in new if path[-1:] != "/"]
     listing.nested = [path for path in new if path[-1:] == "/"]
+    listing.tracked = found.pop("H", [])
+    for others in found.values():  # as of a conflict, of which each side is an entry
+        listing.tracked += dict.fromkeys(others)
 
 
 def _find_links(listing: GitListing, lines: list[str]) -> None:

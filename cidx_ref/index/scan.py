@@ -105,7 +105,7 @@ def list_files(
     found = find_files(root, scratch, runtime, limits, rules)
     belonging = judge(root, found, rules, runtime)
     return Listing(
-        sorted(set(belonging.paths)),
+        sorted(belonging.paths),
         [*found.notes, *belonging.notes],
         sorted(belonging.skipped.items()),
         belonging.exempt,
