@@ -177,6 +177,9 @@ def _serve_in_background(project: Project, ready_fd: int, runtime: Runtime) -> i
     def tell(message: dict[str, Any]) -> None:
         if waiting:  # once: then the number may be another file's
             fd = waiting.pop()
+            # What goes wrong until here the process that started us reads; then the log has it.
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), 2)
             os.write(fd, json.dumps(message).encode())
             os.close(fd)
 
