@@ -23,7 +23,7 @@ FLOORS = [
     ["index"],
     ["daemon"],
     ["backend"],
-    ["launcher"],
+    ["launcher", "turns"],
     ["client", "terminal"],
     ["commands"],
     ["cli"],
@@ -137,7 +137,18 @@ FOR_ANY = ("concurrency", "promises", "conformance", "load")
 #: other.
 FLOORS_WITHIN = {
     "daemon": [
-        ["claim", "entry", "eviction", "gate", "health", "indexing", "log", "memory", "progress"],
+        [
+            "claim",
+            "entry",
+            "eviction",
+            "gate",
+            "health",
+            "indexing",
+            "installation",
+            "log",
+            "memory",
+            "progress",
+        ],
         ["cache"],
         ["succession"],
         ["arguments", "framing", "proxy", "values"],
