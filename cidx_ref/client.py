@@ -25,6 +25,7 @@ from cidx_ref.errors import (
     CidxError,
     DaemonUnavailableError,
     InternalError,
+    ReplacedError,
     ShuttingDownError,
 )
 from cidx_ref.limits import MAX_REQUEST_BYTES, check_length
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Skipped,
         Status,
     )
+    from cidx_ref.turns import Turn
 
 __all__ = ["DaemonClient", "connect"]
 
@@ -102,6 +104,8 @@ class DaemonClient:
         self._lock = runtime.lock("client")
         self._caller: int | None = None
         self._backend: Backend | None = None
+        #: Held from when a daemon is to be started or ended until the call is over.
+        self._turn: Turn | None = None
         _clients.add(self)
         self._retrying(lambda: None)
 
@@ -237,7 +241,7 @@ class DaemonClient:
         return self._retrying(ask, if_refused=method != "index")
 
     def _retrying(self, ask: Callable[[], T], *, if_refused: bool = True) -> T:
-        worth_another_try: tuple[type[CidxError], ...] = (ConnectionLostError,)
+        worth_another_try: tuple[type[CidxError], ...] = (ConnectionLostError, ReplacedError)
         if if_refused:
             worth_another_try += (BusyError, ShuttingDownError)
         pid = os.getpid()
@@ -266,7 +270,9 @@ class DaemonClient:
             try:
                 yield
             finally:
-                self._caller = None
+                turn, self._turn, self._caller = self._turn, None, None
+                if turn is not None:
+                    turn.release()
 
     def _delays(self) -> Iterator[float | None]:
         """Seconds to wait after each try that failed; None after the last."""
@@ -277,25 +283,29 @@ class DaemonClient:
         if not self.config.enabled and self._start:
             return InProcess(self.project)
         try:
-            remote, version = self._handshake()
+            found = self._find()
         except (ConnectionLostError, ShuttingDownError) as error:  # no daemon, or it is going
             if self._start:
-                return self._start_and_connect()
+                return self._take_over()
             if isinstance(error, ShuttingDownError):
                 raise
             raise DaemonUnavailableError(f"no daemon is running for {self.project.root}") from None
-        if version == __version__:
-            return remote
-        # Replaced, not talked to: what its answers mean is not known.
-        remote.close()
+        if not isinstance(found, str):
+            return found
         if not self._start:
             raise DaemonUnavailableError(
-                f"the daemon that runs is of version {version}, this is {__version__}"
+                f"the daemon that runs is of version {found}, this is {__version__}"
             )
-        from cidx_ref.launcher import stop
+        return self._take_over()
 
-        stop(self.project, self._runtime)
-        return self._start_and_connect()
+    def _find(self) -> Remote | str:
+        """The daemon that answers; the version of one that is to be replaced, and not to be talked
+        to: what its answers mean is not known."""
+        remote, version = self._handshake()
+        if version == __version__:
+            return remote
+        remote.close()
+        return version
 
     def _handshake(self) -> tuple[Remote, str]:
         remote = Remote(self.project)
@@ -309,15 +319,20 @@ class DaemonClient:
             remote.close()
             raise
 
-    def _start_and_connect(self) -> Backend:
-        from cidx_ref.launcher import start_process
+    def _take_over(self) -> Remote:
+        from cidx_ref.launcher import start_process, stop
+        from cidx_ref.turns import Turn, take_over
 
-        (self._launch or start_process)(self.project)
-        remote, version = self._handshake()
-        if version != __version__:
-            remote.close()
-            raise DaemonUnavailableError(f"a daemon of version {version} was started meanwhile")
-        return remote
+        self._turn = self._turn or Turn(self.project, self._runtime)
+        launch = self._launch or start_process
+        return take_over(
+            self._turn,
+            self._find,
+            lambda: launch(self.project),
+            lambda: stop(self.project, self._runtime),
+            patience_s=self._timeout_s,
+            runtime=self._runtime,
+        )
 
     def _drop(self) -> None:
         backend, self._backend = self._backend, None
@@ -327,7 +342,10 @@ class DaemonClient:
     def _begin_anew(self) -> None:
         """In a forked child, whose only thread this is: the lock's owner may be in the parent."""
         backend, self._backend = self._backend, None
+        turn, self._turn = self._turn, None
         self._lock, self._caller = self._runtime.lock("client"), None
+        if turn is not None:
+            turn.leave()
         if backend is not None:
             backend.leave()
 

@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from cidx_ref.errors import BadArgumentError, CidxError, DaemonUnavailableError, NoIndexError
+from cidx_ref.errors import BadArgumentError, DaemonUnavailableError, NoIndexError
 
 if TYPE_CHECKING:
     from cidx_ref.client import DaemonClient
     from cidx_ref.project import Project
     from cidx_ref.reports import IndexReport, Skipped
     from cidx_ref.results import Answer
-    from cidx_ref.runtime import Runtime
 
 __all__ = [
     "FAILED",
@@ -156,40 +155,15 @@ def serve(options: argparse.Namespace) -> int:
     project = _project(options)
     _require_enabled(project)
     if options.ready_fd is not None:
-        return _serve_in_background(project, options.ready_fd, options.runtime)
+        from cidx_ref.daemon.background import serve_in_background
+
+        return serve_in_background(project, options.ready_fd, options.runtime)
     from cidx_ref.daemon.server import serve as serve_project
 
     def on_ready(state: str) -> None:
         _report(options, {"status": state}, state)
 
     serve_project(project, on_ready, options.runtime)
-    return FOUND
-
-
-def _serve_in_background(project: Project, ready_fd: int, runtime: Runtime) -> int:
-    """Fork the daemon; the process that started us reads the outcome from `ready_fd`."""
-    # Before anything that has threads is imported.  The parent ends at once, so that the daemon
-    # is no child of the process that started us: that need not wait for it, and may end before it.
-    if os.fork():
-        os._exit(0)
-    os.setsid()
-    os.set_inheritable(ready_fd, False)
-
-    waiting = [ready_fd]
-
-    def tell(message: dict[str, Any]) -> None:
-        if waiting:  # once: then the number may be another file's
-            fd = waiting.pop()
-            os.write(fd, json.dumps(message).encode())
-            os.close(fd)
-
-    try:
-        from cidx_ref.daemon.server import serve as serve_project
-
-        serve_project(project, lambda state: tell({"answer": state}), runtime)
-    except CidxError as error:
-        tell({"error": [error.kind, str(error)]})
-        return FAILED
     return FOUND
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "IndexingError",
     "InternalError",
     "NoIndexError",
+    "ReplacedError",
     "ShuttingDownError",
     "UntrustedError",
     "from_kind",
@@ -75,6 +76,14 @@ class ShuttingDownError(CidxError):
     kind = "shutting_down"
 
 
+class ReplacedError(ShuttingDownError):
+    """The daemon's installation was removed or replaced under it, so it ends.  The next daemon
+    will answer, and an index run may be asked for again, too: no user has stopped this one."""
+
+    kind = "replaced"
+    failure = True
+
+
 class DaemonUnavailableError(CidxError):
     """No daemon answers, and none could be started."""
 
@@ -110,6 +119,7 @@ _BY_KIND: dict[str, type[CidxError]] = {
         IndexingError,
         InternalError,
         NoIndexError,
+        ReplacedError,
         ShuttingDownError,
         UntrustedError,
     )

@@ -20,6 +20,7 @@ from cidx_ref.errors import DaemonUnavailableError, ShuttingDownError
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import escape
 from cidx_ref.sockets import is_answered
 
 __all__ = ["start_process", "stop"]
@@ -27,6 +28,7 @@ __all__ = ["start_process", "stop"]
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 40.0
 _STOP_POLL_S = 0.01
+_MAX_LINE_BYTES = 500
 
 
 #: What runs a module of this package: see `interpreter.python_command`.
@@ -43,6 +45,8 @@ def start_process(project: Project, command: Command = python_command) -> str:
     import subprocess  # which `stop` does not need
 
     ready, told = os.pipe()
+    # What it says before it can write a log.  In memory: there may be no directory for it.
+    errors = os.memfd_create("errors")
     try:
         line, environment = command(
             "cidx_ref", "serve", "--project", str(project.root), "--ready-fd", str(told)
@@ -55,7 +59,7 @@ def start_process(project: Project, command: Command = python_command) -> str:
                 pass_fds=(told,),
                 stdin=nothing,
                 stdout=nothing,
-                stderr=nothing,
+                stderr=errors,
                 env=environment,
                 cwd="/",
                 check=False,
@@ -67,13 +71,28 @@ def start_process(project: Project, command: Command = python_command) -> str:
         if not poller.poll(_START_TIMEOUT_S * 1000):
             raise DaemonUnavailableError(f"the daemon was not ready within {_START_TIMEOUT_S:g} s")
         said = os.read(ready, 65_536)
+        if not said:
+            why = _last_line(errors) or f"see {project.log_path}"
+            raise DaemonUnavailableError(f"the daemon died while starting: {why}")
+    except FileNotFoundError as error:
+        raise DaemonUnavailableError(
+            f"no daemon can be started: {error.filename} is gone; if cidx-ref was installed anew, "
+            "start this program again"
+        ) from None
     finally:
+        os.close(errors)
         os.close(ready)
         if told >= 0:
             os.close(told)
-    if not said:
-        raise DaemonUnavailableError(f"the daemon died while starting; see {project.log_path}")
     return str(decode(said))
+
+
+def _last_line(fd: int) -> str:
+    """The last line of what was written to an open file; it is shown, so escaped and cut."""
+    size = os.fstat(fd).st_size
+    end = os.pread(fd, _MAX_LINE_BYTES, max(0, size - _MAX_LINE_BYTES))
+    lines = end.decode("utf-8", "replace").strip().splitlines()
+    return escape(lines[-1])[:_MAX_LINE_BYTES] if lines else ""
 
 
 def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:

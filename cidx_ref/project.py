@@ -44,6 +44,7 @@ _OURS = {
     "daemon.sock": stat.S_IFSOCK,
     "generations": stat.S_IFDIR,
     "skipped.json": stat.S_IFREG,
+    "turn.lock": stat.S_IFREG,
 }
 #: Says whose it is, in a directory that is not in the project's tree.
 _OWNER = "project.json"

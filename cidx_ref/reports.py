@@ -85,9 +85,11 @@ class Health(TypedDict):
 
     `status` is "healthy" or "degraded".  `queries_processed` and `errors` count from the start;
     `status`, `error_rate` (0 to 1) and the `recent_` figures are about the last `window_seconds`.
+    `problem` says what is wrong now, such as that the daemon's installation has been replaced.
     """
 
     status: str
+    problem: str | None
     uptime_seconds: float
     queries_processed: int
     errors: int

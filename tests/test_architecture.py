@@ -25,7 +25,7 @@ FLOORS = [
     ["index"],
     ["daemon"],
     ["backend"],
-    ["launcher"],
+    ["launcher", "turns"],
     ["client", "terminal"],
     ["commands"],
     ["cli"],
@@ -139,7 +139,10 @@ FOR_ANY = ("concurrency", "promises", "conformance", "load")
 #: other.
 FLOORS_WITHIN = {
     "daemon": [
-        ["claim", "entry", "eviction", "gate", "health", "indexing", "log", "memory"],
+        [
+            *["claim", "entry", "eviction", "gate", "health", "indexing", "installation", "log"],
+            "memory",
+        ],
         ["cache"],
         ["succession"],
         ["arguments", "framing", "proxy", "values"],
@@ -148,6 +151,7 @@ FLOORS_WITHIN = {
         ["report"],
         ["service"],
         ["server"],
+        ["background"],
     ],
     "index": [
         [

@@ -16,6 +16,8 @@ from cidx_ref.index.belongs import Rules
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.scan import Listing, list_files
+from cidx_ref.index.skipped import read_skipped
+from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
 
@@ -321,9 +323,10 @@ def test_a_run_names_what_it_left_out_and_follows_changed_patterns(root: Path) -
         return bring_up_to_date(project, HashingEmbedder(), rules=Rules(include, exclude))
 
     first = run()
-    assert first["left_out"] == [
-        *[["bin.dat", "binary"], ["g.py", GENERATED], ["go.sum", LOCK], ["m.js", MINIFIED]],
-        ["node_modules/", DEPENDENCIES],
+    named = read_skipped(project, account_key())["files"]
+    assert [(file["path"], file["reason"]) for file in named] == [
+        *[("bin.dat", "binary"), ("g.py", GENERATED), ("go.sum", LOCK), ("m.js", MINIFIED)],
+        ("node_modules/", DEPENDENCIES),
     ]
     assert first["skipped"] == {"binary": 1, GENERATED: 1, LOCK: 1, MINIFIED: 1, DEPENDENCIES: 1}
     assert run()["generation"] == first["generation"]
@@ -333,16 +336,6 @@ def test_a_run_names_what_it_left_out_and_follows_changed_patterns(root: Path) -
     assert (third["changed"], third["files"]) == (True, 3)
     (root / ".cidxignore").write_text("a.py\n.cidxignore\n")
     assert (run()["changed"], run()["files"]) == (True, 0)
-
-
-def test_so_many_are_named_and_all_are_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cidx_ref.index import build
-
-    monkeypatch.setattr(build, "MAX_LEFT_OUT", 3)
-    write(root, *[f"{n}/go.sum" for n in range(9)])
-    report = bring_up_to_date(Project.at(root), HashingEmbedder())
-    assert report["skipped"] == {LOCK: 9}
-    assert report["left_out"] == [[f"{n}/go.sum", LOCK] for n in range(3)]
 
 
 # Trees that mean harm

@@ -99,6 +99,7 @@ def test_health_recovers_when_the_failures_leave_the_window_and_the_totals_stay(
     fake.advance(299.5)
     assert monitor.get_health() | {"cache_active": False} == {
         "status": "degraded",
+        "problem": None,
         "uptime_seconds": 299.5,
         "queries_processed": 30,
         "errors": 10,

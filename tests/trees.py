@@ -24,6 +24,7 @@ from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.scan import Listing, list_files
+from cidx_ref.index.skipped import read_skipped
 from cidx_ref.index.store import read_files
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
@@ -179,7 +180,8 @@ def run(
     generations = Generations(project.generations)
     files = read_files(generations.path(generations.current()))
     paths = sorted(str(file["path"]) for file in files)
-    return paths, [list(pair) for pair in report["left_out"]], report
+    skipped = read_skipped(project, generations.key)["files"]
+    return paths, [[file["path"], file["reason"]] for file in skipped], report
 
 
 # A web application, with what npm, yarn and the bundlers put there.

@@ -6,6 +6,7 @@ Both are told by the service; neither decides anything.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,8 +43,16 @@ class HealthMonitor:
     `CidxError.failure`.
     """
 
-    def __init__(self, daemon_service: Watched, *, runtime: Runtime = SYSTEM) -> None:
+    def __init__(
+        self,
+        daemon_service: Watched,
+        *,
+        runtime: Runtime = SYSTEM,
+        problem: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`problem` says what is wrong with the daemon now, whatever its calls came to."""
         self.daemon_service = daemon_service
+        self._problem = problem
         self.query_count = 0
         self.error_count = 0
         self._runtime = runtime
@@ -66,13 +75,16 @@ class HealthMonitor:
 
     def get_health(self) -> dict[str, Any]:
         """`queries_processed` and `errors` count from the start; `status`, `error_rate` and the
-        `recent_` figures are about the window of `window_seconds`."""
+        `recent_` figures are about the window of `window_seconds`; what is wrong with the daemon
+        now (`problem`) degrades it, too."""
+        problem = self._problem()
         with self._lock:
             self._forget()
             failed = sum(second.failures for second in self._recent)
             recent = sum(second.queries for second in self._recent)
             return {
-                "status": "degraded" if failed >= DEGRADED_AT else "healthy",
+                "status": "degraded" if problem or failed >= DEGRADED_AT else "healthy",
+                "problem": problem,
                 "uptime_seconds": round(self._runtime.monotonic() - self._started, 3),
                 "queries_processed": self.query_count,
                 "errors": self.error_count,

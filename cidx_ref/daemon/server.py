@@ -14,6 +14,7 @@ from cidx_ref._version import __version__
 from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.eviction import CacheEvictionThread
+from cidx_ref.daemon.installation import Installation
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import DaemonUnavailableError
@@ -54,7 +55,8 @@ class Daemon:
         service.on_shutdown = self.stop
 
     def run(self) -> None:
-        """Serve until stopped, idle, or robbed of the socket; then drain (SRV-4)."""
+        """Serve until stopped, idle, or robbed of the socket or the installation; then drain
+        (SRV-4)."""
         self._eviction.start()
         try:
             self._server.serve(self._watch, self._watch_s)
@@ -71,10 +73,13 @@ class Daemon:
         self._server.stop()
 
     def _watch(self) -> bool:
-        if self._claim.is_intact():
-            return True
-        self._reason = "the socket or the project is gone"
-        return False
+        if not self._claim.is_intact():
+            self._reason = "the socket or the project is gone"
+            return False
+        if (change := self.service.installation.change()) is not None:
+            self._reason = f"its installation has changed: {change}"
+            return False
+        return True
 
     def _close(self) -> None:
         _log.info("stopping: %s", self._reason)
@@ -101,6 +106,7 @@ def serve(
     `on_ready` is told "serving" once clients can connect, or "already running", and then there is
     nothing to do.  Raises `ConfigError`, `DaemonUnavailableError`.
     """
+    installation = Installation.of_this_process()
     claim = Claim(project, runtime)
     daemon: Daemon | None = None
 
@@ -113,7 +119,9 @@ def serve(
         try:
             if claim.acquire():
                 with logging_to(project):
-                    service = CIDXDaemonService(project.root, runtime=runtime, index=index)
+                    service = CIDXDaemonService(
+                        project.root, runtime=runtime, index=index, installation=installation
+                    )
                     daemon = Daemon(project, service, claim, runtime=runtime)
                     who = (project.root, __version__, os.getpid(), _elsewhere(project))
                     _log.info("serving %s: version %s, pid %d%s", *who)

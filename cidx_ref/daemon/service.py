@@ -21,15 +21,12 @@ from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.indexing import IndexRuns
+from cidx_ref.daemon.installation import Guarded, Installation
 from cidx_ref.daemon.memory import give_back
 from cidx_ref.daemon.progress import relay
 from cidx_ref.daemon.succession import Succession
 from cidx_ref.daemon.transport import ExposedService
-from cidx_ref.errors import (
-    BadArgumentError,
-    CidxError,
-    InternalError,
-)
+from cidx_ref.errors import BadArgumentError, CidxError, InternalError
 from cidx_ref.index.catalog import open_index
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.port import Index, Open, RunOptions, Search
@@ -76,11 +73,13 @@ class CIDXDaemonService(ExposedService):
         index: Open | None = None,
         runtime: Runtime = SYSTEM,
         max_calls: int = 256,
+        installation: Installation | None = None,
     ) -> None:
         """Serve `project`; without one, the project of the first query or index.
 
         `index`, a function of project and runtime, opens another kind of index than the project's
-        own (see `index.port`); `embedder` is for our own, by default the configured one.
+        own (see `index.port`); `embedder` is for our own, by default the configured one.  With
+        `installation`, the service is stopped when a call shows that it has changed.
 
         Raises `BadArgumentError` and `ConfigError`.
         """
@@ -88,7 +87,8 @@ class CIDXDaemonService(ExposedService):
         self.config = Config()
         self.gate = Gate(runtime, max_calls=max_calls)
         self.metrics = Metrics(runtime)
-        self.health_monitor = HealthMonitor(self, runtime=runtime)
+        self.installation = installation or Installation()
+        self.health_monitor = HealthMonitor(self, runtime=runtime, problem=self.installation.change)
         #: Called when the daemon is to stop; without it, there is no daemon around this service.
         self.on_shutdown: Callable[[str], None] | None = None
         #: What a client connects to; None where there is no daemon around this service.
@@ -268,7 +268,8 @@ class CIDXDaemonService(ExposedService):
         started = self.runtime.monotonic()
         outcome, was_processed = "ok", True
         try:
-            yield
+            with self.installation.guarded():
+                yield
         except CidxError as error:
             outcome, was_processed = error.kind, error.failure
             self._note(method, error)
@@ -295,6 +296,8 @@ class CIDXDaemonService(ExposedService):
         if error.failure:
             _log.error("%s failed: %s", method, error)
             self.health_monitor.record_error(error)
+            if (change := self.installation.change()) is not None:
+                self.shutdown(f"its installation has changed: {change}")
         else:
             _log.info("%s refused: %s: %s", method, error.kind, error)
 
@@ -364,7 +367,7 @@ class CIDXDaemonService(ExposedService):
         with self._adopting:
             if self._project is None:
                 self.config = Config.load(project.config_path)
-                index = self._open_index(project, self.runtime)
+                index = Guarded(self._open_index(project, self.runtime), self.installation)
                 cache = IndexCache(
                     project.root,
                     index,
