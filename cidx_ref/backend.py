@@ -15,7 +15,8 @@ from errno import EPERM
 from socket import SHUT_RDWR, socket
 from typing import Any, Protocol
 
-from cidx_ref.errors import CidxError, DaemonUnavailableError, from_kind
+from cidx_ref.errors import BadArgumentError, CidxError, DaemonUnavailableError, from_kind
+from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
 from cidx_ref.sockets import connect as connect_socket
 from cidx_ref.sockets import peer_pid
@@ -29,6 +30,7 @@ __all__ = [
     "Progress",
     "Remote",
     "decode",
+    "encode",
 ]
 
 #: `progress(current, total, path)`, and `info` as a fourth argument where there is some.
@@ -160,6 +162,17 @@ class InProcess:
 
 #: What was left in a forked child, kept so that it is never destroyed.
 _left: list[InProcess] = []
+
+
+def encode(arguments: dict[str, Any]) -> str:
+    """The arguments of a call, as JSON for `Backend.call`.  Raises `BadArgumentError`."""
+    try:
+        text = json.dumps(arguments)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadArgumentError(f"arguments: {error}") from None
+    if len(text) > MAX_REQUEST_BYTES - 1024:  # room for the rest of the message
+        raise BadArgumentError(f"arguments: {len(text)} bytes are too many")
+    return text
 
 
 def decode(text: str | bytes) -> Any:

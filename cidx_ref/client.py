@@ -9,7 +9,6 @@ imported here.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from cidx_ref._version import __version__
-from cidx_ref.backend import Backend, ConnectionLostError, InProcess, Progress, Remote, decode
+from cidx_ref.backend import (
+    Backend,
+    ConnectionLostError,
+    InProcess,
+    Progress,
+    Remote,
+    decode,
+    encode,
+)
 from cidx_ref.config import Config
 from cidx_ref.errors import (
     BadArgumentError,
@@ -28,7 +35,7 @@ from cidx_ref.errors import (
     ReplacedError,
     ShuttingDownError,
 )
-from cidx_ref.limits import MAX_REQUEST_BYTES, check_length
+from cidx_ref.limits import check_length
 from cidx_ref.project import Project
 from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
@@ -230,7 +237,7 @@ class DaemonClient:
         self, method: str, arguments: dict[str, Any], progress: Progress | None = None
     ) -> Any:
         timeout_s = None if method == "index" else self._timeout_s
-        text, callback = _encode(arguments), _harmless(progress)
+        text, callback = encode(arguments), _harmless(progress)
 
         def ask() -> Any:
             assert self._backend is not None
@@ -370,16 +377,6 @@ def _listed(name: str, value: Iterable[str]) -> list[str]:
         return list(value)
     except TypeError:
         raise BadArgumentError(f"{name}: must be a list of strings") from None
-
-
-def _encode(arguments: dict[str, Any]) -> str:
-    try:
-        text = json.dumps(arguments)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadArgumentError(f"arguments: {error}") from None
-    if len(text) > MAX_REQUEST_BYTES - 1024:  # room for the rest of the message
-        raise BadArgumentError(f"arguments: {len(text)} bytes are too many")
-    return text
 
 
 def _harmless(progress: Progress | None) -> Progress | None:
