@@ -250,6 +250,16 @@ def test_a_nested_repository_is_named_and_listed_if_it_is_included(
     assert listed(root, ["in"], "in") == of(["a.py"], {"in/": EXCLUDED})
 
 
+def test_a_repository_in_a_folder_of_dependencies_can_be_included(root: Path) -> None:
+    write(root, "a.py", "node_modules/fork/b.js", "node_modules/fork/go.sum", "node_modules/c.js")
+    git(root / "node_modules/fork", "init", "--quiet")
+    assert listed(root) == of(["a.py"], {"node_modules/": DEPENDENCIES})
+    assert listed(root, ["node_modules/fork/"]) == of(
+        ["a.py", "node_modules/fork/b.js"],
+        {"node_modules/c.js": DEPENDENCIES, "node_modules/fork/go.sum": LOCK},
+    )
+
+
 def test_of_a_sparse_checkout_what_is_there_counts_and_the_rest_is_one_note(root: Path) -> None:
     write(root, "in/a.py", "out/b.py", "out/c.py", "top.py")
     git(root, "init", "--quiet")

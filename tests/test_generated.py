@@ -59,6 +59,9 @@ WRITTEN = {
     "late.py": "import os\n# This file is generated. DO NOT EDIT.\n",
     "far.py": "#\n" * 2100 + "# This file is generated. DO NOT EDIT.\n",
     "bison.c": "#include <x.h>\n/* A Bison parser, made by GNU Bison, is what we look for. */\n",
+    "template.mk": "# Do not edit the generated file: edit this template, and run make.\n",
+    "order.h": "// Never change the order of these: the generated parser depends on it.\n",
+    "runtime.c": "/* Generated code calls these functions. Do not change their names. */\n",
     "empty.py": "",
 }
 

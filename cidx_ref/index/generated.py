@@ -83,11 +83,17 @@ _IS_GENERATED = re.compile(
         (?:(?:auto\w*|machine|programmatically|mechanically)[ -]?)?generated\b
       | (?:this[ ])?(?:file|code|module|source)[ ](?:is[ ]|was[ ])?(?:auto\w*[ -]?)?generated\b
       | (?:auto\w*[ -]?|machine[ -])?generated\b
+        [ ]*(?: $ | [-.,;:!*] | (?:by|from|with|automatically|file)\b | code[ ]*(?:$|[-.,;:!*]) )
     )
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_GENERATED_WORD = re.compile(r"\bgenerated\b", re.IGNORECASE)
+#: What comes after "do not edit" where that is about the file itself, and not about another.
+_WHY_NOT = re.compile(
+    r"\bthis file\b.{0,40}\bgenerated\b|\bgenerated\s+(?:by|from|with|automatically)\b"
+    r"|\bgenerated\W*$",
+    re.IGNORECASE,
+)
 _WARNING = re.compile(
     r"^(?:note|notice|warning|attention|caution|important)\b[:!. -]*", re.IGNORECASE
 )
@@ -126,7 +132,7 @@ def _is_generated(path: str, head: str) -> bool:
         if _IS_GENERATED.match(line) and _DO_NOT_EDIT.search(near):
             return True
         after = " ".join(said[place : place + 2])
-        if _DO_NOT_EDIT.match(line) and _GENERATED_WORD.search(after):
+        if _DO_NOT_EDIT.match(line) and _WHY_NOT.search(after):
             return True
     return False
 
