@@ -34,7 +34,7 @@ _MIN_HEX_CHARS = 7
 _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
 _MIN_HEX_PARTS = 3  # `decade2` has two
 _MIN_BLOB_CHARS = 16
-# Letters a part, as a fraction: base64 has 1.7.  Of 103,000 words of code, 14 have less than this.
+# Letters a part, as a fraction: base64 has 1.7.  Of 103,000 words of code, 17 have less than this.
 _BLOB_DENSITY = (12, 5)
 # Scripts written without spaces: each character is a term, or no part of a sentence is ever found.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
