@@ -9,6 +9,7 @@ of the error says whether it is worth it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EPERM
@@ -31,6 +32,7 @@ __all__ = [
     "Remote",
     "decode",
     "encode",
+    "harmless",
 ]
 
 #: `progress(current, total, path)`, and `info` as a fourth argument where there is some.
@@ -181,3 +183,26 @@ def decode(text: str | bytes) -> Any:
     if "error" in message:
         raise from_kind(*message["error"])
     return message["answer"]
+
+
+def harmless(progress: Progress | None) -> Progress | None:
+    """`progress`, as a plain function that never raises.
+
+    RPyC knows the type `function` without asking the client for it, and the daemon need not know of
+    an error in a user's callback.
+    """
+    if progress is None:
+        return None
+    callbacks = [progress]
+    pid = os.getpid()
+
+    def relay(*event: Any) -> None:
+        for callback in callbacks:
+            try:
+                callback(*event)
+            except Exception:
+                callbacks.clear()
+        if os.getpid() != pid:
+            raise EOFError("forked in a callback: the call is the other process's")
+
+    return relay

@@ -24,6 +24,7 @@ from cidx_ref.backend import (
     Remote,
     decode,
     encode,
+    harmless,
 )
 from cidx_ref.config import Config
 from cidx_ref.errors import (
@@ -237,7 +238,7 @@ class DaemonClient:
         self, method: str, arguments: dict[str, Any], progress: Progress | None = None
     ) -> Any:
         timeout_s = None if method == "index" else self._timeout_s
-        text, callback = encode(arguments), _harmless(progress)
+        text, callback = encode(arguments), harmless(progress)
 
         def ask() -> Any:
             assert self._backend is not None
@@ -377,26 +378,3 @@ def _listed(name: str, value: Iterable[str]) -> list[str]:
         return list(value)
     except TypeError:
         raise BadArgumentError(f"{name}: must be a list of strings") from None
-
-
-def _harmless(progress: Progress | None) -> Progress | None:
-    """`progress`, as a plain function that never raises.
-
-    RPyC knows the type `function` without asking the client for it, and the daemon need not know of
-    an error in a user's callback.
-    """
-    if progress is None:
-        return None
-    callbacks = [progress]
-    pid = os.getpid()
-
-    def relay(*event: Any) -> None:
-        for callback in callbacks:
-            try:
-                callback(*event)
-            except Exception:
-                callbacks.clear()
-        if os.getpid() != pid:
-            raise EOFError("forked in a callback: the call is the other process's")
-
-    return relay

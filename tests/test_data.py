@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cidx_ref.index.belongs import Rules
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.port import Search
@@ -57,7 +58,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot
         write(root, name, f"{text}\n")
     project = Project.at(root)
     embedder = HashingEmbedder()
-    assert bring_up_to_date(project, embedder)["chunks"] > 3000
+    assert bring_up_to_date(project, embedder, rules=Rules(include=("*.js",)))["chunks"] > 3000
     generations = GenerationSource(project.generations, embedder)
     loaded = generations.load(generations.current())
     assert isinstance(loaded, IndexSnapshot)

@@ -385,7 +385,7 @@ def test_a_failure_of_any_operation_of_an_adoption_is_said_and_leaves_nothing_op
 ELSEWHERE = {
     "daemon/log.py": {"os.write"},  # the log, whose failure costs no answer
     "daemon/accept.py": {"os.write"},  # a pipe
-    "commands.py": {"os.write"},  # a pipe
+    "daemon/background.py": {"os.write"},  # a pipe
     "index/child.py": {"os.write"},  # a pipe
     "places.py": {"each.mkdir"},  # the account's own, and those above
 }

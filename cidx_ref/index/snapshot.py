@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 from cidx_ref.errors import IndexUnusableError, UntrustedError
@@ -26,6 +26,7 @@ __all__ = ["FULLTEXT", "VECTORS", "IndexSnapshot"]
 
 VECTORS = "vectors.hnsw"
 FULLTEXT = "fulltext"
+_TRIES = 100
 
 T = TypeVar("T")
 
@@ -112,12 +113,15 @@ class IndexSnapshot:
     def _load_through_links(self, directory: Path, within: list[str], count: int) -> FullTextIndex:
         """The full text from where nothing can be made, by a directory in which tantivy can."""
         try:
-            with TemporaryDirectory(prefix="cidx-ref-") as links:
-                with Directory.open(Path(links)) as made:
+            links = Path(mkdtemp(prefix="cidx-ref-"))
+            try:
+                with Directory.open(links) as made:
                     for name in (found.removeprefix(f"{FULLTEXT}/") for found in within):
                         made.symlink(os.fspath(directory / name), name)
                 # All files are open, or mapped, by the time it is there.
-                return FullTextIndex(Path(links), count=count)
+                return FullTextIndex(links, count=count)
+            finally:
+                _remove(links)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise IndexUnusableError(f"full-text index: {where}{error.strerror}") from None
@@ -138,3 +142,13 @@ class IndexSnapshot:
         except (IndexUnusableError, UntrustedError) as error:
             self.unavailable[engine] = str(error)
             return None
+
+
+def _remove(links: Path) -> None:
+    """Remove a directory that tantivy has just opened, and in which a thread of it may be making a
+    lock, for a moment."""
+    with Directory.open(links.parent) as above:
+        for _ in range(_TRIES):
+            above.remove(links.name)
+            if above.status(links.name) is None:
+                return
