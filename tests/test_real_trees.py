@@ -185,7 +185,6 @@ def test_what_programs_wrote_is_left_out_and_what_people_wrote_about_it_is_not(
     assert report["skipped"] == {GENERATED: len(written), MINIFIED: len(squeezed)}
 
 
-@pytest.mark.xfail(strict=False, reason="a warning about another file is taken for one's own")
 def test_a_person_who_says_what_nobody_should_edit_is_no_program(tmp_path: Path) -> None:
     write(tmp_path / "tree", heads.WARNINGS)
     paths, left_out, _ = run(tmp_path / "tree")

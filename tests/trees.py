@@ -164,7 +164,8 @@ def listed(root: Path, include: list[str] | None = None, exclude: list[str] | No
         told["rules"] = rules(include or [], exclude or [])
     with TemporaryDirectory() as scratch:
         found: Listing = list_files(root, Path(scratch), SYSTEM, **told)
-    assert os.listdir("/proc/self/fd") == before
+    # Fewer, if the collector has closed what an earlier test left to it.
+    assert {*os.listdir("/proc/self/fd")} <= {*before}
     return found
 
 
