@@ -21,7 +21,7 @@ from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
 
-pytestmark = pytest.mark.promise("QRY-1")
+pytestmark = [pytest.mark.once, pytest.mark.promise("QRY-1")]
 
 EXCLUDED, IGNORED = "excluded by config.json", "excluded by .cidxignore"
 DEPENDENCIES, BUILD, LOCK = "dependencies", "build output", "lock file"

@@ -43,6 +43,8 @@ from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.promises.report import RecordFigure
 from cidx_ref.wire import MAX_DEPTH, MAX_VALUES
 
+pytestmark = pytest.mark.once
+
 WAIT_S = 30.0
 #: Of processor time for one frame; a fiftieth of it is what they take.
 BOUND_S = 1.0

@@ -786,6 +786,7 @@ print(json.dumps(rounds))
 """
 
 
+@pytest.mark.once
 @pytest.mark.promise("CACHE-7")
 def test_clear_and_eviction_give_the_memory_of_a_real_index_back(
     project: Project, stdlib: Project, tmp_path: Path, figure: RecordFigure

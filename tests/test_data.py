@@ -19,6 +19,8 @@ from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import write
 
+pytestmark = pytest.mark.once
+
 SOURCE = random.Random(11)
 HASH = SOURCE.randbytes(20).hex()
 SHA512 = SOURCE.randbytes(64).hex()

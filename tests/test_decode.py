@@ -19,6 +19,8 @@ from cidx_ref.index import decode as decoding
 from cidx_ref.index.decode import decode
 from cidx_ref.index.scan import SourceFile, read_file
 
+pytestmark = pytest.mark.once
+
 SOURCE = (
     '/* Größe der Datei \u2013 naïve Schätzung, 5 € */\nint größe(char *pfad) { return "ß"[0]; }\n'
 )

@@ -32,6 +32,8 @@ from cidx_ref.project import DIRECTORY, Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import MakeProject, build, end_daemon, git, served, write
 
+pytestmark = pytest.mark.once
+
 COMMANDS = [
     ["index"],
     ["query", "retry when the peer disconnects"],

@@ -28,6 +28,8 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 
+pytestmark = pytest.mark.once
+
 Act = Callable[[Directory, str], Any]
 
 

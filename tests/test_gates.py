@@ -30,6 +30,7 @@ from cidx_ref.runtime import SYSTEM, Runtime, get_ident
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.mutants import MUTANTS
 
+
 PLUGINS = ("-p", "cidx_ref.testing.promises.report", "-p", "cidx_ref.testing.promises.gates")
 
 GATED = """
@@ -51,6 +52,7 @@ def gated(pytester: pytest.Pytester, attempts: list[float], *arguments: str) -> 
     return pytester.runpytest_subprocess(*PLUGINS, "-p", "no:randomly", *arguments)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("attempts", "arguments", "passed"),
     [

@@ -10,7 +10,7 @@ import pytest
 from cidx_ref.index import generated as subject
 from cidx_ref.index.generated import why_by_text
 
-pytestmark = pytest.mark.promise("QRY-1")
+pytestmark = [pytest.mark.once, pytest.mark.promise("QRY-1")]
 
 LICENCE = (
     "/*\n" + " * Permission is granted to everybody for everything, at no cost.\n" * 25 + " */\n"

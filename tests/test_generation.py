@@ -31,6 +31,8 @@ from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
 
+pytestmark = pytest.mark.once
+
 QUERY = "retry when the peer disconnects"
 STORE = ("chunks.bin", "chunks.npy", "files.json")
 

@@ -22,7 +22,7 @@ from cidx_ref.index.limited import Limits
 from cidx_ref.index.scan import Listing, list_files
 from cidx_ref.runtime import SYSTEM
 
-pytestmark = pytest.mark.promise("QRY-1")
+pytestmark = [pytest.mark.once, pytest.mark.promise("QRY-1")]
 
 QUICK = Limits(stall_s=0.2, wall_s=5)
 

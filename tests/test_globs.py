@@ -21,6 +21,8 @@ from cidx_ref.index.matching import IgnoreRules, PathSet
 from cidx_ref.index.walk import walk
 from cidx_ref.runtime import SYSTEM
 
+pytestmark = pytest.mark.once
+
 # What a pattern may be made of: few letters, so that much of it matches.
 PIECES = (
     "a a a b b ab . / // * * ** ** *** **/ /** /**/ ? \\a \\* \\/ \\\\ \\[ \\ # ! - [ab] [!a] [^b] "

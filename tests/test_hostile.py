@@ -28,6 +28,8 @@ from cidx_ref.launcher import stop
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 
+pytestmark = pytest.mark.once
+
 _LIMIT_S = 5.0
 _COMMANDS = "index status health metrics diagnose ping clear-cache adopt start stop init".split()
 

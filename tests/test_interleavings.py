@@ -32,6 +32,8 @@ from cidx_ref.testing.own.searches import SEARCHES, Search, run_machine, searche
 from cidx_ref.testing.promises.registry import PROMISES
 from cidx_ref.testing.promises.report import RecordMutant, RecordTried
 
+pytestmark = pytest.mark.once
+
 #: The promises that are about locks, time and processes: each has a search and a mutant.
 SEARCHED = [id_ for id_ in PROMISES if id_.split("-")[0] in {"SRV", "CACHE", "TTL", "WRITE"}]
 LIMIT_S = 5.0

@@ -38,6 +38,8 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import connect, is_answered
 
+pytestmark = pytest.mark.once
+
 TIMEOUT_S = 30
 QUERY = "retry when the peer disconnects"
 MARKER = "a marker that is only in the new file"

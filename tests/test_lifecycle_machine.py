@@ -26,6 +26,8 @@ from cidx_ref.testing.own.faulty import CrashPoint
 from cidx_ref.testing.own.mutants import MUTANTS
 from cidx_ref.testing.own.target import OwnTarget
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.promise("SRV-2", "SRV-3", "SRV-4", "TTL-5", "CACHE-8", "WRITE-3")
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from trees import BUILD, DEPENDENCIES, GENERATED, LOCK, MINIFIED, git, listed, write
 
+pytestmark = pytest.mark.once
+
 ALL = list(HealthCheck)
 EXCLUDED = "excluded by config.json"
 OWN_IGNORED = "excluded by .cidxignore"

@@ -21,6 +21,8 @@ from cidx_ref.testing.own.searches import searches_of
 from cidx_ref.testing.promises.registry import PROMISES
 from cidx_ref.testing.promises.report import RecordMutant
 
+pytestmark = pytest.mark.once
+
 TESTS = Path(__file__).parent
 PATIENCE_S = 120.0
 #: What these start are processes of their own, in which no mutant is planted.

@@ -24,6 +24,8 @@ from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import MakeProject, write
 
+pytestmark = pytest.mark.once
+
 PICTURE = base64.b64encode(random.Random(1).randbytes(30_000)).decode()
 MODEL = "class Model:\n    rate = 1\n\n    def fit(self, x):\n        return x\n"
 OUTPUTS: list[dict[str, Any]] = [

@@ -29,6 +29,8 @@ from cidx_ref.sockets import check_peer, connect, is_answered, peer, peer_pid
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import served
 
+pytestmark = pytest.mark.once
+
 WAIT_S = 30.0
 STRANGER = 54_321
 

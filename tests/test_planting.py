@@ -7,6 +7,8 @@ import pytest
 from cidx_ref.daemon import arguments
 from cidx_ref.testing.own import mutants
 
+pytestmark = pytest.mark.once
+
 PLUGINS = ("-p", "cidx_ref.testing.own.planting", "-p", "xdist.plugin", "-p", "no:cacheprovider")
 MUTANT = "unknown_arguments_are_ignored"
 XDIST = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])

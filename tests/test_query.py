@@ -188,6 +188,7 @@ def test_a_hit_points_at_the_lines_that_it_shows(code: CIDXDaemonService, mode: 
     assert _check_lines(code.project.root, answer) >= 3
 
 
+@pytest.mark.once
 @pytest.mark.promise("QRY-1")
 def test_semantic_search_agrees_with_an_exact_search_over_the_same_vectors(
     stdlib: Project, figure: RecordFigure

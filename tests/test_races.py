@@ -16,6 +16,8 @@ import pytest
 
 from cidx_ref.interpreter import python_command
 
+pytestmark = pytest.mark.once
+
 DEEP = pytest.mark.deep
 TIMEOUT_S = 120
 

@@ -35,6 +35,8 @@ from trees import (
     write,
 )
 
+pytestmark = pytest.mark.once
+
 Change = Callable[[Path, pytest.MonkeyPatch], None]
 
 

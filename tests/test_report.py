@@ -11,6 +11,8 @@ import pytest
 from cidx_ref.testing.promises.registry import PROMISES
 from cidx_ref.testing.promises.report import main
 
+pytestmark = pytest.mark.once
+
 PLUGIN = ("-p", "cidx_ref.testing.promises.report", "-p", "xdist.plugin", "-p", "no:cacheprovider")
 XDIST = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
 

@@ -17,6 +17,8 @@ import pytest
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files, read_file
 from cidx_ref.testing.clock import FakeRuntime
 
+pytestmark = pytest.mark.once
+
 LIMIT = 1_000_000
 
 

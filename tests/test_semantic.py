@@ -34,6 +34,8 @@ from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import build
 from cidx_ref.testing.promises.report import RecordFigure
 
+pytestmark = pytest.mark.once
+
 EMBEDDER = HashingEmbedder()
 DIM = 16
 #: More than are searched exactly.

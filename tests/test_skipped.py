@@ -24,6 +24,8 @@ from cidx_ref.keys import Key, account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import MakeProject, served
 
+pytestmark = pytest.mark.once
+
 NOTHING: dict[str, Any] = {"counts": {}, "files": []}
 KEY = Key(b"k" * 32)
 

@@ -35,6 +35,8 @@ from cidx_ref.keys import KEY_BYTES, STATE_DIRECTORY, Key, account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import MakeProject, build, served
 
+pytestmark = pytest.mark.once
+
 STRANGER = Key(b"stranger" * (KEY_BYTES // 8))
 
 

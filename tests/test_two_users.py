@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 import two_users
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users"),
+]
 
 
 @pytest.mark.promise("TRUST-3")

@@ -44,6 +44,8 @@ from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import MakeProject, served
 from cidx_ref.turns import TURN, Turn, take_over
 
+pytestmark = pytest.mark.once
+
 TIMEOUT_S = 60
 QUERY = "retry when the peer disconnects"
 FOUND = "net/retry.py"

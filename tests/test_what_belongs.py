@@ -35,6 +35,8 @@ from cidx_ref.errors import ConfigError
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import served
 
+pytestmark = pytest.mark.once
+
 EXCLUDED = "excluded by config.json"
 OWN_IGNORED = "excluded by .cidxignore"
 
