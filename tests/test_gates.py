@@ -30,7 +30,6 @@ from cidx_ref.runtime import SYSTEM, Runtime, get_ident
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.mutants import MUTANTS
 
-
 PLUGINS = ("-p", "cidx_ref.testing.promises.report", "-p", "cidx_ref.testing.promises.gates")
 
 GATED = """
