@@ -253,7 +253,7 @@ class DaemonClient:
         if if_refused:
             worth_another_try += (BusyError, ShuttingDownError)
         pid = os.getpid()
-        with self._one_call():
+        with self._one_call(with_turn=not if_refused):
             for delay_s in self._delays():
                 try:
                     if self._backend is None:
@@ -270,12 +270,14 @@ class DaemonClient:
         raise AssertionError("the last delay is None")
 
     @contextmanager
-    def _one_call(self) -> Iterator[None]:
+    def _one_call(self, *, with_turn: bool = False) -> Iterator[None]:
         if self._caller == get_ident():
             raise BusyError("a call of this client is under way: a callback needs one of its own")
         with self._lock:
             self._caller = get_ident()
             try:
+                if with_turn and self.config.enabled:
+                    self._take_turn()
                 yield
             finally:
                 turn, self._turn, self._caller = self._turn, None, None
@@ -319,13 +321,21 @@ class DaemonClient:
         remote = Remote(self.project)
         try:
             version, root = remote.ask_identity(self._timeout_s)
-            if version == __version__ and root != str(self.project.root):
+            if version == __version__ and not self.project.is_at(root):
                 # The directory was moved here, and its daemon has not noticed yet that it must end.
                 raise ConnectionLostError(f"the daemon that answers serves {root}")
             return remote, version
         except BaseException:
             remote.close()
             raise
+
+    def _take_turn(self) -> None:
+        """Keep clients of other versions from ending the daemon in this call, if they have not
+        begun to: an index run is not repeated."""
+        from cidx_ref.turns import Turn
+
+        self._turn = self._turn or Turn(self.project, self._runtime)
+        self._turn.try_take()
 
     def _take_over(self) -> Remote:
         from cidx_ref.launcher import start_process, stop

@@ -133,12 +133,15 @@ def adopt(options: argparse.Namespace) -> int:
 
 def start(options: argparse.Namespace) -> int:
     """Start the daemon in the background, and wait until it accepts connections."""
+    from cidx_ref.client import DaemonClient
     from cidx_ref.launcher import start_process
-    from cidx_ref.sockets import is_answered
 
     project = _project(options)
     _require_enabled(project)
-    state = "already running" if is_answered(project.socket_path) else start_process(project)
+    states = ["already running"]
+    # The client sees to it that it is a daemon of this version.
+    DaemonClient(project, launch=lambda project: states.append(start_process(project))).close()
+    state = states[-1]
     return _report(options, {"status": state, "project": str(project.root)}, state)
 
 
@@ -152,12 +155,10 @@ def stop(options: argparse.Namespace) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """Be the daemon, until it is stopped."""
+    if options.ready_fd is not None:
+        return _serve_in_background(options)
     project = _project(options)
     _require_enabled(project)
-    if options.ready_fd is not None:
-        from cidx_ref.daemon.background import serve_in_background
-
-        return serve_in_background(project, options.ready_fd, options.runtime)
     from cidx_ref.daemon.server import serve as serve_project
 
     def on_ready(state: str) -> None:
@@ -165,6 +166,16 @@ def serve(options: argparse.Namespace) -> int:
 
     serve_project(project, on_ready, options.runtime)
     return FOUND
+
+
+def _serve_in_background(options: argparse.Namespace) -> int:
+    from cidx_ref.daemon.background import serve_in_background
+    from cidx_ref.project import Project
+
+    project = Project.at(options.project)  # the client has found out which one is meant
+    project.check()
+    _require_enabled(project)
+    return serve_in_background(project, options.ready_fd, options.runtime)
 
 
 def status(options: argparse.Namespace) -> int:

@@ -377,7 +377,8 @@ def _require_owner(path: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise UntrustedError(
             f"{path} belongs to {owner_name(found.st_uid)}, and is not used: "
-            "remove it, or search a copy of your own"
+            "remove it, search a copy of your own, or have its index elsewhere "
+            '(README, "An index elsewhere")'
         )
 
 

@@ -20,9 +20,11 @@ __all__ = ["kind_of", "network_problem", "write_problem"]
 _MOUNTS = Path("/proc/self/mountinfo")
 # Not 9p and virtiofs: by them machines within a machine see its local disks.
 _NETWORK = re.compile(
-    r"nfs\d?|cifs|smb\w*|afs|ceph|glusterfs|lustre|beegfs|gpfs|ncpfs|coda|orangefs|pvfs2|panfs|"
+    r"nfs\d?|cifs|smb\w*|afs|ceph|glusterfs|lustre|beegfs|fhgfs|gpfs|wekafs|ncpfs|coda|orangefs|"
+    r"pvfs2|panfs|"
     r"fuse\.(sshfs|glusterfs|ceph|ceph-fuse|lustre|beegfs|s3fs|gcsfuse|goofys|rclone|davfs|"
-    r"mount\.davfs|curlftpfs|juicefs|JuiceFS|mfs|moosefs|smbnetfs|afpfs)|davfs"
+    r"mount\.davfs|gvfsd-fuse|blobfuse2?|mountpoint-s3|seaweedfs|kbfs|onedriver|ossfs|cosfs|"
+    r"curlftpfs|juicefs|JuiceFS|mfs|moosefs|smbnetfs|afpfs)|davfs"
 )
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "STATE_DIRECTORY",
     "Places",
     "chosen_directory",
+    "is_gone",
     "locate",
     "make",
     "state_directory",
@@ -101,6 +102,16 @@ def state_directory() -> Path:
     if (state := Path(os.environ.get("XDG_STATE_HOME", ""))).is_absolute():
         return state / "cidx-ref"
     return _home() / ".local" / "state" / "cidx-ref"
+
+
+def is_gone(root: Path) -> bool:
+    """Whether there is no directory at `root`; not where the system cannot say."""
+    try:
+        return not stat.S_ISDIR(root.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def make(base: Path) -> None:
@@ -179,12 +190,19 @@ def _require_private(path: Path, found: os.stat_result) -> None:
 def _absolute(value: object, name: str) -> Path | None:
     if value is None or value == "":
         return None
-    if isinstance(value, str) and "\0" not in value:
+    if isinstance(value, str) and _is_path(value):
         if value.partition("/")[0] == "~":
             return _usual_home() / value[2:].lstrip("/")
         if value.startswith("/"):
             return Path(value)
     raise ConfigError(f"{name}: {shown(value)}: must be an absolute path, or begin with ~/")
+
+
+def _is_path(value: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:  # half a character
+        return False
 
 
 def _can_be_written(root: Path, tree: Path) -> bool:

@@ -127,6 +127,15 @@ class Project:
             notice(message)
         return cls(start)
 
+    def is_at(self, root: str | None) -> bool:
+        """Whether `root` is this project's, perhaps by another way (a link, a mount)."""
+        if root is None or root == str(self.root):
+            return root is not None
+        try:
+            return self.root.samefile(root)
+        except (OSError, ValueError):
+            return False
+
     @property
     def places(self) -> Places:
         """Where its files lie.  Raises `ConfigError` for a bad setting."""

@@ -20,8 +20,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
+from cidx_ref import _version
 from cidx_ref.backend import ConnectionLostError
 from cidx_ref.errors import CidxError, DaemonUnavailableError, ShuttingDownError
 from cidx_ref.locks import try_lock
@@ -119,12 +121,32 @@ def take_over(
                 f"a daemon of version {found} is started each time: if cidx-ref was replaced, "
                 "start this program again"
             )
+        # Else it would end a daemon whose like it can no longer start, with each call.
+        _require_installed()
         if isinstance(found, str):
             if had_to_wait:
                 runtime.sleep(TENURE_S)
             stop()
         start()
         starts += 1
+
+
+def _require_installed() -> None:
+    """Raise `DaemonUnavailableError` if what is installed is another version than this process is
+    of, or nothing: it would be what is started."""
+    place = Path(_version.__file__)
+    try:
+        text = place.read_text("utf-8", "replace")
+    except OSError as error:
+        problem = f"{place}: {error.strerror}"
+    else:
+        if f'"{_version.__version__}"' in text:
+            return
+        problem = f"{place} is of another version than this program"
+    raise DaemonUnavailableError(
+        f"no daemon can be started: {problem}; if cidx-ref was installed anew, "
+        "start this program again"
+    )
 
 
 def _found(find: Callable[[], T]) -> T | CidxError:

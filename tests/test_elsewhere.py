@@ -22,12 +22,20 @@ from cidx_ref.cli import main
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.daemon.claim import Claim
+from cidx_ref.daemon.server import Daemon
+from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import ConfigError, DaemonUnavailableError, IndexingError, UntrustedError
 from cidx_ref.index.adopt import adopt
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.keys import KEY_BYTES, Key
-from cidx_ref.places import INDEX_DIRECTORY, STATE_DIRECTORY, chosen_directory, locate
+from cidx_ref.places import (
+    INDEX_DIRECTORY,
+    STATE_DIRECTORY,
+    chosen_directory,
+    is_gone,
+    locate,
+)
 from cidx_ref.project import DIRECTORY, Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import MakeProject, build, end_daemon, git, served, write
@@ -129,6 +137,7 @@ def _account() -> str:
         (b"[]", "must hold a JSON object"),
         (b'{"index_directory": 3}', "must be an absolute path"),
         (b'{"index_directory": "/a\\u0000b"}', "must be an absolute path"),
+        (b'{"index_directory": "/a\\ud800b"}', "must be an absolute path"),
         (b"[" * 100_000, "not valid JSON"),
         (b" " * 300_000, "larger than"),
     ],
@@ -266,16 +275,61 @@ def test_a_daemon_whose_project_was_moved_notices_and_the_next_one_makes_a_new_i
     build(project)
     claim = Claim(project)
     assert claim.acquire()
-    with closing(claim.listen()):
-        assert claim.is_intact()
-        project.root.rename(tmp_path / "moved")
-        assert not claim.is_intact()
-    claim.release()
+    daemon = Daemon(project, CIDXDaemonService(project.root), claim)
+    daemon._leave_if_moved()
+    assert project.socket_path.exists()
+    project.root.rename(tmp_path / "moved")
+    daemon._leave_if_moved()
+    daemon.run()  # which has been told to end
+    assert not project.socket_path.exists()
     moved = Project.at(tmp_path / "moved")
     assert moved.directory != project.directory
     build(moved)
     assert project.generations.is_dir()
     assert moved.generations.is_dir()
+
+
+@pytest.mark.parametrize("error", [PermissionError, TimeoutError])
+def test_a_project_that_cannot_be_looked_at_for_a_moment_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    assert not is_gone(tmp_path)
+    assert is_gone(tmp_path / "no")
+
+    def fail(path: Path, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "stat", fail)
+    assert not is_gone(tmp_path)
+
+
+@pytest.mark.promise("SRV-5")
+def test_a_project_that_was_moved_and_is_linked_to_is_answered_by_both_names(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    project = make_project()
+    build(project)
+    with served(project):
+        project.root.rename(tmp_path / "moved")
+        project.root.symlink_to(tmp_path / "moved")
+        for way in (project.root, tmp_path / "moved"):
+            with DaemonClient(Project.at(way), start=False) as client:
+                assert client.query("retry").results
+
+
+def test_a_folder_that_a_program_names_has_a_daemon_of_its_own(
+    make_project: MakeProject, base: Path
+) -> None:
+    """Where nothing is made in the tree that would show it, either."""
+    project = make_project()
+    git(project.root, "init", "-q")
+    part = Project.at(project.root / "net")
+    with DaemonClient(part) as client:
+        try:
+            client.index()
+            assert client.query("retry").results[0].path == "retry.py"
+        finally:
+            client.shutdown()
 
 
 def test_from_a_folder_of_a_project_without_git_its_index_elsewhere_is_found(

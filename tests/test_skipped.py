@@ -104,10 +104,11 @@ def test_everything_is_counted_and_a_bounded_number_listed(project: Project) -> 
     assert read_skipped(project, KEY) == told
 
 
-def test_the_longest_names_are_bounded_and_can_be_read_again(project: Project) -> None:
+@pytest.mark.parametrize("char", ["\udcff", "\U0001f600"])
+def test_the_longest_names_are_bounded_and_can_be_read_again(project: Project, char: str) -> None:
     skipped = SkippedFiles()
     for number in range(1000):
-        skipped.add("\udcff" * 4000 + str(number), "binary")  # six characters of JSON each
+        skipped.add(char * 4000 + str(number), "binary")  # up to twelve characters of JSON each
     told = skipped.as_dict()
     assert told["counts"] == {"binary": 1000}
     assert 0 < len(told["files"]) < 1000

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 import cidx_ref
+from cidx_ref import _version
 from cidx_ref.backend import ConnectionLostError, Remote
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.installation import DEPENDENCIES, Installation
@@ -396,6 +397,11 @@ def ask(environment: Environment, project: Project) -> list[str]:
     return [hit["path"] for hit in json.loads(out)["results"]]
 
 
+def pid_of_the_daemon(project: Project) -> int:
+    with closing(Remote(project)) as remote:
+        return remote.pid
+
+
 def delete_the_environment(environment: Environment) -> None:
     shutil.rmtree(environment.home)
 
@@ -533,6 +539,52 @@ def test_a_program_that_was_replaced_itself_is_told_to_start_again(
     with pytest.raises(DaemonUnavailableError, match=r"9\.9\.9 .* start this program again"):
         DaemonClient(project, launch=launch)
     assert len(launched) == 3
+
+
+def test_a_program_whose_package_was_replaced_leaves_the_daemon_of_the_new_version_alone(
+    project: Project, environment: Environments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    new = environment("new", "9.9.9")
+    assert ask(new, project)[0] == FOUND
+    pid = pid_of_the_daemon(project)
+    other = tmp_path / "_version.py"
+    monkeypatch.setattr(_version, "__file__", str(other))
+    for text in ('__version__ = "9.9.9"\n', None):
+        if text is None:
+            other.unlink()
+        else:
+            other.write_text(text)
+        with pytest.raises(DaemonUnavailableError, match="start this program again"):
+            DaemonClient(project)
+        assert pid_of_the_daemon(project) == pid
+
+
+def test_start_replaces_a_daemon_of_another_version(
+    project: Project, environment: Environments
+) -> None:
+    old, new = environment("old", "0.0.1"), environment("new", "9.9.9")
+    start = ("start", "--project", str(project.root))
+    assert old.run(*start)[1].strip() == "serving"
+    assert old.run(*start)[1].strip() == "already running"
+    assert new.run(*start)[1].strip() == "serving"
+    assert new.run("ping", "--project", str(project.root))[0] == 0
+
+
+def test_an_index_run_has_the_turn_to_its_end(project: Project) -> None:
+    """A client of another version would end the daemon, and the run, which is not repeated."""
+    taken: list[bool] = []
+
+    def look(*event: object) -> None:
+        other = Turn(project)
+        taken.append(other.try_take())
+        other.release()
+
+    with served(project), DaemonClient(project, start=False) as client:
+        client.index(progress=look)
+        look()
+    assert not any(taken[:-1])
+    assert taken[-1]
+    assert len(taken) > 1
 
 
 def test_a_program_whose_interpreter_is_gone_says_which(

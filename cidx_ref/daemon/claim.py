@@ -120,12 +120,9 @@ class Claim:
     def is_intact(self) -> bool:
         """False once the socket, the lock or the project is no longer where it was claimed
         (SRV-5)."""
-        return (
-            self._found(self._project.socket_path) == self._inode
-            and self._found(self._project.directory / LOCK) == _identity(os.fstat(self._lock))
-            # Where these lie elsewhere, they do not move with the project.
-            and (self._project.places.base is None or self._project.root.is_dir())
-        )
+        return self._found(self._project.socket_path) == self._inode and self._found(
+            self._project.directory / LOCK
+        ) == _identity(os.fstat(self._lock))
 
     def unlink(self) -> None:
         """Remove the socket's name, if it still is ours."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from cidx_ref.config import Config
@@ -30,9 +31,17 @@ class CacheEvictionThread:
     An error in a check is logged, and the next check runs (TTL-4).
     """
 
-    def __init__(self, daemon_service: Evicted, check_interval: float | None = None) -> None:
+    def __init__(
+        self,
+        daemon_service: Evicted,
+        check_interval: float | None = None,
+        *,
+        beside: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`beside` is called before each check."""
         self.daemon_service = daemon_service
         self.check_interval = check_interval
+        self._beside = beside
         self._stopped = daemon_service.runtime.event("eviction stop")
         self._thread: Thread | None = None
 
@@ -66,6 +75,7 @@ class CacheEvictionThread:
 
     def _check_and_evict(self) -> None:
         service = self.daemon_service
+        self._beside()
         service.reload_config()
         service.evict_expired()
         if service.config.auto_shutdown_on_idle:

@@ -19,6 +19,7 @@ from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import DaemonUnavailableError
 from cidx_ref.index.port import Open
+from cidx_ref.places import is_gone
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -48,7 +49,8 @@ class Daemon:
         self._watch_s = watch_s
         self._server = SocketServer(service, claim.listen(), runtime=runtime)
         service.address = claim.address
-        self._eviction = CacheEvictionThread(service)
+        self._project = project
+        self._eviction = CacheEvictionThread(service, beside=self._leave_if_moved)
         self._reason = "asked to"
         if service.index is not None:
             service.index.sweep()
@@ -80,6 +82,14 @@ class Daemon:
             self._reason = f"its installation has changed: {change}"
             return False
         return True
+
+    def _leave_if_moved(self) -> None:
+        """End where the project is gone, and socket and lock lie elsewhere, and so are not.
+
+        Not in the thread that accepts: a network file system may take its time to answer.
+        """
+        if self._project.places.base is not None and is_gone(self._project.root):
+            self.stop("the project is gone")
 
     def _close(self) -> None:
         _log.info("stopping: %s", self._reason)

@@ -357,7 +357,7 @@ class CIDXDaemonService(ExposedService):
         asked = Project.at(project_path)
         if known is None:
             return self._serve_only(asked)
-        if asked != known:
+        if asked != known and not known.is_at(str(asked.root)):
             raise BadArgumentError(
                 f"project_path: {str(asked.root)!r} is not what this daemon serves"
             )

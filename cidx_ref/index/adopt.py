@@ -90,7 +90,10 @@ def adopt(
 def _source(project: Project) -> Path:
     """The directory of generations that one is taken from."""
     in_the_tree = project.root / DIRECTORY / project.generations.name
-    return in_the_tree if in_the_tree.is_dir() else project.generations
+    try:
+        return in_the_tree if in_the_tree.is_dir() else project.generations
+    except OSError as error:  # another user's
+        raise UntrustedError(f"{in_the_tree}: {error.strerror}: adopt a copy of your own") from None
 
 
 def _taken(

@@ -25,7 +25,7 @@ __all__ = ["MAX_FILES", "SkippedFiles", "read_skipped", "save_skipped"]
 #: So many are listed; all are counted.
 MAX_FILES = 5_000
 _MAX_CHARS = 1 << 20  # of their paths
-_MAX_BYTES = 1 << 23  # of the list: a character is up to six of JSON
+_MAX_BYTES = 1 << 24  # of the list: a character is up to twelve of JSON, and each file is some more
 
 
 class SkippedFiles:
