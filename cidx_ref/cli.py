@@ -113,8 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     index = command("index", commands.index, "bring the index up to date")
     index.add_argument("--full", action="store_true", help="build it anew even if nothing changed")
     index.add_argument(
-        "--skipped", action="store_true", help="list what was left out, each with the reason"
+        "--skipped", action="store_true", help="then list what was left out, and why"
     )
+    command("skipped", commands.skipped, "list what the last index run left out, and why")
     adopt = command("adopt", commands.adopt, "check an index that was made elsewhere, and take it")
     for writer in index, adopt:
         writer.add_argument(

@@ -37,6 +37,7 @@ __all__ = [
     "query",
     "say",
     "serve",
+    "skipped",
     "start",
     "status",
     "stop",
@@ -116,6 +117,17 @@ def index(options: argparse.Namespace) -> int:
         if skipped:
             print("".join(f"{line}\n" for line in _skipped_lines(skipped)), end="")
         _note(report)
+    return FOUND
+
+
+def skipped(options: argparse.Namespace) -> int:
+    """List what the last index run left out."""
+    with _client(options) as daemon:
+        told = daemon.skipped()
+    if options.json:
+        print_json(told)
+    else:
+        print("".join(f"{line}\n" for line in _skipped_lines(told)), end="")
     return FOUND
 
 
@@ -304,9 +316,11 @@ def _summary(report: IndexReport) -> str:
 
 
 def _skipped_lines(skipped: Skipped) -> Iterator[str]:
+    """One line each; first what is rare, which thousands of binary files would hide."""
     from cidx_ref.shown import escape
 
-    for file in skipped["files"]:
+    counts = skipped["counts"]
+    for file in sorted(skipped["files"], key=lambda file: (counts[file["reason"]], file["reason"])):
         yield f"{escape(file['path'])}: {escape(file['reason'])}"
     more = sum(skipped["counts"].values()) - len(skipped["files"])
     if more:

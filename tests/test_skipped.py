@@ -52,13 +52,30 @@ def test_the_shell_python_and_status_tell_what_was_left_out(
         assert main(["index", "--skipped", "--project", str(mixed.root)]) == 0
         summary, *lines = capsys.readouterr().out.splitlines()
         assert summary.endswith("; skipped: 1 binary, 1 symlink, 1 too large")
-        assert lines == [f"{path}: {reason}" for path, reason in MIXED]
+        assert sorted(lines) == [f"{path}: {reason}" for path, reason in MIXED]
         counts = {"binary": 1, "symlink": 1, "too large": 1}
         assert client.skipped() == {
             "counts": counts,
             "files": [{"path": path, "reason": reason} for path, reason in MIXED],
         }
         assert client.status()["skipped"] == counts
+
+
+def test_the_list_is_told_without_a_run_and_what_is_rare_comes_first(
+    make_project: MakeProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {f"{number}.bin": "\0" for number in range(3)}
+    project = make_project({"a.py": "def quokka(): pass\n", "z/yarn.lock": "", **files})
+    where = ["--project", str(project.root)]
+    with served(project):
+        assert main(["index", *where]) == 0
+        (project.root / "later.bin").write_bytes(b"\0")
+        capsys.readouterr()
+        assert main(["skipped", *where]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines == ["z/yarn.lock: lock file", *(f"{n}.bin: binary" for n in range(3))]
+        assert main(["skipped", "--json", *where]) == 0
+        assert json.loads(capsys.readouterr().out)["counts"] == {"binary": 3, "lock file": 1}
 
 
 def test_without_the_option_the_exit_line_is_one_line(
