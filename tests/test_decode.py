@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import marshal
@@ -83,6 +84,132 @@ def test_encodings_of_several_bytes_a_character_are_read_where_they_are_named(
 
 
 @pytest.mark.parametrize(
+    ("named", "encoding", "text"),
+    [
+        ("gb2312", "gbk", "朱镕基"),
+        ("gbk", "gb18030", "㐀"),
+        ("euc-cn", "gbk", "朱镕基"),
+        ("shift_jis", "cp932", "①"),
+        ("Shift-JIS", "cp932", "髙﨑"),
+        ("x-sjis", "cp932", "①"),
+        ("euc-kr", "cp949", "똠"),
+        ("ks_c_5601-1987", "cp949", "똠"),
+        ("iso-8859-1", "cp1252", "“x” \u2013 5 €"),
+        ("latin1", "cp1252", "“x” \u2013 5 €"),
+        ("iso-8859-9", "cp1254", "“ğ”"),
+        ("tis-620", "cp874", "“ก”"),
+        ("windows-874", "cp874", "“ก”"),
+        ("big5", "big5hkscs", "嘅"),
+    ],
+)
+def test_a_name_stands_for_all_that_browsers_read_by_it(
+    named: str, encoding: str, text: str
+) -> None:
+    text = f"# coding: {named}\n{text}\n"
+    assert decode(text.encode(encoding)) == (text, False)
+
+
+def test_bytes_that_windows_1252_has_no_sign_for_are_kept() -> None:
+    for named in ("iso-8859-1", "cp1252"):
+        data = f"# coding: {named}\n".encode() + b"\x93\x81\xe9\n"
+        assert decode(data) == (f"# coding: {named}\n“\x81é\n", False)
+
+
+@pytest.mark.parametrize("ending", ["unix", "dos", "mac"])
+@pytest.mark.parametrize("encoding", ["koi8-r", "windows-1251", "cp1251", "euc-jp"])
+def test_emacs_may_say_how_lines_end(encoding: str, ending: str) -> None:
+    words = "日本" if encoding == "euc-jp" else "жили"
+    text = f"# -*- coding: {encoding}-{ending} -*-\n{words}\n"
+    assert decode(text.encode(encoding)) == (text, False)
+
+
+@pytest.mark.parametrize("encoding", ["euc-jp", "shift_jis", "gb2312", "euc-kr", "cp1251"])
+@pytest.mark.parametrize("where", ["middle", "end"])
+def test_a_few_stray_bytes_leave_a_file_in_the_encoding_that_it_names(
+    encoding: str, where: str
+) -> None:
+    words = {"euc-kr": "한국어", "gb2312": "中文字", "cp1251": "жили"}.get(encoding, "日本語")
+    stray = b"\x98" if encoding == "cp1251" else b"\xff"
+    head, line = f"# coding: {encoding}\n".encode(), f"{words}\n".encode(encoding)
+    data = head + line * 20 + stray + b"\n" + (line if where == "middle" else b"")
+    found = decode(data)
+    assert found is not None
+    text, guessed = found
+    assert text.count(words) == (21 if where == "middle" else 20)
+    assert guessed, "as it is of UTF-8 with strays: a sign was lost"
+    assert decode(head + b"Gr\xfc\xdfe, \x98\x98 " * 50) is not None
+
+
+def test_a_name_by_which_hardly_anything_can_be_read_is_wrong() -> None:
+    text = "# coding: euc-jp\nGröße, naïve Schätzung, é\n"
+    assert decode(text.encode("latin-1")) == (text, True)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("iso-2022-jp", "日本語 テスト"),
+        ("iso-2022-jp", "日本\n語\n"),
+        ("iso-2022-jp-1", "日本語"),
+        ("iso-2022-kr", "한국어"),
+    ],
+)
+def test_an_encoding_of_seven_bits_is_read_where_it_is_named(encoding: str, text: str) -> None:
+    text = f"# -*- coding: {encoding} -*-\n{text}\n"
+    data = text.encode(encoding)
+    if encoding.endswith("kr"):  # the designation comes first
+        data = data.replace(b"\x1b$)C", b"", 1).replace(b"\n", b"\n\x1b$)C", 1)
+    assert decode(data) == (text, False)
+
+
+def test_half_width_kana_are_read_by_the_name_of_iso_2022_jp() -> None:
+    text = "# coding: iso-2022-jp\nﾃｽﾄ\n"
+    assert decode(text.encode("iso2022_jp_ext")) == (text, False)
+
+
+def test_what_cannot_be_read_by_its_seven_bits_is_a_guess() -> None:
+    head = b"# coding: iso-2022-jp\n"
+    assert decode(head + b"\x1b$Bxxx") == ("# coding: iso-2022-jp\n\x1b$Bxxx", True)
+    assert decode(head + "日本".encode()) == ("# coding: iso-2022-jp\n日本", False)
+    assert decode(head + b"x = 1\n") == ("# coding: iso-2022-jp\nx = 1\n", False)
+    assert decode(b"# coding: hz\n~{<:Ky~}\n") == ("# coding: hz\n~{<:Ky~}\n", True)
+    colours = "# coding: koi8-r\n\x1b[31mred\x1b[0m\n"
+    assert decode(colours.encode()) == (colours, False)
+
+
+@pytest.mark.parametrize(
+    "unit", [b"\x1b$B", b"\x1b", b"\x1b(", b"\x1b$B0l", b"\x0e", b"\x1b$(", b"~{"]
+)
+@pytest.mark.parametrize("name", [b"iso-2022-jp", b"iso-2022-jp-2", b"iso-2022-kr", b"hz"])
+def test_seven_bits_are_read_in_linear_time_and_can_be_stored(name: bytes, unit: bytes) -> None:
+    data = b"# coding: " + name + b"\n\x1b$B" + unit * ((1 << 20) // len(unit))
+    started = time.process_time()
+    found = decode(data)
+    assert time.process_time() - started < 2
+    if found is not None:
+        found[0].encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ID3 est une étiquette", "RIFF désigne un format", "Rar! é", "BZh é", "GIF89a était", "GIF8é",
+     "OggS é", "fLaC é", "LZIP é", "wOF é", "wOFF était un format", "%PDF- é"],
+)  # fmt: skip
+def test_prose_that_begins_with_the_letters_of_a_format_is_text(text: str) -> None:
+    assert decode(f"{text}\n".encode("latin-1")) == (f"{text}\n", True)
+
+
+@pytest.mark.parametrize("data", [b"\x01\x02\x03\x04" * 50, b"\x01", b"\x7f\x02\n" * 9])
+def test_control_characters_alone_are_no_text_though_utf_8_has_them(data: bytes) -> None:
+    assert decode(data) is None
+
+
+@pytest.mark.parametrize("text", ["\x0c\n", "\x1b", "a\x01b\n", "^A is \x01, ^B \x02\n", "\t\b\r"])
+def test_a_control_character_among_others_is_text(text: str) -> None:
+    assert decode(text.encode()) == (text, False)
+
+
+@pytest.mark.parametrize(
     "name",
     ["no-such", "hex", "punycode", "idna", "unicode_escape", "utf-7", "undefined", "utf-8", "..x",
      "latin-1x", "a" * 5000, "__init__", "shift_jis"],
@@ -124,6 +251,10 @@ BINARIES = {
     "pdf of ASCII": b"%PDF-1.4\n1 0 obj\n<< /Filter /ASCII85Decode >>\n" * 500,
     "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + b"1 0 obj << >>\n" * 1000,
     "woff": b"wOFF\x00\x01" + _noise(500),
+    "bzip2": bz2.compress(SOURCE.encode()),
+    "mp3 with a tag": b"ID3\x03" + b"\xff\xfb text only " * 1000,
+    "rar": b"Rar!\x1a\x07\x01" + b"\xfe text only " * 1000,
+    "wave": b"RIFF\x24\x80\x01\x02WAVEfmt " + b"\xfe text only " * 1000,
     "zip": b"PK\x03\x04" + b"name.txt \xf6 " * 1000,
     "noise": bytes(b or 1 for b in _noise(9000)),
     "a zero after 8 KB of Latin-1": b"Gr\xf6\xdfe\n" * 2000 + b"\0",

@@ -105,6 +105,12 @@ def test_notebooks_of_format_3_are_read_too() -> None:
         ({"kernelspec": {"name": "julia-1.9", "language": "julia"}}, "julia"),
         ({"kernelspec": {"name": "python3"}}, "python"),
         ({"kernelspec": {"name": "bash"}}, "shell"),
+        ({"kernelspec": {"name": "myenv"}}, "python"),
+        ({"kernelspec": {"name": "conda-env-x-py", "language": ""}}, "python"),
+        ({"kernelspec": {"name": "pyspark", "display_name": "PySpark"}}, "python"),
+        ({"kernelspec": {"name": "ir"}}, "r"),
+        ({"kernelspec": {"name": "xcpp17"}}, "cpp"),
+        ({"kernelspec": {"name": "myenv", "language": "no such"}}, "text"),
         ({"language_info": {"name": "C++17"}, "kernelspec": {"language": "C++"}}, "cpp"),
         ({"language_info": {"name": "no such"}}, "text"),
         ({"language_info": {"name": "x" * 10**6}}, "python"),
@@ -124,7 +130,9 @@ def test_definitions_are_named_in_python_only() -> None:
 
 @pytest.mark.parametrize(
     "first",
-    ["%matplotlib inline", "!pip install x", "?print", "f?", "%%time", "%%timeit -n 10",
+    ["files = !ls", "a.b[0] = !ls -l | grep '='", "t = %timeit -o f()", "if x:\n    y = !ls",
+     "(a, b) =  %sql select", "x: str = !ls", "!pip install \\\n    one \\\n    two",
+     "%matplotlib inline", "!pip install x", "?print", "f?", "%%time", "%%timeit -n 10",
      "x = 'a' \\\n    % 1", "if x:\n    %time f()"],
 )  # fmt: skip
 def test_what_ipython_adds_to_python_hides_no_definition(first: str) -> None:
@@ -205,7 +213,8 @@ def test_no_json_is_too_odd(found: object) -> None:
 @pytest.mark.parametrize(
     "source",
     ["%" * 2_000_000, " \t" * 1_000_000, "a" * 2_000_000, "?" * 2_000_000, "%%" + " " * 2_000_000,
-     "a?" + " " * 2_000_000 + "b", "%\n" * 50_000],
+     "a?" + " " * 2_000_000 + "b", "%\n" * 50_000, "x =" + " " * 2_000_000, "a = !\n" * 50_000,
+     "= " * 1_000_000, "!\\\n" * 500_000, "!" + "\\" * 2_000_000],
     ids=lambda text: f"{text[:4]!a}",
 )  # fmt: skip
 def test_no_cell_takes_more_than_linear_time(source: str) -> None:

@@ -213,6 +213,9 @@ def test_the_environment_chooses_the_embedder(monkeypatch: pytest.MonkeyPatch) -
     [
         ("9c2b49bd0f7d3a18a9f7b1c2d3e4f5a6b7c8d9e0", ["9c2b49bd0f7d3a18a9f7b1c2d3e4f5a6b7c8d9e0"]),
         ("9C2B49BD", ["9c2b49bd"]),
+        ("1abc2345", ["1abc2345"]),
+        ("abc123def456", ["abc123def456"]),
+        ("deadbee1f2a3", ["deadbee1f2a3"]),
         ("commit_9c2b49b", ["commit", "9c2b49b"]),
         ("550e8400-e29b-41d4", ["550e8400", "e", "29", "b", "41", "d", "4"]),
         ("iVBORw0KGgoAAAANSUhEUgAAB3x9", ["ivborw0kggoaaaansuheugaab3x9"]),
@@ -234,6 +237,15 @@ def test_what_a_person_pastes_of_data_is_few_terms(data: str, said: list[str]) -
         "pbeWithSHA1AndRC2",
         "toUTF8String",
         "decade2",
+        "face2face",
+        "FACE2FACE",
+        "add2add",
+        "dead4beef",
+        "bad2bad2",
+        "decade2cafe",
+        "cafe2024cafe",
+        "bad4bad5bad6",
+        "2face4bed",
         "defaced",
         "SO_J1939_FILTER",
         "utf8Decode2Bytes",
@@ -292,6 +304,16 @@ def test_the_part_of_a_long_line_that_is_shown_has_the_match_in_it(where: int) -
         assert shown in line
         assert len(shown) <= 300
         assert first == 10
+
+
+@pytest.mark.parametrize("dotted", ["İİİ", "İ" * 400, "x" * 900 + "İ"])
+@pytest.mark.parametrize("word", ["needleword", "İstanbul"])
+def test_the_match_is_shown_where_a_letter_has_a_longer_small_one(dotted: str, word: str) -> None:
+    line = f"{dotted}{'.' * 900}{word}{'.' * 900}"
+    shown = Probes(Query(word)).cut(_stored(line))[1]
+    assert word in shown
+    assert shown in line
+    assert len(shown) <= 300
 
 
 def test_of_a_long_line_the_part_that_says_most_is_shown() -> None:

@@ -7,9 +7,10 @@ is longer than a piece should be, as of data and of what a program wrote, is cut
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ _FEW_LINES = 3
 MAX_LINE_CHARS = 2000  # a line of more is cut
 MAX_CHARS = 12_000  # of a chunk: as much as the longest definitions have that are written by hand
 _WORD_REACH = 256  # characters at the end of a piece among which the end of a word is looked for
+# Characters that a piece has of the one before it, as many as any phrase has that people look for.
+# Not fewer than the first; up to the second if a word or a line begins there.
+_MIN_OVERLAP = 200
+_MAX_OVERLAP = 300
 
 # A name and lines: from the first number, counted from 0, to before the second.
 _Span = tuple[str, int, int]
@@ -35,8 +40,8 @@ _Span = tuple[str, int, int]
 class Chunk:
     """The lines `line_start` to `line_end`, counted from 1 and inclusive, joined by "\\n".
 
-    `name` is the definition they are of, such as "Class.method", or "".  Of a line that is too long
-    there are several, which make the line when they are put together.
+    `name` is the definition they are of, such as "Class.method", or "".  Of what is too long there
+    are several, and the first or the last of their lines may be a part of a line.
     """
 
     name: str
@@ -48,7 +53,8 @@ class Chunk:
 def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]:
     """The pieces of `text` in the order of their lines; every line that is not blank is in one.
 
-    Only the windows that a long definition or a long stretch of text is cut into may overlap.
+    Only the pieces that a long definition, a long stretch of text or a long line is cut into may
+    overlap.
     `parsed` is what may be parsed, line by line, where `text` itself is not Python.
     """
     lines = text.split("\n")
@@ -63,9 +69,7 @@ def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]
         for name, start, end in trimmed
         if start < end
     ]
-    if max(map(len, lines)) <= MAX_LINE_CHARS and all(len(one.text) <= MAX_CHARS for one in found):
-        return found
-    return list(_of_bounded_size(found))
+    return _of_bounded_size(found)
 
 
 def definition(name: str) -> str:
@@ -73,55 +77,91 @@ def definition(name: str) -> str:
     return "" if name.startswith("cell ") and ":" not in name else name.rpartition(": ")[2]
 
 
-def _of_bounded_size(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """`chunks`, without overlaps, and those that are too long in pieces."""
-    done = 0  # lines
+def _of_bounded_size(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """`chunks`, and those that are too long in pieces; in the order of their lines."""
+    found: list[Chunk] = []
+    cut = 0  # the last line of those that were cut, which are not cut again in the next window
     for whole in chunks:
-        start = max(whole.line_start, done + 1)
-        lines = whole.text.split("\n")[start - whole.line_start :]
-        done = max(done, whole.line_end)
-        yield from _pieces(whole.name, start, lines)
-
-
-def _pieces(name: str, number: int, lines: list[str]) -> Iterator[Chunk]:
-    """Chunks of the `lines`, the first of which has this `number`."""
-    first, size = 0, 0
-    for place, line in enumerate(lines):
-        is_long = len(line) > MAX_LINE_CHARS
-        if is_long or size + len(line) > MAX_CHARS:
-            yield from _stretch(name, number, lines, first, place)
-            first, size = place, 0
-        if is_long:
-            if line.strip():
-                at = number + place
-                yield from (Chunk(name, at, at, piece) for piece in _cut(line))
-            first = place + 1
+        if _is_too_long(whole.text):
+            found += _pieces(whole, max(0, cut + 1 - whole.line_start))
+            cut = max(cut, whole.line_end)
         else:
-            size += len(line) + 1
-    yield from _stretch(name, number, lines, first, len(lines))
+            found.append(whole)
+    # A window's overlap may begin before the last piece of the one before it.
+    return sorted(found, key=lambda one: one.line_start)
 
 
-def _stretch(name: str, number: int, lines: list[str], first: int, last: int) -> Iterator[Chunk]:
-    start, end = _trimmed(lines, first, last)
-    if start < end:
-        yield Chunk(name, number + start, number + end - 1, "\n".join(lines[start:end]))
+def _is_too_long(text: str) -> bool:
+    if len(text) <= MAX_LINE_CHARS:
+        return False
+    return len(text) > MAX_CHARS or max(map(len, text.split("\n"))) > MAX_LINE_CHARS
 
 
-def _cut(line: str) -> Iterator[str]:
-    """Pieces of `line`, cut where words end if one does."""
-    start = 0
-    while len(line) - start > MAX_LINE_CHARS:
-        full = start + MAX_LINE_CHARS
-        places = range(full, full - _WORD_REACH, -1)
-        end = next((i for i in places if not _is_within_word(line[i - 1 : i + 1])), full)
-        yield line[start:end]
-        start = end
-    yield line[start:]
+def _pieces(whole: Chunk, first: int) -> Iterator[Chunk]:
+    """Pieces of `whole` from its line `first`, counted from 0.
+
+    Each begins with the end of what is before it, unless a blank line is between them.
+    """
+    text, lines = whole.text, whole.text.split("\n")
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    before = starts[first] - 1  # where the piece before this one ends
+    for start, end in _cuts(text, lines, starts, first):
+        between = text[max(0, before) : start]
+        begin = start if between.count("\n") > 1 or between.strip() else _overlap(text, start)
+        number = whole.line_start + bisect_right(starts, begin) - 1
+        last = whole.line_start + bisect_right(starts, end - 1) - 1
+        yield Chunk(whole.name, number, last, text[begin:end])
+        before = end
 
 
-def _is_within_word(around: str) -> bool:
-    """Whether both characters are of a word."""
-    return around.replace("_", "a").isalnum()
+def _cuts(text: str, lines: list[str], starts: list[int], first: int) -> Iterator[tuple[int, int]]:
+    """Where the pieces of `text` begin and end before they overlap, without those that are blank.
+
+    `starts` is where each of the `lines` begins, and where one after them would.
+    """
+    begun = first
+    for place in range(first, len(lines) + 1):
+        is_long = place < len(lines) and len(lines[place]) > MAX_LINE_CHARS
+        full = starts[min(place + 1, len(lines))] - starts[begun] > MAX_CHARS - _MAX_OVERLAP
+        if is_long or full or place == len(lines):
+            start, end = _trimmed(lines, begun, place)
+            if start < end:
+                yield starts[start], starts[end] - 1
+            begun = place
+        if is_long:
+            stretches = _stretches(text, starts[place], starts[place + 1] - 1)
+            yield from ((start, end) for start, end in stretches if text[start:end].strip())
+            begun = place + 1
+
+
+def _stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Those of a long line from `start` to `end`, cut between words if there is such a place."""
+    while end - start > MAX_LINE_CHARS - _MAX_OVERLAP:
+        full = start + MAX_LINE_CHARS - _MAX_OVERLAP
+        cut = next((i for i in range(full, full - _WORD_REACH, -1) if _may_cut(text, i)), full)
+        yield start, cut
+        start = cut
+    yield start, end
+
+
+def _overlap(text: str, start: int) -> int:
+    """Where a piece begins, for what lies across its `start` to be in it as a whole."""
+    near = start - _MIN_OVERLAP
+    far = max(0, start - _MAX_OVERLAP)
+    if near <= 0:
+        return 0
+    line = text.rfind("\n", far, near) + 1
+    return line or next((i for i in range(near, far, -1) if _may_cut(text, i)), near)
+
+
+def _may_cut(text: str, place: int) -> bool:
+    """Whether neither a word nor a run of punctuation goes on there."""
+    before, after = text[place - 1], text[place]
+    return before.isspace() or after.isspace() or _is_of_word(before) != _is_of_word(after)
+
+
+def _is_of_word(character: str) -> bool:
+    return character == "_" or character.isalnum()
 
 
 def _trimmed(lines: list[str], start: int, end: int) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """What a file's bytes say: text, by which encoding, and which files are no text at all.
 
-Asked in order: a byte order mark; zero bytes and known beginnings, which no text has; UTF-8; a
-line in which the file names its encoding; and last windows-1252, which is Latin-1 with some signs
-more.  That last one takes any bytes, so control characters decide there what is binary.
+Asked in order: a byte order mark; zero bytes and known beginnings, which no text has; UTF-8,
+unless the file names an encoding of seven bits; a line in which it names its encoding; and last
+windows-1252, which is Latin-1 with some signs more.  That last one takes any bytes, so control
+characters decide there what is binary.
 All of it is linear in the number of bytes.
 """
 
@@ -28,12 +29,14 @@ _MARKS = (
 )
 
 # Beginnings of what may have no zero byte in its first kilobytes, and too few control characters.
-_MAGIC = (
-    *(b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"\x04\x22M\x18", b"LZIP", b"PK\x03\x04"),
-    *(b"7z\xbc\xaf", b"Rar!", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"wOF", b"OggS", b"ID3"),
-    *(b"fLaC", b"RIFF", b"\x7fELF", b"!<arch>", b"\xca\xfe\xba\xbe", b"SQLite format 3"),
+# Prose may begin with the letters of some, so what comes after these counts, too.
+_MAGIC = re.compile(
+    rb"\x1f\x8b|BZh[1-9](?:1AY&SY|\x17rE)|\xfd7zXZ|\(\xb5/\xfd|\x04\x22M\x18|LZIP[\0\1]|PK\x03\x04"
+    rb"|7z\xbc\xaf|Rar!\x1a|\x89PNG|GIF8[79]a[^ -~\r\n]|\xff\xd8\xff|ID3[\2-\4]"
+    rb"|RIFF[\0-\xff]{4}(?:WAVE|AVI |WEBP|RMID|ACON|sfbk)"
+    rb"|\x7fELF|!<arch>\n|\xca\xfe\xba\xbe|SQLite format 3"
 )
-_PDF = b"%PDF-"  # may be of ASCII alone, and has nothing to read all the same
+_PDF = re.compile(rb"%PDF-\d")  # may be of ASCII alone, and has nothing to read all the same
 
 # No text has them, but for tab, line feed, form feed, carriage return, backspace and escape.
 _CONTROLS = bytes({*range(32), 127} - {8, 9, 10, 12, 13, 27})
@@ -48,7 +51,35 @@ _ENCODINGS = frozenset(
     "cp932 euc_jp euc_jisx0213 euc_jis_2004 euc_kr cp949 johab gb2312 gbk gb18030 big5 big5hkscs "
     "cp950".split()
 )
-_FAMILIES = ("iso8859-", "cp12", "cp4", "cp7", "cp85", "cp86", "mac-")
+_FAMILIES = ("iso8859-", "cp12", "cp4", "cp7", "cp85", "cp86", "cp874", "mac-")
+# What editors and browsers read by these names, which has all of what is meant and some signs more.
+_SUPERSETS = {
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+}
+# Names that Python does not have.
+_ALIASES = {
+    "x-sjis": "cp932",
+    "windows-31j": "cp932",
+    "x-gbk": "gbk",
+    "x-euc-jp": "euc_jp",
+    "euc-japan": "euc_jp",
+    "windows-874": "cp874",
+    "windows-949": "cp949",
+    "x-mac-cyrillic": "mac-cyrillic",
+}
+_LINE_ENDS = ("-unix", "-dos", "-mac")  # as Emacs writes them after a name
+# Of seven bits, so that it is valid UTF-8.  Those of ISO 2022 are linear, and can be stored.
+_SEVEN_BITS = ("iso2022_", "hz", "utf-7")
+_ESCAPED = {"iso2022_jp": "iso2022_jp_ext", "iso2022_jp_1": "iso2022_jp_ext"}
+_ESCAPES = (b"\x1b$", b"\x1b(", b"~{")
 
 # Of PEP 263, Emacs, Vim, XML, HTML and CSS.  The first is for the first two lines; no repetition
 # is without a bound, or next to another one that could take the same.
@@ -67,6 +98,8 @@ def _windows_1252() -> str:
 
 _LAST_RESORT = _windows_1252()
 _STRAY = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of a byte that is not UTF-8
+_UNREAD = re.compile("[\ufffd\ue000-\uf8ff]")  # what has no meaning, or only a private one
+_MAX_UNREAD = 1 / 10  # of the signs that are not ASCII
 _NOT_ASCII = re.compile("[^\0-\x7f]")
 _STRAYS = {0xDC00 + byte: _LAST_RESORT[byte] for byte in range(128, 256)}
 
@@ -77,16 +110,18 @@ def decode(data: bytes) -> Decoded | None:
         for mark, encoding in _MARKS:
             if data.startswith(mark) and (found := _wide(data[len(mark) :], encoding)):
                 return found
-    if b"\0" in data[:_PREFIX_BYTES] or data.startswith(_PDF):
+    if b"\0" in data[:_PREFIX_BYTES] or _PDF.match(data):
         return None
     try:
-        return data.decode("utf-8-sig"), False
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         pass
-    if data.startswith(_MAGIC) or _is_noise(data):
+    else:
+        # UTF-8 has all control characters, so more of them are let through than below.
+        return None if _controls(data) > len(data) / 2 else _seven_bits(data, text)
+    if _MAGIC.match(data) or _is_noise(data):
         return None
-    declared = _as_declared(data)
-    return (_guessed(data), True) if declared is None else (declared, False)
+    return _as_declared(data) or (_guessed(data), True)
 
 
 def _wide(data: bytes, encoding: str) -> Decoded | None:
@@ -112,22 +147,54 @@ def _fails(data: bytes, encoding: str) -> bool:
 
 def _is_noise(data: bytes) -> bool:
     """Whether there is more in `data` that is no text than a text may have by accident."""
-    controls = len(data) - len(data.translate(None, _CONTROLS))
-    return b"\0" in data or controls > len(data) * _MAX_CONTROLS
+    return b"\0" in data or _controls(data) > len(data) * _MAX_CONTROLS
 
 
-def _as_declared(data: bytes) -> str | None:
+def _controls(data: bytes) -> int:
+    return len(data) - len(data.translate(None, _CONTROLS))
+
+
+def _seven_bits(data: bytes, text: str) -> Decoded:
+    """`text`, unless `data` names an encoding that says something else with the same bytes."""
+    if not any(escape in data for escape in _ESCAPES):
+        return text, False
+    codec = _codec(data)
+    if not codec.startswith(_SEVEN_BITS) or not data.isascii():
+        return text, False
+    if codec.startswith("iso2022_"):
+        try:
+            return data.decode(_ESCAPED.get(codec, codec)), False
+        except UnicodeDecodeError:
+            pass
+    return text, True
+
+
+def _as_declared(data: bytes) -> Decoded | None:
     """`data` by the encoding that it names itself; None where there is none that works."""
-    name = _declared(data)
-    if name is None:
+    codec = _codec(data)
+    if codec not in _ENCODINGS and not codec.startswith(_FAMILIES):
         return None
+    codec = _SUPERSETS.get(codec, codec)
+    if codec == "cp1252":
+        return codecs.charmap_decode(data, "strict", _LAST_RESORT)[0], False
+    text = data.decode(codec, "replace")
+    unread = sum(1 for _ in _UNREAD.finditer(text))
+    if not unread:
+        return text, False
+    # A sign or two that are broken, or that only one program knows, make no name wrong.
+    read = sum(1 for _ in _NOT_ASCII.finditer(text)) - unread
+    is_right = read > unread and unread <= max(1, read * _MAX_UNREAD)
+    return (text, True) if is_right else None
+
+
+def _codec(data: bytes) -> str:
+    """What Python calls the encoding that `data` names; "" where it names none."""
+    said = (_declared(data) or b"").decode("ascii", "replace").lower()
+    plain = next((said.removesuffix(end) for end in _LINE_ENDS if said.endswith(end)), said)
     try:
-        found = codecs.lookup(name.decode("ascii"))
-        if found.name not in _ENCODINGS and not found.name.startswith(_FAMILIES):
-            return None
-        return data.decode(found.name)
+        return codecs.lookup(_ALIASES.get(plain, plain)).name
     except (LookupError, ValueError):
-        return None
+        return ""
 
 
 def _declared(data: bytes) -> bytes | None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeGuard
 
 from cidx_ref.index import languages
 from cidx_ref.index.chunk import Chunk, chunk
@@ -25,7 +25,21 @@ _MAX_VALUES = 1 << 20  # JSON takes up to forty times its size in memory; this m
 _MAX_NAME_CHARS = 40  # of a language
 _JUPYTER = "python"  # what runs a notebook that says nothing
 # The lines that IPython takes from Python: `%time f()`, `!ls`, `f?`.
-_MAGIC = re.compile(r"(?m)^([ \t]*)(?:[%!?][^\n]*|[\w.]+\?{1,2}[ \t]*)$")
+# And `files = !ls`, `t = %timeit -o f()`.  A line that ends in a backslash goes on in the next.
+_REST = r"(?:[^\n]*\\\n)*[^\n]*"
+_MAGIC = re.compile(rf"(?m)^([ \t]*)(?:[%!?]{_REST}|[\w.]+\?{{1,2}}[ \t]*)$")
+_ASSIGNED = re.compile(rf"(?m)^([^\n=!%]+=)[ \t]*(?:!|%[A-Za-z_]){_REST}$")
+# Kernels that are not called what their language is.
+_KERNELS = {
+    "almond": "scala",
+    "gophernotes": "go",
+    "ihaskell": "haskell",
+    "ijavascript": "javascript",
+    "ir": "r",
+    "iruby": "ruby",
+    "xcpp": "cpp",
+    "xr": "r",
+}
 # Of those that are about a whole cell, the ones that leave it in Python.
 _WITHIN_PYTHON = frozenset("capture debug memit mprun prun time timeit".split())
 
@@ -118,13 +132,20 @@ def _language(found: dict[str, Any], cells: list[Any]) -> str:
         _dict(metadata.get("language_info")).get("name"),
         _dict(metadata.get("kernelspec")).get("language"),
         _dict(code).get("language"),
-        _dict(metadata.get("kernelspec")).get("name"),
     )
-    said = [name for name in named if isinstance(name, str) and 0 < len(name) <= _MAX_NAME_CHARS]
-    # A kernel's name has its version in it: python3, julia-1.9.
-    spoken = chain(said, (name.rstrip("0123456789.-") for name in said))
+    said = list(filter(_is_name, named))
+    # A kernel is called after its language and version (python3, julia-1.9), or after what its
+    # environment is for, which says nothing.
+    kernel = _dict(metadata.get("kernelspec")).get("name")
+    names = [*said, *filter(_is_name, [kernel])]
+    bare = [name.rstrip("0123456789.-") for name in names]
+    spoken = chain(names, bare, (_KERNELS.get(name, "") for name in bare))
     known = next(filter(None, map(languages.known, spoken)), None)
     return known or ("text" if said else _JUPYTER)
+
+
+def _is_name(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_NAME_CHARS
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -138,4 +159,10 @@ def _pieces(cell: Cell) -> list[Chunk]:
         magic = cell.text[2:].split(maxsplit=1)[:1]
         if not _WITHIN_PYTHON.issuperset(magic):  # such as `%%bash`
             return chunk(cell.text, "text")
-    return chunk(cell.text, "python", parsed=_MAGIC.sub(r"\1pass", cell.text))
+    assigned = _ASSIGNED.sub(lambda match: f"{match[1]} 0{_lines_of(match)}", cell.text)
+    parsed = _MAGIC.sub(lambda match: f"{match[1]}pass{_lines_of(match)}", assigned)
+    return chunk(cell.text, "python", parsed=parsed)
+
+
+def _lines_of(match: re.Match[str]) -> str:
+    return "\n" * match[0].count("\n")

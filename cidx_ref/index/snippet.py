@@ -70,12 +70,12 @@ class Probes:
         first = (lower.find(probe) for probe in self._probes)
         starts = [max(0, at - _LEAD) for at in islice((at for at in first if at >= 0), _MAX_PARTS)]
         self._looks -= len(self._probes)
-        if not starts or len(lower) != len(line):  # some letters have longer small ones
+        if not starts:
             return line[:_MAX_LINE_CHARS]
         parts = [lower[start : start + _MAX_LINE_CHARS] for start in starts]
         said = [sum(probe in part for probe in self._probes) for part in parts]
         self._looks -= len(self._probes) * len(parts)
-        start = starts[said.index(max(said))]
+        start = _before_lower(line, starts[said.index(max(said))], len(lower))
         return line[start : start + _MAX_LINE_CHARS]
 
     def _best(self, text: str) -> int:
@@ -97,3 +97,12 @@ class Probes:
                 found = text.find(probe, ends[line])
                 self._looks -= 1
         return counts
+
+
+def _before_lower(line: str, place: int, length: int) -> int:
+    """Where in `line` stands what is at `place` of its small letters, which have this `length`."""
+    if length == len(line):
+        return place
+    # Of "İ" the small letter is two characters.
+    ends = list(accumulate(len(character.lower()) for character in line))
+    return bisect_right(ends, place)

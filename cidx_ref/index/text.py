@@ -33,6 +33,9 @@ _ASCII_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _MIN_HEX_CHARS = 7
 _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
 _MIN_HEX_PARTS = 3  # `decade2` has two
+_WORD_CHARS = (
+    3  # letters in a row that words have, also those that happen to be of hex: `face2face`
+)
 _MIN_BLOB_CHARS = 16
 # Letters a part, as a fraction: base64 has 1.7.  Of 103,000 words of code, 17 have less than this.
 _BLOB_DENSITY = (12, 5)
@@ -90,17 +93,23 @@ def _ascii_parts(word: str) -> list[str]:
     found: list[str] = []
     for run in word.split("_"):
         parts = _ASCII_PARTS.findall(run)
-        found += [run] if _is_data(run, len(parts)) else parts
+        found += [run] if _is_data(run, parts) else parts
     return found
 
 
-def _is_data(run: str, parts: int) -> bool:
-    """Whether `run`, a word without joints that would fall into so many parts, says nothing by
-    them: a hash in hex, or a piece of base64."""
-    if parts >= _MIN_HEX_PARTS and _HEX.fullmatch(run):
-        return True
+def _is_data(run: str, parts: list[str]) -> bool:
+    """Whether `run`, a word without joints that would fall into `parts`, says nothing by them:
+    a hash in hex, or a piece of base64."""
+    if len(parts) >= _MIN_HEX_PARTS and _HEX.fullmatch(run):
+        return not _are_words(parts)
     chars, per_parts = _BLOB_DENSITY
-    return len(run) >= _MIN_BLOB_CHARS and len(run) * per_parts < parts * chars
+    return len(run) >= _MIN_BLOB_CHARS and len(run) * per_parts < len(parts) * chars
+
+
+def _are_words(parts: list[str]) -> bool:
+    """Whether the hex digits in `parts` are rather words with some numbers between them."""
+    letters = [len(part) for part in parts if part.isalpha()]
+    return min(letters) >= _WORD_CHARS and sum(map(len, parts)) < 2 * sum(letters)
 
 
 def normal(word: str) -> str:
