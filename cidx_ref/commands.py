@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from cidx_ref.errors import BadArgumentError, DaemonUnavailableError, NoIndexErr
 if TYPE_CHECKING:
     from cidx_ref.client import DaemonClient
     from cidx_ref.project import Project
-    from cidx_ref.reports import IndexReport, Skipped
+    from cidx_ref.reports import IndexReport
     from cidx_ref.results import Answer
 
 __all__ = [
@@ -110,12 +110,14 @@ def index(options: argparse.Namespace) -> int:
     with _client(options) as daemon:
         report = _build(daemon, full=options.full, wait_s=options.wait)
         skipped = daemon.skipped() if options.skipped else None
+    from cidx_ref.terminal import run_summary, skipped_lines
+
     if options.json:
         print_json({**report, **({"skipped_files": skipped["files"]} if skipped else {})})
     else:
-        print(_summary(report))
-        if skipped:
-            print("".join(f"{line}\n" for line in _skipped_lines(skipped)), end="")
+        print(run_summary(report))
+        if skipped and skipped["files"]:
+            print("\n".join(skipped_lines(skipped)))
         _note(report)
     return FOUND
 
@@ -124,10 +126,12 @@ def skipped(options: argparse.Namespace) -> int:
     """List what the last index run left out."""
     with _client(options) as daemon:
         told = daemon.skipped()
+    from cidx_ref.terminal import skipped_lines
+
     if options.json:
         print_json(told)
-    else:
-        print("".join(f"{line}\n" for line in _skipped_lines(told)), end="")
+    elif lines := list(skipped_lines(told)):
+        print("\n".join(lines))
     return FOUND
 
 
@@ -300,31 +304,6 @@ def _build(daemon: DaemonClient, **options: Any) -> IndexReport:
 def _note(report: IndexReport) -> None:
     for note in report["notes"]:
         complain(note)
-
-
-def _summary(report: IndexReport) -> str:
-    skipped = ", ".join(f"{count} {why}" for why, count in sorted(report["skipped"].items()))
-    state = "indexed" if report["changed"] else "up to date"
-    removed = report["removed"]
-    return (
-        f"{state}: {report['files']} files, {report['chunks']} chunks in "
-        f"{report['took_ms'] / 1000:.1f} s (generation {report['generation']})"
-        + (f"; {report['guessed']} decoded by guess" if report["guessed"] else "")
-        + (f"; skipped: {skipped}" if skipped else "")
-        + (f"; removed, not signed by this account: {', '.join(removed)}" if removed else "")
-    )
-
-
-def _skipped_lines(skipped: Skipped) -> Iterator[str]:
-    """One line each; first what is rare, which thousands of binary files would hide."""
-    from cidx_ref.shown import escape
-
-    counts = skipped["counts"]
-    for file in sorted(skipped["files"], key=lambda file: (counts[file["reason"]], file["reason"])):
-        yield f"{escape(file['path'])}: {escape(file['reason'])}"
-    more = sum(skipped["counts"].values()) - len(skipped["files"])
-    if more:
-        yield f"and {more} more"
 
 
 def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: results and the progress bar.  There is no daemon in here.
+"""What a person sees in a terminal: results, index runs and the progress bar.  There is no daemon in here.
 
 Whatever a file or a path holds, nothing of it but printable text reaches the terminal.
 """
@@ -14,9 +14,17 @@ from cidx_ref.shown import escape
 if TYPE_CHECKING:
     import re
 
+    from cidx_ref.reports import IndexReport, Skipped
     from cidx_ref.results import Answer, Hit
 
-__all__ = ["ProgressBar", "render_answer", "unavailable_note", "use_color"]
+__all__ = [
+    "ProgressBar",
+    "render_answer",
+    "run_summary",
+    "skipped_lines",
+    "unavailable_note",
+    "use_color",
+]
 
 _PATH = "1;35"  # bold magenta
 _NUMBER = "32"  # green
@@ -57,6 +65,30 @@ def unavailable_note(answer: Answer) -> str:
     """One line on the engines `answer` had to do without, and why; "" if there are none."""
     reasons = "; ".join(f"{engine}: {why}" for engine, why in answer.unavailable.items())
     return _clean(f"(without {reasons})") if reasons else ""
+
+
+def run_summary(report: IndexReport) -> str:
+    """What an index run did, in one line."""
+    skipped = ", ".join(f"{count} {why}" for why, count in sorted(report["skipped"].items()))
+    state = "indexed" if report["changed"] else "up to date"
+    removed = report["removed"]
+    return (
+        f"{state}: {report['files']} files, {report['chunks']} chunks in "
+        f"{report['took_ms'] / 1000:.1f} s (generation {report['generation']})"
+        + (f"; {report['guessed']} decoded by guess" if report["guessed"] else "")
+        + (f"; skipped: {skipped}" if skipped else "")
+        + (f"; removed, not signed by this account: {', '.join(removed)}" if removed else "")
+    )
+
+
+def skipped_lines(skipped: Skipped) -> Iterator[str]:
+    """One line each; first what is rare, which thousands of binary files would hide."""
+    counts = skipped["counts"]
+    for file in sorted(skipped["files"], key=lambda file: (counts[file["reason"]], file["reason"])):
+        yield f"{escape(file['path'])}: {escape(file['reason'])}"
+    more = sum(skipped["counts"].values()) - len(skipped["files"])
+    if more:
+        yield f"and {more} more"
 
 
 class ProgressBar:

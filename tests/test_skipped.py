@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from cidx_ref import commands
 from cidx_ref.cli import main
 from cidx_ref.client import DaemonClient
 from cidx_ref.index import build
@@ -22,6 +21,7 @@ from cidx_ref.index.skipped import (
 )
 from cidx_ref.keys import Key, account_key
 from cidx_ref.project import Project
+from cidx_ref.terminal import skipped_lines
 from cidx_ref.testing.own.fixtures import MakeProject, served
 
 pytestmark = pytest.mark.once
@@ -135,7 +135,7 @@ def test_the_longest_names_are_bounded_and_can_be_read_again(project: Project, c
 
 def test_the_shell_says_how_many_more_there_are() -> None:
     told = {"counts": {"binary": 9}, "files": [{"path": "a\x1b[31m\n", "reason": "binary"}]}
-    assert list(commands._skipped_lines(told)) == ["a\\x1b[31m\\n: binary", "and 8 more"]  # type: ignore[arg-type]
+    assert list(skipped_lines(told)) == ["a\\x1b[31m\\n: binary", "and 8 more"]  # type: ignore[arg-type]
 
 
 @pytest.mark.promise("TRUST-1")
