@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: results, index runs and the progress bar.  There is no daemon in here.
+"""What a person sees in a terminal: results, index runs, progress.  There is no daemon in here.
 
 Whatever a file or a path holds, nothing of it but printable text reaches the terminal.
 """

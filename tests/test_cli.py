@@ -18,12 +18,12 @@ import pytest
 
 from cidx_ref import __version__
 from cidx_ref.cli import main
-from cidx_ref.commands import _summary
 from cidx_ref.config import Config
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import is_answered
+from cidx_ref.terminal import run_summary
 from cidx_ref.testing.own.fixtures import MakeProject, build, end_daemon, git, served
 
 COMMAND = [sys.executable, "-P", "-m", "cidx_ref"]
@@ -556,5 +556,5 @@ def test_files_that_were_decoded_by_a_guess_are_told_where_there_are_any(
 ) -> None:
     report = {"skipped": {"binary": 2}, "changed": True, "removed": [], "files": 9, "chunks": 9}
     told: Any = {**report, "guessed": guessed, "took_ms": 1.0, "generation": "g"}
-    line = _summary(told)
+    line = run_summary(told)
     assert line.endswith("(generation g)" + "; 3 decoded by guess" * said + "; skipped: 2 binary")
