@@ -20,9 +20,10 @@ import pytest
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.index import embed, text
+from cidx_ref.index.belongs import Rules
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
-from cidx_ref.project import Project
+from cidx_ref.project import DIRECTORY, Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import MakeProject
 from cidx_ref.testing.promises.gates import CheckGate, RecordAim
@@ -111,13 +112,18 @@ KINDS: dict[str, Callable[[random.Random], Made]] = {
 }
 
 
+#: Of the minified files, too, which are left out unless they are asked for.
+ALL = Rules(include=("*.js",))
+
+
 def cost(project: Project) -> float:
     """Seconds of processor time that an index run takes for a megabyte."""
     text._word_terms.cache_clear()
     embed._hashes.cache_clear()
     size = sum(path.stat().st_size for path in project.root.iterdir() if path.is_file())
     started = time.process_time()
-    bring_up_to_date(project, HashingEmbedder(), full=True)
+    report = bring_up_to_date(project, HashingEmbedder(), full=True, rules=ALL)
+    assert not report["skipped"]
     return (time.process_time() - started) / size * 1e6
 
 
@@ -133,12 +139,16 @@ def test_data_costs_no_more_than_three_times_what_code_costs(
     assert max(ratios.values()) <= MAX_RATIO, ratios
 
 
+CONFIG = json.dumps({"daemon": {"include": list(ALL.include)}})
+
+
 @pytest.mark.promise("PERF-1")
 def test_a_hybrid_query_among_minified_files(
     make_project: MakeProject, running: Callable[[Project], int], gate: CheckGate
 ) -> None:
     size = 2000 * PIECES // 64
-    project = make_project(minified(random.Random(7), 64, size), name="minified")
+    files = minified(random.Random(7), 64, size)
+    project = make_project({**files, f"{DIRECTORY}/config.json": CONFIG}, name="minified")
     asked = ["createElement", "define property of an object", "exports module", "typeof undefined"]
     running(project)
     with DaemonClient(project, start=False) as client:
