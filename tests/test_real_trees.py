@@ -243,7 +243,6 @@ PACKAGES: dict[str, tuple[list[str], dict[str, str]]] = {
             "deps/libexpat/doc/expat.png": "binary",
             "deps/libexpat/doc/valid-xhtml10.png": "binary",
             "deps/libexpat/expat_config.h": GENERATED,
-            "deps/libexpat/expat_config.h.cmake": GENERATED,  # so it says
             "deps/libexpat/expat_config.h.in": GENERATED,
         },
     ),
