@@ -457,6 +457,21 @@ def test_a_line_of_gitattributes_as_long_as_the_file_costs_no_memory_and_is_told
     assert "line 2" in second
 
 
+@pytest.mark.parametrize(("length", "is_read"), [(2047, True), (2048, False)])
+def test_a_line_of_attributes_may_be_as_long_as_git_lets_it(
+    root: Path, length: int, is_read: bool
+) -> None:
+    line = "*.js linguist-generated ".ljust(length - 1) + "x"
+    write(root, "a.js", gitattributes=f"# {'x' * 5000}\n{line}\n")
+    git(root, "init", "--quiet")
+    command = ["git", "check-attr", "linguist-generated", "a.js"]
+    told = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+    assert told.endswith(": set\n") == is_read
+    listing = listed(root)
+    assert listing.skipped == ([("a.js", GENERATED)] if is_read else [])
+    assert len(listing.notes) == (not is_read)
+
+
 def test_many_words_of_one_attribute_are_one_rule() -> None:
     tracemalloc.start()
     try:

@@ -342,7 +342,10 @@ def test_the_files_in_the_folder_of_a_submodule_without_its_git_are_listed_as_ot
     (root / "third/sub/.git").unlink()
     git(root, "submodule", "--quiet", "deinit", "empty")
     write(root, {"third/sub/deep/b.py": "", "third/sub/a.o": "", "third/tmp/x.py": ""})
+    # What only git knows holds elsewhere: nothing else is walked.
+    write(root, {".git/info/exclude": "/hidden.py\n", "hidden.py": "", "third/tmp2/y.py": ""})
     own = [".gitignore", ".gitmodules", "own.py", "third/sub/a.py", "third/sub/deep/b.py"]
+    own.append("third/tmp2/y.py")
     assert parts(root) == (own, [("empty/", NOT_CHECKED_OUT)])
     assert "third/sub/a.o" in parts(root, include=["third/sub/"])[0]
     assert parts(root, exclude=["third/sub/"])[1] == [

@@ -109,7 +109,7 @@ _WARNING = re.compile(
 # Of "do not edit": this file itself, or nothing that would be another one.
 _DO_NOT_EDIT = re.compile(
     r"""
-    \b(?:do[ ]not|don't|don’t|never)\s+(?:hand-?\s*|manually\s+)?(?:edit|modify|change)\b
+    \b(?:do[ ]not|don't|don\u2019t|never)\s+(?:hand-?\s*|manually\s+)?(?:edit|modify|change)\b
     (?= [^\w\n]*$ | [^\w\n]*\n\W*\n | \s* [-.,;:!*()/"'<>] (?!\w)
       | \s+ (?:it|by\s+hand|manually|directly|unless|or|and|here|anything|as|because|since)\b
       | \s+ this \s+ (?:\S+\s+)?
