@@ -159,7 +159,7 @@ FLOORS_WITHIN = {
             *["manifest", "semantic", "text"],
         ],
         ["filters", "generated", "generation", "git", "matching", "notebook", "query", "skipped"],
-        ["attributes", "walk"],
+        ["attributes", "ownignores", "walk"],
         ["checkouts"],
         ["belongs"],
         ["embed", "fulltext", "port", "scan", "store"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -166,7 +167,7 @@ def test_attributes_say_what_is_generated_and_vendored_and_what_is_not(root: Pat
 
 def test_odd_lines_of_attributes_say_nothing() -> None:
     text = '"open linguist-generated\n!x linguist-generated\nx/ linguist-generated\n'
-    assert rules_of(text + "linguist-generated\n*.c !linguist-generated\n*.d text\n") == {}
+    assert rules_of(text + "linguist-generated\n*.d text\n", is_top=True) == {}
 
 
 # Patterns: who beats whom
@@ -266,16 +267,13 @@ def test_of_a_sparse_checkout_what_is_there_counts_and_the_rest_is_one_note(root
     git(root, "add", ".")
     git(root, "update-index", "--skip-worktree", "out/b.py", "out/c.py", "top.py")
     (root / "out/b.py").unlink()
-    assert listed(root).notes == [
-        "1 tracked file is not checked out (sparse checkout): git sparse-checkout disable"
-    ]
+    advice = "(sparse checkout, or marked skip-worktree): git sparse-checkout disable"
+    assert listed(root).notes == [f"1 tracked file is not checked out {advice}"]
     (root / "out/c.py").unlink()
     (root / "out").rmdir()
     listing = listed(root)
     assert listing.paths == ["in/a.py", "top.py"]
-    assert listing.notes == [
-        "2 tracked files are not checked out (sparse checkout): git sparse-checkout disable"
-    ]
+    assert listing.notes == [f"2 tracked files are not checked out {advice}"]
 
 
 # Configuration
@@ -439,3 +437,162 @@ def test_a_submodule_whose_repository_is_its_parents_comes_to_an_end(root: Path)
     assert listing.paths == ["a.py"]
     ((path, _),) = listing.skipped
     assert path == "m/" * 9
+
+
+# What comes in no project of good will, and what is easily misunderstood.
+
+
+def test_a_line_of_gitattributes_as_long_as_the_file_costs_no_memory_and_is_told(
+    root: Path,
+) -> None:
+    write(root, "a.py", "sub/b.py", gitattributes="x" * 500 + " linguist-generated" * 28_000)
+    (root / "sub/.gitattributes").write_text(f"b.py linguist-generated\n{'y ' * 1500}\n")
+    listing = listed(root)
+    assert listing.paths == [".gitattributes", "a.py", "sub/.gitattributes"]
+    assert listing.skipped == [("sub/b.py", GENERATED)]
+    first, second = listing.notes
+    assert ".gitattributes" in first
+    assert "line 1 is longer than 2047 bytes" in first
+    assert "sub/.gitattributes" in second
+    assert "line 2" in second
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(2047, True), (2048, False)])
+def test_a_line_of_attributes_may_be_as_long_as_git_lets_it(
+    root: Path, length: int, is_read: bool
+) -> None:
+    line = "*.js linguist-generated ".ljust(length - 1) + "x"
+    write(root, "a.js", gitattributes=f"# {'x' * 5000}\n{line}\n")
+    git(root, "init", "--quiet")
+    command = ["git", "check-attr", "linguist-generated", "a.js"]
+    told = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+    assert told.endswith(": set\n") == is_read
+    listing = listed(root)
+    assert listing.skipped == ([("a.js", GENERATED)] if is_read else [])
+    assert len(listing.notes) == (not is_read)
+
+
+def test_many_words_of_one_attribute_are_one_rule() -> None:
+    tracemalloc.start()
+    try:
+        rules_of(("x" * 1000 + " linguist-generated" * 50 + "\n") * 20, is_top=True)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "*.js linguist-generated\n/src/*.js !linguist-generated\n",
+        "*.js linguist-generated\n/src/*.js -linguist-generated\n",
+        "/src/*.js !linguist-generated\n*.js linguist-generated\n",
+        "*.js !linguist-generated linguist-generated\n",
+        "*.js linguist-generated !linguist-generated\n",
+        "[attr]gen linguist-generated\n*.js gen\n",
+        "*.js gen\n[attr]gen linguist-generated\n",
+        "[attr]gen linguist-generated\n*.js gen\n/src/* -gen\n",
+        "[attr]gen linguist-generated\n*.js gen -linguist-generated\n",
+        "[attr]gen linguist-generated\n[attr]all gen\n/src/*.js all\n",
+        "[attr]gen -linguist-generated\n*.js linguist-generated\n/src/*.js gen\n",
+        "[attr]linguist-generated text\n*.js linguist-generated\n",
+    ],
+)
+def test_attributes_are_as_git_has_them(root: Path, lines: str) -> None:
+    write(root, "a.js", "src/b.js", gitattributes=lines)
+    git(root, "init", "--quiet")
+    told = subprocess.run(
+        ["git", "check-attr", "linguist-generated", "a.js", "src/b.js"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    generated = {line.partition(":")[0] for line in told if line.endswith(": set")}
+    hand_written = {line.partition(":")[0] for line in told if line.endswith(": unset")}
+    listing = listed(root)
+    assert {path for path, _ in listing.skipped} == generated
+    assert {path for path, reasons in listing.exempt.items() if GENERATED in reasons} == (
+        hand_written
+    )
+
+
+def test_an_unspecified_attribute_takes_back_what_a_file_above_says(root: Path) -> None:
+    write(root, "a.js", "sub/b.js", gitattributes="*.js -linguist-generated\n")
+    (root / "sub/.gitattributes").write_text("*.js !linguist-generated\n")
+    assert set(listed(root).exempt) == {"a.js"}
+
+
+def test_a_macro_of_a_folder_below_is_none_as_to_git(root: Path) -> None:
+    write(root, "sub/b.js")
+    (root / "sub/.gitattributes").write_text("[attr]gen linguist-generated\n*.js gen\n")
+    assert listed(root).skipped == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        ("*.csv\n!schema.csv\n", ["a.py", "schema.csv"]),
+        ("*\n!*/\n!*.py\n", ["a.py"]),
+        ("*\n!**/\n!**/*.py\n", ["a.py"]),
+        ("*\n!*/\n!*.py\n!vendor/\n!.venv/lib/\n", ["a.py"]),
+        ("*.py\n!*.py\n", ["a.py", "schema.csv"]),
+        ("!lib/\n!x/\n", ["a.py", "schema.csv"]),
+    ],
+)
+def test_a_pattern_that_undoes_a_line_asks_for_no_dependencies(
+    root: Path, lines: str, kept: list[str]
+) -> None:
+    inside = [".venv/pyvenv.cfg", ".venv/lib/a.py", "node_modules/x/schema.csv", "b_pb2.py"]
+    write(root, "a.py", "schema.csv", *inside, "node_modules/x/a.py", cidxignore=lines)
+    wanted = [".venv/lib/a.py"] if "!.venv/lib/" in lines else []
+    paths = [path for path in listed(root).paths if path != ".cidxignore"]
+    assert paths == sorted([*wanted, *kept])
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"),
+    [
+        ("*\n!*/\n!yarn.lock\n", "yarn.lock"),
+        ("!*.min.js\n", "a.min.js"),
+        ("*.txt\n!*.min.js\n", "a.min.js"),
+        ("!*.js\n", "a.min.js"),
+        ("!node_modules/x/*.lock\n!node_modules/x/schema.csv\n", "node_modules/x/schema.csv"),
+        ("!b_pb2.py\n", "b_pb2.py"),
+    ],
+)
+def test_a_pattern_that_names_something_asks_for_it(root: Path, lines: str, path: str) -> None:
+    write(root, path, "node_modules/y/yarn.lock", "node_modules/y/a.min.js", cidxignore=lines)
+    assert [p for p in listed(root).paths if p != ".cidxignore"] == [path]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_cidxignore_in_utf_16_is_read(root: Path, encoding: str) -> None:
+    write(root, "a.py", "größe.py", "b.txt")
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (root / ".cidxignore").write_bytes((mark + "größe.py\r\n*.txt\r\n").encode(encoding))
+    listing = listed(root)
+    assert listing.paths == [".cidxignore", "a.py"]
+    assert listing.notes == []
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder"])
+def test_what_is_called_cidxignore_in_the_root_and_is_no_file_is_told(
+    root: Path, kind: str
+) -> None:
+    write(root, "a.py")
+    if kind == "fifo":
+        os.mkfifo(root / ".cidxignore")
+    else:
+        (root / ".cidxignore").mkdir()
+    (note,) = listed(root).notes
+    assert ".cidxignore' is no regular file" in note
+
+
+@pytest.mark.parametrize("checkout", [True, False])
+def test_the_index_of_a_project_inside_is_never_indexed(root: Path, checkout: bool) -> None:
+    write(root, "a.py", "sub/b.py", "sub/.code-indexer/config.json", "s/t/.code-indexer/g/1/x.json")
+    if checkout:
+        git(root, "init", "--quiet")
+    for include in ([], ["*.json"], [".code-indexer/"], ["/sub/"]):
+        assert listed(root, include).paths == ["a.py", "sub/b.py"]

@@ -242,7 +242,7 @@ def test_what_a_repository_says_of_itself_is_not_heard(
     listing = listed(root)
     assert not (outside / "canary").exists()
     assert listing.paths == EXPECTED
-    assert [note for note in listing.notes if "(sparse checkout)" not in note] == []
+    assert [note for note in listing.notes if "(sparse checkout" not in note] == []
     assert state_of(checkout) == before
 
 
@@ -624,11 +624,10 @@ def test_of_a_sparse_checkout_what_is_there_is_listed(checkout: Path, tmp_path: 
     git(checkout, "commit", "--quiet", "-m", "more")
     git(checkout, "sparse-checkout", "set", "--cone", "--sparse-index", "in")
     assert "out/" in git(checkout, "ls-files", "--sparse")
-    note = (
-        "the tracked files of 1 folder are not checked out (sparse checkout): "
-        "git sparse-checkout disable"
-    )
+    advice = "(sparse checkout, or marked skip-worktree): git sparse-checkout disable"
+    note = f"the tracked files of 1 folder are not checked out {advice}"
     assert listed(checkout) == Listing(sorted([*EXPECTED, "in/i.py"]), [note])
+    note = f"tracked files of 1 folder that is there may not be checked out {advice}"
     write(checkout, {"out/again.py": ""})
     assert listed(checkout) == Listing(sorted([*EXPECTED, "in/i.py", "out/again.py"]), [note])
 

@@ -302,6 +302,71 @@ def test_a_git_file_that_leads_out_of_the_project_shows_nothing_of_what_is_there
     assert ("sub/", OWN_REPOSITORY) in found.skipped
 
 
+# What `.gitmodules` names, and what is there
+
+_MODULES = '[submodule "lib"]\n\tpath = lib\n'
+
+
+def test_a_folder_that_gitmodules_names_is_a_plain_one_where_files_lie_in_it(root: Path) -> None:
+    write(root, {".gitmodules": _MODULES, "m.c": "", "lib/a.c": "", "lib/sub/b.c": ""})
+    write(root, {".gitignore": "*.o\n", "lib/a.o": "", "lib/node_modules/i.js": ""})
+    own = [".gitignore", ".gitmodules", "lib/a.c", "lib/sub/b.c", "m.c"]
+    assert parts(root) == (own, [("lib/node_modules/", DEPENDENCIES)])
+    assert parts(root, include=["lib/"]) == (sorted([*own, "lib/a.o", "lib/node_modules/i.js"]), [])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_that_gitmodules_names_and_is_empty_is_not_checked_out(
+    root: Path, there: bool
+) -> None:
+    write(root, {".gitmodules": _MODULES, "m.c": ""})
+    if there:
+        (root / "lib").mkdir()
+    assert parts(root) == ([".gitmodules", "m.c"], [("lib/", NOT_CHECKED_OUT)])
+
+
+def test_a_gitmodules_file_below_the_top_names_nothing_of_ours(either: Path) -> None:
+    write(either, {"third/foo/.gitmodules": '[submodule "b"]\npath = bar\n[x]\npath = none\n'})
+    write(either, {"third/foo/bar/a.c": "", "third/foo/.gitignore": "bar/x.c\n"})
+    write(either, {"third/foo/bar/x.c": ""})
+    found = ["third/foo/.gitignore", "third/foo/.gitmodules", "third/foo/bar/a.c"]
+    assert parts(either) == (found, [])
+
+
+def test_the_files_in_the_folder_of_a_submodule_without_its_git_are_listed_as_others(
+    source: Path, root: Path
+) -> None:
+    repository(root, {"own.py": "", ".gitignore": "*.o\n/third/tmp/\n"})
+    add_submodule(root, source, "third/sub")
+    add_submodule(root, source, "empty")
+    (root / "third/sub/.git").unlink()
+    git(root, "submodule", "--quiet", "deinit", "empty")
+    write(root, {"third/sub/deep/b.py": "", "third/sub/a.o": "", "third/tmp/x.py": ""})
+    # What only git knows holds elsewhere: nothing else is walked.
+    write(root, {".git/info/exclude": "/hidden.py\n", "hidden.py": "", "third/tmp2/y.py": ""})
+    own = [".gitignore", ".gitmodules", "own.py", "third/sub/a.py", "third/sub/deep/b.py"]
+    own.append("third/tmp2/y.py")
+    assert parts(root) == (own, [("empty/", NOT_CHECKED_OUT)])
+    assert "third/sub/a.o" in parts(root, include=["third/sub/"])[0]
+    assert parts(root, exclude=["third/sub/"])[1] == [
+        ("empty/", NOT_CHECKED_OUT),
+        ("third/sub/", EXCLUDED),
+    ]
+
+
+def test_a_repository_within_the_files_of_a_submodule_without_its_git_is_named(
+    source: Path, root: Path
+) -> None:
+    repository(root, {"own.py": ""})
+    add_submodule(root, source, "sub")
+    (root / "sub/.git").unlink()
+    git(root, "clone", "--quiet", str(source), "sub/clone")
+    assert parts(root) == (
+        [".gitmodules", "own.py", "sub/a.py"],
+        [("sub/clone/", OWN_REPOSITORY)],
+    )
+
+
 # Sparse checkouts
 
 _SPARSE = {"own.py": "", "src/a.py": "", "docs/b.md": "", "docs/c.md": "", "docs/deep/d.md": ""}
@@ -309,7 +374,8 @@ _SPARSE = {"own.py": "", "src/a.py": "", "docs/b.md": "", "docs/c.md": "", "docs
 
 def _note(number: int) -> str:
     return (
-        f"{number} tracked files are not checked out (sparse checkout): git sparse-checkout disable"
+        f"{number} tracked files are not checked out (sparse checkout, or marked skip-worktree): "
+        "git sparse-checkout disable"
     )
 
 
@@ -329,7 +395,7 @@ def test_what_a_sparse_checkout_left_away_is_counted_and_not_missing(
         assert found.notes == [_note(3)]
     else:  # a folder is one entry there, and what it holds is in objects that are not read
         (note,) = found.notes
-        assert note.endswith("(sparse checkout): git sparse-checkout disable")
+        assert note.startswith("the tracked files of 1 folder are not checked out (sparse checkout")
     paths, left_out, report = run(root)
     assert (paths, left_out) == (found.paths, [])
     assert report["skipped"] == {}
@@ -348,6 +414,9 @@ def test_a_file_that_is_there_although_the_checkout_is_sparse_is_listed(
     assert found.paths == ["docs/b.md", "docs/new.md", "own.py", "src/a.py"]
     if "--sparse-index" not in options:
         assert found.notes == [_note(2)]
+    else:  # what else is tracked there nobody knows
+        (note,) = found.notes
+        assert note.startswith("tracked files of 1 folder that is there may not be checked out (")
 
 
 def test_a_sparse_submodule_in_a_sparse_checkout_is_counted_with_it(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from cidx_ref.index.attributes import ATTRIBUTES, rules_of
+from cidx_ref.index import attributes
 from cidx_ref.index.checkouts import Candidates, Rules
 from cidx_ref.index.defaults import (
     DEPENDENCIES,
@@ -29,7 +29,8 @@ from cidx_ref.index.defaults import (
     why_folder,
 )
 from cidx_ref.index.folders import Folders
-from cidx_ref.index.matching import Folder, IgnoreRules, PathSet
+from cidx_ref.index.matching import Folder, PathSet
+from cidx_ref.index.ownignores import OwnIgnores, as_bytes
 from cidx_ref.index.walk import Patience, RuleFiles
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import Runtime
@@ -81,10 +82,12 @@ class _Listed:
             if folder != last:  # most follow one of the same folder
                 last, names = folder, by_folder.setdefault(folder, [])
             names.append(path[cut:])
-        for folder in [folder for folder in by_folder if folder.startswith(DIRECTORY + "/")]:
+        # Of a project inside, too: it changes with each of its runs.
+        for folder in [folder for folder in by_folder if f"/{DIRECTORY}/" in f"/{folder}"]:
             del by_folder[folder]
-        if DIRECTORY in by_folder.get("", ()):
-            by_folder[""].remove(DIRECTORY)
+        for names in by_folder.values():
+            if DIRECTORY in names:
+                names.remove(DIRECTORY)
         #: Folders in which a file speaks of the folder itself, or of what is in it.
         self.speaking = {f for f, names in by_folder.items() if not _SPEAKING.isdisjoint(names)}
         marking = (f for f in by_folder if f.endswith("/" + MARKING_FOLDER))
@@ -147,7 +150,7 @@ class _Place:
     entry: _Place | None  # what is named for it: itself, or a folder above it
     exclude: Folder
     include: Folder
-    ignores: RuleFiles
+    ignores: tuple[OwnIgnores, ...]
     attributes: dict[str, RuleFiles]
 
 
@@ -228,14 +231,12 @@ class _Judge:
         if folder in self._found.checkouts:  # to name it brings back itself, and not what is in it
             place.include = above.include.pass_by(folder[:-1])
         place.is_asked_for = place.include.is_whole
-        verdict = (
-            self._patience.verdict(folder[:-1], True, place.ignores) if place.ignores else None
-        )
+        verdict = self._verdict(place, folder[:-1], is_folder=True)
         if place.exclude.is_whole:
             place.reason, place.is_final = EXCLUDED, True
         elif verdict:
             place.reason, place.is_final = IGNORED, True
-        elif verdict is False or is_included:
+        elif is_included or (verdict is False and self._asks(place, folder[:-1], is_folder=True)):
             place.reason = None
         elif place.reason is None:
             place.reason = why_folder(folder[:cut], name, self._listed)
@@ -250,21 +251,33 @@ class _Judge:
         if _IGNORE_FILE in names or not place.path:
             text = self._read(place.path, _IGNORE_FILE)
             if text:
-                place.ignores = ((place.path, IgnoreRules(text)), *place.ignores)
+                place.ignores = (OwnIgnores(place.path, text), *place.ignores)
         if _ATTRIBUTES_FILE in names:
-            read = rules_of(self._read(place.path, _ATTRIBUTES_FILE))
+            text = self._read(place.path, _ATTRIBUTES_FILE)
+            if number := attributes.overlong_line(text):
+                self._say(
+                    place.path + _ATTRIBUTES_FILE,
+                    f"is not read where its lines are too long: line {number} is longer than "
+                    "2047 bytes; shorten it",
+                )
+            is_top = not place.path or place.path in self._found.checkouts
+            read = attributes.rules_of(text, is_top=is_top)
             known = place.attributes
             place.attributes = known | {
                 name: ((place.path, rules), *known.get(name, ())) for name, rules in read.items()
             }
 
+    def _say(self, path: str, problem: str) -> None:
+        self._result.notes.append(f"{shown(path)} {problem}")
+
     def _read(self, folder: str, name: str) -> str:
-        """The patterns in a file; what there is to say of a `.cidxignore` is said."""
+        """The patterns in a file, with a character for each byte; what there is to say is said."""
         if self._patience.is_over:
             return ""
         problem, data = "", b""
         try:
-            data = self._folders.read(folder, name, _MAX_PATTERNS_BYTES) or b""
+            read = self._folders.read(folder, name, _MAX_PATTERNS_BYTES)
+            problem, data = "" if read is not None else "is no regular file", read or b""
             if len(data) > _MAX_PATTERNS_BYTES:
                 problem = f"is larger than {_MAX_PATTERNS_BYTES} bytes, and its end was not read"
                 data = data[: data.rfind(b"\n", 0, _MAX_PATTERNS_BYTES) + 1]
@@ -273,11 +286,9 @@ class _Judge:
         except OSError as error:
             is_link = error.errno == errno.ELOOP
             problem = "is a symbolic link, and is not followed" if is_link else "cannot be read"
-        if problem and name == _IGNORE_FILE:
-            self._result.notes.append(
-                f"{shown(folder + name)} {problem}; make it a file of patterns"
-            )
-        return data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+        if problem:
+            self._say(folder + name, f"{problem}; make it a file of patterns")
+        return as_bytes(data) if name == _IGNORE_FILE else data.decode("latin-1")
 
     def _is_plain(self, place: _Place) -> bool:
         """Whether it is in, and no pattern can speak of anything in it."""
@@ -316,25 +327,39 @@ class _Judge:
         """Why patterns leave the file out, and whether they ask for it."""
         if place.exclude.holds(name):
             return EXCLUDED, False
-        verdict = self._patience.verdict(path, False, place.ignores) if place.ignores else None
+        verdict = self._verdict(place, path, is_folder=False)
         if verdict:
             return IGNORED, False
-        return None, verdict is False or place.is_asked_for or place.include.holds(name)
+        if place.is_asked_for or place.include.holds(name):
+            return None, True
+        return None, verdict is False and self._asks(place, path, is_folder=False)
+
+    def _verdict(self, place: _Place, path: str, *, is_folder: bool) -> bool | None:
+        """Whether a `.cidxignore` leaves it out, or says that it does not."""
+        if not place.ignores:
+            return None
+        rules = tuple((ignores.folder, ignores.rules) for ignores in place.ignores)
+        return self._patience.verdict(path, is_folder, rules)
+
+    def _asks(self, place: _Place, path: str, *, is_folder: bool) -> bool:
+        """Whether a `.cidxignore` that does not leave it out asks for it, against the defaults."""
+        is_inside = place.reason is not None
+        rules = tuple((ignores.folder, ignores.asking(is_inside)) for ignores in place.ignores)
+        return self._patience.verdict(path, is_folder, rules) is False
 
     def _why_default(self, place: _Place, path: str, name: str) -> str | None:
         reason = why_file(name)
-        generated, vendored = (
-            self._patience.verdict(path, False, place.attributes[attribute])
-            if attribute in place.attributes
-            else None
-            for attribute in ATTRIBUTES
-        )
-        if vendored:
+        if self._has(place, path, attributes.VENDORED):
             return DEPENDENCIES
-        if generated is False:
+        generated = self._has(place, path, attributes.GENERATED)
+        if not generated and self._has(place, path, attributes.NOT_GENERATED):
             self._result.exempt[path] = _HAND_WRITTEN
             return None if reason == GENERATED else reason
         return GENERATED if generated and reason is None else reason
+
+    def _has(self, place: _Place, path: str, attribute: str) -> bool:
+        rules = place.attributes.get(attribute)
+        return rules is not None and bool(self._patience.verdict(path, False, rules))
 
     # What is said of the rest.
 

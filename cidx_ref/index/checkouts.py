@@ -91,7 +91,7 @@ class _Search:
         self._count = 0
         self._may_repeat = False  # whether what was found may have a path twice
         self._until: float | None = None
-        self._absent = [0, 0]  # files and folders of sparse checkouts
+        self._absent = [0, 0, 0]  # files, and folders that are gone and there, of sparse checkouts
         self._notes: list[str] = []  # of repositories inside
 
     def run(self) -> Candidates:
@@ -176,41 +176,47 @@ class _Search:
         found.tracked += _below(above, listed.tracked)
         found.others += _below(above, listed.new)
         found.left |= dict.fromkeys(_below(above, listed.nested), OWN_REPOSITORY)
+        plain: list[str] = []
         if listed.sparse or (listed.links and listed.complete):
             with suppress(OSError), closing(Folders(self._root)) as folders:
                 self._take_sparse(folders, _below(above, listed.sparse))
-                for link in _below(above, listed.links if listed.complete else []):
-                    self._take_link(folders, link, depth)
+                links = _below(above, listed.links if listed.complete else [])
+                plain = [f"{link}/" for link in links if self._take_link(folders, link, depth)]
+        if plain:  # which git does not look into
+            self._may_repeat = True
+            walked = walk(self._root, self._runtime, self._notes, start=above, only=plain)
+            found.others += walked.files
+            found.left |= dict.fromkeys(walked.repositories, OWN_REPOSITORY)
 
     def _take_sparse(self, folders: Folders, paths: list[str]) -> None:
         """Count what is not there; a file that is there counts as any other."""
         for above, group in groupby(paths, key=lambda path: path.rpartition("/")[0]):
-            files = [path for path in group if path[-1:] != "/"]
-            is_folder = not files
+            paths = list(group)
             try:
-                there = (
-                    set()
-                    if is_folder
-                    else set(os.listdir(folders.at(above + "/" if above else "")))
-                )
+                there = set(os.listdir(folders.at(above + "/" if above else "")))
             except OSError:
                 there = set()
-            present = [path for path in files if path.rpartition("/")[2] in there]
+            if paths[0][-1:] == "/":  # alone in its group, which is the folder itself
+                self._absent[2 if there else 1] += 1
+                continue
+            present = [path for path in paths if path.rpartition("/")[2] in there]
             self._found.tracked += present
-            self._absent[0] += len(files) - len(present)
-            self._absent[1] += is_folder
+            self._absent[0] += len(paths) - len(present)
 
-    def _take_link(self, folders: Folders, link: str, depth: int) -> None:
-        """Add a submodule: what is there in its place."""
+    def _take_link(self, folders: Folders, link: str, depth: int) -> bool:
+        """Add a submodule: what is there in its place.  True if that is a folder like others."""
         try:
-            os.stat(".git", dir_fd=folders.at(link + "/"), follow_symlinks=False)
+            names = os.listdir(folders.at(link + "/"))
         except OSError as error:
             if error.errno == errno.ELOOP:  # which is told when it is read
                 self._found.tracked.append(link)
-            else:
-                self._found.left[link + "/"] = NOT_CHECKED_OUT
-        else:
+                return False
+            names = []
+        if ".git" in names:
             self._todo.append((link + "/", depth + 1))
+        elif not names:
+            self._found.left[link + "/"] = NOT_CHECKED_OUT
+        return bool(names) and ".git" not in names
 
     def _walk(self, start: str, listed: GitListing, notes: list[str]) -> None:
         self._may_repeat = True
@@ -225,17 +231,29 @@ class _Search:
     def _more_notes(self) -> list[str]:
         more = len(self._notes) - _MAX_NOTES
         notes = [f"{more} more of such notes about repositories inside"] if more > 0 else []
-        files, folders = self._absent
-        what = f"{files} tracked {'file' if files == 1 else 'files'}"
+        files, folders, partial = self._absent
+        what = _count(files, "tracked file")
         if folders:
-            of = f"{folders} {'folder' if folders == 1 else 'folders'}"
+            of = _count(folders, "folder")
             what = f"{what}, and those of {of}," if files else f"the tracked files of {of}"
+        said = []
         if files or folders:
-            verb = "is" if (files, folders) == (1, 0) else "are"
+            said.append(f"{what} {'is' if (files, folders) == (1, 0) else 'are'} not checked out")
+        if partial:  # only objects tell which files there are, and those are not read
+            verb = "that is there" if partial == 1 else "that are there"
+            said.append(
+                f"tracked files of {_count(partial, 'folder')} {verb} may not be checked out"
+            )
+        if said:
             notes.append(
-                f"{what} {verb} not checked out (sparse checkout): git sparse-checkout disable"
+                f"{'; '.join(said)} (sparse checkout, or marked skip-worktree): "
+                "git sparse-checkout disable"
             )
         return notes
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _below(above: str, paths: list[str]) -> list[str]:

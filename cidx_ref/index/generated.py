@@ -19,14 +19,23 @@ _SQUEEZED = (
 )  # where programs squeeze code for browsers
 
 # Minified: the lines are too long on average for anything written by hand.  Comments, as of a
-# licence, do not count; nor does a file of one short line, or of hand-written code with a long one.
+# licence, do not count; nor does a file of one short line; nor what is data in a long line: a
+# table, an icon, a translation.  Statements squeezed into a line have a "(" or ";" at each turn.
 _MIN_CHARS = 1_000
 _MIN_AVERAGE = 250
 _LONG_LINE = 110
 _MAX_SHORT_LINES = 20
 _MAX_COMMENT_CHARS = 200
+_MIN_SIGNS = 0.02  # of the characters of a line; data and prose have fewer
+_CSS_DATA = re.compile(r"""url\( [^()]*+ \)""", re.VERBOSE)
 
 _PROSE = (".md", ".markdown", ".rst", ".txt", ".adoc", ".org", ".html", ".htm", ".xml", ".svg")
+_PAGES = (".html", ".htm", ".xhtml")
+_PAGE_TAG = re.compile(  # before what the makers of pages say, or where they say it
+    r"""(?=<(?:!doctype|html|head|title|meta|link)\b)"""
+    r"""(?:<meta\ name="generator"\ content="(\w+)|<)""",
+    re.IGNORECASE,
+)
 # Where a line that begins with "#" is an instruction, and not a comment.
 _LIKE_C = tuple(
     ".c .h .cc .cpp .cxx .hh .hpp .hxx .ipp .inc .m .mm .l .y .ll .yy .cs .js .mjs .cjs .jsx .ts "
@@ -44,8 +53,8 @@ _NEUTRAL = re.compile(
 #: What the makers of files say, at the beginning of a line in a comment.
 _SAID = re.compile(
     r"""
-    (?: code[ ]generated\b .* \bdo[ ]not[ ]edit\b
-      | (?:this[ ]file[ ]is[ ]|(?:auto\w*[ ])?)@generated\b
+    (?: (?:this[ ]file[ ]is[ ]|(?:auto\w*[ ])?)@generated\b
+        (?= \s* (?: $ | [-.,;:!*(<\[] | signedsource\b | (?:by|from|with|using|automatically)\b ))
       | <?auto-?generated[ ]*/?>
       | a[ ]bison[ ]parser,[ ]made[ ]by[ ]gnu[ ]bison\b
       | a[ ]lexical[ ]scanner[ ]generated[ ]by[ ]flex\b
@@ -58,7 +67,7 @@ _SAID = re.compile(
       | generated[ ]by[ ]the[ ](?:protocol[ ]buffer|grpc)\b
       | generated[ ](?:by[ ]gnu[ ]autoconf|by[ ]configure\.|automatically[ ]by[ ](?:aclocal|config))
       | makefile\.in[ ]generated[ ]by[ ]automake\b
-      | this[ ]file[ ](?:is|was|has[ ]been)[ ](?:auto\w*[ -]?)?generated[ ](?:by|from|with)\b
+      | this[ ]file[ ]is[ ](?:auto\w*[ -]?)?generated[ ](?:by|from|with|using)\b(?!.*\?)
       | meta[ ]object[ ]code[ ]from[ ]reading\b
       | form[ ]generated[ ]from[ ]reading[ ]ui[ ]file\b
       | resource[ ]object[ ]code\b
@@ -97,8 +106,26 @@ _WHY_NOT = re.compile(
 _WARNING = re.compile(
     r"^(?:note|notice|warning|attention|caution|important)\b[:!. -]*", re.IGNORECASE
 )
+# Of "do not edit": this file itself, or nothing that would be another one.
 _DO_NOT_EDIT = re.compile(
-    r"\b(?:do not|don't|don\u2019t|never)\s+(?:edit|modify|change|hand[- ]edit|manually edit)\b",
+    r"""
+    \b(?:do[ ]not|don't|don\u2019t|never)\s+(?:hand-?\s*|manually\s+)?(?:edit|modify|change)\b
+    (?= [^\w\n]*$ | [^\w\n]*\n\W*\n | \s* [-.,;:!*()/"'<>] (?!\w)
+      | \s+ (?:it|by\s+hand|manually|directly|unless|or|and|here|anything|as|because|since)\b
+      | \s+ this \s+ (?:\S+\s+)?
+        (?:file|class|code|module|script|document|page|header|source|output|directly|by\s+hand)\b
+      | \s+ the \s+ (?:file|class|code|module|contents?)\b
+      | \s+ this (?: \W*$ | \s*[-.,;:!*] | \s+(?:manually|unless|or)\b )
+    )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+#: At the end of a line, and what comes next is another matter.
+_LOUD = re.compile(r"\bDO NOT (?:EDIT|MODIFY|CHANGE)[^\w\n]*$", re.MULTILINE)
+#: What takes it all back.
+_BY_HAND = re.compile(
+    r"(?<!not )(?<!be )(?<!never )\b(?:hand|manually)[- ](?:edited|modified|adapted|tuned)\b"
+    r"|(?<!not )(?<!be )(?<!never )\b(?:edited|modified|adapted) by hand\b",
     re.IGNORECASE,
 )
 _LEADER = re.compile(r"^[\s/*#;%!|=<({-]*(?:dnl\b|rem\b|')?[\s*=|-]*", re.IGNORECASE)
@@ -109,7 +136,7 @@ def why_by_text(path: str, text: str) -> str | None:
 
     The time is linear in the length of the text.
     """
-    if path.endswith(tuple(_SQUEEZED)) and _is_minified(text):
+    if path.endswith(tuple(_SQUEEZED)) and _is_minified(text, path.endswith(".css")):
         return MINIFIED
     return GENERATED if _is_generated(path, text[:_HEAD_CHARS]) else None
 
@@ -123,33 +150,46 @@ def _is_generated(path: str, head: str) -> bool:
         return False
     said = [_WARNING.sub("", _LEADER.sub("", line, 1), 1) for line in _comments(path, head)]
     name = path.rpartition("/")[2]
-    for line in said:
+    for place, line in enumerate(said):
+        near = "\n".join(said[max(0, place - 2) : place + 3])
+        if _BY_HAND.search(near):
+            continue
         config = _CONFIG_HEADER.match(line)
         if _SAID.match(line) or (config and config[1].rpartition("/")[2] == name):
             return True
-    for place, line in enumerate(said):
-        near = " ".join(said[max(0, place - 2) : place + 3])
-        if _IS_GENERATED.match(line) and _DO_NOT_EDIT.search(near):
+        if _IS_GENERATED.match(line) and (_DO_NOT_EDIT.search(near) or _LOUD.search(near)):
             return True
-        after = " ".join(said[place : place + 2])
-        if _DO_NOT_EDIT.match(line) and _WHY_NOT.search(after):
+        after = "\n".join(said[place : place + 2])
+        if _DO_NOT_EDIT.match(after) and _WHY_NOT.search(after.replace("\n", " ")):
             return True
     return False
 
 
 #: Of markers without the word "generated".
-_OTHER_WORDS = ("bison", "flex", '.rl"', "$antlr", "meta object", "resource object", "gperf")
+_OTHER_WORDS = (
+    "bison",
+    "flex",
+    '.rl"',
+    "$antlr",
+    "meta object",
+    "resource object",
+    "gperf",
+    '"generator"',
+)
 
 
 def _comments(path: str, head: str) -> list[str]:
     """The lines of the comments with which a text begins."""
-    is_prose = path.endswith(_PROSE)
+    is_prose, is_page = path.endswith(_PROSE), path.endswith(_PAGES)
     leaders = () if is_prose else _LINES_LIKE_C if path.endswith(_LIKE_C) else _LINES
     found: list[str] = []
     end = ""  # of the block that is open
     for line in head.split("\n"):
         bare = line.strip()
         if not end:
+            if is_page and (tag := _PAGE_TAG.match(bare)):
+                found += [f"generated by {tag[1]}"] if tag[1] else []
+                continue
             if not bare or (not bare.startswith(leaders) and _NEUTRAL.match(bare)):
                 # Some name their source by an instruction.
                 found += [bare] if bare.startswith("#line") else []
@@ -169,21 +209,33 @@ def _comments(path: str, head: str) -> list[str]:
 # Minified
 
 
-def _is_minified(text: str) -> bool:
+def _is_minified(text: str, is_css: bool) -> bool:
     if len(text) < _MIN_CHARS:
         return False
-    short = long = chars = chars_in_long = 0
-    for line in text.split("\n"):
-        bare = line.strip()
-        is_comment = bare.startswith(("//", "/*", "*")) and len(bare) <= _MAX_COMMENT_CHARS
-        if not bare or is_comment:
-            continue
-        chars += len(bare)
-        if len(bare) > _LONG_LINE:
-            long += 1
-            chars_in_long += len(bare)
-        else:
-            short += 1
-    if chars < _MIN_CHARS or chars < _MIN_AVERAGE * (short + long):
+    lines = [bare for line in text.split("\n") if (bare := line.strip()) and not _is_comment(bare)]
+    short = sum(len(line) <= _LONG_LINE for line in lines)
+    lengths = [
+        # A script of nothing but data is a program's, too.
+        _length_without_data(line, is_css)
+        if len(line) > _LONG_LINE and (short or is_css)
+        else len(line)
+        for line in lines
+    ]
+    chars = sum(lengths)
+    if chars < _MIN_CHARS or chars < _MIN_AVERAGE * len(lengths):
         return False
-    return long >= short or (short <= _MAX_SHORT_LINES and chars_in_long >= 0.9 * chars)
+    long = [length for length in lengths if length > _LONG_LINE]
+    short = len(lengths) - len(long)
+    return len(long) >= short or (short <= _MAX_SHORT_LINES and sum(long) >= 0.9 * chars)
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith(("//", "/*", "*")) and len(line) <= _MAX_COMMENT_CHARS
+
+
+def _length_without_data(line: str, is_css: bool) -> int:
+    """The length of a long line, so far as it is code."""
+    if is_css:
+        return len(_CSS_DATA.sub("", line))
+    signs = line.count("(") + line.count(";")
+    return len(line) if signs >= _MIN_SIGNS * len(line) else 0

@@ -84,15 +84,18 @@ def walk(
     *,
     start: str = "",
     modules: Iterable[str] = (),
+    only: Iterable[str] = (),
 ) -> Walked:
-    """What is below the folder `start` of `root`, and is not ignored.
+    """What is below the folder `start` of `root`, and is not ignored; if `only` names folders below
+    it, no more than what is in those.
 
-    Submodules are those that `.gitmodules` names, and `modules`, which end in "/".
+    Submodules are those that `.gitmodules` names, and `modules`, which end in "/", as `only` does.
+    One in which files lie, but no `.git`, is a folder like others.
     """
-    walking = _Walk(runtime, start, modules)
+    walking = _Walk(runtime, start, modules, only)
     _visit(root, walking.todo, walking.visit, notes)
     notes += walking.patience.notes(".gitignore")
-    walking.found.absent |= walking.expected - walking.found.modules
+    walking.found.absent |= walking.expected - walking.found.modules - walking.plain
     return walking.found
 
 
@@ -143,34 +146,56 @@ def _visit(
 class _Walk:
     """A walk that honours the `.gitignore` files."""
 
-    def __init__(self, runtime: Runtime, start: str, modules: Iterable[str]) -> None:
+    def __init__(
+        self, runtime: Runtime, start: str, modules: Iterable[str], only: Iterable[str]
+    ) -> None:
         self.found = Walked()
         self.todo: list[tuple[str, RuleFiles]] = [(start, ())]
         self.patience = Patience(runtime)
         self.expected = set(modules)
+        self.plain: set[str] = set()  # those expected that are plain folders
         self._start = start
+        self._only = set(only)
+        self._ways = {way for folder in self._only for way in _folders_above(folder)}
+        self._wanted = self._only | self._ways
 
     def visit(self, descriptor: int, folder: str, rules: RuleFiles) -> None:
         kinds = _kinds(descriptor)
         if not self._may_enter(descriptor, folder, kinds):
             return
-        if folder in self.expected:
+        rules = self._rules_in(descriptor, folder, kinds, rules)
+        is_way = folder in self._ways
+        for name, is_folder in kinds.items():
+            if is_folder is None or name in (".git", DIRECTORY):
+                continue
+            if not is_way:
+                self._add(folder + name, is_folder, rules)
+            elif is_folder and f"{folder}{name}/" in self._wanted:
+                self.todo.append((f"{folder}{name}/", rules))
+
+    def _rules_in(
+        self, descriptor: int, folder: str, kinds: dict[str, bool | None], rules: RuleFiles
+    ) -> RuleFiles:
+        """What holds in `folder`, where `rules` do above it; and note what it expects below."""
+        if folder in self.found.modules:
             rules = ()  # what the parent ignores is the parent's matter
-        if ".gitmodules" in kinds:
+        # In other folders it names nothing to git either: it came with a copy of something.
+        is_top = folder == self._start or folder in self.expected
+        if ".gitmodules" in kinds and is_top and not self._only:
             self.expected |= _modules_of(descriptor, folder)
         if ".gitignore" in kinds and not self.patience.is_over:
             text = read_patterns(descriptor, ".gitignore").decode("latin-1")
             rules = ((folder, IgnoreRules(text)), *rules)
-        for name, is_folder in kinds.items():
-            if is_folder is not None and name != ".git":
-                self._add(folder + name, is_folder, rules)
+        return rules
 
     def _may_enter(self, descriptor: int, folder: str, kinds: dict[str, bool | None]) -> bool:
         """Whether the open `folder` is a part of what is walked."""
         if folder in self.expected:
             if ".git" in kinds:
                 self.found.modules.add(folder)
-            return ".git" in kinds
+            elif kinds:
+                self.plain.add(folder)
+            return True
         if ".git" in kinds and folder != self._start and is_checkout(descriptor):
             self.found.repositories.append(folder)
             return False
@@ -203,7 +228,7 @@ class _Including:
                 self.found.repositories.append(folder)
             return
         for name, is_folder in kinds.items():
-            if name == ".git" or (not folder and name == DIRECTORY):
+            if name in (".git", DIRECTORY):
                 continue
             if is_folder and not state[name].is_beside:
                 self.todo.append((f"{folder}{name}/", state[name]))
@@ -230,6 +255,14 @@ def _modules_of(descriptor: int, folder: str) -> set[str]:
     paths = [os.fsdecode(path.strip(b'" \t')) for path in _MODULE_PATH.findall(text)]
     plain = [path for path in paths if all(map(is_plain, path.split("/")))]
     return {f"{folder}{path}/" for path in plain[:_MAX_MODULES]}
+
+
+def _folders_above(folder: str) -> Iterable[str]:
+    """ "" and the other folders that `folder` lies in."""
+    cut = 0
+    while cut < len(folder):
+        yield folder[:cut]
+        cut = folder.index("/", cut) + 1
 
 
 def _as_bytes(path: str) -> str:
