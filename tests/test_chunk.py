@@ -515,6 +515,29 @@ def test_a_blank_line_parts_a_long_line_from_its_neighbours() -> None:
     ]
 
 
+def test_a_long_line_in_two_windows_is_cut_once() -> None:
+    lines = [f"line {n}" for n in range(1, 91)]
+    lines[44] = long = " ".join(f"word{n}" for n in range(900))
+    found = [piece for piece in chunk("\n".join(lines), "text") if "word450 " in piece.text]
+    assert len(found) == 1
+    assert found[0].text in long
+
+
+def test_pieces_are_in_the_order_of_their_lines_where_only_the_first_window_is_too_long() -> None:
+    lines = ["x" * 269] * 40 + ["y" * 120] * 10 + ["z"] * 40
+    starts = [piece.line_start for piece in chunk("\n".join(lines), "text")]
+    assert len(starts) == 3
+    assert starts == sorted(starts)
+
+
+def test_what_a_piece_has_of_the_lines_before_it_is_whole_lines_if_they_are_not_long() -> None:
+    before = [f"number {n} {'of some words ' * 5}" for n in range(20)]
+    long = "w " * 1500
+    found = next(p for p in chunk("\n".join([*before, long]), "text") if p.line_end == 21)
+    assert found.text.split("\n")[:-1] == before[-3:]
+    assert found.line_start == 18
+
+
 def test_a_stretch_of_a_long_line_that_is_blank_is_no_piece() -> None:
     found = chunk(f"left{' ' * 9000}right", "text")
     assert [piece.text.strip() for piece in found] == ["left", "right"]

@@ -140,6 +140,14 @@ def test_a_few_stray_bytes_leave_a_file_in_the_encoding_that_it_names(
     assert decode(head + b"Gr\xfc\xdfe, \x98\x98 " * 50) is not None
 
 
+def test_a_name_by_which_a_fourth_cannot_be_read_is_wrong() -> None:
+    data = b"# coding: euc-jp\n" + "日本語 ".encode("euc-jp") * 10 + b"\xff\n" * 10
+    found = decode(data)
+    assert found is not None
+    assert "日本語" not in found[0]
+    assert found[1]
+
+
 def test_a_name_by_which_hardly_anything_can_be_read_is_wrong() -> None:
     text = "# coding: euc-jp\nGröße, naïve Schätzung, é\n"
     assert decode(text.encode("latin-1")) == (text, True)
@@ -173,6 +181,8 @@ def test_what_cannot_be_read_by_its_seven_bits_is_a_guess() -> None:
     assert decode(head + "日本".encode()) == ("# coding: iso-2022-jp\n日本", False)
     assert decode(head + b"x = 1\n") == ("# coding: iso-2022-jp\nx = 1\n", False)
     assert decode(b"# coding: hz\n~{<:Ky~}\n") == ("# coding: hz\n~{<:Ky~}\n", True)
+    both = "日本 \x1b$B"
+    assert decode(head + both.encode()) == (f"# coding: iso-2022-jp\n{both}", False)
     colours = "# coding: koi8-r\n\x1b[31mred\x1b[0m\n"
     assert decode(colours.encode()) == (colours, False)
 

@@ -130,14 +130,15 @@ def test_definitions_are_named_in_python_only() -> None:
 
 @pytest.mark.parametrize(
     "first",
-    ["files = !ls", "a.b[0] = !ls -l | grep '='", "t = %timeit -o f()", "if x:\n    y = !ls",
+    ["files = !ls", "x = !ls \\\n    -l", "a.b[0] = !ls -l | grep '='", "t = %timeit -o f()",
+     "if x:\n    y = !ls",
      "(a, b) =  %sql select", "x: str = !ls", "!pip install \\\n    one \\\n    two",
      "%matplotlib inline", "!pip install x", "?print", "f?", "%%time", "%%timeit -n 10",
      "x = 'a' \\\n    % 1", "if x:\n    %time f()"],
 )  # fmt: skip
 def test_what_ipython_adds_to_python_hides_no_definition(first: str) -> None:
     (one, *_, last) = chunks(cell(f"{first}\n\ndef needle():\n    return 1\n"))
-    assert last.name == "cell 1: needle"
+    assert (last.name, last.line_start) == ("cell 1: needle", first.count("\n") + 3)
     assert one.text.startswith(first), "the text itself is as it was"
 
 
