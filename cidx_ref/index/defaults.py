@@ -78,7 +78,7 @@ _FILES = {
 
 _MINIFIED = tuple(
     ".min.js .min.mjs .min.cjs .min.css -min.js -min.css "
-    ".js.map .mjs.map .cjs.map .css.map .ts.map".split()
+    ".js.map .mjs.map .cjs.map .css.map .ts.map .min.map".split()
 )
 _GENERATED = tuple(
     ".pb.go .pb.gw.go _pb2.py _pb2_grpc.py _pb2.pyi .pb.cc .pb.h .pb.swift _pb.js _pb.d.ts "
