@@ -12,6 +12,8 @@ import pytest
 
 import cidx_ref
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(cidx_ref.__file__).parent
 
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.

@@ -76,6 +76,7 @@ def assert_old_or_new(project: Project, old: str) -> bool:
     return live != old
 
 
+@pytest.mark.once
 @pytest.mark.promise("WRITE-3")
 @pytest.mark.parametrize("has_litter", [False, True])
 def test_a_crash_at_any_step_leaves_the_old_index_or_the_new_one_whole(
@@ -193,6 +194,7 @@ def build_in_child(
     return run.run(Listener(prepare))
 
 
+@pytest.mark.once
 @pytest.mark.promise("WRITE-3")
 @pytest.mark.parametrize(
     "step", ["swept", "embedding", "written", "sealed", "renamed", "linked", "published"]
