@@ -19,7 +19,7 @@ from typing import Any
 from cidx_ref.errors import ConfigError
 from cidx_ref.files import own_directory
 from cidx_ref.project import Project
-from cidx_ref.shown import shown
+from cidx_ref.shown import escape, shown
 
 __all__ = ["Config"]
 
@@ -117,6 +117,8 @@ def _checked(path: Path, document: dict[str, Any]) -> Config:
         allowed, accepts = _RULES[key]
         if not accepts(value):
             raise ConfigError(f"{path}: daemon.{key}: {shown(value)}: must be {allowed}")
+    for key in block.keys() - known:
+        _refuse_slip(f"{path}: daemon", key)
     for key in ("include", "exclude"):
         _check_patterns(f"{path}: daemon.{key}", known.get(key, ()))
     for key in {"retry_delays_ms", "include", "exclude"} & known.keys():
@@ -128,6 +130,19 @@ def _checked(path: Path, document: dict[str, Any]) -> Config:
             f"all {config.max_retries} retries together must wait {_MAX_RETRYING_S} s at most"
         )
     return config
+
+
+def _refuse_slip(where: str, key: str) -> None:
+    """Refuse a key that is nearly one of ours: unknown ones belong to other programs, but what was
+    mistyped would count for nothing, silently."""
+    # First what costs nothing: a file may have thousands of keys.
+    near = [name for name in _RULES if len({*name} ^ {*key}) <= 1 and name[0] == key[:1]]
+    if not near:
+        return
+    from difflib import get_close_matches  # slow to import, and seldom needed
+
+    if meant := get_close_matches(key, near, n=1, cutoff=0.85):
+        raise ConfigError(f"{where}.{escape(key)}: no such key: did you mean {meant[0]!r}?")
 
 
 def _is_number(value: object) -> bool:

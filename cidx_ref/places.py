@@ -90,7 +90,10 @@ def chosen_directory() -> Path | None:
     if named is not None:  # an empty one says: none, whatever the file says
         return _absolute(named, INDEX_DIRECTORY)
     path = _config_directory() / "config.json"
-    return _absolute(_own_configuration(path).get(_KEY), f"{path}: {_KEY}")
+    document = _own_configuration(path)
+    for key in sorted(document.keys() - {_KEY}):
+        raise ConfigError(f"{path}: {shown(key)}: no such key: there is {_KEY!r}")
+    return _absolute(document.get(_KEY), f"{path}: {_KEY}")
 
 
 def state_directory() -> Path:

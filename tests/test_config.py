@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,35 @@ def test_every_value_of_the_file_counts(make_project: MakeProject) -> None:
     }
     path = _given(make_project({}), json.dumps({"daemon": block}))
     assert Config.load(path) == Config(**{**block, "retry_delays_ms": ()})  # type: ignore[arg-type]
+
+
+@pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("exlude", "exclude"),
+        ("includes", "include"),
+        ("ttl_minute", "ttl_minutes"),
+        ("max_file_size_byte", "max_file_size_bytes"),
+        ("enabeld", "enabled"),
+    ],
+)
+def test_a_key_that_is_nearly_one_of_ours_is_refused_by_name(
+    make_project: MakeProject, slip: str, meant: str
+) -> None:
+    path = _given(make_project({}), json.dumps({"daemon": {slip: 1}}))
+    with pytest.raises(ConfigError, match=f"daemon.{slip}: no such key: did you mean '{meant}'"):
+        Config.load(path)
+
+
+@pytest.mark.promise("CFG-1")
+def test_other_keys_belong_to_other_programs_however_many(make_project: MakeProject) -> None:
+    names = ["socket", "host", "embed", "index", "", "\udcff", *(f"e{n:06}" for n in range(9000))]
+    block = dict.fromkeys(names, 1)
+    path = _given(make_project({}), json.dumps({"daemon": block}))
+    started = time.thread_time()
+    assert Config.load(path) == Config()
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.promise("CFG-1")
