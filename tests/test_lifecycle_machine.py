@@ -1,4 +1,4 @@
-"""A daemon's life in any order, three hundred steps of it; and that what breaks it is found.
+"""A daemon's life in any order, two hundred steps of it; and that what breaks it is found.
 
 Five thousand in the `deep` environment of tox, in two halves for two workers.
 """
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.once
 @pytest.mark.parametrize(
     ("steps", "seed"),
     [
-        (300, 0),
+        (200, 0),
         pytest.param(2500, 1, marks=pytest.mark.deep),
         pytest.param(2500, 2, marks=pytest.mark.deep),
     ],
