@@ -91,8 +91,10 @@ def chosen_directory() -> Path | None:
         return _absolute(named, INDEX_DIRECTORY)
     path = _config_directory() / "config.json"
     document = _own_configuration(path)
+    # Other keys may be a later version's; what is nearly this one is a slip.
     for key in sorted(document.keys() - {_KEY}):
-        raise ConfigError(f"{path}: {shown(key)}: no such key: there is {_KEY!r}")
+        if key.lower().startswith("index"):
+            raise ConfigError(f"{path}: {shown(key)}: no such key: did you mean {_KEY!r}?")
     return _absolute(document.get(_KEY), f"{path}: {_KEY}")
 
 

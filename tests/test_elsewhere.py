@@ -136,7 +136,7 @@ def _account() -> str:
         (b"{", "not valid JSON"),
         (b"[]", "must hold a JSON object"),
         (b'{"index_directory": 3}', "must be an absolute path"),
-        (b'{"index_dir": "/x"}', "'index_dir': no such key: there is 'index_directory'"),
+        (b'{"index_dir": "/x"}', "'index_dir': no such key: did you mean 'index_directory'"),
         (b'{"index_directory": "/a\\u0000b"}', "must be an absolute path"),
         (b'{"index_directory": "/a\\ud800b"}', "must be an absolute path"),
         (b"[" * 100_000, "not valid JSON"),
