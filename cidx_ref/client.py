@@ -332,19 +332,23 @@ class DaemonClient:
     def _take_turn(self) -> None:
         """Keep clients of other versions from ending the daemon in this call, if they have not
         begun to: an index run is not repeated."""
+        self._own_turn().try_take()
+
+    def _own_turn(self) -> Turn:
+        """The turn of this call, which may not be taken yet."""
         from cidx_ref.turns import Turn
 
-        self._turn = self._turn or Turn(self.project, self._runtime)
-        self._turn.try_take()
+        if self._turn is None:
+            self._turn = Turn(self.project, self._runtime)
+        return self._turn
 
     def _take_over(self) -> Remote:
         from cidx_ref.launcher import start_process, stop
-        from cidx_ref.turns import Turn, take_over
+        from cidx_ref.turns import take_over
 
-        self._turn = self._turn or Turn(self.project, self._runtime)
         launch = self._launch or start_process
         return take_over(
-            self._turn,
+            self._own_turn(),
             self._find,
             lambda: launch(self.project),
             lambda: stop(self.project, self._runtime),

@@ -27,6 +27,8 @@ _MAX_BYTES = 1 << 18
 _MAX_RETRYING_S = 60
 _MAX_PATTERNS = 100
 _MAX_PATTERN_CHARS = 256
+#: What an index run goes by, which are the keys that are ours and not the story's.
+_OF_RUNS = ("max_file_size_bytes", "include", "exclude")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,7 @@ class Config:
 
     def for_runs(self) -> dict[str, Any]:
         """What an index run goes by, by name."""
-        names = ("max_file_size_bytes", "include", "exclude")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _OF_RUNS}
 
     @classmethod
     def load(cls, path: Path) -> Config:
@@ -81,8 +82,8 @@ class Config:
             old = document.get("daemon", {})
             if isinstance(old, dict):  # else it is what the check refuses
                 defaults = asdict(cls())
-                for name in ("max_file_size_bytes", "include", "exclude"):
-                    del defaults[name]  # ours, and not the story's
+                for name in _OF_RUNS:
+                    del defaults[name]
                 defaults["retry_delays_ms"] = list(defaults["retry_delays_ms"])  # as JSON has it
                 document["daemon"] = {**defaults, **old, **changes}
             config = _checked(path, document)

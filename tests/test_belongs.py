@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,13 +14,15 @@ import pytest
 from cidx_ref.config import Config
 from cidx_ref.errors import ConfigError
 from cidx_ref.index.attributes import rules_of
-from cidx_ref.index.belongs import Rules
+from cidx_ref.index.belongs import Rules, judge
 from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.checkouts import NOT_CHECKED_OUT, Candidates
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.scan import Listing, list_files
 from cidx_ref.index.skipped import read_skipped
 from cidx_ref.keys import account_key
 from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 
 pytestmark = [pytest.mark.once, pytest.mark.promise("QRY-1")]
@@ -596,3 +599,19 @@ def test_the_index_of_a_project_inside_is_never_indexed(root: Path, checkout: bo
         git(root, "init", "--quiet")
     for include in ([], ["*.json"], [".code-indexer/"], ["/sub/"]):
         assert listed(root, include).paths == ["a.py", "sub/b.py"]
+
+
+@pytest.mark.parametrize("rules", [Rules(), Rules(include=("*.zz",))], ids=["plain", "patterns"])
+def test_paths_that_are_deep_cost_no_more_than_there_is_room_for(root: Path, rules: Rules) -> None:
+    """In an index of one megabyte; each has two thousand folders on its way."""
+    deep = [f"b{number:04}/{'a/' * 2000}x.py" for number in range(300)]
+    links = {f"c{number:04}/{'a/' * 2000}": NOT_CHECKED_OUT for number in range(300)}
+    real = "/".join(["a"] * 100) + "/x.py"
+    found = Candidates(tracked=["x.py", real, *deep], left=links)
+    started = time.thread_time()
+    belonging = judge(root, found, rules, SYSTEM)
+    assert time.thread_time() - started < 3
+    assert {"x.py", real} <= {*belonging.paths}
+    assert len(belonging.paths) + len(belonging.skipped) < 20
+    (note,) = belonging.notes
+    assert note.startswith(f"{602 - len(belonging.paths) - len(belonging.skipped)} folders were ")

@@ -12,12 +12,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from cidx_ref.index.git import GitListing, _sort
 from cidx_ref.index.limited import Limits
 from cidx_ref.index.scan import Listing, list_files
 from cidx_ref.runtime import SYSTEM
@@ -667,3 +669,14 @@ def test_what_the_tree_says_in_a_note_is_escaped_and_bounded(checkout: Path, way
     (said,) = listed(checkout).notes
     assert "\\x1b[2J\\n\\udce9/index is a symbolic link, and is not followed" in said
     assert len(said) < 1100
+
+
+def test_a_checkout_whose_entries_alternate_is_sorted_in_linear_time() -> None:
+    """As of a sparse checkout by patterns: git gives the entries in the order of their names."""
+    listing = GitListing()
+    lines = [f"{'HS'[number % 2]} a/{number}" for number in range(200_000)]
+    started = time.thread_time()
+    _sort(listing, lines)
+    assert time.thread_time() - started < 5
+    assert (len(listing.tracked), len(listing.sparse)) == (100_000, 100_000)
+    assert listing.tracked[:2] == ["a/0", "a/2"]

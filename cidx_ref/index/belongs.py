@@ -31,7 +31,7 @@ from cidx_ref.index.defaults import (
 from cidx_ref.index.folders import Folders
 from cidx_ref.index.matching import Folder, PathSet
 from cidx_ref.index.ownignores import OwnIgnores, as_bytes
-from cidx_ref.index.walk import Patience, RuleFiles
+from cidx_ref.index.walk import MAX_PATTERNS_BYTES, Patience, RuleFiles
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import Runtime
 from cidx_ref.shown import shown
@@ -42,8 +42,11 @@ EXCLUDED = "excluded by config.json"
 IGNORED = "excluded by .cidxignore"
 
 _IGNORE_FILE, _ATTRIBUTES_FILE = ".cidxignore", ".gitattributes"
-_MAX_PATTERNS_BYTES = 1 << 20  # of one file
 _MAX_NOTES = 20
+# Each folder on the way to a file is looked at.  No tree that people made is so deep, but the paths
+# in an index are anybody's: a megabyte of deep ones would be gigabytes of folders.
+_DEEP = 64
+_MAX_DEEP_CHARS = 1 << 25  # of the folders on the way to those that are deeper, together
 _SPEAKING = MARKERS | {_IGNORE_FILE, _ATTRIBUTES_FILE}
 _SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 #: What the text of a file that was asked for does not leave out.
@@ -88,6 +91,10 @@ class _Listed:
         for names in by_folder.values():
             if DIRECTORY in names:
                 names.remove(DIRECTORY)
+        self.too_deep = 0
+        self._room = _MAX_DEEP_CHARS
+        for folder in [folder for folder in by_folder if not self.has_room(folder)]:
+            del by_folder[folder]
         #: Folders in which a file speaks of the folder itself, or of what is in it.
         self.speaking = {f for f, names in by_folder.items() if not _SPEAKING.isdisjoint(names)}
         marking = (f for f in by_folder if f.endswith("/" + MARKING_FOLDER))
@@ -97,6 +104,14 @@ class _Listed:
         self._is_sorted = False
         self._sets: dict[str, frozenset[str]] = {}  # the names in a folder
         self._with_checksums: set[str] | None = None
+
+    def has_room(self, folder: str) -> bool:
+        """Whether the folders on the way to `folder` may be looked at; told once for each."""
+        depth = folder.count("/")
+        if depth > _DEEP:
+            self._room -= len(folder) * depth // 2
+            self.too_deep += self._room < 0
+        return depth <= _DEEP or self._room >= 0
 
     def holds(self, path: str) -> bool:
         if path[-1:] == "/":
@@ -175,10 +190,17 @@ class _Judge:
                 for name in names:
                     self._judge_file(place, folder + name, name)
         for folder, reason in self._found.left.items():
+            if not self._listed.has_room(folder):
+                continue
             self._left.append((self._place(folder), folder, reason))
         self._name_what_is_left()
         result = self._result
         result.notes = result.notes[:_MAX_NOTES]
+        if self._listed.too_deep:
+            result.notes.append(
+                f"{self._listed.too_deep} folders were left out, being more than {_DEEP} levels "
+                "deep, and too many such: remove them, or search in one of them"
+            )
         result.notes += self._patience.notes(f"{_IGNORE_FILE} and {_ATTRIBUTES_FILE}")
         return result
 
@@ -276,11 +298,11 @@ class _Judge:
             return ""
         problem, data = "", b""
         try:
-            read = self._folders.read(folder, name, _MAX_PATTERNS_BYTES)
+            read = self._folders.read(folder, name, MAX_PATTERNS_BYTES)
             problem, data = "" if read is not None else "is no regular file", read or b""
-            if len(data) > _MAX_PATTERNS_BYTES:
-                problem = f"is larger than {_MAX_PATTERNS_BYTES} bytes, and its end was not read"
-                data = data[: data.rfind(b"\n", 0, _MAX_PATTERNS_BYTES) + 1]
+            if len(data) > MAX_PATTERNS_BYTES:
+                problem = f"is larger than {MAX_PATTERNS_BYTES} bytes, and its end was not read"
+                data = data[: data.rfind(b"\n", 0, MAX_PATTERNS_BYTES) + 1]
         except FileNotFoundError:
             pass
         except OSError as error:

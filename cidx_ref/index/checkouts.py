@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import deque
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -87,7 +88,7 @@ class _Search:
         self._rules = rules
         self._exclude = PathSet(rules.exclude).top()
         self._found = Candidates()
-        self._todo: list[tuple[str, int]] = []  # repositories inside, and how deep they are
+        self._todo: deque[tuple[str, int]] = deque()  # repositories inside, and how deep they are
         self._count = 0
         self._may_repeat = False  # whether what was found may have a path twice
         self._until: float | None = None
@@ -131,7 +132,7 @@ class _Search:
     def _go_inside(self) -> None:
         while self._todo:
             self._may_repeat = True  # an index can have a submodule, and paths below it
-            folder, depth = self._todo.pop(0)
+            folder, depth = self._todo.popleft()
             if _enter(self._exclude, folder).is_whole:
                 self._found.left[folder] = OWN_REPOSITORY  # which the patterns, being first, hide
             elif self._count == _MAX_INSIDE or depth > _MAX_DEPTH:
@@ -191,17 +192,17 @@ class _Search:
     def _take_sparse(self, folders: Folders, paths: list[str]) -> None:
         """Count what is not there; a file that is there counts as any other."""
         for above, group in groupby(paths, key=lambda path: path.rpartition("/")[0]):
-            paths = list(group)
+            here = list(group)
             try:
                 there = set(os.listdir(folders.at(above + "/" if above else "")))
             except OSError:
                 there = set()
-            if paths[0][-1:] == "/":  # alone in its group, which is the folder itself
+            if here[0][-1:] == "/":  # alone in its group, which is the folder itself
                 self._absent[2 if there else 1] += 1
                 continue
-            present = [path for path in paths if path.rpartition("/")[2] in there]
+            present = [path for path in here if path.rpartition("/")[2] in there]
             self._found.tracked += present
-            self._absent[0] += len(paths) - len(present)
+            self._absent[0] += len(here) - len(present)
 
     def _take_link(self, folders: Folders, link: str, depth: int) -> bool:
         """Add a submodule: what is there in its place.  True if that is a folder like others."""

@@ -14,9 +14,8 @@ from cidx_ref.index.defaults import GENERATED, MINIFIED
 __all__ = ["why_by_text"]
 
 _HEAD_CHARS = 2048
-_SQUEEZED = (
-    ".js .mjs .cjs .jsx .ts .mts .cts .tsx .css".split()
-)  # where programs squeeze code for browsers
+# Where programs squeeze code for browsers.
+_SQUEEZED = tuple(".js .mjs .cjs .jsx .ts .mts .cts .tsx .css".split())
 
 # Minified: the lines are too long on average for anything written by hand.  Comments, as of a
 # licence, do not count; nor does a file of one short line; nor what is data in a long line: a
@@ -141,7 +140,7 @@ def why_by_text(path: str, text: str) -> str | None:
 
     The time is linear in the length of the text.
     """
-    if path.endswith(tuple(_SQUEEZED)) and _is_minified(text, path.endswith(".css")):
+    if path.endswith(_SQUEEZED) and _is_minified(text, path.endswith(".css")):
         return MINIFIED
     return GENERATED if _is_generated(path, text[:_HEAD_CHARS]) else None
 

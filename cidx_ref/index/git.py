@@ -165,8 +165,8 @@ def _ask(git: _Git, listing: GitListing, index: bytes) -> None:
 
 def _sort(listing: GitListing, lines: list[str]) -> None:
     found: dict[str, list[str]] = {}
-    for letter, group in groupby(lines, key=itemgetter(0)):  # long ones: new files come first
-        found[letter] = found.get(letter, []) + [line[2:] for line in group]
+    for letter, group in groupby(lines, key=itemgetter(0)):  # most are long: new files come first
+        found.setdefault(letter, []).extend(line[2:] for line in group)
     new, listing.sparse = found.pop("?", []), found.pop("S", [])
     listing.new = [path for path in new if path[-1:] != "/"]
     listing.nested = [path for path in new if path[-1:] == "/"]

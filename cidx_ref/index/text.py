@@ -33,9 +33,8 @@ _ASCII_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _MIN_HEX_CHARS = 7
 _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
 _MIN_HEX_PARTS = 3  # `decade2` has two
-_WORD_CHARS = (
-    3  # letters in a row that words have, also those that happen to be of hex: `face2face`
-)
+# Letters in a row that words have, also those that happen to be of hex: `face2face`.
+_WORD_CHARS = 3
 _MIN_BLOB_CHARS = 16
 # Letters a part, as a fraction: base64 has 1.7.  Of 103,000 words of code, 17 have less than this.
 _BLOB_DENSITY = (12, 5)

@@ -21,9 +21,17 @@ from cidx_ref.index.matching import Folder, IgnoreRules
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import Runtime
 
-__all__ = ["Patience", "RuleFiles", "Walked", "read_patterns", "walk", "walk_included"]
+__all__ = [
+    "MAX_PATTERNS_BYTES",
+    "Patience",
+    "RuleFiles",
+    "Walked",
+    "read_patterns",
+    "walk",
+    "walk_included",
+]
 
-_MAX_PATTERNS_BYTES = 1 << 20  # of one file
+MAX_PATTERNS_BYTES = 1 << 20  # of one file
 _PATTERNS_S = 3.0
 _MAX_DEPTH = 200
 _MAX_MODULES = 1_000
@@ -110,7 +118,7 @@ def walk_included(root: Path, notes: list[str], include: Folder, inside: Collect
 def read_patterns(folder: int, name: str) -> bytes:
     """The file of patterns `name` in the open `folder`, which is nothing where it is no file."""
     try:
-        data = read_regular(folder, name, _MAX_PATTERNS_BYTES) or b""
+        data = read_regular(folder, name, MAX_PATTERNS_BYTES) or b""
     except OSError:
         data = b""
     return data.removeprefix(b"\xef\xbb\xbf")
