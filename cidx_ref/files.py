@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from itertools import count
@@ -31,6 +32,9 @@ __all__ = ["Directory", "Operation", "is_plain", "owner_name", "own_directory", 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK the opening of a FIFO waits for a writer.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+#: Why a file gets no second name, where it may have a copy: the file system has no such thing, or
+#: it lies on another one, or has as many names as it may have.
+_NO_SECOND_NAME = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 _MAKE_FILE = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -218,6 +222,24 @@ class Directory:
             places = {"src_dir_fd": self.fd, "dst_dir_fd": self.fd}
             os.link(_plain(old), _plain(new), **places, follow_symlinks=False)
 
+    def share(self, source: Directory, name: str) -> None:
+        """Have the file `name` of `source` here, too: the same file, or, where the file system
+        does not let it have two names, a copy, put on disk."""
+        with _told(self.path / name):
+            self._about_to(Operation.LINK, name)
+            places = {"src_dir_fd": source.fd, "dst_dir_fd": self.fd}
+            try:
+                os.link(_plain(name), name, **places, follow_symlinks=False)
+                return
+            except OSError as error:
+                if error.errno not in _NO_SECOND_NAME:
+                    raise
+        with open(source.open_regular(name), "rb") as old, self.writer(name) as new:
+            shutil.copyfileobj(old, new, 1 << 20)
+            self._about_to(Operation.SYNC, name)
+            new.flush()
+            os.fsync(new.fileno())
+
     def rename(self, old: str, new: str) -> None:
         with _told(self.path / new):
             self._about_to(Operation.RENAME, new)
@@ -289,18 +311,23 @@ class Directory:
             self._about_to(Operation.SYNC, "")
             os.fsync(self.fd)
 
-    def make_durable(self) -> None:
+    def make_durable(self, but: Collection[str] = ()) -> None:
         """Close all files in it, and in directories within, to other users, and put them on disk.
 
-        For what an engine has written.  Raises `UntrustedError` for anything but files and
-        directories.
+        `but` are files, by their paths from here, with which that was done.  For what an engine has
+        written.  Raises `UntrustedError` for anything but files and directories.
         """
         for name in self.names():
             found = self.status(name)
             if found is not None and stat.S_ISDIR(found.st_mode):
+                within = f"{name}/"
                 with self.sub(name) as inner:
                     inner.make_private()
-                    inner.make_durable()
+                    inner.make_durable(
+                        {path.removeprefix(within) for path in but if path.startswith(within)}
+                    )
+                continue
+            if name in but:
                 continue
             with open(self.open_regular(name), "rb") as file, _told(self.path / name):
                 self._about_to(Operation.SYNC, name)

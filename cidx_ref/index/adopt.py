@@ -14,8 +14,10 @@ import json
 import os
 import re
 import struct
+from collections import Counter
 from contextlib import closing
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +25,23 @@ import numpy as np
 
 from cidx_ref.errors import IndexingError, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
+from cidx_ref.index.analysis import terms_of_chunk
+from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.fulltext import FullTextWriter
 from cidx_ref.index.generation import Generations, Lease
-from cidx_ref.index.manifest import damaged_files, parse_manifest, unlisted
-from cidx_ref.index.snapshot import FULLTEXT, VECTORS
+from cidx_ref.index.live import key_of
+from cidx_ref.index.manifest import (
+    DEAD,
+    GRAPH,
+    MATRIX,
+    damaged_files,
+    parse_manifest,
+    read_dead,
+    unlisted,
+)
+from cidx_ref.index.snapshot import FULLTEXT
 from cidx_ref.index.store import FILES, ROW, TEXT_CODEC, ChunkStore
+from cidx_ref.index.vocabulary import WORDS, WordWriter
 from cidx_ref.keys import Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import DIRECTORY, Project
@@ -104,40 +118,87 @@ def _taken(
         with Lease(found.path(found.current()), runtime) as lease:
             manifest = _checked(lease.files)
             generation, building = generations.begin()
-            _copy(lease.files, building, runtime)
+            _copy(lease.files, manifest, building, runtime)
     except OSError as error:
         raise IndexUnusableError(f"{error.filename}: {error.strerror}") from None
     return manifest, generation, building
 
 
-def _copy(directory: Directory, building: Path, runtime: Runtime) -> None:
-    """Write what was checked once more; the full text, which cannot be, is made of the texts."""
-    with own_directory(building, runtime=runtime) as target:
-        for name in (*FILES, VECTORS):
-            target.create(name, directory.read(name, _MAX_FILE_BYTES))
-        with closing(ChunkStore(building)) as store, FullTextWriter(target, FULLTEXT) as fulltext:
-            for number in range(len(store)):
-                found, file = store.read(number), store.file_of(number)
-                fulltext.add(
-                    chunk=number, file=file, path=found.path, name=found.name, text=found.text
-                )
-            fulltext.commit()
+def _copy(directory: Directory, manifest: dict[str, Any], building: Path, runtime: Runtime) -> None:
+    """Write what was checked once more; words and full text, which cannot be, are made of the
+    texts."""
+    dead = read_dead(directory, manifest)
+    with (
+        own_directory(building, runtime=runtime) as target,
+        target.make(FULLTEXT) as inner,
+        FullTextWriter(inner) as fulltext,
+    ):
+        target.create(DEAD, directory.read(DEAD, _MAX_FILE_BYTES))
+        for name, described in manifest["segments"].items():
+            with directory.sub(name) as found, target.make(name) as made:
+                for each in (*FILES, described["vectors"]):
+                    made.create(each, found.read(each, _MAX_FILE_BYTES))
+                words = WordWriter()
+                with closing(ChunkStore(building / name)) as store:
+                    _add_texts(store, set(dead.get(name, ())), words, fulltext)
+                words.save(made)
+        fulltext.commit()
+
+
+def _add_texts(
+    store: ChunkStore, dead: set[int], words: WordWriter, fulltext: FullTextWriter
+) -> None:
+    for number, file in enumerate(store.files):
+        for ordinal, chunk in enumerate(map(store.read, store.chunks_of(number))):
+            terms = terms_of_chunk(file.path, chunk.name, chunk.text)
+            words.add(terms)
+            if number not in dead:
+                fulltext.add(key=key_of(file.id, ordinal), file=file.id, terms=terms)
 
 
 def _checked(directory: Directory) -> dict[str, Any]:
     """The manifest, without its digest, of a generation in which everything is as it must be."""
     manifest = parse_manifest(directory)
     del manifest["digest"]
-    for name in (*unlisted(directory, manifest), *unlisted(directory, manifest, FULLTEXT)):
+    folders = (FULLTEXT, *manifest["segments"])
+    for name in chain.from_iterable(unlisted(directory, manifest, f) for f in ("", *folders)):
         # Nor are locks taken over, which tantivy leaves where it reads.
-        expected = name == FULLTEXT or _LOCK.fullmatch(name)
+        expected = name in folders or _LOCK.fullmatch(name)
         _require(bool(expected), f"{name}: not in the manifest")
     for name, problem in damaged_files(directory, manifest).items():
         raise IndexUnusableError(f"{name}: {problem}")
+    _require(DEAD in manifest["files"], f"{DEAD}: not in the manifest")
+    dead = read_dead(directory, manifest)
+    ids: set[int] = set()
+    live = Counter[str]()
+    for name in manifest["segments"]:
+        files = _check_segment(directory, manifest, name)
+        own = {file.id for file in files}
+        _require(len(own) == len(files) and own.isdisjoint(ids), f"{name}: an id twice")
+        ids |= own
+        gone = set(dead.get(name, ()))
+        kept = [file for number, file in enumerate(files) if number not in gone]
+        live.update(files=len(kept), chunks=sum(file.chunks for file in kept))
+    _require(all(i < manifest["next_file"] for i in ids), "an id that is still to come")
     counts = manifest["counts"]
-    _check_store(directory, counts["files"], counts["chunks"])
-    _check_graph(_mapped(directory, VECTORS), counts["chunks"], manifest["embedder"]["dim"])
+    is_whole = (counts["files"], counts["chunks"]) == (live["files"], live["chunks"])
+    _require(is_whole, f"not {counts['chunks']} chunks of {counts['files']} files")
     return manifest
+
+
+def _check_segment(directory: Directory, manifest: dict[str, Any], name: str) -> list[StoredFile]:
+    described, dim = manifest["segments"][name], manifest["embedder"]["dim"]
+    for each in (*FILES, WORDS, described["vectors"]):
+        _require(f"{name}/{each}" in manifest["files"], f"{name}/{each}: not in the manifest")
+    with directory.sub(name) as inner:
+        files = _check_store(inner, described["files"], described["chunks"])
+        data = _mapped(inner, described["vectors"])
+        if described["vectors"] == MATRIX:
+            _require(len(data) == 4 * dim * described["chunks"], f"{MATRIX}: its size")
+            _require(bool(np.isfinite(data.view("<f4")).all()), f"{MATRIX}: not finite")
+        else:
+            _check_graph(data, described["chunks"], dim)
+    return files
 
 
 def _require(holds: bool, problem: str) -> None:
@@ -156,12 +217,11 @@ def _mapped(directory: Directory, name: str) -> NDArray[np.uint8]:
 # The store.
 
 
-def _check_store(directory: Directory, files: int, chunks: int) -> None:
+def _check_store(directory: Directory, files: int, chunks: int) -> list[StoredFile]:
     try:
         listed = json.loads(directory.read(_FILES, _MAX_FILE_BYTES))
         _require(isinstance(listed, list) and len(listed) == files, f"{_FILES}: not {files} files")
-        for file in listed:
-            _check_file(file)
+        found = [_checked_file(file) for file in listed]
     except (ValueError, RecursionError) as error:
         raise IndexUnusableError(f"not adopted: {_FILES}: {error}") from None
     # Its header is compared, and not read: numpy would parse it as Python.
@@ -169,7 +229,11 @@ def _check_store(directory: Directory, files: int, chunks: int) -> None:
     size = len(header) + chunks * ROW.itemsize
     is_whole = len(rows) == size and rows[: len(header)].tobytes() == header
     _require(is_whole, f"{_ROWS}: not {chunks} rows")
-    _check_rows(rows[len(header) :].view(ROW), files, _mapped(directory, _TEXTS))
+    table = rows[len(header) :].view(ROW)
+    _check_rows(table, files, _mapped(directory, _TEXTS))
+    expected = np.repeat(np.arange(files), [file.chunks for file in found])
+    _require(bool(np.array_equal(table["file"], expected)), f"{_ROWS}: chunks of other files")
+    return found
 
 
 def _header_of_rows(chunks: int) -> bytes:
@@ -179,12 +243,15 @@ def _header_of_rows(chunks: int) -> bytes:
     return stream.getvalue()
 
 
-def _check_file(file: Any) -> None:
-    known = isinstance(file, dict) and all(
-        isinstance(file.get(key), str) for key in ("path", "language", "digest")
-    )
-    _require(known, f"{_FILES}: an entry that is no file")
-    _require(all(map(is_plain, file["path"].split("/"))), f"{_FILES}: {file['path']!r}: no path")
+def _checked_file(row: Any) -> StoredFile:
+    kinds = [int, str, str, str, bool, int]
+    is_file = isinstance(row, list) and [type(value) for value in row] == kinds
+    _require(is_file, f"{_FILES}: an entry that is no file")
+    file = StoredFile(*row)
+    is_counted = 0 < file.id < 1 << 40 and 0 <= file.chunks < 1 << 20
+    _require(is_counted, f"{_FILES}: {file.path!r}: a number")
+    _require(all(map(is_plain, file.path.split("/"))), f"{_FILES}: {file.path!r}: no path")
+    return file
 
 
 def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> None:
@@ -213,24 +280,24 @@ def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> Non
 
 def _check_graph(data: NDArray[np.uint8], count: int, dim: int) -> None:
     """Everything that hnswlib believes of a file: sizes, labels, and where each link leads."""
-    _require(len(data) >= _HEADER.size, f"{VECTORS}: too short")
+    _require(len(data) >= _HEADER.size, f"{GRAPH}: too short")
     header = _HEADER.unpack(data[: _HEADER.size].tobytes())
     offset0, most, now, size, label_at, data_at, top, entry, max_m, max_m0, m, _, _ = header
     links_bytes = 4 + 4 * max_m0
-    _require(0 < m == max_m <= 1 << 10 and max_m0 == 2 * max_m, f"{VECTORS}: links")
-    _require(offset0 == 0 and data_at == links_bytes, f"{VECTORS}: header")
-    _require(label_at == links_bytes + 4 * dim, f"{VECTORS}: not of {dim} dimensions")
-    _require(size == label_at + _LABEL_BYTES, f"{VECTORS}: the size of an element")
-    _require(now == count <= most <= max(2 * count, 1 << 20), f"{VECTORS}: not {count} vectors")
+    _require(0 < m == max_m <= 1 << 10 and max_m0 == 2 * max_m, f"{GRAPH}: links")
+    _require(offset0 == 0 and data_at == links_bytes, f"{GRAPH}: header")
+    _require(label_at == links_bytes + 4 * dim, f"{GRAPH}: not of {dim} dimensions")
+    _require(size == label_at + _LABEL_BYTES, f"{GRAPH}: the size of an element")
+    _require(now == count <= most <= max(2 * count, 1 << 20), f"{GRAPH}: not {count} vectors")
     end = _HEADER.size + count * size
-    _require(len(data) >= end, f"{VECTORS}: too short")
+    _require(len(data) >= end, f"{GRAPH}: too short")
     elements = data[_HEADER.size : end].reshape(count, size)
     _check_links(elements[:, :links_bytes], count, int(max_m0))
     labels = np.ascontiguousarray(elements[:, label_at:]).view("<u8").ravel()
     # Each once, and none beyond the chunks.
-    _require(bool(np.array_equal(np.sort(labels), np.arange(count))), f"{VECTORS}: labels")
+    _require(bool(np.array_equal(np.sort(labels), np.arange(count))), f"{GRAPH}: labels")
     vectors = np.ascontiguousarray(elements[:, data_at:label_at]).view("<f4")
-    _require(bool(np.isfinite(vectors).all()), f"{VECTORS}: a vector that is not finite")
+    _require(bool(np.isfinite(vectors).all()), f"{GRAPH}: a vector that is not finite")
     _check_layers(data[end:], count, int(max_m), top, entry)
 
 
@@ -239,9 +306,9 @@ def _check_links(records: NDArray[np.uint8], count: int, most: int) -> None:
     words = np.ascontiguousarray(records).view("<u4")
     # hnswlib reads 16 bits of the number; the third byte marks what is deleted, which we never do.
     numbers = words[:, 0]
-    _require(bool(np.all(numbers <= most)), f"{VECTORS}: more links than there is room for")
+    _require(bool(np.all(numbers <= most)), f"{GRAPH}: more links than there is room for")
     used = np.arange(most) < numbers[:, None]
-    _require(bool(np.all(words[:, 1:][used] < count)), f"{VECTORS}: a link to nowhere")
+    _require(bool(np.all(words[:, 1:][used] < count)), f"{GRAPH}: a link to nowhere")
 
 
 def _check_layers(data: NDArray[np.uint8], count: int, max_m: int, top: int, entry: int) -> None:
@@ -252,16 +319,16 @@ def _check_layers(data: NDArray[np.uint8], count: int, max_m: int, top: int, ent
     starts = np.zeros(count, np.int64)
     position = 0
     for element in range(count):
-        _require(position + 4 <= len(data), f"{VECTORS}: too short")
+        _require(position + 4 <= len(data), f"{GRAPH}: too short")
         size = int.from_bytes(data[position : position + 4].tobytes(), "little")
-        _require(size % record == 0 and position + 4 + size <= len(data), f"{VECTORS}: layers")
+        _require(size % record == 0 and position + 4 + size <= len(data), f"{GRAPH}: layers")
         layers[element], starts[element] = size // record, position + 4
         position += 4 + size
-    _require(position == len(data), f"{VECTORS}: too long")
+    _require(position == len(data), f"{GRAPH}: too long")
     highest = int(layers.max(initial=0)) if count else -1
-    _require(highest <= _MAX_LAYERS, f"{VECTORS}: {highest} layers")
-    _require(top == highest and (entry < count if count else True), f"{VECTORS}: the entry")
-    _require(count == 0 or int(layers[entry]) == top, f"{VECTORS}: the entry")
+    _require(highest <= _MAX_LAYERS, f"{GRAPH}: {highest} layers")
+    _require(top == highest and (entry < count if count else True), f"{GRAPH}: the entry")
+    _require(count == 0 or int(layers[entry]) == top, f"{GRAPH}: the entry")
     for layer in range(1, highest + 1):
         above = np.flatnonzero(layers >= layer)
         at = starts[above] + (layer - 1) * record
@@ -269,4 +336,4 @@ def _check_layers(data: NDArray[np.uint8], count: int, max_m: int, top: int, ent
         _check_links(records, count, max_m)
         words = np.ascontiguousarray(records).view("<u4")
         used = np.arange(max_m) < words[:, :1]
-        _require(bool(np.all(layers[words[:, 1:][used]] >= layer)), f"{VECTORS}: a link too high")
+        _require(bool(np.all(layers[words[:, 1:][used]] >= layer)), f"{GRAPH}: a link too high")

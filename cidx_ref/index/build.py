@@ -1,45 +1,40 @@
-"""Building a generation of what a project holds, and publishing it: once, in this thread.
+"""An index run: what has changed since the live generation is indexed, and the next one published.
 
-A daemon has it done in a child process (`worker`).  What was written is loaded and asked before it
-is published, so a full disk or a broken engine costs the run and not the index.
+A daemon has it done in a child process (`worker`).  A run costs what has changed: what is new is
+written to a new segment, together with small ones (`plan`); what is gone is dead in its old one;
+all else the new generation has of the one before (`assembly`).  Larger merges are runs of their
+own.  What was written is loaded and asked before it is published, so a full disk or a broken engine
+costs the run and not the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from cidx_ref.errors import (
-    CidxError,
-    IndexingError,
-    IndexUnusableError,
-    NoIndexError,
-    UntrustedError,
-)
-from cidx_ref.files import Directory, own_directory
-from cidx_ref.index import languages
+from cidx_ref.errors import IndexingError, UntrustedError
+from cidx_ref.index.base import Base, BaseFile, open_base
 from cidx_ref.index.belongs import Rules
 from cidx_ref.index.embed import Embedder
+from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.generated import why_by_text
-from cidx_ref.index.generation import Generations, Lease
-from cidx_ref.index.manifest import FORMAT, damaged_files, read_manifest
+from cidx_ref.index.generation import Generations
+from cidx_ref.index.plan import SegmentSize, is_merge_due, taken_in
 from cidx_ref.index.port import Progress
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM, Runtime, Thread
-from cidx_ref.steps import Step
+from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
-    from cidx_ref.index.chunk import Chunk
-    from cidx_ref.index.snapshot import IndexSnapshot
+    from cidx_ref.index.assembly import Assembly
+    from cidx_ref.index.writing import SegmentSink
 
 __all__ = ["bring_up_to_date"]
-
-_BATCH = 256  # chunks embedded at once
 
 
 def bring_up_to_date(
@@ -55,17 +50,19 @@ def bring_up_to_date(
     announce: Callable[[str], object] = lambda generation: None,
     key: Key | None = None,
     keep_unverified: bool = False,
+    merge: bool = True,
     runtime: Runtime = SYSTEM,
 ) -> dict[str, Any]:
-    """Build and publish a generation of what the project holds now, and say what is in it.
+    """Publish a generation of what the project holds now, if that is not what the live one holds,
+    and say what is in it.
 
-    Without `full`, nothing is built when no file, and no part of the recipe, has changed since the
-    live one. `scanning()` is called before files are looked at, `announce(generation)` just before
-    a new one becomes live. `key` signs what is built (default: the account's); generations that it
-    does not vouch for are removed in the end, except with `keep_unverified`, and named under
-    `removed`. `skipped` counts what was left out, by reason (`skipped.read_skipped` has the list).
-    `notes` says, a sentence each, what a user should know of the run. Raises `BusyError`,
-    `IndexingError`, `UntrustedError`.
+    With `full`, everything is indexed anew. `scanning()` is called before files are looked at,
+    `announce(generation)` just before a new one becomes live. `key` signs what is built (default:
+    the account's); generations that it does not vouch for are removed in the end, except with
+    `keep_unverified`, and named under `removed`. `skipped` counts what was left out, by reason
+    (`skipped.read_skipped` has the list). `notes` says, a sentence each, what a user should know of
+    the run. Merges that are due are done in the end; without `merge`, `merge_due` says so. Raises
+    `BusyError`, `IndexingError`, `UntrustedError`.
     """
     project.check()
     if (problem := write_problem(project)) is not None:
@@ -75,12 +72,15 @@ def bring_up_to_date(
         generations = Generations(project.generations, runtime, key=key)
         with generations.writing(wait_s):
             scanning()
+            began = runtime.now().astimezone().isoformat(timespec="seconds")
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime, None, rules)
-            job = _Job(project.root, found, embedder, max_file_size_bytes, progress, runtime)
-            report = (None if full else job.unchanged(generations)) or job.build(
-                generations, announce
-            )
+            job = _Job(project, found, embedder, max_file_size_bytes, progress, runtime)
+            report = job.run(generations, began, announce, full=full)
+            while merge and report["merge_due"]:
+                from cidx_ref.index.merging import merge_once
+
+                report |= merge_once(generations, embedder, announce, runtime)
             removed = [] if keep_unverified else generations.remove_unverified()
             notes = [*found.notes, *_notes(generations.key)]
             try:
@@ -95,14 +95,14 @@ def bring_up_to_date(
 class _Job:
     def __init__(
         self,
-        root: Path,
+        project: Project,
         listing: Listing,
         embedder: Embedder,
         max_bytes: int,
         progress: Progress,
         runtime: Runtime,
     ) -> None:
-        self._root = root
+        self._root = project.root
         self._embedder = embedder
         self._max_bytes = max_bytes
         self._progress = progress
@@ -111,93 +111,47 @@ class _Job:
         self._paths = listing.paths
         self.skipped = SkippedFiles(listing.skipped)
 
-    def unchanged(self, generations: Generations) -> dict[str, Any] | None:
-        """What to report of the live generation if it is up to date; else None."""
-        from cidx_ref.index.store import FILES, read_files
+    def run(
+        self,
+        generations: Generations,
+        began: str,
+        announce: Callable[[str], object],
+        *,
+        full: bool,
+    ) -> dict[str, Any]:
+        """Publish what is to be published; what to report."""
+        recipe = {"id": self._embedder.id, "dim": self._embedder.dim}
+        base = None if full else open_base(generations, recipe)
+        changes = _Changes(base, self._sources())
+        with base or nullcontext():
+            if base is not None and changes.are_none():
+                self._progress(len(self._paths), len(self._paths), "", "up to date")
+                return self._report(base.manifest, base.sizes(), changed=False)
+            # Not before: a run that finds nothing changed loads no engine.
+            from cidx_ref.index.assembly import Assembly
 
-        try:
-            generation = generations.current()
-            directory = generations.path(generation)
-            manifest = read_manifest(directory, generations.key)
-            # Before it is read: a flipped bit in it would be believed, or be an error that comes
-            # again with each run.
-            if FILES[0] in damaged_files(directory, manifest):
-                return None
-            known = {file["path"]: file["digest"] for file in read_files(directory)}
-        except (NoIndexError, IndexUnusableError, UntrustedError, OSError):
-            return None
-        if manifest["embedder"] != self._recipe():
-            return None
-        for source in self._sources():
-            if known.pop(source.path, None) != source.digest:
-                return None
-        if known or self._verify(directory, generation, generations.key) is not None:
-            return None
-        self._progress(len(self._paths), len(self._paths), "", "up to date")
-        return self._report(manifest, changed=False)
-
-    def build(self, generations: Generations, announce: Callable[[str], object]) -> dict[str, Any]:
-        generation, building = generations.begin()
-        with own_directory(building, runtime=self._runtime) as directory:
-            contents = self._write(directory)
-        self._runtime.step(Step.WRITTEN)
-        manifest = {
-            "format": FORMAT,
-            "generation": generation,
-            "created_at": self._runtime.now().astimezone().isoformat(timespec="seconds"),
-            "embedder": self._recipe(),
-            **contents,
-            "skipped": dict(self.skipped.counts),
-        }
-        generations.seal(building, manifest)
-        problem = self._verify(building, generation, generations.key)
-        if problem is not None:
-            raise IndexingError(f"the new index failed its check: {problem}")
-        generations.publish(generation, building, announce)
+            with Assembly(generations, base, recipe, self._runtime) as assembly:
+                self._write(changes, assembly)
+                manifest = assembly.finish(began, self.skipped.counts)
+                assembly.check(self._embedder)
+            generations.publish(assembly.generation, assembly.building, announce)
         self._progress(len(self._paths), len(self._paths), "", "done")
-        return self._report(manifest, changed=True)
+        return self._report(manifest, assembly.sizes(), changed=True)
 
-    def _write(self, building: Directory) -> dict[str, Any]:
-        """Write every file but the manifest; return what the manifest says of them."""
-        from cidx_ref.index import snapshot
-        from cidx_ref.index.fulltext import FullTextWriter
-        from cidx_ref.index.semantic import SPACE, VectorWriter
-        from cidx_ref.index.store import ChunkWriter
+    def _write(self, changes: _Changes, assembly: Assembly) -> None:
+        from cidx_ref.index.writing import SegmentSink
 
-        guessed = 0
-        vectors = VectorWriter(self._embedder.dim)
-        feed = _VectorFeed(self._embedder, vectors.add, self._runtime)
-        with (
-            FullTextWriter(building, snapshot.FULLTEXT) as fulltext,
-            ChunkWriter(building) as store,
-        ):
-            for source in self._sources(report=True):
-                language, chunks = _cut(source)
-                for number, piece in enumerate(chunks, start=store.chunk_count):
-                    fulltext.add(
-                        chunk=number,
-                        file=store.file_count,
-                        path=source.path,
-                        name=piece.name,
-                        text=piece.text,
-                    )
-                    feed.put(_embedded_text(source.path, piece.name, piece.text))
-                store.add_file(source.path, language, source.digest, chunks)
-                guessed += source.guessed
-            feed.finish()
-            vectors.save(building, snapshot.VECTORS)
-            fulltext.commit()
-            store.save()
-        counts = {"files": store.file_count, "chunks": store.chunk_count, "guessed": guessed}
-        return {"space": SPACE, "counts": counts}
+        with SegmentSink(assembly.new_segment, self._embedder, self._runtime) as sink:
+            added = sum(_add(source, assembly, sink) for source in changes.sources())
+            assembly.drop(changes.gone())
+            assembly.merge(taken_in(assembly.sizes(), added), sink)
+            sink.finish()
 
-    def _sources(self, report: bool = False) -> Iterator[SourceFile]:
+    def _sources(self) -> Iterator[SourceFile]:
         total = len(self._paths)
-        self.skipped = SkippedFiles(self._listing.skipped)  # each pass counts anew
         with SourceTree(self._root) as tree:
             for number, path in enumerate(self._paths):
-                if report:
-                    self._progress(number, total, path, "")
+                self._progress(number, total, path, "")
                 found = self._checked(tree.read(path, self._max_bytes))
                 if isinstance(found, str):
                     self.skipped.add(path, found)
@@ -212,53 +166,63 @@ class _Job:
         is_exempt = reason is not None and reason in self._listing.exempt.get(found.path, ())
         return found if reason is None or is_exempt else reason
 
-    def _verify(self, directory: Path, generation: str, key: Key) -> str | None:
-        """Load the generation as a daemon would, and find known chunks in it.
-
-        Returns what is wrong.  hnswlib reports no error on a full disk, so this is the only proof
-        that what was written can be read.
-        """
-        from cidx_ref.index.snapshot import IndexSnapshot
-
-        try:
-            with Lease(directory) as lease:
-                snapshot = IndexSnapshot(generation, lease, self._embedder, key)
-                try:
-                    return next(iter(snapshot.unavailable.values()), None) or self._probe(snapshot)
-                finally:
-                    snapshot.close()
-        except (CidxError, OSError) as error:
-            return str(error)
-
-    def _probe(self, snapshot: IndexSnapshot) -> str | None:
-        import numpy as np
-
-        count = len(snapshot.chunks)
-        assert snapshot.semantic is not None
-        for number in {0, count // 2, count - 1} if count else ():
-            known = snapshot.chunks.read(number)
-            text = _embedded_text(known.path, known.name, known.text)
-            vector = self._embedder.embed_documents([text])[0]
-            if not vector.any():
-                continue
-            # Its own place must hold its vector.  Through the graph, too, something must be found,
-            # but not necessarily this chunk: many may be alike, and the search is approximate.
-            only_this = np.arange(count) == number
-            stored = snapshot.semantic.search(vector, 1, only_this)
-            if not stored or not stored[0][1] >= 0.99 or not snapshot.semantic.search(vector, 1):
-                return f"chunk {number} is not found by its own vector"
-        return None
-
-    def _recipe(self) -> dict[str, Any]:
-        return {"id": self._embedder.id, "dim": self._embedder.dim}
-
-    def _report(self, manifest: dict[str, Any], *, changed: bool) -> dict[str, Any]:
+    def _report(
+        self, manifest: dict[str, Any], sizes: list[SegmentSize], *, changed: bool
+    ) -> dict[str, Any]:
         return {
             "generation": manifest["generation"],
             "changed": changed,
             **manifest["counts"],
             "skipped": dict(self.skipped.counts),
+            "merge_due": is_merge_due(
+                sizes, manifest["counts"]["chunks"], manifest["dead_documents"]
+            ),
         }
+
+
+class _Changes:
+    """What of the files that are found now is not in the base as it is.  For one pass."""
+
+    def __init__(self, base: Base | None, sources: Iterator[SourceFile]) -> None:
+        self._unmet = {} if base is None else dict(base.by_path)
+        self._new: Iterator[SourceFile] = filter(self._is_new, sources)
+
+    def _is_new(self, source: SourceFile) -> bool:
+        known = self._unmet.get(source.path)
+        if known is None or known.file.digest != source.digest:
+            return True
+        del self._unmet[source.path]
+        return False
+
+    def are_none(self) -> bool:
+        """Whether there are none, neither new files nor gone ones.  Asked first."""
+        first = next(self._new, None)
+        if first is None:
+            return not self._unmet
+        self._new = chain([first], self._new)
+        return False
+
+    def sources(self) -> Iterator[SourceFile]:
+        """The files that are new, or are not what they were."""
+        yield from self._new
+
+    def gone(self) -> Collection[BaseFile]:
+        """The files of the base that are not, or not as they were, after all others were met."""
+        return self._unmet.values()
+
+
+def _add(source: SourceFile, assembly: Assembly, sink: SegmentSink) -> int:
+    """Add a file to vectors and full text; of how many chunks it is."""
+    from cidx_ref.index.analysis import terms_of_chunk
+    from cidx_ref.index.cutting import cut
+
+    language, chunks = cut(source)
+    terms = [terms_of_chunk(source.path, chunk.name, chunk.text) for chunk in chunks]
+    identity = assembly.next_file_id()
+    file = StoredFile(identity, source.path, language, source.digest, source.guessed, len(chunks))
+    sink.add(file, chunks, terms)
+    assembly.add(file, terms)
+    return len(chunks)
 
 
 def _notes(key: Key) -> list[str]:
@@ -269,80 +233,3 @@ def _notes(key: Key) -> list[str]:
         f"name a directory of yours in {STATE_DIRECTORY}"
     )
     return [note]
-
-
-def _cut(source: SourceFile) -> tuple[str, list[Chunk]]:
-    """The language of a file, and the pieces of it."""
-    from cidx_ref.index.chunk import chunk
-    from cidx_ref.index.notebook import is_notebook, read_notebook
-
-    notebook = read_notebook(source.text) if is_notebook(source.path) else None
-    if notebook is not None:
-        return notebook.language, notebook.chunks()
-    language = languages.of(source.path, source.text.partition("\n")[0])
-    return language, chunk(source.text, language)
-
-
-def _embedded_text(path: str, name: str, text: str) -> str:
-    """What is embedded of a chunk; the check must embed the same."""
-    from cidx_ref.index.chunk import definition
-
-    return f"{path} {definition(name)}\n{text}"
-
-
-class _VectorFeed:
-    """Embeds in batches, and links each batch in another thread: hnswlib releases the GIL for it,
-    so the next files are read and cut at the same time."""
-
-    def __init__(self, embedder: Embedder, add: Callable[[Any], None], runtime: Runtime) -> None:
-        self._embedder = embedder
-        self._add = add
-        self._runtime = runtime
-        self._pending: list[str] = []
-        self._adding: Thread | None = None
-        self._error: Exception | None = None
-
-    def put(self, text: str) -> None:
-        self._pending.append(text)
-        if len(self._pending) >= _BATCH:
-            self._flush()
-
-    def finish(self) -> None:
-        if self._pending:
-            self._flush()
-        self._join()
-
-    def _flush(self) -> None:
-        texts, self._pending = self._pending, []
-        vectors = self._embed(texts)
-        self._join()
-        self._adding = self._runtime.thread(lambda: self._link(vectors), "vectors")
-
-    def _embed(self, texts: list[str]) -> Any:
-        import numpy as np
-
-        try:
-            vectors = np.asarray(self._embedder.embed_documents(texts), dtype=np.float32)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise IndexingError(f"embedder {self._embedder.id}: {reason}") from error
-        wanted = (len(texts), self._embedder.dim)
-        if vectors.shape != wanted:
-            raise IndexingError(
-                f"embedder {self._embedder.id}: vectors of shape {vectors.shape}, not {wanted}"
-            )
-        if not np.isfinite(vectors).all():
-            raise IndexingError(f"embedder {self._embedder.id}: vectors that are not finite")
-        return vectors
-
-    def _join(self) -> None:
-        if self._adding is not None:
-            self._adding.join()
-        if self._error is not None:
-            raise IndexingError(f"embedder {self._embedder.id}: {self._error}")
-
-    def _link(self, vectors: Any) -> None:
-        try:
-            self._add(vectors)
-        except Exception as error:
-            self._error = error

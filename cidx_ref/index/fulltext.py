@@ -3,6 +3,11 @@
 Text is analysed by `text`, not by tantivy, so that both engines agree on what a term is; tantivy
 sees terms with spaces between them.  Queries are built, never parsed: any text is legal (QRY-4).
 Ranking is BM25 over two fields, the sum of which counts; a third has what each chunk is called.
+
+A full text belongs to one generation, and is written on in the next: tantivy has segments of its
+own, whose files never change.  It counts what is deleted until its segment is merged, the same for
+all documents.  A chunk is called by its file's id and its place in the file (`live.key_of`), which
+stay the same when its vectors come to lie in another segment.
 """
 
 from __future__ import annotations
@@ -10,30 +15,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tantivy
 
 from cidx_ref.errors import IndexingError, IndexUnusableError
 from cidx_ref.files import Directory
-from cidx_ref.index.chunk import definition
+from cidx_ref.index.analysis import Terms
+from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.query import Query
-from cidx_ref.index.text import (
-    symbols,
-    terms,
-    terms_of,
-    whole_identifiers,
-    words,
-)
+from cidx_ref.index.text import terms_of, whole_identifiers
+from cidx_ref.index.vocabulary import Vocabulary
 
-__all__ = ["FullTextIndex", "FullTextWriter"]
+__all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
 
-# Path and qualified name count as text that is there twice.  In a field of their own they are so
-# short that BM25 takes one word of a path for more than a sentence of the text.
-_TITLE_REPEATS = 2
-_MAX_LOOKED_THROUGH_CHARS = 16_000_000  # vocabulary times parts that are looked for: 10 ms
+META = "meta.json"
+
 _WRITER_HEAP_BYTES = 64_000_000
 
 T = TypeVar("T")
@@ -50,19 +48,31 @@ def _schema() -> tantivy.Schema:
 
 
 class FullTextWriter:
-    """Writes the chunks of one generation into a new directory, `name` in `above`.
+    """Writes full text: a new one, or on in one that has been begun.
 
     A context manager, which lets go of the directory.
     """
 
-    def __init__(self, above: Directory, name: str) -> None:
+    def __init__(self, directory: Directory) -> None:
+        """Write into `directory`, which is empty, or has the files of another full text: those
+        stay as they are, and may be shared.  Raises `IndexingError`."""
+        is_new = directory.status("meta.json") is None
         with ExitStack() as stack:
-            self._directory = stack.enter_context(above.make(name))
-            self._path = _EncodablePath(above.engine_writes(name))
+            self._directory = directory
+            self._path = _EncodablePath(directory.engine_writes(META).parent)
             stack.callback(self._path.close)
-            index = _guarded(lambda: tantivy.Index(_schema(), self._path.text), IndexingError)
+            index = _guarded(
+                lambda: (
+                    tantivy.Index(_schema(), self._path.text)
+                    if is_new
+                    else tantivy.Index.open(self._path.text)
+                ),
+                IndexingError,
+            )
+            self._schema = index.schema
             # One thread: it keeps up with us, and segments come out the same every time.
-            self._writer = _guarded(lambda: index.writer(_WRITER_HEAP_BYTES, 1), IndexingError)
+            heap = _WRITER_HEAP_BYTES
+            self._writer = _guarded(lambda: index.writer(heap, 1), IndexingError)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> FullTextWriter:
@@ -72,20 +82,21 @@ class FullTextWriter:
         del self._writer  # it has a lock file open, and an error's traceback would keep it
         self._stack.close()
 
-    def add(self, *, chunk: int, file: int, path: str, name: str, text: str) -> None:
-        """Add one chunk, whose qualified name is `name`."""
-        name = definition(name)
-        title = f"{path} {name}"
+    def add(self, *, key: int, file: int, terms: Terms) -> None:
+        """Add one chunk: `key` is what searches call it, `file` the id of its file."""
         document = tantivy.Document()
-        found = words(text)
-        body = chain(terms(title) * _TITLE_REPEATS, terms_of(found))
-        document.add_text("body", " ".join(body))
-        document.add_text("identifier", " ".join(whole_identifiers(found)))
-        called = words(name.rpartition(".")[2]) or words(PurePosixPath(path).stem)
-        document.add_text("symbol", " ".join(symbols(called)))
+        document.add_text("body", terms.body)
+        document.add_text("identifier", terms.identifier)
+        document.add_text("symbol", terms.symbol)
         document.add_unsigned("file", file)
-        document.add_unsigned("chunk", chunk)
+        document.add_unsigned("chunk", key)
         _guarded(lambda: self._writer.add_document(document), IndexingError)
+
+    def drop(self, files: Sequence[int]) -> None:
+        """Delete all chunks of the files with these ids."""
+        # `delete_documents_by_term` deletes nothing by an unsigned field (tantivy 0.27).
+        gone = tantivy.Query.term_set_query(self._schema, "file", list(files))
+        _guarded(lambda: self._writer.delete_documents_by_query(gone), IndexingError)
 
     def commit(self) -> None:
         """Write everything out, and wait until it is."""
@@ -97,18 +108,30 @@ class FullTextWriter:
                 self._directory.unlink(name)
 
 
+def count_documents(directory: Path) -> int:
+    """How many chunks the full text in `directory` has.  Raises `IndexUnusableError`."""
+    path = _EncodablePath(directory)
+    try:
+        index = _guarded(lambda: tantivy.Index.open(path.text), IndexUnusableError)
+        return int(_guarded(index.searcher, IndexUnusableError).num_docs)
+    finally:
+        path.close()
+
+
 class FullTextIndex:
     """The full text of one generation, ready to be searched.  Thread-safe; never writes."""
 
-    def __init__(self, directory: Path, *, count: int) -> None:
+    def __init__(self, directory: Path, chunks: LiveChunks) -> None:
+        """`chunks` are those of the same generation.  Raises `IndexUnusableError`."""
         self._path = _EncodablePath(directory)
         self._index = _guarded(lambda: tantivy.Index.open(self._path.text), IndexUnusableError)
         self._searcher = _guarded(self._index.searcher, IndexUnusableError)
-        self._vocabulary: _Vocabulary | None = None
-        self.count = count
-        if self._searcher.num_docs != count:
+        self._located = chunks.located
+        self._vocabulary = Vocabulary([part.segment.words for part in chunks.parts])
+        self.count = len(chunks)
+        if self._searcher.num_docs != self.count:
             raise IndexUnusableError(
-                f"full-text index: {self._searcher.num_docs} chunks, expected {count}"
+                f"full-text index: {self._searcher.num_docs} chunks, expected {self.count}"
             )
 
     def close(self) -> None:
@@ -121,7 +144,7 @@ class FullTextIndex:
         """The `k` best as (chunk, BM25 score), best first.
 
         Text in double quotes is a phrase and must be there; of the rest, the more the better.
-        `allowed_files` are the files that may be found.
+        `allowed_files` are the ids of the files that may be found.
         """
         return self._search(self._clauses(query), k, allowed_files)
 
@@ -150,16 +173,15 @@ class FullTextIndex:
         Those are `github` in `MyGitHub`, and `log` in `catalog`.  None are returned where they
         could be more than `at_most`.
         """
-        vocabulary = self._vocabulary
-        if vocabulary is None:  # made when first needed; two threads would make the same
-            vocabulary = _guarded(lambda: _Vocabulary(self._searcher), IndexUnusableError)
-            self._vocabulary = vocabulary
-        wanted: dict[tuple[str, str], int] = {}
-        for field, term in vocabulary.around(_parts(found)):
-            wanted[field, term] = self._count(field, term)
-            if sum(wanted.values()) > at_most:
-                return []
-        return self._all(self._any_of(list(wanted)))
+        wanted: set[tuple[str, str]] = set()
+        together = 0
+        for field, term in self._vocabulary.around(_parts(found)):
+            if (field, term) not in wanted:
+                wanted.add((field, term))
+                together += self._count(field, term)
+                if together > at_most:
+                    return []
+        return self._all(self._any_of(sorted(wanted)))
 
     def quoting(self, quoted: Iterable[list[str]]) -> list[int]:
         """All chunks that hold each of the phrases `quoted`, in no order."""
@@ -179,7 +201,7 @@ class FullTextIndex:
             hits = self._searcher.search(unscored, self.count, count=False).hits
             return self._searcher.fast_field_values("chunk", [address for _, address in hits])
 
-        return list(_guarded(run, IndexUnusableError))
+        return self._located(_guarded(run, IndexUnusableError))
 
     def _search(
         self, query: tantivy.Query | None, k: int, allowed_files: Sequence[int] | None
@@ -198,11 +220,9 @@ class FullTextIndex:
 
     def _run(self, query: tantivy.Query, k: int) -> list[tuple[int, float]]:
         hits = self._searcher.search(query, min(k, self.count), count=False).hits
-        chunks = self._searcher.fast_field_values("chunk", [address for _, address in hits])
-        return [
-            (int(chunk), float(score))  # type: ignore[arg-type]  # an unsigned field, always set
-            for chunk, (score, _) in zip(chunks, hits, strict=True)
-        ]
+        keys = self._searcher.fast_field_values("chunk", [address for _, address in hits])
+        found = self._located(keys)  # type: ignore[arg-type]  # an unsigned field, always set
+        return [(chunk, float(score)) for chunk, (score, _) in zip(found, hits, strict=True)]
 
     def _clauses(self, query: Query) -> tantivy.Query | None:
         clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in query.phrases]
@@ -227,34 +247,6 @@ class FullTextIndex:
             if terms_
             else None
         )
-
-
-class _Vocabulary:
-    """All terms of each field as one text, in which parts of terms are found.  Thread-safe.
-
-    A megabyte holds some fifty thousand terms.  tantivy's own way, a regular expression, takes 8 ms
-    on a dictionary in which a part is found here in 0.2.
-    """
-
-    def __init__(self, searcher: tantivy.Searcher) -> None:
-        self._texts = {
-            field: "\n".join(["", *(term for term, _ in searcher.terms_with_prefix(field, "")), ""])
-            for field in ("body", "identifier")
-        }
-
-    def around(self, parts: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """The terms that hold any of `parts`, each as (field, term).
-
-        The larger the vocabulary is, the fewer of `parts` are looked for.
-        """
-        size = sum(map(len, self._texts.values()))
-        for part in islice(parts, max(1, _MAX_LOOKED_THROUGH_CHARS // size)):
-            for field, text in self._texts.items():
-                at = text.find(part)
-                while at >= 0:
-                    start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
-                    yield field, text[start:end]
-                    at = text.find(part, end)
 
 
 def _parts(found: Iterable[str]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The directory of generations: ids, manifests, publishing, leases, sweeping.  No engine in here.
 
     generations/000007-3fa9c1/...    one complete, immutable index; manifest.json written last
+    .../s000012-84be02/...           a segment of it, which others may have, too
     generations/current              a symbolic link to the live one, replaced by a rename
     generations/.building-...        what a writer is at, or what is left of one that died
 
@@ -147,22 +148,24 @@ class Generations:
             finally:
                 directory.remove(name)
 
-    def seal(self, building: Path, manifest: dict[str, Any]) -> None:
+    def seal(
+        self, building: Path, manifest: dict[str, Any], shared: dict[str, Any] | None = None
+    ) -> None:
         """Write the manifest, with size and checksum of every file, sign it, and put all of it on
-        disk."""
+        disk.
+
+        `shared` are the files that another generation has, too, as its manifest has them: they are
+        on disk, and are not read again.
+        """
+        shared = shared or {}
         files = [path for path in sorted(building.rglob("*")) if path.is_file()]
-        manifest["files"] = {
-            path.relative_to(building).as_posix(): {
-                "size_bytes": path.stat().st_size,
-                "sha256": _sha256(path),
-            }
-            for path in files
-        }
+        names = {path.relative_to(building).as_posix(): path for path in files}
+        manifest["files"] = {name: shared.get(name) or _described(names[name]) for name in names}
         manifest[DIGEST] = self.key.digest(manifest)
         self._runtime.step(Step.UNSEALED)
         with own_directory(building, runtime=self._runtime) as directory:
             directory.create(MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
-            directory.make_durable()
+            directory.make_durable(shared.keys())
         self._runtime.step(Step.SEALED)
 
     def publish(
@@ -272,9 +275,10 @@ def _opened(generations: Path, runtime: Runtime) -> Directory:
         return above.sub(generations.name)
 
 
-def _sha256(path: Path) -> str:
+def _described(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size_bytes": path.stat().st_size, "sha256": checksum}
 
 
 def _make_way(directory: Directory, name: str) -> None:

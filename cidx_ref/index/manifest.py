@@ -14,29 +14,40 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cidx_ref.errors import NoIndexError, UntrustedError
+from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
 from cidx_ref.keys import Key, account_key
 from cidx_ref.shown import shown
 
 __all__ = [
     "BUILDING",
+    "DEAD",
     "DIGEST",
     "FORMAT",
+    "GRAPH",
     "MANIFEST",
+    "MATRIX",
     "damaged_files",
+    "is_intact",
+    "is_segment_id",
     "not_ours",
     "parse_manifest",
+    "read_dead",
     "read_manifest",
     "unlisted",
 ]
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 DIGEST = "digest"
+#: Which files of its segments a generation has no more.
+DEAD = "dead.json"
 #: What the name of a generation that is being built begins with.
 BUILDING = ".building-"
-_MAX_MANIFEST_BYTES = 1 << 16  # some tens of files
+#: The vectors of a segment: all of them one after the other, or with a graph.
+MATRIX, GRAPH = VECTOR_FILES = ("vectors.f32", "vectors.hnsw")
+_MAX_DEAD_BYTES = 1 << 24
+_MAX_MANIFEST_BYTES = 1 << 20  # some thousands of files
 
 
 def read_manifest(directory: Path | Directory, key: Key | None = None) -> dict[str, Any]:
@@ -118,6 +129,14 @@ def _is_file_name(name: Any) -> bool:
     return len(parts) <= 2 and all(map(is_plain, parts)) and name.isprintable()
 
 
+def _is_vectors(value: Any) -> bool:
+    return value in VECTOR_FILES
+
+
+def is_segment_id(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"s\d{6,12}-[0-9a-f]{6}", value) is not None
+
+
 #: What a manifest holds; a function says what a value must be, and as a key what the keys must be.
 _SHAPE: dict[Any, Any] = {
     "format": _is_count,
@@ -126,6 +145,10 @@ _SHAPE: dict[Any, Any] = {
     "embedder": {"id": str, "dim": _is_dim},
     "space": str,
     "counts": {"files": _is_count, "chunks": _is_count, "guessed": _is_count},
+    "segments": {is_segment_id: {"files": _is_count, "chunks": _is_count, "vectors": _is_vectors}},
+    "next_file": _is_count,
+    "next_segment": _is_count,
+    "dead_documents": _is_count,
     "skipped": {str: _is_count},
     "files": {_is_file_name: {"size_bytes": _is_count, "sha256": _is_checksum}},
     DIGEST: _is_checksum,
@@ -153,16 +176,44 @@ def _problem_with(value: Any, shape: Any, where: str) -> str | None:
     return next(filter(None, (_problem_with(*each) for each in inner)), None)
 
 
-def damaged_files(directory: Path | Directory, manifest: dict[str, Any]) -> dict[str, str]:
-    """The files that are not what the manifest says, each with what is wrong with it."""
+def damaged_files(
+    directory: Path | Directory, manifest: dict[str, Any], within: str | None = None
+) -> dict[str, str]:
+    """The files that are not what the manifest says, each with what is wrong with it.
+
+    Of those in the directory `within` only, or outside all if that is "".
+    """
     if isinstance(directory, Path):
         with own_directory(directory) as opened:
-            return damaged_files(opened, manifest)
+            return damaged_files(opened, manifest, within)
     found = {
         name: _what_is_wrong(directory, name, recorded)
         for name, recorded in manifest["files"].items()
+        if within is None or name.rpartition("/")[0] == within
     }
     return {name: problem for name, problem in found.items() if problem is not None}
+
+
+def is_intact(directory: Directory, manifest: dict[str, Any], name: str) -> bool:
+    """Whether the file `name` is what the manifest says."""
+    recorded = manifest["files"].get(name)
+    return recorded is not None and _what_is_wrong(directory, name, recorded) is None
+
+
+def read_dead(directory: Directory, manifest: dict[str, Any]) -> dict[str, list[int]]:
+    """By segment, the numbers of the files in it that the generation has no more.
+
+    It must have been verified that the manifest vouches for it; raises `IndexUnusableError`.
+    """
+    try:
+        dead = json.loads(directory.read(DEAD, _MAX_DEAD_BYTES))
+        for name, numbers in dead.items():
+            count = manifest["segments"][name]["files"]
+            if not all(type(number) is int and 0 <= number < count for number in numbers):
+                raise ValueError(f"{name}: no such file")
+    except (OSError, UntrustedError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise IndexUnusableError(f"{DEAD}: {error}") from None
+    return dead  # type: ignore[no-any-return]
 
 
 def unlisted(directory: Directory, manifest: dict[str, Any], within: str = "") -> list[str]:

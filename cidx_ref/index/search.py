@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cidx_ref.index.fulltext import FullTextIndex
-    from cidx_ref.index.semantic import SemanticIndex
-    from cidx_ref.index.store import ChunkStore
+    from cidx_ref.index.live import LiveChunks
+    from cidx_ref.index.nearest import Nearest
 
 __all__ = ["Snapshot", "answer"]
 
@@ -54,9 +54,9 @@ class Snapshot(Protocol):
     @property
     def unavailable(self) -> Mapping[str, str]: ...
     @property
-    def chunks(self) -> ChunkStore: ...
+    def chunks(self) -> LiveChunks: ...
     @property
-    def semantic(self) -> SemanticIndex | None: ...
+    def semantic(self) -> Nearest | None: ...
     @property
     def fulltext(self) -> FullTextIndex | None: ...
 
@@ -238,7 +238,7 @@ class _Near:
 
     def __init__(
         self,
-        engine: SemanticIndex,
+        engine: Nearest,
         vector: NDArray[np.float32],
         allowed: NDArray[np.bool_] | None,
     ) -> None:

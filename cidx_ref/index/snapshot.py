@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, TypeVar
@@ -13,18 +14,20 @@ from cidx_ref.errors import IndexUnusableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.index import search
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.fulltext import FullTextIndex
+from cidx_ref.index.fulltext import META, FullTextIndex
 from cidx_ref.index.generation import Lease
-from cidx_ref.index.manifest import damaged_files, read_manifest, unlisted
+from cidx_ref.index.live import LiveChunks
+from cidx_ref.index.loaded import LoadedSegments, SegmentKey
+from cidx_ref.index.manifest import DEAD, damaged_files, read_dead, read_manifest, unlisted
+from cidx_ref.index.nearest import Nearest
 from cidx_ref.index.port import Search
-from cidx_ref.index.semantic import SPACE, SemanticIndex
-from cidx_ref.index.store import FILES, ChunkStore
+from cidx_ref.index.segment import STORE_FILES, Segment
+from cidx_ref.index.semantic import SPACE
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["FULLTEXT", "VECTORS", "IndexSnapshot"]
+__all__ = ["FULLTEXT", "IndexSnapshot", "load_segment"]
 
-VECTORS = "vectors.hnsw"
 FULLTEXT = "fulltext"
 _TRIES = 100
 
@@ -44,9 +47,10 @@ class IndexSnapshot:
         embedder: Embedder,
         key: Key | None = None,
         runtime: Runtime = SYSTEM,
+        segments: LoadedSegments | None = None,
     ) -> None:
         """Load from `lease`, which the snapshot keeps; `key` must vouch for it (default: the
-        account's).
+        account's).  Of `segments` those are taken that are in memory already.
 
         Raises `IndexUnusableError` if not even one engine can answer, `FileNotFoundError` if the
         generation is gone, `NoIndexError` if it was not made here.
@@ -55,18 +59,31 @@ class IndexSnapshot:
         self._lease = lease
         self._embedder = embedder
         self._runtime = runtime
+        self._segments = segments or LoadedSegments(runtime)
+        self._taken: list[SegmentKey] = []
         self.manifest = read_manifest(lease.files, key)
         self.unavailable: dict[str, str] = {}
-        # Checksums before anything is loaded: hnswlib crashes the process on a flipped bit.
-        self._damaged = damaged_files(lease.files, self.manifest)
-        self._refuse_damage(*FILES)
-        directory = lease.files.engine_path
-        self.chunks = ChunkStore(directory)
-        count = len(self.chunks)
-        self.semantic = self._try(
-            "semantic", lambda: self._load_vectors(directory / VECTORS, embedder, count)
-        )
-        self.fulltext = self._try("fts", lambda: self._load_fulltext(directory / FULLTEXT, count))
+        try:
+            self._load()
+        except BaseException:
+            self._give_back()
+            raise
+
+    def _load(self) -> None:
+        if DEAD not in self.manifest["files"]:
+            raise _damaged({DEAD: "not in the manifest"})
+        _refuse(damaged_files(self._lease.files, self.manifest, ""), DEAD)
+        mismatch = self._mismatch()
+        taken = {name: self._take(name, mismatch) for name in self.manifest["segments"]}
+        self.chunks = LiveChunks(taken, read_dead(self._lease.files, self.manifest))
+        if len(self.chunks) != self.manifest["counts"]["chunks"]:
+            raise IndexUnusableError(
+                f"the index is damaged ({len(self.chunks)} chunks, expected "
+                f"{self.manifest['counts']['chunks']}): run `cidx-ref index --full`"
+            )
+        problems = [mismatch, *(segment.problem for segment in taken.values())]
+        self.semantic = self._try("semantic", lambda: self._nearest(problems))
+        self.fulltext = self._try("fts", self._load_fulltext)
         if self.semantic is None and self.fulltext is None:
             raise IndexUnusableError("; ".join(self.unavailable.values()))
 
@@ -79,62 +96,91 @@ class IndexSnapshot:
         if self.fulltext is not None:
             self.fulltext.close()
         self.semantic = self.fulltext = None
-        self.chunks.close()
+        self._give_back()
         self._lease.close()
 
-    def _load_vectors(self, path: Path, embedder: Embedder, count: int) -> SemanticIndex:
-        self._refuse_damage(VECTORS)
-        made_by = self.manifest["embedder"]
-        if (made_by["id"], made_by["dim"], self.manifest["space"]) != (
-            embedder.id,
-            embedder.dim,
-            SPACE,
-        ):
-            raise IndexUnusableError(
-                f"the index was made with embedder {made_by['id']!r} ({made_by['dim']} dimensions),"
-                f" this daemon has {embedder.id!r} ({embedder.dim}): run `cidx-ref index`"
-            )
-        return SemanticIndex(path, dim=embedder.dim, count=count)
+    def _take(self, name: str, mismatch: str) -> Segment:
+        within = f"{name}/"
+        files = {n: each for n, each in self.manifest["files"].items() if n.startswith(within)}
+        key = name, (mismatch, *(each["sha256"] for each in files.values()))
+        segment = self._segments.take(key, lambda: self._loaded(name, mismatch))
+        self._taken.append(key)
+        return segment
 
-    def _load_fulltext(self, directory: Path, count: int) -> FullTextIndex:
-        within = [name for name in self.manifest["files"] if name.startswith(f"{FULLTEXT}/")]
-        self._refuse_damage(f"{FULLTEXT}/meta.json", *within)
+    def _loaded(self, name: str, mismatch: str) -> Segment:
+        dim = None if mismatch else self._embedder.dim
+        return load_segment(self._lease.files, self.manifest, name, dim)
+
+    def _give_back(self) -> None:
+        while self._taken:
+            self._segments.give_back(self._taken.pop())
+
+    def _mismatch(self) -> str:
+        """Why this embedder cannot search this generation; "" if it can."""
+        made_by, embedder = self.manifest["embedder"], self._embedder
+        found = made_by["id"], made_by["dim"], self.manifest["space"]
+        if found == (embedder.id, embedder.dim, SPACE):
+            return ""
+        return (
+            f"the index was made with embedder {made_by['id']!r} ({made_by['dim']} dimensions),"
+            f" this daemon has {embedder.id!r} ({embedder.dim}): run `cidx-ref index`"
+        )
+
+    def _nearest(self, problems: Sequence[str]) -> Nearest:
+        if problem := next(filter(None, problems), None):
+            raise IndexUnusableError(problem)
+        return Nearest(self.chunks.parts)
+
+    def _load_fulltext(self) -> FullTextIndex:
+        files = self._lease.files
+        prefix = f"{FULLTEXT}/"
+        recorded = {
+            name.removeprefix(prefix): each
+            for name, each in self.manifest["files"].items()
+            if name.startswith(prefix)
+        }
+        if META not in recorded:
+            raise _damaged({prefix + META: "not in the manifest"})
         # tantivy opens its lock files by name, and makes what it does not find: where one is a link
         # it would do so somewhere else, and where there is none, for everybody to write.
-        with self._lease.files.sub(FULLTEXT) as inner:
-            for name in unlisted(self._lease.files, self.manifest, FULLTEXT):
+        with _sub(files, FULLTEXT) as inner:
+            self._verify_fulltext(inner, recorded)
+            for name in unlisted(files, self.manifest, FULLTEXT):
                 inner.check(name.rpartition("/")[2], stat.S_IFREG)
             try:
                 os.close(inner.open_for_append(".tantivy-meta.lock"))
             except OSError:  # a file system that is read only
-                return self._load_through_links(directory, within, count)
-        return FullTextIndex(directory, count=count)
+                return self._load_through_links(recorded)
+        return FullTextIndex(files.engine_path / FULLTEXT, self.chunks)
 
-    def _load_through_links(self, directory: Path, within: list[str], count: int) -> FullTextIndex:
+    def _verify_fulltext(self, inner: Directory, recorded: Mapping[str, Any]) -> None:
+        verified = self._segments.verified
+        unknown = {
+            f"{FULLTEXT}/{name}": each
+            for name, each in recorded.items()
+            if not verified.holds(inner, name, each)
+        }
+        wrong = damaged_files(self._lease.files, {"files": unknown})
+        if wrong:
+            raise _damaged(wrong)
+        verified.note(verified.described(inner, dict(recorded)))
+
+    def _load_through_links(self, within: Mapping[str, Any]) -> FullTextIndex:
         """The full text from where nothing can be made, by a directory in which tantivy can."""
+        directory = self._lease.files.engine_path / FULLTEXT
         try:
             links = Path(mkdtemp(prefix="cidx-ref-"))
             try:
                 with Directory.open(links) as made:
-                    for name in (found.removeprefix(f"{FULLTEXT}/") for found in within):
+                    for name in within:
                         made.symlink(os.fspath(directory / name), name)
                 # All files are open, or mapped, by the time it is there.
-                return FullTextIndex(links, count=count)
+                return FullTextIndex(links, self.chunks)
             finally:
                 _remove(links)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise IndexUnusableError(f"full-text index: {where}{error.strerror}") from None
-
-    def _refuse_damage(self, *names: str) -> None:
-        known = self.manifest["files"]
-        unknown = {name: "not in the manifest" for name in names if name not in known}
-        wrong = {**self._damaged, **unknown}
-        problems = [f"{name}: {wrong[name]}" for name in names if name in wrong]
-        if problems:
-            raise IndexUnusableError(
-                f"the index is damaged ({'; '.join(problems)}): run `cidx-ref index --full`"
-            )
 
     def _try(self, engine: str, load: Callable[[], T]) -> T | None:
         try:
@@ -144,10 +190,48 @@ class IndexSnapshot:
             return None
 
 
+def load_segment(
+    files: Directory, manifest: Mapping[str, Any], name: str, dim: int | None
+) -> Segment:
+    """The segment `name` of the generation in `files`, verified, and without its vectors if `dim`
+    is None.
+
+    Checksums before anything is loaded: hnswlib crashes the process on a flipped bit.  Raises
+    `IndexUnusableError`; for damaged vectors it has a `problem` instead.
+    """
+    described = manifest["segments"][name]
+    wrong = damaged_files(files, dict(manifest), name)
+    needed = [f"{name}/{each}" for each in (*STORE_FILES, described["vectors"])]
+    wrong |= {each: "not in the manifest" for each in needed if each not in manifest["files"]}
+    _refuse(wrong, *needed[:-1])
+    problem = ""
+    if dim is not None and needed[-1] in wrong:
+        dim, problem = None, str(_damaged({needed[-1]: wrong[needed[-1]]}))
+    with _sub(files, name) as inner:
+        return Segment(inner.engine_path, described, dim, problem)
+
+
+def _sub(files: Directory, name: str) -> Directory:
+    try:
+        return files.sub(name)
+    except FileNotFoundError:
+        raise _damaged({name: "missing"}) from None
+
+
+def _refuse(wrong: Mapping[str, str], *names: str) -> None:
+    if found := {name: wrong[name] for name in names if name in wrong}:
+        raise _damaged(found)
+
+
+def _damaged(wrong: Mapping[str, str]) -> IndexUnusableError:
+    problems = "; ".join(f"{name}: {problem}" for name, problem in wrong.items())
+    return IndexUnusableError(f"the index is damaged ({problems}): run `cidx-ref index --full`")
+
+
 def _remove(links: Path) -> None:
     """Remove a directory that tantivy has just opened, and in which a thread of it may be making a
     lock, for a moment."""
-    with Directory.open(links.parent) as above:
+    with suppress(OSError), Directory.open(links.parent) as above:
         for _ in range(_TRIES):
             above.remove(links.name)
             if above.status(links.name) is None:

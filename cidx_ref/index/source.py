@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.index.loaded import LoadedSegments
 from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -33,6 +34,7 @@ class GenerationSource:
         self._generations = Generations(directory, runtime, key=key)
         self._embedder = embedder
         self._runtime = runtime
+        self._segments = LoadedSegments(runtime)
 
     def current(self) -> str:
         return self._generations.current()
@@ -48,8 +50,9 @@ class GenerationSource:
         try:
             lease = Lease(path, self._runtime)
             try:
+                key = self._generations.key
                 return IndexSnapshot(
-                    generation, lease, self._embedder, self._generations.key, self._runtime
+                    generation, lease, self._embedder, key, self._runtime, self._segments
                 )
             except BaseException:
                 lease.close()

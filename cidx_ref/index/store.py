@@ -1,36 +1,36 @@
-"""The chunks of one generation: what each is, where it lies, and its text.
+"""The chunks of one segment: what each is, where it lies, and its text.
 
-Three files: `files.json` (one object a file), `chunks.npy` (one row a chunk, memory-mapped) and
+Three files: `files.json` (one array a file), `chunks.npy` (one row a chunk, memory-mapped) and
 `chunks.bin` (names and texts, memory-mapped).  A daemon with a hundred thousand chunks holds no
-Python object for any of them.
+Python object for any of them.  Files and chunks are numbered from 0 within their segment; of a
+file, which has an id that no other file of the index ever has, all chunks lie side by side.
 """
 
 from __future__ import annotations
 
-import json
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
 from cidx_ref.index.chunk import Chunk
+from cidx_ref.index.filelist import FILE_LIST, StoredFile, read_files, write_files
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.matching import PathSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FILES", "ROW", "TEXT_CODEC", "ChunkStore", "ChunkWriter", "FilterMask", "StoredChunk"]
+__all__ = ["FILES", "ROW", "TEXT_CODEC", "ChunkStore", "ChunkWriter", "StoredChunk"]
 
-FILES = ("files.json", "chunks.npy", "chunks.bin")
-_FILES, _ROWS, _TEXTS = FILES
+FILES = (FILE_LIST, "chunks.npy", "chunks.bin")
+_, _ROWS, _TEXTS = FILES
 
 ROW = np.dtype(
     [
@@ -61,22 +61,14 @@ class StoredChunk(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class FilterMask:
-    """`Filters`, worked out for one generation."""
-
-    files: list[int]
-    chunks: NDArray[np.bool_]
-
-
 class ChunkWriter:
-    """Writes the store of a new generation into `directory`."""
+    """Writes the store of a new segment into `directory`."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._stack = ExitStack()
         self._texts = self._stack.enter_context(directory.writer(_TEXTS))
-        self._files: list[dict[str, Any]] = []
+        self._files: list[StoredFile] = []
         self._rows: list[tuple[int, int, int, int, int, int]] = []
         self._offset = 0
 
@@ -88,17 +80,18 @@ class ChunkWriter:
     def chunk_count(self) -> int:
         return len(self._rows)
 
-    def add_file(self, path: str, language: str, digest: str, chunks: Sequence[Chunk]) -> None:
+    def add_file(self, file: StoredFile, chunks: Iterable[Chunk | StoredChunk]) -> None:
         """Add a file; its chunks are numbered on from the last one."""
-        file = len(self._files)
-        self._files.append({"path": path, "language": language, "digest": digest})
+        number = len(self._files)
+        begun = len(self._rows)
         for chunk in chunks:
             name, text = chunk.name.encode(*TEXT_CODEC), chunk.text.encode(*TEXT_CODEC)
             self._rows.append(
-                (file, chunk.line_start, chunk.line_end, len(name), len(text), self._offset)
+                (number, chunk.line_start, chunk.line_end, len(name), len(text), self._offset)
             )
             self._texts.write(name + text)
             self._offset += len(name) + len(text)
+        self._files.append(file._replace(chunks=len(self._rows) - begun))
 
     def __enter__(self) -> ChunkWriter:
         return self
@@ -111,33 +104,31 @@ class ChunkWriter:
         self._stack.close()
         with self._directory.writer(_ROWS) as file:
             np.save(file, np.array(self._rows, dtype=ROW))
-        with self._directory.writer(_FILES) as file:
-            file.write(json.dumps(self._files).encode("ascii"))
+        write_files(self._directory, self._files)
 
 
 class ChunkStore:
-    """The store of one generation, open for reading.  Thread-safe."""
+    """The store of one segment, open for reading.  Thread-safe."""
 
     def __init__(self, directory: Path) -> None:
         try:
-            self._files = read_files(directory)
+            self.files = read_files(directory)
             # As a plain array: one of numpy's memmap type takes twice as long to index.
             self._rows = np.asarray(np.load(directory / _ROWS, mmap_mode="r"))
             with (directory / _TEXTS).open("rb") as file:
                 size = file.seek(0, 2)
                 self._texts = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise IndexUnusableError(f"chunk store: {error}") from None
         # In one piece: a column of the table would be copied for every search in it.
         self._offsets = np.ascontiguousarray(self._rows["offset"])
-        self._masks: dict[Filters, FilterMask] = {}
+        self._file_of = np.ascontiguousarray(self._rows["file"])
+        #: Of each file the number of its first chunk, and after the last one, of all.
+        self.firsts = np.searchsorted(self._file_of, np.arange(len(self.files) + 1))
+        self._passing: dict[Filters, NDArray[np.bool_]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def file_count(self) -> int:
-        return len(self._files)
 
     @property
     def size_bytes(self) -> int:
@@ -146,7 +137,7 @@ class ChunkStore:
 
     def close(self) -> None:
         """Let go of the files; nothing may be read afterwards."""
-        self._masks.clear()
+        self._passing.clear()
         self._rows = np.empty(0, dtype=ROW)
         self._offsets = np.empty(0, dtype=np.uint64)
         if isinstance(self._texts, mmap.mmap):
@@ -156,8 +147,8 @@ class ChunkStore:
         file, line_start, line_end, name_size, text_size, offset = self._rows[chunk].item()
         middle = offset + name_size
         return StoredChunk(
-            path=self._files[file]["path"],
-            language=self._files[file]["language"],
+            path=self.files[file].path,
+            language=self.files[file].language,
             name=self._texts[offset:middle].decode(*TEXT_CODEC),
             line_start=line_start,
             line_end=line_end,
@@ -166,27 +157,31 @@ class ChunkStore:
 
     def file_of(self, chunk: int) -> int:
         """The number of the file that `chunk` is part of."""
-        return int(self._rows["file"][chunk])
+        return int(self._file_of[chunk])
 
-    def mask(self, filters: Filters) -> FilterMask | None:
-        """Which files and chunks `filters` let through; None where they let everything through."""
-        if not filters:
-            return None
-        known = self._masks.get(filters)
+    def chunks_of(self, file: int) -> range:
+        return range(int(self.firsts[file]), int(self.firsts[file + 1]))
+
+    def chunks_in(self, files: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which chunks are parts of the files that `files` marks."""
+        marked: NDArray[np.bool_] = files[self._file_of]
+        return marked
+
+    def passing(self, filters: Filters) -> NDArray[np.bool_]:
+        """Which files `filters` let through."""
+        known = self._passing.get(filters)
         if known is None:
-            passed = self._passing(filters)
-            files = np.zeros(len(self._files), dtype=np.bool_)
-            files[passed] = True
-            known = FilterMask(passed, files[self._rows["file"]])
-            if len(self._masks) >= 64:
-                self._masks.clear()
-            self._masks[filters] = known
+            known = np.zeros(len(self.files), dtype=np.bool_)
+            known[self._numbers(filters)] = True
+            if len(self._passing) >= 64:
+                self._passing.clear()
+            self._passing[filters] = known
         return known
 
-    def find_literally(self, needle: str, k: int, mask: FilterMask | None) -> list[int]:
-        """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4)."""
-        if mask is not None and not mask.files:
-            return []
+    def find_literally(
+        self, needle: str, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> list[int]:
+        """The first `k` of the chunks that `allowed` marks which hold `needle` as it stands."""
         wanted = needle.encode(*TEXT_CODEC)
         found: list[int] = []
         position = self._find(wanted, 0)
@@ -196,22 +191,26 @@ class ChunkStore:
                 self._rows["name_size"][chunk] + self._rows["text_size"][chunk]
             )
             inside = position + len(wanted) <= end
-            if inside and (mask is None or mask.chunks[chunk]):
+            if inside and (allowed is None or allowed[chunk]):
                 found.append(chunk)
             position = self._find(wanted, end if inside else position + 1)
         return found
 
     def scan(
-        self, holds: Callable[[StoredChunk], bool], k: int, mask: FilterMask | None
+        self,
+        holds: Callable[[StoredChunk], bool],
+        k: int,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> list[int]:
-        """The first `k` chunks of which `holds` is true; all texts are read for it.
+        """The first `k` of the chunks that `allowed` marks of which `holds` is true; all texts are
+        read for it.
 
         `holds` is first asked of many chunks joined into one, so it must be true of the whole
         wherever it is true of a part.
         """
         found: list[int] = []
         for chunks in self._stretches():
-            passing = [n for n in chunks if mask.chunks[n]] if mask is not None else chunks
+            passing = [n for n in chunks if allowed[n]] if allowed is not None else chunks
             if passing and holds(self._joined(chunks)):
                 found += [n for n in passing if holds(self.read(n))]
             if len(found) >= k:
@@ -229,7 +228,7 @@ class ChunkStore:
 
     def _joined(self, chunks: range) -> StoredChunk:
         first, last = self._rows[chunks.start].item(), self._rows[chunks.stop - 1].item()
-        paths = [file["path"] for file in self._files[first[0] : last[0] + 1]]
+        paths = [file.path for file in self.files[first[0] : last[0] + 1]]
         end = last[5] + last[3] + last[4]
         text = self._texts[first[5] : end].decode(*TEXT_CODEC)
         return StoredChunk("\n".join(paths), "", "", first[1], last[2], text)
@@ -241,12 +240,12 @@ class ChunkStore:
                 return position
         return -1
 
-    def _passing(self, filters: Filters) -> list[int]:
+    def _numbers(self, filters: Filters) -> list[int]:
         """The numbers of the files that `filters` let through."""
-        passed: Sequence[int] = range(len(self._files))
+        passed: Sequence[int] = range(len(self.files))
         if filters.languages:
             spoken = set(filters.languages)
-            passed = [n for n in passed if self._files[n]["language"] in spoken]
+            passed = [n for n in passed if self.files[n].language in spoken]
         if filters.paths:
             passed = list(compress(passed, PathSet(filters.paths).select(self._paths(passed))))
         if filters.exclude_paths:
@@ -255,10 +254,4 @@ class ChunkStore:
         return list(passed)
 
     def _paths(self, numbers: Iterable[int]) -> Iterator[str]:
-        return (self._files[number]["path"] for number in numbers)
-
-
-def read_files(directory: Path) -> list[dict[str, Any]]:
-    """The files of the generation in `directory`: path, language and digest of each."""
-    files: list[dict[str, Any]] = json.loads((directory / _FILES).read_bytes())
-    return files
+        return (self.files[number].path for number in numbers)

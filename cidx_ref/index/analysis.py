@@ -1,0 +1,51 @@
+"""What the engines are given of a chunk: the text that is embedded, and the terms that are looked
+for.
+
+The vectors of a chunk and its terms are made when its file is indexed, and its terms once more when
+the full text is made anew of the texts that are stored; both must come to the same.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from cidx_ref.index.chunk import definition
+from cidx_ref.index.text import symbols, terms, terms_of, whole_identifiers, words
+
+__all__ = ["Terms", "embedded_text", "terms_of_chunk"]
+
+# Path and qualified name count as text that is there twice.  In a field of their own they are so
+# short that BM25 takes one word of a path for more than a sentence of the text.
+_TITLE_REPEATS = 2
+
+
+class Terms(NamedTuple):
+    """The terms of a chunk, with spaces between them.
+
+    `body` is its text, and what it is called; `identifier` has each name as a whole; `symbol` is
+    what the chunk itself is called.
+    """
+
+    body: str
+    identifier: str
+    symbol: str
+
+
+def terms_of_chunk(path: str, name: str, text: str) -> Terms:
+    """The terms of a chunk of the file at `path`, whose qualified name is `name`."""
+    name = definition(name)
+    title = f"{path} {name}"
+    found = words(text)
+    called = words(name.rpartition(".")[2]) or words(PurePosixPath(path).stem)
+    return Terms(
+        " ".join(chain(terms(title) * _TITLE_REPEATS, terms_of(found))),
+        " ".join(whole_identifiers(found)),
+        " ".join(symbols(called)),
+    )
+
+
+def embedded_text(path: str, name: str, text: str) -> str:
+    """What is embedded of a chunk."""
+    return f"{path} {definition(name)}\n{text}"

@@ -1,0 +1,208 @@
+"""The live chunks of one generation: its segments as one store, without what is dead in them.
+
+Chunks and files are numbered through all segments, the dead ones too: a number is a place in a
+segment after the places of all segments before it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cidx_ref.errors import IndexUnusableError
+from cidx_ref.index.filelist import StoredFile
+from cidx_ref.index.filters import Filters
+from cidx_ref.index.segment import Segment
+from cidx_ref.index.store import StoredChunk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FilterMask", "LiveChunks", "Part", "key_of"]
+
+_ORDINAL_BITS = 20  # a file has fewer than a million chunks
+
+
+def key_of(file_id: int, ordinal: int) -> int:
+    """What the full text calls the chunk number `ordinal` of a file: it stays the same in whatever
+    segment the file comes to lie."""
+    return file_id << _ORDINAL_BITS | ordinal
+
+
+@dataclass(frozen=True, slots=True)
+class FilterMask:
+    """`Filters`, worked out for one generation: ids of files, and which chunks are let through."""
+
+    files: list[int]
+    chunks: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One segment of a generation: where its numbers begin, and what of it is alive, if not all."""
+
+    segment: Segment
+    first_chunk: int
+    first_file: int
+    alive_files: NDArray[np.bool_] | None
+    alive: NDArray[np.bool_] | None
+
+    @property
+    def stop(self) -> int:
+        return self.first_chunk + len(self.segment.store)
+
+    def within(self, mask: FilterMask | None) -> NDArray[np.bool_] | None:
+        """Which chunks are alive and let through, by their places in the segment; None: all."""
+        return self.alive if mask is None else mask.chunks[self.first_chunk : self.stop]
+
+
+class LiveChunks:
+    """What of `segments` is not `dead`.  Thread-safe.
+
+    `dead` has the numbers of the files, within their segment, that are not of this generation.
+    """
+
+    def __init__(
+        self, segments: Mapping[str, Segment], dead: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        self.parts = _parts(segments, dead or {})
+        self._first_chunks = [part.first_chunk for part in self.parts]
+        self._first_files = [part.first_file for part in self.parts]
+        #: The number of all places, dead or alive.
+        self.places = self.parts[-1].stop if self.parts else 0
+        self._masks: dict[Filters, FilterMask] = {}
+        # By the id of each file that is alive, where its chunks begin.
+        ids, starts = _directory(self.parts)
+        order = np.argsort(ids, kind="stable")
+        self._ids, self._starts = ids[order], starts[order]
+        alive = (
+            len(p.segment.store) if p.alive is None else int(p.alive.sum()) for p in self.parts
+        )
+        self._count = sum(alive)
+
+    def __len__(self) -> int:
+        """The number of live chunks."""
+        return self._count
+
+    @property
+    def file_count(self) -> int:
+        """The number of live files."""
+        return len(self._ids)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all names and texts."""
+        return sum(part.segment.store.size_bytes for part in self.parts)
+
+    def read(self, chunk: int) -> StoredChunk:
+        part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
+        return part.segment.store.read(chunk - part.first_chunk)
+
+    def file_of(self, chunk: int) -> int:
+        """The number of the file that `chunk` is part of."""
+        part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
+        return part.first_file + part.segment.store.file_of(chunk - part.first_chunk)
+
+    def file(self, number: int) -> StoredFile:
+        part = self.parts[bisect_right(self._first_files, number) - 1]
+        return part.segment.store.files[number - part.first_file]
+
+    def digest_of(self, file: int) -> str:
+        """The digest of a file's content when it was indexed."""
+        return self.file(file).digest
+
+    def located(self, keys: Sequence[int]) -> list[int]:
+        """The numbers of the chunks with these keys (`key_of`).
+
+        Raises `IndexUnusableError` for one that is not alive.
+        """
+        if not keys:
+            return []
+        wanted = np.array(keys, np.uint64)
+        ids = (wanted >> np.uint64(_ORDINAL_BITS)).astype(np.int64)
+        at = np.searchsorted(self._ids, ids)
+        if not len(self._ids) or not np.array_equal(
+            self._ids[at.clip(max=len(self._ids) - 1)], ids
+        ):
+            raise IndexUnusableError("the full text has files that are in no segment")
+        ordinals = (wanted & np.uint64((1 << _ORDINAL_BITS) - 1)).astype(np.int64)
+        numbers: list[int] = (self._starts[at] + ordinals).tolist()
+        return numbers
+
+    def mask(self, filters: Filters) -> FilterMask | None:
+        """Which files and chunks `filters` let through; None where they let everything through."""
+        if not filters:
+            return None
+        known = self._masks.get(filters)
+        if known is None:
+            known = self._worked_out(filters)
+            if len(self._masks) >= 64:
+                self._masks.clear()
+            self._masks[filters] = known
+        return known
+
+    def _worked_out(self, filters: Filters) -> FilterMask:
+        files: list[int] = []
+        chunks = np.zeros(self.places, dtype=np.bool_)
+        for part in self.parts:
+            store = part.segment.store
+            passing = store.passing(filters)
+            if part.alive_files is not None:
+                passing = passing & part.alive_files
+            files += [store.files[number].id for number in np.flatnonzero(passing)]
+            chunks[part.first_chunk : part.stop] = store.chunks_in(passing)
+        return FilterMask(files, chunks)
+
+    def find_literally(self, needle: str, k: int, mask: FilterMask | None) -> list[int]:
+        """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4)."""
+        return self._first(
+            k, mask, lambda part, left, allowed: part.find_literally(needle, left, allowed)
+        )
+
+    def scan(
+        self, holds: Callable[[StoredChunk], bool], k: int, mask: FilterMask | None
+    ) -> list[int]:
+        """The first `k` chunks of which `holds` is true; see `ChunkStore.scan`."""
+        return self._first(k, mask, lambda store, left, allowed: store.scan(holds, left, allowed))
+
+    def _first(self, k: int, mask: FilterMask | None, find: Callable[..., list[int]]) -> list[int]:
+        found: list[int] = []
+        if mask is not None and not mask.files:
+            return found
+        for part in self.parts:
+            if len(found) < k:
+                inner = find(part.segment.store, k - len(found), part.within(mask))
+                found += [part.first_chunk + number for number in inner]
+        return found
+
+
+def _parts(segments: Mapping[str, Segment], dead: Mapping[str, Sequence[int]]) -> list[Part]:
+    stores = [segment.store for segment in segments.values()]
+    first_chunks = [0, *accumulate(map(len, stores))][: len(stores)]
+    first_files = [0, *accumulate(len(store.files) for store in stores)][: len(stores)]
+    parts = []
+    numbered = zip(segments.items(), first_chunks, first_files, strict=True)
+    for (name, segment), chunk, file in numbered:
+        alive_files = alive = None
+        if gone := dead.get(name):
+            alive_files = np.ones(len(segment.store.files), dtype=np.bool_)
+            alive_files[list(gone)] = False
+            alive = segment.store.chunks_in(alive_files)
+        parts.append(Part(segment, chunk, file, alive_files, alive))
+    return parts
+
+
+def _directory(parts: Sequence[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ids, starts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for part in parts:
+        own = np.fromiter((file.id for file in part.segment.store.files), np.int64)
+        first = part.segment.store.firsts[:-1] + part.first_chunk
+        kept = slice(None) if part.alive_files is None else part.alive_files
+        ids.append(own[kept])
+        starts.append(first[kept])
+    return np.concatenate(ids), np.concatenate(starts)
