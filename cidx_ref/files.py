@@ -19,15 +19,16 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from enum import StrEnum
 from itertools import count
 from pathlib import Path
 from typing import IO
 
 from cidx_ref.errors import UntrustedError
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import owner_name
+from cidx_ref.steps import Operation
 
-__all__ = ["Directory", "Operation", "is_plain", "owner_name", "own_directory", "read_regular"]
+__all__ = ["Directory", "Operation", "is_plain", "own_directory", "read_regular"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK the opening of a FIFO waits for a writer.
@@ -36,22 +37,6 @@ _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CL
 #: it lies on another one, or has as many names as it may have.
 _NO_SECOND_NAME = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 _MAKE_FILE = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
-
-class Operation(StrEnum):
-    """A change of the file system."""
-
-    MKDIR = "mkdir"
-    CREATE = "create"
-    WRITE = "write"
-    SYNC = "sync"
-    CHMOD = "chmod"
-    RENAME = "rename"
-    SYMLINK = "symlink"
-    LINK = "link"
-    UNLINK = "unlink"
-    RMDIR = "rmdir"
-    ENGINE = "engine"
 
 
 class Directory:
@@ -388,16 +373,6 @@ def read_regular(parent: int, name: str, max_bytes: int) -> bytes | None:
 def is_plain(name: str) -> bool:
     """Whether `name` is one component of a path that stays where it is."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name
-
-
-def owner_name(uid: int) -> str:
-    """A user as people know them."""
-    import pwd
-
-    try:
-        return f"user {pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"user {uid}"
 
 
 def _require_owner(path: Path, found: os.stat_result) -> None:

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cidx_ref.errors import ConfigError
-from cidx_ref.files import owner_name
-from cidx_ref.shown import shown
+from cidx_ref.shown import owner_name, shown
 
 __all__ = [
     "DIRECTORY",

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cidx_ref.errors import BadArgumentError, UntrustedError
-from cidx_ref.files import Directory, owner_name
+from cidx_ref.files import Directory
 from cidx_ref.places import (
     DIRECTORY,
     INDEX_DIRECTORY,
@@ -28,7 +28,7 @@ from cidx_ref.places import (
     make,
 )
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
-from cidx_ref.shown import escape
+from cidx_ref.shown import escape, owner_name
 
 __all__ = ["DIRECTORY", "Project"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["escape", "shown"]
+__all__ = ["escape", "owner_name", "shown"]
 
 _MAX_CHARS = 200
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -34,3 +34,13 @@ def _escape(char: str) -> str:
     code = ord(char)
     digits = "x{:02x}" if code < 0x80 else "u{:04x}" if code < 0x10000 else "U{:08x}"
     return _ESCAPES.get(char, "\\" + digits.format(code))
+
+
+def owner_name(uid: int) -> str:
+    """A user as people know them."""
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"

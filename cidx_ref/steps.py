@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Step"]
+__all__ = ["Operation", "Step"]
 
 
 class Step(StrEnum):
@@ -55,3 +55,20 @@ class Step(StrEnum):
     REACHABLE = "reachable", "Clients find the socket."
     LEAVING = "leaving", "The socket is about to lose its name."
     UNLINKED = "unlinked", "Clients find no daemon; the project is still held."
+
+
+class Operation(StrEnum):
+    """A change of the file system, told before it is made (`Runtime.operation`): a test can have
+    the n-th one fail, or the process die there."""
+
+    MKDIR = "mkdir"
+    CREATE = "create"
+    WRITE = "write"
+    SYNC = "sync"
+    CHMOD = "chmod"
+    RENAME = "rename"
+    SYMLINK = "symlink"
+    LINK = "link"
+    UNLINK = "unlink"
+    RMDIR = "rmdir"
+    ENGINE = "engine"

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.index.filelist import FILE_LIST, StoredFile, parse_files
 from cidx_ref.index.generation import Generations, Lease
-from cidx_ref.index.manifest import DEAD, GRAPH, is_intact, read_dead, read_manifest
+from cidx_ref.index.manifest import (
+    DEAD,
+    GRAPH,
+    damaged_files,
+    is_intact,
+    missized_files,
+    read_dead,
+    read_manifest,
+)
 from cidx_ref.index.plan import SegmentSize
 
 __all__ = ["Base", "BaseFile", "open_base"]
@@ -31,11 +39,17 @@ class BaseFile(NamedTuple):
 class Base:
     """A generation, held by a lease.  A context manager; for one thread."""
 
-    def __init__(self, generation: str, lease: Lease, manifest: dict[str, Any]) -> None:
-        """Raises `IndexUnusableError` if what says which files there are is damaged."""
+    def __init__(
+        self, generation: str, lease: Lease, manifest: dict[str, Any], *, verified: bool
+    ) -> None:
+        """Unless it is `verified`, all its files are read, to see whether they are what the
+        manifest says.  Raises `IndexUnusableError` if they are not."""
         self.generation = generation
         self.lease = lease
         self.manifest = manifest
+        check = missized_files if verified else damaged_files
+        if wrong := check(lease.files, manifest):
+            raise IndexUnusableError(f"{next(iter(wrong))} is damaged")
         self._require_intact(DEAD)
         self.dead = read_dead(lease.files, manifest)
         self.files: dict[str, list[StoredFile]] = {}
@@ -90,9 +104,12 @@ class Base:
         self.close()
 
 
-def open_base(generations: Generations, recipe: dict[str, Any]) -> Base | None:
+def open_base(generations: Generations, recipe: dict[str, Any], verified: str) -> Base | None:
     """The live generation, if it can be gone on from: it was made here, with the same `recipe`, and
-    what says which files are in it is as it was written."""
+    is as it was written.
+
+    `verified` is a generation the files of which need not be read to know that.
+    """
     try:
         generation = generations.current()
         lease = Lease(generations.path(generation))
@@ -101,7 +118,7 @@ def open_base(generations: Generations, recipe: dict[str, Any]) -> Base | None:
     try:
         manifest = read_manifest(lease.files, generations.key)
         if manifest["embedder"] == recipe:
-            return Base(generation, lease, manifest)
+            return Base(generation, lease, manifest, verified=generation == verified)
     except (NoIndexError, IndexUnusableError, UntrustedError, OSError):
         pass
     except BaseException:

@@ -9,8 +9,8 @@ costs the run and not the index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ def bring_up_to_date(
     announce: Callable[[str], object] = lambda generation: None,
     key: Key | None = None,
     keep_unverified: bool = False,
+    verified: str = "",
     merge: bool = True,
     runtime: Runtime = SYSTEM,
 ) -> dict[str, Any]:
@@ -61,8 +62,10 @@ def bring_up_to_date(
     the account's); generations that it does not vouch for are removed in the end, except with
     `keep_unverified`, and named under `removed`. `skipped` counts what was left out, by reason
     (`skipped.read_skipped` has the list). `notes` says, a sentence each, what a user should know of
-    the run. Merges that are due are done in the end; without `merge`, `merge_due` says so. Raises
-    `BusyError`, `IndexingError`, `UntrustedError`.
+    the run. The files of the generation `verified` are known to be as they were written; those of
+    any other are read, and if one is not, everything is indexed anew. Merges that are due are done
+    in the end; without `merge`, `merge_due` says so. Raises `BusyError`, `IndexingError`,
+    `UntrustedError`.
     """
     project.check()
     if (problem := write_problem(project)) is not None:
@@ -76,11 +79,12 @@ def bring_up_to_date(
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime, None, rules)
             job = _Job(project, found, embedder, max_file_size_bytes, progress, runtime)
-            report = job.run(generations, began, announce, full=full)
+            report = job.run(generations, began, announce, full=full, verified=verified)
             while merge and report["merge_due"]:
                 from cidx_ref.index.merging import merge_once
 
-                report |= merge_once(generations, embedder, announce, runtime)
+                verified = report["generation"]  # what is new was checked, the rest before
+                report |= merge_once(generations, embedder, announce, runtime, verified=verified)
             removed = [] if keep_unverified else generations.remove_unverified()
             notes = [*found.notes, *_notes(generations.key)]
             try:
@@ -118,12 +122,13 @@ class _Job:
         announce: Callable[[str], object],
         *,
         full: bool,
+        verified: str,
     ) -> dict[str, Any]:
         """Publish what is to be published; what to report."""
         recipe = {"id": self._embedder.id, "dim": self._embedder.dim}
-        base = None if full else open_base(generations, recipe)
-        changes = _Changes(base, self._sources())
-        with base or nullcontext():
+        base = None if full else open_base(generations, recipe, verified)
+        with base or nullcontext(), closing(self._sources()) as sources:
+            changes = _Changes(base, sources)
             if base is not None and changes.are_none():
                 self._progress(len(self._paths), len(self._paths), "", "up to date")
                 return self._report(base.manifest, base.sizes(), changed=False)
@@ -147,7 +152,7 @@ class _Job:
             assembly.merge(taken_in(assembly.sizes(), added), sink)
             sink.finish()
 
-    def _sources(self) -> Iterator[SourceFile]:
+    def _sources(self) -> Generator[SourceFile]:
         total = len(self._paths)
         with SourceTree(self._root) as tree:
             for number, path in enumerate(self._paths):

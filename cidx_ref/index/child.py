@@ -42,13 +42,15 @@ class BuildProcess:
         *,
         embedder: str,
         key: Key,
+        verified: str = "",
     ) -> None:
         """`embedder` is the id of the one that will search, which must be the one that builds;
-        `key` signs the index."""
+        `key` signs the index; `verified` is a generation whose files need not be read again."""
         job = {
             "embedder": embedder,
             "root": str(project.root),
             "key_problem": key.problem,
+            "verified": verified,
             **asdict(options),
         }
         command, environment = python_command("cidx_ref.index.worker")

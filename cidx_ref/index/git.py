@@ -23,9 +23,10 @@ from operator import itemgetter
 from pathlib import Path
 
 from cidx_ref.errors import UntrustedError
-from cidx_ref.files import Directory, own_directory, owner_name, read_regular
+from cidx_ref.files import Directory, own_directory, read_regular
 from cidx_ref.index.limited import FailedError, HeldUpError, Limits, run
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import owner_name
 
 __all__ = ["GitListing", "is_checkout", "list_checkout"]
 

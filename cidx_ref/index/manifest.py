@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import re
+from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ __all__ = [
     "damaged_files",
     "is_intact",
     "is_segment_id",
+    "missized_files",
     "not_ours",
     "parse_manifest",
     "read_dead",
@@ -198,6 +201,25 @@ def is_intact(directory: Directory, manifest: dict[str, Any], name: str) -> bool
     """Whether the file `name` is what the manifest says."""
     recorded = manifest["files"].get(name)
     return recorded is not None and _what_is_wrong(directory, name, recorded) is None
+
+
+def missized_files(directory: Directory, manifest: dict[str, Any]) -> list[str]:
+    """The files that are missing, or not as large as the manifest says: no file is read."""
+    by_folder: defaultdict[str, list[str]] = defaultdict(list)
+    for name in manifest["files"]:
+        by_folder[name.rpartition("/")[0]].append(name)
+    found = []
+    for folder, names in by_folder.items():
+        try:
+            with directory.sub(folder) if folder else nullcontext(directory) as inner:
+                for name in names:
+                    status = inner.status(name.rpartition("/")[2])
+                    recorded = manifest["files"][name]["size_bytes"]
+                    if status is None or status.st_size != recorded:
+                        found.append(name)
+        except (OSError, UntrustedError):
+            found += names
+    return found
 
 
 def read_dead(directory: Directory, manifest: dict[str, Any]) -> dict[str, list[int]]:

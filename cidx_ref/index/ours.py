@@ -38,12 +38,17 @@ class OurIndex:
         self._key = account_key()
         self._source = GenerationSource(project.generations, self._embedder, runtime, key=self._key)
         self._generations = Generations(project.generations, runtime, key=self._key)
+        #: The last generation that was loaded, if all its files were what they should be.
+        self._verified = ""
 
     def current(self) -> str:
         return self._source.current()
 
     def load(self, generation: str) -> IndexSnapshot:
-        return self._source.load(generation)
+        self._verified = ""
+        loaded = self._source.load(generation)
+        self._verified = "" if loaded.unavailable else generation
+        return loaded
 
     def describe(self) -> dict[str, Any]:
         # Why an index is good for this daemon only; null where the account's key lasts.
@@ -90,4 +95,10 @@ class OurIndex:
             self._generations.sweep()
 
     def begin_run(self, options: RunOptions) -> BuildProcess:
-        return BuildProcess(self._project, options, embedder=self._embedder.id, key=self._key)
+        return BuildProcess(
+            self._project,
+            options,
+            embedder=self._embedder.id,
+            key=self._key,
+            verified=self._verified,
+        )

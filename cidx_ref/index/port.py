@@ -61,7 +61,10 @@ class Loaded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What is asked of an index run; see `CIDXDaemonService.exposed_index`."""
+    """What is asked of an index run; see `CIDXDaemonService.exposed_index`.
+
+    With `merge`, nothing but a merge that is due, of what is indexed already.
+    """
 
     full: bool = False
     wait_s: float | None = None
@@ -69,6 +72,7 @@ class RunOptions:
     max_file_size_bytes: int = 1_048_576
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    merge: bool = False
 
 
 class RunListener(Protocol):
@@ -91,7 +95,7 @@ class Run(Protocol):
     def run(self, listener: RunListener) -> dict[str, Any]:
         """Do it; called once.  Returns the report, plain data: `generation`, and what is known of
         `changed`, `files`, `chunks`, `guessed`, `skipped`, `removed` and `notes` (see
-        `reports.IndexReport`).
+        `reports.IndexReport`); and `merge_due`, if another run should merge what there is.
 
         Raises `BusyError`, `IndexingError`, `UntrustedError`; `ShuttingDownError` if cancelled.
         """

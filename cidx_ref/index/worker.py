@@ -20,7 +20,7 @@ from typing import Any
 from cidx_ref.errors import CidxError, IndexingError
 from cidx_ref.index.belongs import Rules
 from cidx_ref.index.build import bring_up_to_date
-from cidx_ref.index.embed import VARIABLE, configured
+from cidx_ref.index.embed import VARIABLE, Embedder, configured
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -89,6 +89,38 @@ def _read_key(problem: str | None) -> Key:
     return Key(bytes.fromhex(digits.decode("ascii")), problem=problem)
 
 
+def _done(job: dict[str, Any], embedder: Embedder, key: Key, parent: _Parent) -> dict[str, Any]:
+    project = Project.at(job["root"])
+    if job["merge"]:
+        # Not at the top: it loads the engines, which a run that finds nothing changed does not.
+        from cidx_ref.index.merging import merge_segments
+
+        return merge_segments(
+            project,
+            embedder,
+            wait_s=job["wait_s"],
+            scanning=parent.scanning,
+            announce=parent.announce,
+            key=key,
+            verified=job["verified"],
+        )
+    return bring_up_to_date(
+        project,
+        embedder,
+        full=job["full"],
+        wait_s=job["wait_s"],
+        max_file_size_bytes=job["max_file_size_bytes"],
+        rules=Rules(tuple(job["include"]), tuple(job["exclude"])),
+        progress=_Reporter(SYSTEM),
+        scanning=parent.scanning,
+        announce=parent.announce,
+        key=key,
+        keep_unverified=job["keep_unverified"],
+        verified=job["verified"],
+        merge=False,
+    )
+
+
 def main() -> int:
     """Read one job as JSON from the arguments, do it, and report it."""
     global _said
@@ -108,19 +140,7 @@ def main() -> int:
             raise IndexingError(
                 f"{VARIABLE} names {embedder.id!r}, the daemon searches with {job['embedder']!r}"
             )
-        report = bring_up_to_date(
-            Project.at(job["root"]),
-            embedder,
-            full=job["full"],
-            wait_s=job["wait_s"],
-            max_file_size_bytes=job["max_file_size_bytes"],
-            rules=Rules(tuple(job["include"]), tuple(job["exclude"])),
-            progress=_Reporter(SYSTEM),
-            scanning=parent.scanning,
-            announce=parent.announce,
-            key=key,
-            keep_unverified=job["keep_unverified"],
-        )
+        report = _done(job, embedder, key, parent)
     except CidxError as error:
         say({"error": [error.kind, str(error)]})
         return 1
