@@ -20,12 +20,13 @@ from cidx_ref.errors import (
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index import languages
 from cidx_ref.index.belongs import Rules
+from cidx_ref.index.changes import Look, recipe
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.generated import why_by_text
 from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.index.manifest import FORMAT, damaged_files, read_manifest
 from cidx_ref.index.port import Progress
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files
+from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
@@ -75,9 +76,12 @@ def bring_up_to_date(
         generations = Generations(project.generations, runtime, key=key)
         with generations.writing(wait_s):
             scanning()
+            seen = SeenFiles.load(
+                project, generations.key, recipe=recipe(max_file_size_bytes), runtime=runtime
+            )
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime, None, rules)
-            job = _Job(project.root, found, embedder, max_file_size_bytes, progress, runtime)
+            job = _Job(project.root, found, seen, embedder, max_file_size_bytes, progress, runtime)
             report = (None if full else job.unchanged(generations)) or job.build(
                 generations, announce
             )
@@ -87,6 +91,10 @@ def bring_up_to_date(
                 save_skipped(project, job.skipped.as_dict(), generations.key, runtime)
             except (OSError, UntrustedError) as error:  # the index itself is live already
                 notes.append(f"the list of skipped files was not kept: {error}")
+            try:
+                seen.save(project, generations.key, runtime=runtime)
+            except (OSError, UntrustedError) as error:
+                notes.append(f"what was read was not kept, and will be read again: {error}")
         return {**report, "removed": removed, "notes": notes}
     except OSError as error:
         raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
@@ -97,6 +105,7 @@ class _Job:
         self,
         root: Path,
         listing: Listing,
+        seen: SeenFiles,
         embedder: Embedder,
         max_bytes: int,
         progress: Progress,
@@ -108,6 +117,7 @@ class _Job:
         self._progress = progress
         self._runtime = runtime
         self._listing = listing
+        self._seen = seen
         self._paths = listing.paths
         self.skipped = SkippedFiles(listing.skipped)
 
@@ -128,8 +138,8 @@ class _Job:
             return None
         if manifest["embedder"] != self._recipe():
             return None
-        for source in self._sources():
-            if known.pop(source.path, None) != source.digest:
+        for path, digest in self._digests():
+            if known.pop(path, None) != digest:
                 return None
         if known or self._verify(directory, generation, generations.key) is not None:
             return None
@@ -171,7 +181,7 @@ class _Job:
             FullTextWriter(building, snapshot.FULLTEXT) as fulltext,
             ChunkWriter(building) as store,
         ):
-            for source in self._sources(report=True):
+            for source in self._sources():
                 language, chunks = _cut(source)
                 for number, piece in enumerate(chunks, start=store.chunk_count):
                     fulltext.add(
@@ -191,26 +201,33 @@ class _Job:
         counts = {"files": store.file_count, "chunks": store.chunk_count, "guessed": guessed}
         return {"space": SPACE, "counts": counts}
 
-    def _sources(self, report: bool = False) -> Iterator[SourceFile]:
+    def _digests(self) -> Iterator[tuple[str, str]]:
+        """The files that belong to the index, with their digests: what is as it was seen by an
+        earlier run is not read."""
+        self.skipped = SkippedFiles(self._listing.skipped)
+        with SourceTree(self._root) as tree:
+            look = Look(tree, self._listing, self._seen, self._max_bytes)
+            for path, known in look.look():
+                if known is None:
+                    read = look.read(path)
+                    known = Seen("", reason=read) if isinstance(read, str) else Seen(read.digest)
+                if known.reason:
+                    self.skipped.add(path, known.reason)
+                else:
+                    yield path, known.digest
+
+    def _sources(self) -> Iterator[SourceFile]:
         total = len(self._paths)
         self.skipped = SkippedFiles(self._listing.skipped)  # each pass counts anew
         with SourceTree(self._root) as tree:
+            look = Look(tree, self._listing, self._seen, self._max_bytes)
             for number, path in enumerate(self._paths):
-                if report:
-                    self._progress(number, total, path, "")
-                found = self._checked(tree.read(path, self._max_bytes))
+                self._progress(number, total, path, "")
+                found = look.read(path)
                 if isinstance(found, str):
                     self.skipped.add(path, found)
                 else:
                     yield found
-
-    def _checked(self, found: SourceFile | str) -> SourceFile | str:
-        """What was read, or the reason to leave it out, which its text may be."""
-        if isinstance(found, str):
-            return found
-        reason = why_by_text(found.path, found.text)
-        is_exempt = reason is not None and reason in self._listing.exempt.get(found.path, ())
-        return found if reason is None or is_exempt else reason
 
     def _verify(self, directory: Path, generation: str, key: Key) -> str | None:
         """Load the generation as a daemon would, and find known chunks in it.
