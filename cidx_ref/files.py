@@ -28,7 +28,7 @@ from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import owner_name
 from cidx_ref.steps import Operation
 
-__all__ = ["Directory", "Operation", "is_plain", "own_directory", "read_regular"]
+__all__ = ["Directory", "Operation", "is_plain", "own_directory"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK the opening of a FIFO waits for a writer.
@@ -195,6 +195,13 @@ class Directory:
             raise
         return fd
 
+    def touch(self, name: str) -> os.stat_result:
+        """Have the file `name`, made if there is none, say what the time is by its file system."""
+        with open(self.open_for_append(name), "ab") as file:
+            self._about_to(Operation.WRITE, name)
+            os.utime(file.fileno())
+            return os.fstat(file.fileno())
+
     def symlink(self, target: str, name: str) -> None:
         with _told(self.path / name):
             self._about_to(Operation.SYMLINK, name)
@@ -355,19 +362,6 @@ def own_directory(path: Path, *, create: bool = False, runtime: Runtime = SYSTEM
     """The directory at `path`, the last name of which must be a directory of the user's own."""
     with Directory.open(path.parent, runtime) as above:
         return above.sub(path.name, create=create)
-
-
-def read_regular(parent: int, name: str, max_bytes: int) -> bytes | None:
-    """At most one byte more than `max_bytes` of the file `name` in the open directory `parent`, of
-    any owner; None if it is no regular file.  Follows no link, and waits for nothing."""
-    descriptor = os.open(_plain(name), _OPEN_FILE, dir_fd=parent)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(max_bytes + 1)
-    finally:
-        os.close(descriptor)
 
 
 def is_plain(name: str) -> bool:

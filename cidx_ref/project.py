@@ -32,7 +32,7 @@ from cidx_ref.shown import escape, owner_name
 
 __all__ = ["DIRECTORY", "Project"]
 
-LOG, LOCK, SKIPPED = "daemon.log", "daemon.lock", "skipped.json"
+LOG, LOCK, SKIPPED, SEEN = "daemon.log", "daemon.lock", "skipped.json", "seen.bin"
 #: What is ours in it, each with what it must be; anything else there belongs to other programs.
 _OURS = {
     ".gitignore": stat.S_IFREG,
@@ -43,6 +43,7 @@ _OURS = {
     "daemon.log.2": stat.S_IFREG,
     "daemon.sock": stat.S_IFSOCK,
     "generations": stat.S_IFDIR,
+    "seen.bin": stat.S_IFREG,
     "skipped.json": stat.S_IFREG,
     "turn.lock": stat.S_IFREG,
 }

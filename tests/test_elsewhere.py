@@ -213,7 +213,8 @@ def test_with_the_setting_everything_lies_there_and_nothing_in_the_tree(
         assert status["log"] == str(project.log_path)
         names = sorted(os.listdir(project.directory))
     assert tree_of(project.root) == before
-    assert names == [".gitignore", "daemon.lock", "daemon.sock", "generations", "project.json"]
+    ours = [".gitignore", "daemon.lock", "daemon.sock", "generations", "project.json"]
+    assert names == [*ours, "seen.bin"]
     assert project.directory.parent == base
     assert json.loads((project.directory / "project.json").read_text()) == {
         "root": str(project.root)

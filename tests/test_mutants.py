@@ -107,7 +107,17 @@ def _patched() -> list[Any]:
         succession,
         transport,
     )
-    from cidx_ref.index import fulltext, generation, search, semantic, snippet, source, store, text
+    from cidx_ref.index import (
+        fulltext,
+        generation,
+        search,
+        seen,
+        semantic,
+        snippet,
+        source,
+        store,
+        text,
+    )
 
     places: list[Any] = [
         accept.SocketServer,
@@ -144,6 +154,8 @@ def _patched() -> list[Any]:
         report,
         search,
         search._Engines,
+        seen,
+        seen.SeenFiles,
         semantic.SemanticIndex,
         claim.Claim,
         server.Daemon,

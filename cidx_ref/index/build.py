@@ -9,21 +9,20 @@ costs the run and not the index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import closing, nullcontext
-from itertools import chain
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import IndexingError, UntrustedError
 from cidx_ref.index.base import Base, BaseFile, open_base
 from cidx_ref.index.belongs import Rules
+from cidx_ref.index.changes import Look, recipe
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.filelist import StoredFile
-from cidx_ref.index.generated import why_by_text
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.plan import SegmentSize, is_merge_due, taken_in
 from cidx_ref.index.port import Progress
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files
+from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
@@ -76,9 +75,11 @@ def bring_up_to_date(
         with generations.writing(wait_s):
             scanning()
             began = runtime.now().astimezone().isoformat(timespec="seconds")
+            kind = recipe(max_file_size_bytes)
+            seen = SeenFiles.load(project, generations.key, recipe=kind, runtime=runtime)
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime, None, rules)
-            job = _Job(project, found, embedder, max_file_size_bytes, progress, runtime)
+            job = _Job(project, found, seen, embedder, max_file_size_bytes, progress, runtime)
             report = job.run(generations, began, announce, full=full, verified=verified)
             while merge and report["merge_due"]:
                 from cidx_ref.index.merging import merge_once
@@ -91,28 +92,36 @@ def bring_up_to_date(
                 save_skipped(project, job.skipped.as_dict(), generations.key, runtime)
             except (OSError, UntrustedError) as error:  # the index itself is live already
                 notes.append(f"the list of skipped files was not kept: {error}")
+            try:
+                seen.save(project, generations.key, runtime=runtime)
+            except (OSError, UntrustedError) as error:
+                notes.append(f"what was read was not kept, and will be read again: {error}")
         return {**report, "removed": removed, "notes": notes}
     except OSError as error:
         raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
 
 
 class _Job:
+    """One run, from a listing to the next generation."""
+
     def __init__(
         self,
         project: Project,
         listing: Listing,
+        seen: SeenFiles,
         embedder: Embedder,
         max_bytes: int,
         progress: Progress,
         runtime: Runtime,
     ) -> None:
         self._root = project.root
-        self._embedder = embedder
-        self._max_bytes = max_bytes
-        self._progress = progress
-        self._runtime = runtime
         self._listing = listing
-        self._paths = listing.paths
+        self._seen = seen
+        self._embedder = embedder
+        self._recipe = {"id": embedder.id, "dim": embedder.dim}
+        self._max_bytes = max_bytes
+        self._tell = progress
+        self._runtime = runtime
         self.skipped = SkippedFiles(listing.skipped)
 
     def run(
@@ -125,109 +134,124 @@ class _Job:
         verified: str,
     ) -> dict[str, Any]:
         """Publish what is to be published; what to report."""
-        recipe = {"id": self._embedder.id, "dim": self._embedder.dim}
-        base = None if full else open_base(generations, recipe, verified)
-        with base or nullcontext(), closing(self._sources()) as sources:
-            changes = _Changes(base, sources)
-            if base is not None and changes.are_none():
-                self._progress(len(self._paths), len(self._paths), "", "up to date")
-                return self._report(base.manifest, base.sizes(), changed=False)
-            # Not before: a run that finds nothing changed loads no engine.
-            from cidx_ref.index.assembly import Assembly
-
-            with Assembly(generations, base, recipe, self._runtime) as assembly:
-                self._write(changes, assembly)
+        base = None if full else open_base(generations, self._recipe, verified)
+        with base or nullcontext(), SourceTree(self._root) as tree:
+            look = Look(tree, self._listing, self._seen, self._max_bytes)
+            #: The files of the base that have not been met as they were.
+            unmet = {} if base is None else dict(base.by_path)
+            todo = [path for path, known in look.look() if not self._is_met(path, known, unmet)]
+            with _Making(generations, base, self._recipe, self._embedder, self._runtime) as making:
+                self._take(look, todo, unmet, making)
+                if base is not None and not making.has_begun and not unmet:
+                    self._progress(len(self._listing.paths), "", "up to date")
+                    return self._report(base.manifest, base.sizes(), changed=False)
+                assembly = making.complete(unmet.values())
                 manifest = assembly.finish(began, self.skipped.counts)
                 assembly.check(self._embedder)
             generations.publish(assembly.generation, assembly.building, announce)
-        self._progress(len(self._paths), len(self._paths), "", "done")
+        self._progress(len(self._listing.paths), "", "done")
         return self._report(manifest, assembly.sizes(), changed=True)
 
-    def _write(self, changes: _Changes, assembly: Assembly) -> None:
-        from cidx_ref.index.writing import SegmentSink
+    def _is_met(self, path: str, known: Seen | None, unmet: dict[str, BaseFile]) -> bool:
+        """Whether nothing is to be done about a file, of which that is known without reading it."""
+        if known is None:
+            return False
+        if known.reason:
+            self.skipped.add(path, known.reason)
+            return True
+        return self._is_as_it_was(path, known.digest, unmet)
 
-        with SegmentSink(assembly.new_segment, self._embedder, self._runtime) as sink:
-            added = sum(_add(source, assembly, sink) for source in changes.sources())
-            assembly.drop(changes.gone())
-            assembly.merge(taken_in(assembly.sizes(), added), sink)
-            sink.finish()
+    def _is_as_it_was(self, path: str, digest: str, unmet: dict[str, BaseFile]) -> bool:
+        if path not in unmet or unmet[path].file.digest != digest:
+            return False
+        del unmet[path]
+        return True
 
-    def _sources(self) -> Generator[SourceFile]:
-        total = len(self._paths)
-        with SourceTree(self._root) as tree:
-            for number, path in enumerate(self._paths):
-                self._progress(number, total, path, "")
-                found = self._checked(tree.read(path, self._max_bytes))
-                if isinstance(found, str):
-                    self.skipped.add(path, found)
-                else:
-                    yield found
+    def _take(
+        self, look: Look, todo: list[str], unmet: dict[str, BaseFile], making: _Making
+    ) -> None:
+        """Read the files `todo`, and index what is not as it was."""
+        done = len(self._listing.paths) - len(todo)
+        for number, path in enumerate(todo, start=done):
+            self._progress(number, path, "")
+            found = look.read(path)
+            if isinstance(found, str):
+                self.skipped.add(path, found)
+            elif not self._is_as_it_was(path, found.digest, unmet):
+                making.add(found)
 
-    def _checked(self, found: SourceFile | str) -> SourceFile | str:
-        """What was read, or the reason to leave it out, which its text may be."""
-        if isinstance(found, str):
-            return found
-        reason = why_by_text(found.path, found.text)
-        is_exempt = reason is not None and reason in self._listing.exempt.get(found.path, ())
-        return found if reason is None or is_exempt else reason
+    def _progress(self, current: int, path: str, info: str) -> None:
+        self._tell(current, len(self._listing.paths), path, info)
 
     def _report(
         self, manifest: dict[str, Any], sizes: list[SegmentSize], *, changed: bool
     ) -> dict[str, Any]:
+        counts = manifest["counts"]
         return {
             "generation": manifest["generation"],
             "changed": changed,
-            **manifest["counts"],
+            **counts,
             "skipped": dict(self.skipped.counts),
-            "merge_due": is_merge_due(
-                sizes, manifest["counts"]["chunks"], manifest["dead_documents"]
-            ),
+            "merge_due": is_merge_due(sizes, counts["chunks"], manifest["dead_documents"]),
         }
 
 
-class _Changes:
-    """What of the files that are found now is not in the base as it is.  For one pass."""
+class _Making:
+    """The next generation, which is begun when there is something to write: a run that finds
+    nothing changed makes nothing, and loads no engine.  A context manager."""
 
-    def __init__(self, base: Base | None, sources: Iterator[SourceFile]) -> None:
-        self._unmet = {} if base is None else dict(base.by_path)
-        self._new: Iterator[SourceFile] = filter(self._is_new, sources)
+    def __init__(
+        self,
+        generations: Generations,
+        base: Base | None,
+        recipe: dict[str, Any],
+        embedder: Embedder,
+        runtime: Runtime,
+    ) -> None:
+        self._begin = (generations, base, recipe, runtime)
+        self._embedder = embedder
+        self._runtime = runtime
+        self._stack = ExitStack()
+        self._begun: tuple[Assembly, SegmentSink] | None = None
+        self._added = 0
 
-    def _is_new(self, source: SourceFile) -> bool:
-        known = self._unmet.get(source.path)
-        if known is None or known.file.digest != source.digest:
-            return True
-        del self._unmet[source.path]
-        return False
+    def __enter__(self) -> _Making:
+        return self
 
-    def are_none(self) -> bool:
-        """Whether there are none, neither new files nor gone ones.  Asked first."""
-        first = next(self._new, None)
-        if first is None:
-            return not self._unmet
-        self._new = chain([first], self._new)
-        return False
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
-    def sources(self) -> Iterator[SourceFile]:
-        """The files that are new, or are not what they were."""
-        yield from self._new
+    @property
+    def has_begun(self) -> bool:
+        return self._begun is not None
 
-    def gone(self) -> Collection[BaseFile]:
-        """The files of the base that are not, or not as they were, after all others were met."""
-        return self._unmet.values()
+    def begin(self) -> tuple[Assembly, SegmentSink]:
+        if self._begun is None:
+            from cidx_ref.index.assembly import Assembly
+            from cidx_ref.index.writing import SegmentSink
 
+            assembly = self._stack.enter_context(Assembly(*self._begin))
+            sink = SegmentSink(assembly.new_segment, self._embedder, self._runtime)
+            self._begun = assembly, self._stack.enter_context(sink)
+        return self._begun
 
-def _add(source: SourceFile, assembly: Assembly, sink: SegmentSink) -> int:
-    """Add a file to vectors and full text; of how many chunks it is."""
-    from cidx_ref.index.analysis import terms_of_chunk
-    from cidx_ref.index.cutting import cut
+    def add(self, source: SourceFile) -> None:
+        """Index a file."""
+        assembly, sink = self.begin()
+        from cidx_ref.index.cutting import indexed
 
-    language, chunks = cut(source)
-    terms = [terms_of_chunk(source.path, chunk.name, chunk.text) for chunk in chunks]
-    identity = assembly.next_file_id()
-    file = StoredFile(identity, source.path, language, source.digest, source.guessed, len(chunks))
-    sink.add(file, chunks, terms)
-    assembly.add(file, terms)
-    return len(chunks)
+        file, chunks, terms = indexed(source, assembly.next_file_id())
+        sink.add(file, chunks, terms)
+        assembly.add(file, terms)
+        self._added += len(chunks)
+
+    def complete(self, gone: Collection[BaseFile]) -> Assembly:
+        """Drop what is gone, and write small segments anew together with what was added."""
+        assembly, sink = self.begin()
+        assembly.drop(gone)
+        assembly.merge(taken_in(assembly.sizes(), self._added), sink)
+        sink.finish()
+        return assembly
 
 
 def _notes(key: Key) -> list[str]:

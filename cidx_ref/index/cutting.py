@@ -1,13 +1,23 @@
-"""A file as it is indexed: its language, and the pieces that it is cut into."""
+"""A file as it is indexed: its language, the pieces that it is cut into, and their terms."""
 
 from __future__ import annotations
 
 from cidx_ref.index import languages
+from cidx_ref.index.analysis import Terms, terms_of_chunk
 from cidx_ref.index.chunk import Chunk, chunk
+from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.notebook import is_notebook, read_notebook
 from cidx_ref.index.scan import SourceFile
 
-__all__ = ["cut"]
+__all__ = ["cut", "indexed"]
+
+
+def indexed(source: SourceFile, file_id: int) -> tuple[StoredFile, list[Chunk], list[Terms]]:
+    """A file as segments and full text have it."""
+    language, chunks = cut(source)
+    terms = [terms_of_chunk(source.path, piece.name, piece.text) for piece in chunks]
+    file = StoredFile(file_id, source.path, language, source.digest, source.guessed, len(chunks))
+    return file, chunks, terms
 
 
 def cut(source: SourceFile) -> tuple[str, list[Chunk]]:

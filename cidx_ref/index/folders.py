@@ -11,11 +11,13 @@ import os
 import stat
 from pathlib import Path
 
-from cidx_ref.files import is_plain, read_regular
+from cidx_ref.files import is_plain
 
-__all__ = ["Folders"]
+__all__ = ["Folders", "read_found", "read_regular"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK the opening of a FIFO waits for a writer.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_OPEN_DIRECTORIES = 64
 
 
@@ -69,6 +71,31 @@ class Folders:
         if len(self._open) == _MAX_OPEN_DIRECTORIES:  # beyond that, the last one only
             os.close(self._open.pop()[1])
         self._open.append((depth, descriptor))
+
+
+def read_found(folder: int, name: str, max_bytes: int) -> tuple[os.stat_result, bytes] | None:
+    """The file `name` in the open `folder`, of any owner: what it was before it was read, and at
+    most one byte more than `max_bytes`.
+
+    None if it is no regular file.  Follows no link, and waits for nothing.
+    """
+    if not is_plain(name):
+        raise OSError(errno.EINVAL, "not a plain name", name)
+    descriptor = os.open(name, _OPEN_FILE, dir_fd=folder)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        with open(descriptor, "rb", closefd=False) as file:
+            return status, file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
+
+
+def read_regular(folder: int, name: str, max_bytes: int) -> bytes | None:
+    """As `read_found`, the content only."""
+    found = read_found(folder, name, max_bytes)
+    return None if found is None else found[1]
 
 
 def _open_folder(name: str, above: int) -> int:

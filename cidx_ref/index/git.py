@@ -23,7 +23,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from cidx_ref.errors import UntrustedError
-from cidx_ref.files import Directory, own_directory, read_regular
+from cidx_ref.files import Directory, own_directory
+from cidx_ref.index.folders import read_regular
 from cidx_ref.index.limited import FailedError, HeldUpError, Limits, run
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import owner_name

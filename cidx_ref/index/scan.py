@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from cidx_ref.files import is_plain, read_regular
+from cidx_ref.files import is_plain
 from cidx_ref.index.belongs import judge
 from cidx_ref.index.checkouts import Rules, find_files
 from cidx_ref.index.decode import decode
-from cidx_ref.index.folders import Folders
+from cidx_ref.index.folders import Folders, read_found
 from cidx_ref.index.limited import Limits
 from cidx_ref.index.notebook import MAX_FILE_BYTES, is_notebook, read_notebook
 from cidx_ref.project import DIRECTORY
@@ -58,6 +59,8 @@ _WHY = {
     errno.ENXIO: NOT_A_REGULAR_FILE,  # a socket, or a device that nothing drives
     errno.ENODEV: NOT_A_REGULAR_FILE,
 }
+#: How a name begins that may have to be refused.
+_SUSPECT = frozenset(("", "."))
 _MAX_PATH_BYTES = 4095  # what the system takes in one piece
 
 
@@ -114,6 +117,11 @@ def list_files(
     )
 
 
+class _RefusedError(Exception):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
 class SourceTree:
     """The files below a root.  A context manager; for one thread at a time.
 
@@ -127,6 +135,7 @@ class SourceTree:
         self._above = ""  # of the last path: "", or it ends in "/"
         self._names: list[str] = []
         self._refused: str | None = None
+        self._folder: int | None = None  # open, for as long as no other one is looked for
 
     def __enter__(self) -> SourceTree:
         return self
@@ -141,23 +150,61 @@ class SourceTree:
         reads at most `max_bytes` + 1 bytes; of a notebook more, of which its cells may have
         `max_bytes`.
         """
-        above, slash, name = path.removesuffix("/").rpartition("/")
-        if above + slash != self._above:
-            self._turn_to(above + slash)
-        if refused := self._refused or _refusal(name, first=not self._names):
-            return refused
+        return self.read_with_status(path, max_bytes)[1]
+
+    def read_with_status(
+        self, path: str, max_bytes: int
+    ) -> tuple[os.stat_result | None, SourceFile | str]:
+        """As `read`, with what the file was before it was read; None if it was not read."""
         try:
-            folder = self._folders.find(self._names)
+            folder, name = self._find(path)
             most = max(max_bytes, MAX_FILE_BYTES) if is_notebook(name) else max_bytes
-            data = None if path.endswith("/") else read_regular(folder, name, most)
+            found = read_found(folder, name, most)
+        except _RefusedError as refused:
+            return None, refused.reason
+        except OSError as error:
+            return None, _WHY.get(error.errno or 0, UNREADABLE)
+        if found is None:
+            return None, NOT_A_REGULAR_FILE
+        status, data = found
+        return status, _as_source(path, data, max_bytes)
+
+    def stat(self, path: str) -> os.stat_result | str:
+        """What the regular file at `path` is, or the reason to skip it: the one that `read` has,
+        which may find more.  As careful as `read`, and opens no file."""
+        try:
+            folder, name = self._find(path)
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except _RefusedError as refused:
+            return refused.reason
         except OSError as error:
             return _WHY.get(error.errno or 0, UNREADABLE)
-        if data is None:
-            return NOT_A_REGULAR_FILE
-        return _as_source(path, data, max_bytes)
+        if stat.S_ISREG(found.st_mode):
+            return found
+        return SYMLINK if stat.S_ISLNK(found.st_mode) else NOT_A_REGULAR_FILE
+
+    def _find(self, path: str) -> tuple[int, str]:
+        """The open folder that `path` lies in, and its name there.
+
+        Raises `OSError`, and `_RefusedError` for what is not to be looked at.
+        """
+        cut = path.rfind("/", 0, -1) + 1
+        if path[:cut] != self._above:
+            self._turn_to(path[:cut])
+        if self._refused is not None:
+            raise _RefusedError(self._refused)
+        name = path[cut:]
+        is_suspect = name[-1:] == "/" or name[:1] in _SUSPECT or "\0" in name
+        if is_suspect and (refused := _refusal(name.removesuffix("/"), first=not cut)):
+            raise _RefusedError(refused)
+        if self._folder is None:
+            self._folder = self._folders.find(self._names)
+        if name[-1:] == "/":
+            raise _RefusedError(NOT_A_REGULAR_FILE)
+        return self._folder, name
 
     def _turn_to(self, above: str) -> None:
-        self._above = above
+        self._above, self._folder = above, None
         self._names = above.split("/")[:-1]
         refusals = (_refusal(name, first=not place) for place, name in enumerate(self._names))
         self._refused = next(filter(None, refusals), None)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from cidx_ref.files import is_plain, read_regular
-from cidx_ref.index.folders import Folders
+from cidx_ref.files import is_plain
+from cidx_ref.index.folders import Folders, read_regular
 from cidx_ref.index.git import is_checkout
 from cidx_ref.index.matching import Folder, IgnoreRules
 from cidx_ref.project import DIRECTORY
