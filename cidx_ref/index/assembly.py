@@ -81,6 +81,15 @@ class Assembly:
         self._next_file += 1
         return self._next_file - 1
 
+    @property
+    def next_segment(self) -> int:
+        return self._next_segment
+
+    def include(self, written: Mapping[str, Written], next_segment: int) -> None:
+        """Have segments that others have written into `building`."""
+        self.written.update(written)
+        self._next_segment = next_segment
+
     @contextmanager
     def new_segment(self, threads: int = -1) -> Iterator[SegmentWriter]:
         """Writes a segment of this generation."""

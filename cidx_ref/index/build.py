@@ -9,29 +9,26 @@ costs the run and not the index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from contextlib import ExitStack, nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 from cidx_ref.errors import IndexingError, UntrustedError
-from cidx_ref.index.base import Base, BaseFile, open_base
+from cidx_ref.index.base import BaseFile, open_base
 from cidx_ref.index.belongs import Rules
 from cidx_ref.index.changes import Look, recipe
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.generation import Generations
-from cidx_ref.index.plan import SegmentSize, is_merge_due, taken_in
+from cidx_ref.index.making import Helpers, Making, is_worth_it
+from cidx_ref.index.plan import SegmentSize, is_merge_due
 from cidx_ref.index.port import Progress
-from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files
+from cidx_ref.index.scan import Listing, SourceTree, list_files
 from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
-
-if TYPE_CHECKING:
-    from cidx_ref.index.assembly import Assembly
-    from cidx_ref.index.writing import SegmentSink
 
 __all__ = ["bring_up_to_date"]
 
@@ -51,6 +48,7 @@ def bring_up_to_date(
     keep_unverified: bool = False,
     verified: str = "",
     merge: bool = True,
+    processes: int = 0,
     runtime: Runtime = SYSTEM,
 ) -> dict[str, Any]:
     """Publish a generation of what the project holds now, if that is not what the live one holds,
@@ -63,8 +61,9 @@ def bring_up_to_date(
     (`skipped.read_skipped` has the list). `notes` says, a sentence each, what a user should know of
     the run. The files of the generation `verified` are known to be as they were written; those of
     any other are read, and if one is not, everything is indexed anew. Merges that are due are done
-    in the end; without `merge`, `merge_due` says so. Raises `BusyError`, `IndexingError`,
-    `UntrustedError`.
+    in the end; without `merge`, `merge_due` says so. Many files are indexed by so many `processes`
+    at once, which have the configured embedder; 0: by this one. Raises `BusyError`,
+    `IndexingError`, `UntrustedError`.
     """
     project.check()
     if (problem := write_problem(project)) is not None:
@@ -72,15 +71,18 @@ def bring_up_to_date(
     try:
         project.create_directory(runtime)
         generations = Generations(project.generations, runtime, key=key)
-        with generations.writing(wait_s):
+        with generations.writing(wait_s) as lock_fd:
             scanning()
             began = runtime.now().astimezone().isoformat(timespec="seconds")
             kind = recipe(max_file_size_bytes)
             seen = SeenFiles.load(project, generations.key, recipe=kind, runtime=runtime)
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime, None, rules)
-            job = _Job(project, found, seen, embedder, max_file_size_bytes, progress, runtime)
-            report = job.run(generations, began, announce, full=full, verified=verified)
+            job = _Job(
+                project, generations, found, seen, embedder, max_file_size_bytes, progress, runtime
+            )
+            helpers = Helpers(processes, lock_fd, max_file_size_bytes) if processes else None
+            report = job.run(began, announce, helpers, full=full, verified=verified)
             while merge and report["merge_due"]:
                 from cidx_ref.index.merging import merge_once
 
@@ -107,6 +109,7 @@ class _Job:
     def __init__(
         self,
         project: Project,
+        generations: Generations,
         listing: Listing,
         seen: SeenFiles,
         embedder: Embedder,
@@ -115,6 +118,7 @@ class _Job:
         runtime: Runtime,
     ) -> None:
         self._root = project.root
+        self._generations = generations
         self._listing = listing
         self._seen = seen
         self._embedder = embedder
@@ -126,23 +130,31 @@ class _Job:
 
     def run(
         self,
-        generations: Generations,
         began: str,
         announce: Callable[[str], object],
+        helpers: Helpers | None,
         *,
         full: bool,
         verified: str,
     ) -> dict[str, Any]:
         """Publish what is to be published; what to report."""
+        generations = self._generations
         base = None if full else open_base(generations, self._recipe, verified)
         with base or nullcontext(), SourceTree(self._root) as tree:
             look = Look(tree, self._listing, self._seen, self._max_bytes)
             #: The files of the base that have not been met as they were.
             unmet = {} if base is None else dict(base.by_path)
-            todo = [path for path, known in look.look() if not self._is_met(path, known, unmet)]
-            with _Making(generations, base, self._recipe, self._embedder, self._runtime) as making:
-                self._take(look, todo, unmet, making)
-                if base is not None and not making.has_begun and not unmet:
+            todo, size_bytes = [], 0
+            for path, known in look.look():
+                if not self._is_met(path, known, unmet):
+                    todo.append(path)
+                    size_bytes += look.size_bytes
+            with Making(self._root, generations, base, self._embedder, self._runtime) as making:
+                if helpers is not None and is_worth_it(size_bytes, len(todo)):
+                    self._take_at_once(helpers, todo, unmet, making)
+                else:
+                    self._take(look, todo, unmet, making)
+                if base is not None and not making.has_added and not unmet:
                     self._progress(len(self._listing.paths), "", "up to date")
                     return self._report(base.manifest, base.sizes(), changed=False)
                 assembly = making.complete(unmet.values())
@@ -168,7 +180,7 @@ class _Job:
         return True
 
     def _take(
-        self, look: Look, todo: list[str], unmet: dict[str, BaseFile], making: _Making
+        self, look: Look, todo: list[str], unmet: dict[str, BaseFile], making: Making
     ) -> None:
         """Read the files `todo`, and index what is not as it was."""
         done = len(self._listing.paths) - len(todo)
@@ -179,6 +191,25 @@ class _Job:
                 self.skipped.add(path, found)
             elif not self._is_as_it_was(path, found.digest, unmet):
                 making.add(found)
+
+    def _take_at_once(
+        self, helpers: Helpers, todo: list[str], unmet: dict[str, BaseFile], making: Making
+    ) -> None:
+        """The same, by several processes."""
+        done = len(self._listing.paths) - len(todo)
+        digests = [unmet[path].file.digest if path in unmet else "" for path in todo]
+        for number, (taken, terms) in enumerate(
+            making.taken(helpers, list(zip(todo, digests, strict=True)), self._listing.exempt), done
+        ):
+            self._progress(number, taken.path, "")
+            if taken.status is not None:
+                self._seen.put(taken.path, taken.status, taken.seen)
+            if taken.reason:
+                self.skipped.add(taken.path, taken.reason)
+            elif taken.file is None:
+                del unmet[taken.path]
+            else:
+                making.add_taken(taken.file, terms)
 
     def _progress(self, current: int, path: str, info: str) -> None:
         self._tell(current, len(self._listing.paths), path, info)
@@ -194,64 +225,6 @@ class _Job:
             "skipped": dict(self.skipped.counts),
             "merge_due": is_merge_due(sizes, counts["chunks"], manifest["dead_documents"]),
         }
-
-
-class _Making:
-    """The next generation, which is begun when there is something to write: a run that finds
-    nothing changed makes nothing, and loads no engine.  A context manager."""
-
-    def __init__(
-        self,
-        generations: Generations,
-        base: Base | None,
-        recipe: dict[str, Any],
-        embedder: Embedder,
-        runtime: Runtime,
-    ) -> None:
-        self._begin = (generations, base, recipe, runtime)
-        self._embedder = embedder
-        self._runtime = runtime
-        self._stack = ExitStack()
-        self._begun: tuple[Assembly, SegmentSink] | None = None
-        self._added = 0
-
-    def __enter__(self) -> _Making:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    @property
-    def has_begun(self) -> bool:
-        return self._begun is not None
-
-    def begin(self) -> tuple[Assembly, SegmentSink]:
-        if self._begun is None:
-            from cidx_ref.index.assembly import Assembly
-            from cidx_ref.index.writing import SegmentSink
-
-            assembly = self._stack.enter_context(Assembly(*self._begin))
-            sink = SegmentSink(assembly.new_segment, self._embedder, self._runtime)
-            self._begun = assembly, self._stack.enter_context(sink)
-        return self._begun
-
-    def add(self, source: SourceFile) -> None:
-        """Index a file."""
-        assembly, sink = self.begin()
-        from cidx_ref.index.cutting import indexed
-
-        file, chunks, terms = indexed(source, assembly.next_file_id())
-        sink.add(file, chunks, terms)
-        assembly.add(file, terms)
-        self._added += len(chunks)
-
-    def complete(self, gone: Collection[BaseFile]) -> Assembly:
-        """Drop what is gone, and write small segments anew together with what was added."""
-        assembly, sink = self.begin()
-        assembly.drop(gone)
-        assembly.merge(taken_in(assembly.sizes(), self._added), sink)
-        sink.finish()
-        return assembly
 
 
 def _notes(key: Key) -> list[str]:

@@ -5,6 +5,7 @@ A file that is as it was seen is not read.  What is said of it is what reading w
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -31,6 +32,8 @@ class Look:
         self._listing = listing
         self._seen = seen
         self._max_bytes = max_bytes
+        #: The size of the file that `look` has come to.
+        self.size_bytes = 0
 
     def look(self) -> Iterator[tuple[str, Seen | None]]:
         """Each path of the listing, in its order, with what is known of it without reading it.
@@ -45,6 +48,7 @@ class Look:
                 known = get(path, found)
                 if known is not None and (reason := self._weigh(path, known.despite)):
                     known = Seen("", reason=reason)
+                self.size_bytes = found.st_size
                 yield path, known
             elif found == NOT_A_REGULAR_FILE:  # or perhaps unreadable, which opening it tells
                 yield path, None
@@ -53,17 +57,19 @@ class Look:
 
     def read(self, path: str) -> SourceFile | str:
         """The file at `path` as it is now, or the reason to leave it out; kept for later scans."""
-        status, found = self._tree.read_with_status(path, self._max_bytes)
-        if isinstance(found, str):
-            verdict: SourceFile | str = found
-            seen = Seen("", reason=found)
-        else:
-            despite = why_by_text(path, found.text) or ""
-            verdict = self._weigh(path, despite) or found
-            seen = Seen(found.digest, despite, found.guessed)
+        status, seen, verdict = self.take(path)
         if status is not None:
             self._seen.put(path, status, seen)
         return verdict
+
+    def take(self, path: str) -> tuple[os.stat_result | None, Seen, SourceFile | str]:
+        """`read`, with what is to be kept for later scans, if there is a status; not kept."""
+        status, found = self._tree.read_with_status(path, self._max_bytes)
+        if isinstance(found, str):
+            return status, Seen("", reason=found), found
+        despite = why_by_text(path, found.text) or ""
+        seen = Seen(found.digest, despite, found.guessed)
+        return status, seen, self._weigh(path, despite) or found
 
     def _weigh(self, path: str, despite: str) -> str:
         """Why the text of the file leaves it out, if it does: this listing may exempt it."""

@@ -111,9 +111,13 @@ class Generations:
         return self.directory / generation
 
     @contextmanager
-    def writing(self, wait_s: float | None = None) -> Iterator[None]:
+    def writing(self, wait_s: float | None = None) -> Iterator[int]:
         """Be the one writer, after waiting `wait_s` seconds at most (None: for as long as it
-        takes).  Raises `BusyError`.  What dead writers left is swept on entering."""
+        takes).  Raises `BusyError`.  What dead writers left is swept on entering.
+
+        Yields the descriptor that has the lock: a process that helps to write must have it open,
+        so that the next writer waits for its end, too.
+        """
         deadline = None if wait_s is None else self._runtime.monotonic() + wait_s
         while (locked := self._try_lock()) is None:
             if deadline is not None and self._runtime.monotonic() >= deadline:
@@ -121,7 +125,7 @@ class Generations:
             self._runtime.sleep(_POLL_S)
         try:
             self._sweep(locked)
-            yield
+            yield locked.fd
         finally:
             locked.close()
 
@@ -147,6 +151,11 @@ class Generations:
                 yield self.directory / name
             finally:
                 directory.remove(name)
+
+    def discard(self, building: Path) -> None:
+        """Remove a generation that is being built.  Writers only."""
+        with self._opened() as directory:
+            directory.remove(building.name)
 
     def seal(
         self, building: Path, manifest: dict[str, Any], shared: dict[str, Any] | None = None

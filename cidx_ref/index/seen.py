@@ -21,7 +21,7 @@ from cidx_ref.keys import Key
 from cidx_ref.project import SEEN, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["Seen", "SeenFiles"]
+__all__ = ["Seen", "SeenFiles", "Status"]
 
 _FORMAT = 1
 _MAX_BYTES = 1 << 28  # as much as is read of git's index: some two million files
@@ -51,6 +51,20 @@ class Seen(NamedTuple):
     despite: str = ""
     guessed: bool = False
     reason: str = ""
+
+
+class Status(NamedTuple):
+    """What of a file's status says that it is as it was, as `os.stat_result` calls it."""
+
+    st_dev: int
+    st_size: int
+    st_ino: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Status:
+        return cls(found.st_dev, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class SeenFiles:
@@ -102,7 +116,7 @@ class SeenFiles:
             return Seen("", "", False, self._reasons[reason])
         return Seen(digest.hex(), self._reasons[despite], guessed)
 
-    def put(self, path: str, found: os.stat_result, seen: Seen) -> None:
+    def put(self, path: str, found: os.stat_result | Status, seen: Seen) -> None:
         """Keep `seen` of the file at `path` for the next scan.
 
         `found` is what the open file was before its content was read.
@@ -136,7 +150,7 @@ class SeenFiles:
                     directory.unlink(temporary)
                 raise
 
-    def _is_old(self, found: os.stat_result) -> bool:
+    def _is_old(self, found: os.stat_result | Status) -> bool:
         """Whether it is older than this scan by both times, so that it cannot change unnoticed.
 
         What was old for the scan that saw it is so for each later one, unless the clock was set
@@ -187,7 +201,7 @@ class SeenFiles:
         self._rows = dict(zip(paths, [rows[at : at + _ROW_BYTES] for at in places], strict=False))
 
 
-def _status(found: os.stat_result) -> bytes:
+def _status(found: os.stat_result | Status) -> bytes:
     return _STATUS.pack(found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
 

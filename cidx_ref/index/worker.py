@@ -31,6 +31,7 @@ __all__ = ["main"]
 #: stopped) must not keep the writers' lock for ever: what was to be published it loads when it is
 #: asked; and without its word that nobody joins any more, there is no scan.
 _AGREE_S = 10.0
+_MAX_PROCESSES = 4
 
 
 class _Reporter:
@@ -118,6 +119,7 @@ def _done(job: dict[str, Any], embedder: Embedder, key: Key, parent: _Parent) ->
         keep_unverified=job["keep_unverified"],
         verified=job["verified"],
         merge=False,
+        processes=min(_MAX_PROCESSES, len(os.sched_getaffinity(0))),
     )
 
 
