@@ -154,7 +154,7 @@ class LiveChunks:
             passing = store.passing(filters)
             if part.alive_files is not None:
                 passing = passing & part.alive_files
-            files += [store.files[number].id for number in np.flatnonzero(passing)]
+            files += store.ids[passing].tolist()
             chunks[part.first_chunk : part.stop] = store.chunks_in(passing)
         return FilterMask(files, chunks)
 
@@ -200,9 +200,8 @@ def _parts(segments: Mapping[str, Segment], dead: Mapping[str, Sequence[int]]) -
 def _directory(parts: Sequence[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ids, starts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for part in parts:
-        own = np.fromiter((file.id for file in part.segment.store.files), np.int64)
-        first = part.segment.store.firsts[:-1] + part.first_chunk
+        store = part.segment.store
         kept = slice(None) if part.alive_files is None else part.alive_files
-        ids.append(own[kept])
-        starts.append(first[kept])
+        ids.append(store.ids[kept])
+        starts.append(store.firsts[:-1][kept] + part.first_chunk)
     return np.concatenate(ids), np.concatenate(starts)

@@ -1,7 +1,9 @@
 """The nearest chunks of one generation: each segment is asked, and the answers are merged.
 
 Cosines of different segments can be compared.  Nothing is marked deleted in a segment, which other
-generations share: what is dead is dropped from what it answers.
+generations share: what is dead is dropped from what it answers.  Each segment is asked for its
+share of what is wanted, and for more if it has more: ten walks through graphs for a hundred results
+each would take five times as long as one through a graph of all.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cidx_ref.index.live import Part
-from cidx_ref.index.semantic import SemanticIndex, best_of
+from cidx_ref.index.semantic import EF_SEARCH, SemanticIndex, best_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Nearest"]
+
+_LEAST = 16  # that each segment is asked for, beside its share
+_SURE = 64  # so many of the nearest are as good as if each segment were asked for all
 
 Found = tuple["NDArray[np.intp]", "NDArray[np.float32]"]
 
@@ -43,13 +48,20 @@ class Nearest:
         length = np.linalg.norm(vector)
         if k == 0 or length == 0:
             return []
-        unit = vector / length
-        found = []
-        for part in self._parts:
-            inside = part.alive if allowed is None else allowed[part.first_chunk : part.stop]
-            labels, scores = _vectors(part).nearest(unit, k, inside)
-            found.append((labels + part.first_chunk, scores))
-        return _merged(found, k)
+        asked = [_Asked(part, vector / length, allowed) for part in self._parts]
+        breadth = max(k, EF_SEARCH)
+        places = sum(each.places for each in asked)
+        for each in asked:
+            each.ask(min(breadth, breadth * each.places // places + _LEAST))
+        best = _merged([each.found for each in asked], k)
+        # What a segment was not asked for might belong to the first of these.
+        sure = best[min(k, _SURE) - 1][1] if len(best) >= min(k, _SURE) else -2.0
+        further = [each for each in asked if each.may_have_nearer_than(sure)]
+        if not further:
+            return best
+        for each in further:
+            each.ask(breadth)
+        return _merged([each.found for each in asked], k)
 
     def rank(
         self,
@@ -78,6 +90,30 @@ class Nearest:
             labels, scores = _vectors(part).cosines(unit, labels, inside)
             found.append((labels + part.first_chunk, scores))
         return _merged(found, k)
+
+
+class _Asked:
+    """One segment, and what it has answered."""
+
+    def __init__(
+        self, part: Part, unit: NDArray[np.float32], allowed: NDArray[np.bool_] | None
+    ) -> None:
+        self._part = part
+        self._unit = unit
+        self._allowed = part.alive if allowed is None else allowed[part.first_chunk : part.stop]
+        self.places = part.stop - part.first_chunk
+        self._asked_for = 0
+        self.found: Found = np.empty(0, np.intp), np.empty(0, np.float32)
+
+    def ask(self, k: int) -> None:
+        labels, scores = _vectors(self._part).nearest(self._unit, k, self._allowed)
+        self._asked_for = k
+        self.found = labels + self._part.first_chunk, scores
+
+    def may_have_nearer_than(self, score: float) -> bool:
+        """Whether it has told all that it was asked for, and all of that is nearer."""
+        scores = self.found[1]
+        return 0 < self._asked_for == len(scores) < self.places and bool(scores[-1] > score)
 
 
 def _vectors(part: Part) -> SemanticIndex:

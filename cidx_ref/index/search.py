@@ -78,6 +78,7 @@ def answer(
         ranking = engines.fulltext(search.limit)
     else:
         ranking, extra = _hybrid(engines, search.limit, runtime)
+    ranking = engines.steady(ranking)
     return {
         "results": [engines.hit(chunk, score) for chunk, score in ranking],
         "mode": search.mode,
@@ -218,6 +219,18 @@ class _Engines:
     def file_of(self, number: int) -> int:
         return self._snapshot.chunks.file_of(number)
 
+    def steady(self, ranking: Ranking) -> Ranking:
+        """`ranking`, in which what is equally good comes by path and line: where a chunk lies in
+        the index says what was edited last, and nothing else."""
+        if len({score for _, score in ranking}) == len(ranking):
+            return ranking
+
+        def place(hit: tuple[int, float]) -> tuple[float, str, int]:
+            chunk = self._snapshot.chunks.read(hit[0])
+            return -hit[1], chunk.path, chunk.line_start
+
+        return sorted(ranking, key=place)
+
     def hit(self, number: int, score: float) -> dict[str, Any]:
         chunk = self._snapshot.chunks.read(number)
         snippet_start, snippet = self._probes.cut(chunk)
@@ -285,6 +298,8 @@ def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, d
         "semantic_count": len(semantic.ranking),
         "fts_count": len(fulltext.ranking),
     }
+    for each in (semantic, fulltext, symbols):
+        each.ranking = engines.steady(each.ranking)
     attempts = {"semantic": semantic, "fts": fulltext}
     failed = {engine: str(a.error) for engine, a in attempts.items() if a.error is not None}
     if failed:

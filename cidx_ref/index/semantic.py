@@ -30,7 +30,9 @@ __all__ = ["EF_SEARCH", "EXACT_UP_TO", "SPACE", "SemanticIndex", "VectorWriter",
 SPACE = "cosine"
 _M = 16  # links per node; hnswlib's advice for high recall at some hundred dimensions
 _EF_CONSTRUCTION = 100
-EF_SEARCH = 256  # candidates kept while searching; no more than so many results can be had
+#: Candidates that a walk keeps, at most: more results than that take an exact search.
+EF_SEARCH = 256
+_EF_LEAST = 32  # hnswlib keeps this many, or as many as results are asked for
 EXACT_UP_TO = 4096  # vectors: up to this, products with all are as fast as the walk, and exact
 _MOSTLY = 4  # what no more than a quarter of the vectors may not be, is dropped after the walk
 _SURPLUS = 16
@@ -115,7 +117,8 @@ class SemanticIndex:
         """
         if not np.any(vector):
             return []
-        return _pairs(*self.nearest(_unit(vector), k, allowed))
+        labels, scores = self.nearest(_unit(vector), max(k, EF_SEARCH), allowed)
+        return _pairs(labels[:k], scores[:k])
 
     def rank(
         self,
@@ -141,7 +144,8 @@ class SemanticIndex:
     def nearest(
         self, unit: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """See `search`: labels and cosines, nearest first."""
+        """Labels and cosines, nearest first.  The more are asked for, the fewer of the nearest are
+        missed by a graph."""
         candidates = self.count if allowed is None else int(np.count_nonzero(allowed))
         k = min(k, candidates)
         if self._graph is not None and candidates > EXACT_UP_TO and 0 < k <= EF_SEARCH:
@@ -324,7 +328,7 @@ def _load_graph(path: Path, dim: int, count: int) -> Any:
         graph.load_index(os.fsencode(path), max_elements=count)
     except RuntimeError as error:
         raise IndexUnusableError(f"semantic index: {error}") from None
-    graph.set_ef(EF_SEARCH)  # not saved with the index
+    graph.set_ef(_EF_LEAST)  # not saved with the index
     return graph
 
 

@@ -125,6 +125,8 @@ class ChunkStore:
         self._file_of = np.ascontiguousarray(self._rows["file"])
         #: Of each file the number of its first chunk, and after the last one, of all.
         self.firsts = np.searchsorted(self._file_of, np.arange(len(self.files) + 1))
+        #: The ids of the files.
+        self.ids = np.fromiter((file.id for file in self.files), np.int64, len(self.files))
         self._passing: dict[Filters, NDArray[np.bool_]] = {}
 
     def __len__(self) -> int:
