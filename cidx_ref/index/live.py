@@ -103,6 +103,11 @@ class LiveChunks:
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
         return part.segment.store.read(chunk - part.first_chunk)
 
+    def place_of(self, chunk: int) -> tuple[str, int]:
+        """Path and first line of `chunk`."""
+        part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
+        return part.segment.store.place_of(chunk - part.first_chunk)
+
     def file_of(self, chunk: int) -> int:
         """The number of the file that `chunk` is part of."""
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]

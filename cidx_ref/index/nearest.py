@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cidx_ref.index.live import Part
-from cidx_ref.index.semantic import EF_SEARCH, SemanticIndex, best_of
+from cidx_ref.index.semantic import SemanticIndex, best_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Nearest"]
 
+#: So many are asked for, all segments together, however few are wanted: the more, the fewer of the
+#: nearest are missed.
+_BREADTH = 192
 _LEAST = 16  # that each segment is asked for, beside its share
 _SURE = 64  # so many of the nearest are as good as if each segment were asked for all
 
@@ -49,7 +52,7 @@ class Nearest:
         if k == 0 or length == 0:
             return []
         asked = [_Asked(part, vector / length, allowed) for part in self._parts]
-        breadth = max(k, EF_SEARCH)
+        breadth = max(k, _BREADTH)
         places = sum(each.places for each in asked)
         for each in asked:
             each.ask(min(breadth, breadth * each.places // places + _LEAST))

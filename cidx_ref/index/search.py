@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from heapq import merge
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, groupby, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
@@ -32,7 +33,7 @@ _log = logging.getLogger("cidx_ref")
 _SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the weaker of the two
 _SYMBOL_WEIGHT = 2.0  # of a chunk that is called what the query says
 # A search that looks at what it found, and drops some of it, needs more than are wanted.
-_SURPLUS = 256
+_SURPLUS = 192
 _MAX_LOOKS = 1 << 16  # a word looked for in one of them is a look: together some 20 ms
 _RARE = 64  # chunks: the words that stand in no more, taken together, are rare
 _WITHIN = 512  # chunks: more than so many are not looked at one by one
@@ -222,14 +223,14 @@ class _Engines:
     def steady(self, ranking: Ranking) -> Ranking:
         """`ranking`, in which what is equally good comes by path and line: where a chunk lies in
         the index says what was edited last, and nothing else."""
-        if len({score for _, score in ranking}) == len(ranking):
-            return ranking
-
-        def place(hit: tuple[int, float]) -> tuple[float, str, int]:
-            chunk = self._snapshot.chunks.read(hit[0])
-            return -hit[1], chunk.path, chunk.line_start
-
-        return sorted(ranking, key=place)
+        place_of = self._snapshot.chunks.place_of
+        found: Ranking = []
+        for _, group in groupby(ranking, key=itemgetter(1)):
+            tied = list(group)
+            if len(tied) > 1:
+                tied.sort(key=lambda hit: place_of(hit[0]))
+            found += tied
+        return found
 
     def hit(self, number: int, score: float) -> dict[str, Any]:
         chunk = self._snapshot.chunks.read(number)

@@ -157,6 +157,11 @@ class ChunkStore:
             text=self._texts[middle : middle + text_size].decode(*TEXT_CODEC),
         )
 
+    def place_of(self, chunk: int) -> tuple[str, int]:
+        """Path and first line of `chunk`."""
+        file, line_start, *_ = self._rows[chunk].item()
+        return self.files[file].path, line_start
+
     def file_of(self, chunk: int) -> int:
         """The number of the file that `chunk` is part of."""
         return int(self._file_of[chunk])
