@@ -143,7 +143,7 @@ FLOORS_WITHIN = {
     "daemon": [
         [
             *["claim", "entry", "eviction", "gate", "health", "indexing", "installation", "log"],
-            "memory",
+            *["inotify", "memory"],
         ],
         ["cache"],
         ["succession"],
