@@ -18,6 +18,7 @@ from cidx_ref.testing.own.mutants import (
     speed,
     time,
     trust,
+    watching,
     wire,
 )
 from cidx_ref.testing.own.mutants.registry import MUTANTS, Mutant
@@ -32,5 +33,6 @@ __all__ = [
     "speed",
     "time",
     "trust",
+    "watching",
     "wire",
 ]
