@@ -97,6 +97,39 @@ def test_what_a_run_of_before_the_rest_tells_is_nothing_to_the_next_session(benc
     assert (bench.watch.pending(), bench.watch.is_fresh()) == (None, False)
 
 
+@pytest.mark.promise("FRESH-2")
+def test_a_first_run_that_had_begun_before_the_use_arms_and_the_next_one_knows(
+    bench: Bench,
+) -> None:
+    run = bench.run
+    bench.watch.use()
+
+    def joined() -> None:
+        bench.watch._run = run
+        bench.watch.listed(bench.lists(), None)
+        bench.watch.done(True)
+
+    bench.watch._run = joined
+    assert bench.watch._turn(bench.session) == 0.0
+    assert (bench.watch.describe()["mode"], bench.watch.pending()) == ("starting", None)
+    assert bench.turn() is None
+    assert (bench.watch.describe()["mode"], bench.watch.is_fresh()) == ("watching", True)
+
+
+def test_a_listener_that_fails_holds_nothing_up(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: str, detail: str = "", seconds: float = 0.0) -> None:
+        raise ZeroDivisionError
+
+    bench = Bench(root)
+    bench.watch._ledger._tell = broken
+    bench.begin()
+    assert bench.watch.is_fresh()
+    assert len(caplog.records) == 1
+    bench.close()
+
+
 # Settling.
 
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from watches import Bench, Still, files_of, folders_of
 
+from cidx_ref.daemon.inotify import OVERFLOW, Event
 from cidx_ref.runtime import SYSTEM
 
 PATIENCE_S = 30.0
@@ -156,6 +157,31 @@ def test_what_can_never_belong_starts_no_run(bench: Bench, root: Path) -> None:
     for folder in (".code-indexer", "node_modules/x", "pkg/__pycache__", "pkg/.git"):
         (root / folder / "g.py").touch()
     assert bench.watch.is_fresh()
+
+
+@pytest.mark.promise("FRESH-2")
+def test_folders_that_were_replaced_while_events_were_lost_are_watched_anew(
+    bench: Bench, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _git(root, "init", "-q")
+    bench.begin()
+    (root / "pkg" / "deep" / "c.py").unlink()
+    (root / "pkg" / "deep").rmdir()
+    (root / "pkg").rename(root / "was")
+    _plant(root)
+    (root / ".git").rename(root / ".was")
+    _git(root, "init", "-q")
+    with monkeypatch.context() as patch:
+        patch.setattr("cidx_ref.daemon.inotify.parse", lambda data: [Event(-1, OVERFLOW)])
+        assert not bench.watch.is_fresh()
+    bench.run()
+    assert bench.watch.is_fresh()
+    for path in ("pkg/b.py", "pkg/deep/c.py", "was/b.py"):
+        (root / path).write_text("z")
+        assert _dirty(bench) == {path}
+        bench.run()
+    _git(root, "add", ".")
+    assert _dirty(bench) == {".git/"}
 
 
 # What is ignored.

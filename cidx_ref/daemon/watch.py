@@ -246,6 +246,7 @@ class Watch:
             return scan is None or scan.is_recent(status, now_s, wall_s)
 
         relevance.listing(files)
+        session.has_armed = True
         recent = tree.arm(folders, is_recent, scan.armed if scan is not None else ())
         self._take(session, tree)
         if recent:
@@ -378,7 +379,7 @@ class Watch:
                     session.reason = short(f"{type(problem).__name__}: {problem}")
             elif not session.has_ended:
                 session.forget_failure()
-                if session.mode == "starting":
+                if session.mode == "starting" and not session.has_armed:
                     self._fall_back(session, "the index run named no folders to be watched")
             pause_s = min(_MAX_SCAN_S, max(_SCAN_S, _SCAN_TIMES * (now_s - began_s)))
             session.next_scan_s = now_s + pause_s

@@ -57,6 +57,8 @@ class WatchedTree:
         # A folder that is mounted at two places has one watch.
         self._folders: dict[int, set[str]] = {}
         self._below: dict[str, set[str]] = {}
+        #: Events were lost: a name may be another folder's now, which no watch is on.
+        self._is_doubtful = False
         self.git = GitState(root)
 
     def __len__(self) -> int:
@@ -78,6 +80,7 @@ class WatchedTree:
         Raises `OSError` where the system gives no more watches, and `RootLostError`.
         """
         wanted = _with_those_above(folders)
+        before = self._doubt() if self._is_doubtful else frozenset()
         for folder in unwanted:
             if folder not in wanted:
                 self._disarm(folder)
@@ -87,6 +90,8 @@ class WatchedTree:
                 status = self._arm(open_folders, folder)
                 if status is not None and is_recent(status):
                     recent.add(folder)
+        for watch in before - self._folders.keys():
+            self._events.remove(watch)
         if self.git.arm(self._events) and self.git.has_changed():
             recent.add(GitState.MARK)
         return recent
@@ -101,7 +106,7 @@ class WatchedTree:
         for event in self._events.read():
             found.events += 1
             if event.mask & inotify.OVERFLOW:
-                found.is_overflown = True
+                found.is_overflown = self._is_doubtful = True
             elif event.mask & inotify.UNMOUNT:
                 raise RootLostError("the project's file system was unmounted")
             elif event.watch in self.git.watches:
@@ -201,6 +206,16 @@ class WatchedTree:
             found.paths.add(folder + entry.name)
 
     # Watches.
+
+    def _doubt(self) -> frozenset[int]:
+        """Know no folder any more; returns the watches, of which most will be the same again."""
+        watches = frozenset(self._folders)
+        self._watches.clear()
+        self._folders.clear()
+        self._below.clear()
+        self.git.disarm(self._events)
+        self._is_doubtful = False
+        return watches
 
     def _open(self) -> Folders:
         try:

@@ -137,6 +137,8 @@ class Session:
         self.dirty: set[str] = set()
         #: Anything may have changed, or some folder may not be armed.
         self.is_unsure = True
+        #: A run has named folders.
+        self.has_armed = False
         self.scans: dict[Hashable, Scan] = {}
         #: When the first of what is dirty was seen, and the last.
         self.first_s: float | None = None
@@ -249,7 +251,10 @@ class Ledger:
         with lock:
             untold, self._untold = self._untold, []
         for event, detail, seconds in untold:
-            self._tell(event, detail, seconds)
+            try:
+                self._tell(event, detail, seconds)
+            except Exception as error:  # must not hold up an index run, or a query
+                self.warn_once(f"the watcher's listener failed: {type(error).__name__}", str(error))
 
     def warn_once(self, kind: str, detail: str = "") -> None:
         """Log it, unless something of this kind was logged before."""

@@ -80,6 +80,13 @@ def an_overflow_is_an_event_like_others() -> Iterator[None]:
 
 
 @mutant("FRESH-2")
+def names_are_believed_after_an_overflow() -> Iterator[None]:
+    """A folder that was replaced while events were lost is taken for the one that is watched."""
+    with patch.object(WatchedTree, "_doubt", lambda self: frozenset()):
+        yield
+
+
+@mutant("FRESH-2")
 def a_file_that_was_gone_does_not_belong() -> Iterator[None]:
     """A file that a run did not list is taken for one that does not belong, though it was gone."""
     with patch.object(relevance, "_is_there", lambda folders, path: True):
