@@ -206,9 +206,16 @@ def test_what_gitignore_plainly_ignores_starts_no_run(bench: Bench, root: Path) 
 @pytest.mark.promise("FRESH-2")
 @pytest.mark.parametrize(
     "why",
-    ["listed", "listings unknown", "asked for", ".cidxignore", "a repository", "too many patterns"],
+    [
+        *["listed", "listings unknown", "asked for", ".cidxignore", "a repository"],
+        *["too many patterns", "slow patterns"],
+    ],
 )
-def test_in_doubt_what_is_ignored_starts_a_run(root: Path, why: str) -> None:
+def test_in_doubt_what_is_ignored_starts_a_run(
+    root: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why == "slow patterns":
+        monkeypatch.setattr("cidx_ref.daemon.relevance._PATTERNS_S", 0.0)
     (root / ".gitignore").write_text("*.log\n" * (20_000 if why == "too many patterns" else 1))
     (root / "pkg" / "x.log").touch()
     if why == ".cidxignore":
@@ -258,6 +265,25 @@ def test_a_file_that_was_gone_when_a_run_listed_is_not_taken_for_one_that_does_n
     bench.run()
     new.touch()
     assert _dirty(bench) == {"pkg/new.py"}
+
+
+@pytest.mark.promise("FRESH-2")
+def test_of_what_does_not_belong_so_much_is_remembered_and_the_oldest_is_forgotten(
+    bench: Bench, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cidx_ref.daemon.relevance._MAX_REMEMBERED", 2)
+    monkeypatch.setattr("cidx_ref.daemon.relevance._MAX_CHAINS", 1)
+    bench.left = {"1", "pkg/2", "pkg/deep/3"}
+    bench.begin()
+    for path in sorted(bench.left):
+        (root / path).touch()
+        assert _dirty(bench) == {path}
+        bench.run()
+    for path in ("pkg/2", "pkg/deep/3"):
+        (root / path).write_text("x")
+        assert bench.watch.is_fresh()
+    (root / "1").write_text("x")
+    assert _dirty(bench) == {"1"}
 
 
 @pytest.mark.promise("FRESH-2")
@@ -362,6 +388,26 @@ def test_a_change_of_gits_index_between_listing_and_arming_is_dirty(
     assert ".git/" in bench.session.dirty
 
 
+@pytest.mark.promise("TRUST-1")
+def test_a_git_directory_with_traps_in_it_holds_nothing_up(
+    bench: Bench, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (root / ".git").mkdir()
+    os.mkfifo(root / ".git" / "index")
+    (root / ".git" / "HEAD").symlink_to(outside / "HEAD")
+    (root / ".git" / "info").symlink_to(outside)
+    bench.begin()
+    (outside / "exclude").touch()
+    (outside / "HEAD").touch()
+    assert bench.watch.is_fresh()
+    (root / ".git").rename(root / ".was")
+    (root / ".git").write_text(f"gitdir: {outside / 'nowhere'}\n")
+    assert "" in _dirty(bench)
+    bench.run()
+    assert bench.watch.describe()["mode"] == "watching"
+
+
 # Any script.
 
 _NAMES = st.sampled_from(["a", "b", "pkg", "deep"])
@@ -441,28 +487,39 @@ def test_after_any_script_every_change_is_known_before_a_run_and_none_after_it(
 # With its threads.
 
 
+class Live:
+    """A bench with its threads, and the files that its last run has found."""
+
+    def __init__(self, root: Path) -> None:
+        self.bench = Bench(root, SYSTEM, real=True)
+        self._changed = SYSTEM.condition("live")
+        self._files: frozenset[str] = frozenset()
+        self.bench.after = self._note
+
+    def __enter__(self) -> Live:
+        self.bench.watch.use()
+        self.wait_for("a.py")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bench.watch.close()
+
+    def _note(self) -> None:
+        with self._changed:
+            self._files = files_of(self.bench.root)
+            self._changed.notify_all()
+
+    def wait_for(self, *files: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._files.issuperset(files), PATIENCE_S)
+
+
 @pytest.mark.promise("FRESH-1")
-def test_a_change_is_run_for_within_a_second_without_being_asked_for(root: Path) -> None:
-    bench = Bench(root, SYSTEM, real=True)
-    ran = SYSTEM.condition("ran")
-    live: set[str] = set()
-
-    def note() -> None:
-        with ran:
-            live.update(files_of(root))
-            ran.notify_all()
-
-    bench.after = note
-    bench.watch.use()
-    try:
-        with ran:
-            assert ran.wait_for(lambda: "a.py" in live, PATIENCE_S)
+def test_a_change_is_run_for_without_being_asked_for(root: Path) -> None:
+    with Live(root) as live:
         for number in range(3):
             (root / "pkg" / f"new{number}.py").touch()
-            with ran:
-                assert ran.wait_for(lambda: f"pkg/new{number}.py" in live, PATIENCE_S)  # noqa: B023
-    finally:
-        bench.watch.close()
+            live.wait_for(f"pkg/new{number}.py")
 
 
 def test_after_a_rest_no_descriptor_of_it_is_left(root: Path) -> None:

@@ -172,10 +172,7 @@ class WatchedTree:
                     continue
                 if before is not None and self._watches[folder] == before:
                     continue  # the event told of a folder that has been entered since
-                if before is not None:  # another folder of this name
-                    self._disarm_below(folder)
                 todo += self._look_into(open_folders, folder, found)
-        found.is_overflown = found.is_overflown or bool(todo)
 
     def _look_into(self, open_folders: Folders, folder: str, found: Changes) -> list[str]:
         """The folders in a new folder; of its files it is noted that they have changed."""
