@@ -184,6 +184,31 @@ def test_folders_that_were_replaced_while_events_were_lost_are_watched_anew(
     assert _dirty(bench) == {".git/"}
 
 
+@pytest.mark.promise("FRESH-1")
+@pytest.mark.parametrize(
+    ("text", "dirty"), [("*.log\n", set()), ("!node_modules/mine\n", {"node_modules/mine/a.js"})]
+)
+def test_what_is_left_out_by_name_starts_a_run_only_where_a_cidxignore_may_ask_for_it(
+    bench: Bench, root: Path, text: str, dirty: set[str]
+) -> None:
+    (root / ".cidxignore").write_text(text)
+    bench.begin()
+    (root / "node_modules" / "mine").mkdir(parents=True)
+    (root / "node_modules" / "mine" / "a.js").touch()
+    assert _dirty(bench) == dirty
+
+
+@pytest.mark.promise("FRESH-1")
+def test_what_is_left_out_by_name_starts_a_run_where_the_configuration_asks_for_files(
+    root: Path,
+) -> None:
+    bench = Bench(root, real=True, asks=lambda: True).begin()
+    (root / "node_modules").mkdir()
+    (root / "node_modules" / "a.js").touch()
+    assert _dirty(bench) == {"node_modules/a.js"}
+    bench.close()
+
+
 # What is ignored.
 
 

@@ -167,7 +167,7 @@ def _read(folders: Folders, folder: str, above: _Chain) -> _Chain:
         chain = above._replace(
             # What is in a repository of its own is not its parent's to ignore.
             is_unsure=above.is_unsure or (bool(folder) and _is_in(there, ".git")),
-            may_ask=above.may_ask or _is_in(there, ".cidxignore"),
+            may_ask=above.may_ask or _may_ask(folders, folder),
         )
         if chain.is_unsure or not _is_in(there, ".gitignore"):
             return chain
@@ -203,6 +203,15 @@ class _Nothing:
 
 
 _NOTHING = _Nothing()
+
+
+def _may_ask(folders: Folders, folder: str) -> bool:
+    """Whether a `.cidxignore` in `folder` may have a line that begins with "!", in any encoding."""
+    try:
+        data = folders.read(folder, ".cidxignore", _MAX_PATTERNS_BYTES)
+    except FileNotFoundError:
+        return False
+    return data is not None and (b"!" in data or len(data) > _MAX_PATTERNS_BYTES)
 
 
 def _is_neighbour(name: str) -> bool:
