@@ -324,6 +324,21 @@ def test_after_an_overflow_nothing_is_known_until_one_run_has_looked_at_everythi
     assert bench.watch.describe()["overflows"] == 1
 
 
+@pytest.mark.promise("FRESH-1")
+def test_after_an_overflow_a_run_that_names_no_folders_is_followed_by_one_that_does(
+    bench: Bench,
+) -> None:
+    bench.begin()
+    bench.events.overflow()
+    bench.watch.scanning()
+    bench.watch.done(True)
+    assert bench.watch.pending() is None
+    assert bench.turn() == pytest.approx(0.2)
+    bench.runtime.advance(0.2)
+    assert bench.turn() is None
+    assert (bench.runs, bench.watch.is_fresh()) == (2, True)
+
+
 @pytest.mark.promise("FRESH-2")
 def test_an_overflow_during_a_run_or_one_that_fails_is_not_forgotten(bench: Bench) -> None:
     bench.begin()
