@@ -144,10 +144,12 @@ FLOORS_WITHIN = {
     "daemon": [
         [
             *["claim", "entry", "eviction", "gate", "health", "indexing", "installation", "log"],
-            "memory",
+            *["inotify", "memory", "relevance"],
         ],
-        ["cache"],
-        ["succession"],
+        ["cache", "gitstate"],
+        ["succession", "watched"],
+        ["watching"],
+        ["watch"],
         ["arguments", "framing", "proxy", "values"],
         ["progress", "transport"],
         ["accept", "dispatch"],

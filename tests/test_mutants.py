@@ -101,11 +101,15 @@ def _patched() -> list[Any]:
         health,
         indexing,
         proxy,
+        relevance,
         report,
         server,
         service,
         succession,
         transport,
+        watch,
+        watched,
+        watching,
     )
     from cidx_ref.index import (
         fulltext,
@@ -166,6 +170,12 @@ def _patched() -> list[Any]:
         text,
         transport,
         transport._Connection,
+        relevance,
+        watch,
+        watch.Watch,
+        watched.WatchedTree,
+        watching.Scan,
+        watching.Session,
     ]
     return [dict(vars(place)) for place in places]
 

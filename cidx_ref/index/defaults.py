@@ -13,8 +13,8 @@ from typing import Protocol
 
 __all__ = [
     "BUILD_OUTPUT", "DEPENDENCIES", "GENERATED", "LOCK_FILE", "MARKERS", "MARKING_FOLDER",
-    "MINIFIED", "VERSION_CONTROL", "Tree", "is_ordinary", "may_be_left_out", "why_file",
-    "why_folder",
+    "MINIFIED", "NEIGHBOURS", "VERSION_CONTROL", "Tree", "is_ordinary", "may_be_left_out",
+    "why_file", "why_folder",
 ]  # fmt: skip
 
 VERSION_CONTROL = "version control data"
@@ -103,6 +103,12 @@ _NOTABLE = {*_FOLDERS, *_BESIDE, *"vendor bundle cache unplugged deps bin obj".s
 #: Files in a folder that can leave it out, whatever its name, and the folder that can.
 MARKERS = frozenset(("pyvenv.cfg", "CACHEDIR.TAG"))
 MARKING_FOLDER = "conda-meta/"
+
+#: Files that may decide, by being there, about what lies in their folder or beside them.
+NEIGHBOURS = MARKERS | {
+    *(name for names in _BESIDE.values() for name in names),
+    *"modules.txt autoload.php composer.json Gemfile .cargo-checksum.json".split(),
+}
 
 
 def why_folder(above: str, name: str, tree: Tree) -> str | None:

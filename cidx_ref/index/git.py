@@ -29,7 +29,7 @@ from cidx_ref.index.limited import FailedError, HeldUpError, Limits, run
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import owner_name
 
-__all__ = ["GitListing", "is_checkout", "list_checkout"]
+__all__ = ["GitListing", "is_checkout", "list_checkout", "open_git_directory"]
 
 _MAX_INDEX_BYTES = 1 << 28  # some two million files
 _MAX_TEXT_BYTES = 1 << 20  # of `config` and `info/exclude`
@@ -138,7 +138,7 @@ def is_checkout(folder: int) -> bool:
     """Whether the open directory `folder` is the top of a checkout, with a `.git` that is one."""
     above = Directory(folder, Path())  # which is not closed here
     try:
-        with _open_git_directory(above) as own:
+        with open_git_directory(above) as own:
             return own.status("HEAD") is not None
     except (OSError, UntrustedError):
         found = above.status(".git")
@@ -221,7 +221,7 @@ def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, byte
         trusted = {os.geteuid(), root.stat().st_uid}
         with Directory.open(top) as above:
             _require_owner(above, trusted)
-            own = _open_git_directory(above)
+            own = open_git_directory(above)
         with own:
             _require_owner(own, trusted)
             shared = _read_pointer(own, "commondir", b"")
@@ -238,7 +238,11 @@ def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, byte
         raise UntrustedError(f"{top}/.git cannot be used: {error.strerror}") from None
 
 
-def _open_git_directory(above: Directory) -> Directory:
+def open_git_directory(above: Directory) -> Directory:
+    """What `.git` in the open directory `above` is, or names; not trusted.
+
+    Raises `OSError` where there is none, `UntrustedError` where it is broken.
+    """
     try:
         return _open(above, ".git")
     except NotADirectoryError:  # a link is none either

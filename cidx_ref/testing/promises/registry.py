@@ -53,4 +53,6 @@ PROMISES: dict[str, str] = {
     "TRUST-3": "another local user can neither read the text, answer, block, nor be answered",
     "TRUST-4": "a new process is a new client: no answer is another process's",
     "CFG-1": "configuration as in the story, validated",
+    "FRESH-1": "while a daemon runs, a change is queryable within a second of being saved, without a command",
+    "FRESH-2": "fresh never answers from before the call",
 }

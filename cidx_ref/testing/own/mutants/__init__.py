@@ -19,6 +19,7 @@ from cidx_ref.testing.own.mutants import (
     speed,
     time,
     trust,
+    watching,
     wire,
 )
 from cidx_ref.testing.own.mutants.registry import MUTANTS, Mutant
@@ -34,5 +35,6 @@ __all__ = [
     "speed",
     "time",
     "trust",
+    "watching",
     "wire",
 ]

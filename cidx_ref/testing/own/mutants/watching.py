@@ -1,0 +1,120 @@
+"""Watchers that miss changes, or forget them (FRESH-1, FRESH-2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+from cidx_ref.daemon import relevance, watch
+from cidx_ref.daemon.watch import Watch
+from cidx_ref.daemon.watched import Changes, WatchedTree
+from cidx_ref.daemon.watching import Scan, Session
+from cidx_ref.testing.own.mutants.registry import mutant
+
+
+@mutant("FRESH-2")
+def an_event_during_a_run_is_lost() -> Iterator[None]:
+    """A run that has succeeded makes everything clean, also what has changed while it ran."""
+    settle = Watch._settle
+
+    def clean(self: Watch, session: Session, scan: Scan, ok: bool) -> None:
+        settle(self, session, scan, ok)
+        if ok:
+            session.dirty, session.first_s = set(), None
+
+    with patch.object(Watch, "_settle", clean):
+        yield
+
+
+@mutant("FRESH-2")
+def a_failed_run_forgets_what_it_had_in_flight() -> Iterator[None]:
+    """What a run had in flight is clean once it is over, however it ends."""
+    with patch.object(Session, "put_back", lambda self, scan: None):
+        yield
+
+
+@mutant("FRESH-2")
+def the_race_between_listing_and_arming_is_ignored() -> Iterator[None]:
+    """A folder is clean when it is armed, though it has changed since it was listed."""
+    with patch.object(Scan, "is_recent", lambda self, status, now_s, wall_s: False):
+        yield
+
+
+@mutant("FRESH-2")
+def freshness_is_what_is_known_already() -> Iterator[None]:
+    """`is_fresh` does not read what the kernel has to tell."""
+
+    def is_fresh(self: Watch) -> bool:
+        return self._session is not None and self._session.is_fresh
+
+    with patch.object(Watch, "is_fresh", is_fresh):
+        yield
+
+
+@mutant("FRESH-2")
+def a_run_begins_without_reading_the_queue() -> Iterator[None]:
+    """What the kernel has to tell when a run begins to scan counts as changed after it: no change
+    is missed, but each is run for twice, and the index is never fresh when a run is over."""
+    scanning = Watch.scanning
+
+    def undrained(self: Watch, run: object | None = None) -> None:
+        with patch.object(Watch, "_drain", lambda self, session: None):
+            scanning(self, run)
+
+    with patch.object(Watch, "scanning", undrained):
+        yield
+
+
+@mutant("FRESH-2")
+def an_overflow_is_an_event_like_others() -> Iterator[None]:
+    """Where the kernel's queue has overflown, what could be read is taken for all."""
+    changes = WatchedTree.changes
+
+    def all_of_them(self: WatchedTree, *arguments: Any) -> Changes:
+        return dataclasses.replace(changes(self, *arguments), is_overflown=False)
+
+    with patch.object(WatchedTree, "changes", all_of_them):
+        yield
+
+
+@mutant("FRESH-2")
+def names_are_believed_after_an_overflow() -> Iterator[None]:
+    """A folder that was replaced while events were lost is taken for the one that is watched."""
+    with patch.object(WatchedTree, "_doubt", lambda self: frozenset()):
+        yield
+
+
+@mutant("FRESH-2")
+def a_file_that_was_gone_does_not_belong() -> Iterator[None]:
+    """A file that a run did not list is taken for one that does not belong, though it was gone."""
+    with patch.object(relevance, "_is_there", lambda folders, path: True):
+        yield
+
+
+@mutant("FRESH-1")
+def new_folders_are_not_watched() -> Iterator[None]:
+    """A folder that comes is watched after the next run, which an empty one does not start."""
+    with patch.object(WatchedTree, "_enter", lambda self, folder, found: None):
+        yield
+
+
+@mutant("FRESH-1")
+def changes_settle_for_ever() -> Iterator[None]:
+    """A run waits for quiet, however long a file is written again and again."""
+    with patch.object(watch, "AT_MOST_S", float("inf")):
+        yield
+
+
+@mutant("FRESH-1")
+def a_failed_run_is_not_tried_again() -> Iterator[None]:
+    """Once a run has failed, changes are run for when there are others."""
+    retry = Session.retry
+
+    def never(self: Session, now_s: float, first_s: float, most_s: float) -> None:
+        retry(self, now_s, first_s, most_s)
+        self.not_before_s = float("inf")
+
+    with patch.object(Session, "retry", never):
+        yield

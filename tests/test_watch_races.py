@@ -1,0 +1,151 @@
+"""The watcher under an explorer: edits, questions, a user's run and the watcher's own meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from watches import FakeEvents
+
+from cidx_ref.daemon import inotify
+from cidx_ref.daemon.watch import Watch
+from cidx_ref.errors import BusyError
+from cidx_ref.testing.concurrency.explore import Scenario, exhaustive, random_walk
+from cidx_ref.testing.concurrency.scheduler import Scheduler
+from cidx_ref.testing.own.mutants import MUTANTS
+
+EDITS = 2
+#: The folder was made before, whatever the time is.
+LATER_S = 100 * 365 * 86_400.0
+SCHEDULES = 400
+WALKS = 400
+
+
+class Events(FakeEvents):
+    """Waits as the scheduler has it."""
+
+    def __init__(self, root: Path, runtime: Scheduler) -> None:
+        super().__init__(root)
+        self._told = runtime.event("events")
+
+    def emit(self, folder: str, name: str, mask: int = inotify.MODIFY) -> None:
+        super().emit(folder, name, mask)
+        self._told.set()
+
+    def wait(self, timeout_s: float | None) -> None:
+        self._told.wait(timeout_s)
+        self._told.clear()
+
+    def wake(self) -> None:
+        self._told.set()
+
+
+class EditsAndQuestions(Scenario):
+    """A file is saved twice while the watcher watches, a user has the index run, and somebody asks
+    whether it is fresh: "yes" means that what was saved before is live.  In the end all is live,
+    though nobody asks for it."""
+
+    is_large = True
+    root: Path
+    fails = False
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        runtime.step_wall_clock(LATER_S)
+        self.saved = self.live = self.runs = 0
+        self.changed = runtime.condition("live")
+        self.writing = runtime.lock("writer")
+        self.events = Events(self.root, runtime)
+        self.watch = Watch(
+            self.root,
+            self._run,
+            runtime=runtime,
+            events=lambda: self.events,
+            kind_of=lambda path: "ext4",
+        )
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"editor": self._edit, "asker": self._ask, "user": self._index}
+
+    def _edit(self) -> None:
+        for _ in range(EDITS):
+            self.runtime.step("about to save")
+            self.saved += 1  # and the kernel tells it before the call returns
+            self.events.emit("", "a.py")
+
+    def _ask(self) -> None:
+        self.watch.use()
+        for _ in range(2):
+            saved = self.saved
+            if self.watch.is_fresh():
+                assert self.live >= saved, f"fresh, with {self.live} live of {saved}"
+        with self.changed:
+            done = self.changed.wait_for(lambda: self.live == self.saved == EDITS, 1000)
+        self.watch.close()
+        assert done, f"{self.live} live of {self.saved}, and nobody goes on"
+
+    def _index(self) -> None:
+        with suppress(BusyError):
+            self._run()
+
+    def _run(self) -> None:
+        ok = False
+        with self.writing:  # across processes, writers take turns
+            try:
+                self.watch.scanning()
+                self.watch.listed([""])
+                seen = self.saved
+                self.runtime.step("looked")
+                self.runs += 1
+                if self.fails and self.runs == 2:
+                    raise BusyError("the disk is full")
+                with self.changed:
+                    self.live = max(self.live, seen)
+                    self.changed.notify_all()
+                ok = True
+            finally:
+                self.watch.done(ok)
+
+    def check(self) -> None:
+        assert self.events.is_closed or not self.events.armed
+
+
+class AFailingRun(EditsAndQuestions):
+    """As before, but the second run fails."""
+
+    fails = True
+
+
+@pytest.mark.promise("FRESH-1", "FRESH-2")
+@pytest.mark.parametrize("scenario", [EditsAndQuestions, AFailingRun])
+def test_fresh_means_fresh_whatever_the_order(
+    scenario: type[EditsAndQuestions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EditsAndQuestions, "root", tmp_path, raising=False)
+    _explore(scenario)
+
+
+@pytest.mark.parametrize(
+    ("name", "scenario"),
+    [
+        ("an_event_during_a_run_is_lost", EditsAndQuestions),
+        ("a_failed_run_forgets_what_it_had_in_flight", AFailingRun),
+        ("freshness_is_what_is_known_already", EditsAndQuestions),
+    ],
+)
+def test_the_explorer_finds_a_watcher_that_forgets(
+    name: str,
+    scenario: type[EditsAndQuestions],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(EditsAndQuestions, "root", tmp_path, raising=False)
+    with MUTANTS[name].planted(), pytest.raises(AssertionError, match="live of"):
+        _explore(scenario)
+
+
+def _explore(scenario: type[EditsAndQuestions]) -> None:
+    exhaustive(scenario, max_schedules=SCHEDULES)
+    random_walk(scenario, schedules=WALKS)
