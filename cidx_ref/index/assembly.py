@@ -123,10 +123,14 @@ class Assembly:
             self.fulltext.drop([each.file.id for each in dropped])
             self._forget_what_is_dead()
 
+    def kept(self) -> list[SegmentSize]:
+        """How large those segments of the base are that are kept, with what is dead by now."""
+        every = [] if self._base is None else self._base.sizes(self._dead)
+        return [size for size in every if size.id in self._kept]
+
     def sizes(self) -> list[SegmentSize]:
-        """How large the segments are, with what is dead by now."""
-        kept = [] if self._base is None else self._base.sizes(self._dead)
-        return [size for size in kept if size.id in self._kept] + [
+        """How large all segments are."""
+        return self.kept() + [
             SegmentSize(name, written.chunks, 0, written.vectors == GRAPH)
             for name, written in self.written.items()
         ]

@@ -126,7 +126,7 @@ class Making:
         assembly.drop(gone)
         # What other processes have written is complete, and takes nothing in.
         alone = 0 if assembly.written else self._added
-        assembly.merge(taken_in(assembly.sizes(), alone), sink)
+        assembly.merge(taken_in(assembly.kept(), alone), sink)
         sink.finish()
         self._is_complete = True
         return assembly
