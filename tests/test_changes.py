@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -323,3 +325,13 @@ def test_what_a_file_was_before_it_was_read_comes_with_its_content(
         assert status is not None
         assert (status.st_size, status.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
         assert tree.read_with_status("gone.py", LIMIT) == (None, "missing")
+
+
+def test_a_process_that_only_looks_loads_no_engine() -> None:
+    heavy = ("numpy", "hnswlib", "tantivy", "rpyc")
+    program = (
+        "import sys, cidx_ref.index.worker, cidx_ref.index.changes\n"
+        f"print(*[name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split() == []
