@@ -95,7 +95,9 @@ class Assembly:
 
     def add(self, file: StoredFile, terms: Sequence[Terms]) -> None:
         """Count a file that is added to a segment, and add it to the full text."""
-        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": file.guessed})
+        # A number: of what is counted first, a `Counter` keeps the type, and a manifest has no bool.
+        guessed = int(file.guessed)
+        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": guessed})
         self.add_terms(file, terms)
 
     def add_terms(self, file: StoredFile, terms: Sequence[Terms]) -> None:
@@ -162,10 +164,10 @@ class Assembly:
 
     def finish(self, created_at: str, skipped: Mapping[str, int]) -> dict[str, Any]:
         """Write all that is left, and seal it.  The manifest, which is `created_at` that time."""
-        if self._fulltext is not None:
-            self._fulltext.commit()
+        if self._fulltext is not None or self._base is None:  # of a project with no text, too
+            self.fulltext.commit()
             self._dead_documents = _dead_documents(self.building / FULLTEXT / META)
-        elif self._base is not None:
+        else:
             with self._directory.make(FULLTEXT) as inner:
                 self._share(self._base, FULLTEXT, inner)
         for name in self._kept:
