@@ -107,11 +107,26 @@ def _patched() -> list[Any]:
         succession,
         transport,
     )
-    from cidx_ref.index import fulltext, generation, search, semantic, snippet, source, store, text
+    from cidx_ref.index import (
+        assembly,
+        build,
+        fulltext,
+        generation,
+        live,
+        search,
+        semantic,
+        snapshot,
+        snippet,
+        source,
+        store,
+        text,
+    )
 
     places: list[Any] = [
         accept.SocketServer,
         arguments,
+        assembly.Assembly,
+        build,
         cache,
         claim,
         dispatch,
@@ -132,6 +147,7 @@ def _patched() -> list[Any]:
         framing.Channel,
         framing.Stream,
         fulltext.FullTextIndex,
+        fulltext.FullTextWriter,
         gate.Gate,
         generation,
         generation.Generations,
@@ -139,6 +155,7 @@ def _patched() -> list[Any]:
         health.HealthMonitor,
         health.Metrics,
         keys.Key,
+        live.LiveChunks,
         path,
         proxy.RemoteCallback,
         report,
@@ -148,6 +165,7 @@ def _patched() -> list[Any]:
         claim.Claim,
         server.Daemon,
         service.CIDXDaemonService,
+        snapshot.IndexSnapshot,
         snippet.Probes,
         source.GenerationSource,
         store.ChunkStore,

@@ -95,7 +95,7 @@ class Assembly:
 
     def add(self, file: StoredFile, terms: Sequence[Terms]) -> None:
         """Count a file that is added to a segment, and add it to the full text."""
-        # A number: of what is counted first, a `Counter` keeps the type, and a manifest has no bool.
+        # As a number: a `Counter` keeps the first value as it is, and a manifest has no bool.
         guessed = int(file.guessed)
         self._counts.update({"files": 1, "chunks": file.chunks, "guessed": guessed})
         self.add_terms(file, terms)
@@ -256,7 +256,10 @@ def _probe(segment: Segment, embedder: Embedder) -> str | None:
     for number in {0, count // 2, count - 1} if count else ():
         known = segment.store.read(number)
         text = embedded_text(known.path, known.name, known.text)
-        vector = embedder.embed_documents([text])[0]
+        try:
+            vector = embedder.embed_documents([text])[0]
+        except Exception as error:
+            return f"embedder {embedder.id}: {type(error).__name__}: {error}"
         if not vector.any():
             continue
         # Its own place must hold its vector.  Through the graph, too, something must be found, but
