@@ -104,7 +104,9 @@ class Assembly:
 
     def add(self, file: StoredFile, terms: Sequence[Terms]) -> None:
         """Count a file that is added to a segment, and add it to the full text."""
-        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": file.guessed})
+        # As a number: a `Counter` keeps the first value as it is, and a manifest has no bool.
+        guessed = int(file.guessed)
+        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": guessed})
         self.add_terms(file, terms)
 
     def add_terms(self, file: StoredFile, terms: Sequence[Terms]) -> None:
@@ -175,10 +177,10 @@ class Assembly:
 
     def finish(self, created_at: str, skipped: Mapping[str, int]) -> dict[str, Any]:
         """Write all that is left, and seal it.  The manifest, which is `created_at` that time."""
-        if self._fulltext is not None:
-            self._fulltext.commit()
+        if self._fulltext is not None or self._base is None:  # of a project with no text, too
+            self.fulltext.commit()
             self._dead_documents = _dead_documents(self.building / FULLTEXT / META)
-        elif self._base is not None:
+        else:
             with self._directory.make(FULLTEXT) as inner:
                 self._share(self._base, FULLTEXT, inner)
         for name in self._kept:
@@ -267,7 +269,10 @@ def _probe(segment: Segment, embedder: Embedder) -> str | None:
     for number in {0, count // 2, count - 1} if count else ():
         known = segment.store.read(number)
         text = embedded_text(known.path, known.name, known.text)
-        vector = embedder.embed_documents([text])[0]
+        try:
+            vector = embedder.embed_documents([text])[0]
+        except Exception as error:
+            return f"embedder {embedder.id}: {type(error).__name__}: {error}"
         if not vector.any():
             continue
         # Its own place must hold its vector.  Through the graph, too, something must be found, but

@@ -48,6 +48,8 @@ PROMISES: dict[str, str] = {
     "PERF-3": "10 and more readers at once, within PERF-1 and PERF-2",
     "PERF-4": "memory flat over 1000 queries",
     "PERF-5": "PERF-1 to PERF-3 while an index runs and across its publish",
+    "FRESH-4": "an incremental index, merged, equals a full one",
+    "FRESH-5": "the cost of a run is that of the change",
     "TRUST-1": "the tree decides nothing: whatever lies in it, nothing outside is read, written, removed, connected to or run, and nothing hangs",
     "TRUST-2": "an index answers only if this account made it, or took it after checking",
     "TRUST-3": "another local user can neither read the text, answer, block, nor be answered",

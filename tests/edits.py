@@ -1,0 +1,651 @@
+"""Edits of a tree, index runs between them, and what the index must hold then: the vocabulary of
+`test_incremental`.
+
+A `Life` is a tree with an index that goes on from run to run, beside which another one is built
+anew of the same tree, elsewhere, whenever the two are to be compared.  Every edit is a small value
+that is called with the tree's root, so that a script of them can be drawn, printed and shrunk.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from cidx_ref.errors import CidxError, NoIndexError
+from cidx_ref.index import assembly, merging, plan, semantic, writing
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.generation import Generations
+from cidx_ref.index.manifest import MANIFEST, damaged_files, read_manifest
+from cidx_ref.index.port import Search
+from cidx_ref.index.query import parsed
+from cidx_ref.index.skipped import read_skipped
+from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.index.source import GenerationSource
+from cidx_ref.keys import account_key
+from cidx_ref.places import INDEX_DIRECTORY
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.fixtures import git
+
+__all__ = [
+    "IGNORES", "KINDS", "MAX_BYTES", "PATHS", "Become", "CheckOut", "Copy", "Delete", "Edit",
+    "EditUnseen", "Embedder", "Fault", "Ignore", "Life", "Mode", "Move", "Run", "Swap", "Touch",
+    "Write", "content", "live_chunks", "make_history", "no_probes", "nothing_left_open",
+    "small_segments", "word",
+]  # fmt: skip
+
+MAX_BYTES = 6000  # a file that is larger is too large
+MODES = ("hybrid", "semantic", "fts")
+
+PATHS = (
+    "a.py",
+    "b.py",
+    "sub/c.py",
+    "notes.md",
+    "sub/deep/d.txt",
+    "book.ipynb",
+    os.fsdecode(b"n\xff.py"),
+    "app.js",
+    "sub/e.py",
+    "sub/deep/f.py",
+    "src/g.py",
+    "src/h.md",
+)
+IGNORES = ("*.md\n", "sub/\n", "a.py\n*.ipynb\n", "!a.py\n", "*\n", "")
+
+
+# What is in a file.
+
+
+def word(seed: int, part: int) -> str:
+    """A word that stands in one part of one content, and is one term."""
+    letters = "bdfgkmnp"
+    return f"q{letters[seed // 8 % 8]}{letters[seed % 8]}{letters[part % 8]}k"
+
+
+_WORD = re.compile(r"\bq[bdfgkmnp]{3}k\b")
+
+
+def content(path: str, seed: int, parts: int) -> bytes:
+    """Text for the file at `path`, in which each of `parts` is a chunk with a word of its own."""
+    words = [word(seed, part) for part in range(parts)]
+    if path.endswith(".ipynb"):
+        cells = [
+            {
+                "cell_type": "code",
+                "metadata": {},
+                "outputs": [],
+                "source": f"def {each}():\n    1\n",
+            }
+            for each in words
+        ]
+        document = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        return json.dumps(document).encode()
+    if path.endswith(".py"):
+        return "\n\n".join(f"def {each}():\n    return 'common'\n" for each in words).encode()
+    return "\n".join(f"{each} common\n" + "filler line\n" * 48 for each in words).encode()
+
+
+# Edits.
+
+
+def put(root: Path, path: str, data: bytes) -> None:
+    """Have `data` be in the file at `path`, whatever is in its way."""
+    target = _cleared(root, path)
+    target.write_bytes(data)
+
+
+def _cleared(root: Path, path: str) -> Path:
+    """The place `path`, with nothing there and directories above."""
+    *above, name = path.split("/")
+    here = root
+    for each in above:
+        here /= each
+        if here.is_symlink() or (here.exists() and not here.is_dir()):
+            here.unlink()
+        here.mkdir(exist_ok=True)
+    _remove(here / name)
+    return here / name
+
+
+def _remove(target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+
+
+def _file(root: Path, path: str) -> Path | None:
+    """The file at `path`, if it is one."""
+    target = root / path
+    return target if target.is_file() and not target.is_symlink() else None
+
+
+@dataclass(frozen=True)
+class Write:
+    path: str
+    seed: int
+    parts: int
+
+    def __call__(self, root: Path) -> None:
+        put(root, self.path, content(self.path, self.seed, self.parts))
+
+
+@dataclass(frozen=True)
+class Delete:
+    path: str
+
+    def __call__(self, root: Path) -> None:
+        _remove(_cleared(root, self.path))
+
+
+@dataclass(frozen=True)
+class Move:
+    old: str
+    new: str
+
+    def __call__(self, root: Path) -> None:
+        if self.old != self.new and (found := _file(root, self.old)):
+            data = found.read_bytes()
+            target = _cleared(root, self.new)
+            if found.is_file():  # it was not in the way
+                found.rename(target)
+            else:
+                target.write_bytes(data)
+
+
+@dataclass(frozen=True)
+class Copy:
+    old: str
+    new: str
+
+    def __call__(self, root: Path) -> None:
+        if self.old != self.new and (found := _file(root, self.old)):
+            put(root, self.new, found.read_bytes())
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Two files change places: sizes, inodes and times are those of files that were there."""
+
+    one: str
+    other: str
+
+    def __call__(self, root: Path) -> None:
+        one, other = _file(root, self.one), _file(root, self.other)
+        if one is not None and other is not None and one != other:
+            beside = root / "beside.tmp"
+            one.rename(beside)
+            other.rename(one)
+            beside.rename(other)
+
+
+@dataclass(frozen=True)
+class Touch:
+    path: str
+
+    def __call__(self, root: Path) -> None:
+        if found := _file(root, self.path):
+            found.touch()
+
+
+@dataclass(frozen=True)
+class EditUnseen:
+    """One word becomes another one in its place, and the time of the change is put back."""
+
+    path: str
+    seed: int
+
+    def __call__(self, root: Path) -> None:
+        if found := _file(root, self.path):
+            before = found.stat()
+            new = word(self.seed, 0).encode()
+            data = re.sub(rb"q[bdfgkmnp]{3}k", new, found.read_bytes())
+            with found.open("r+b") as file:  # the same inode
+                file.write(data)
+            os.utime(found, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@dataclass(frozen=True)
+class Mode:
+    path: str
+    mode: int
+
+    def __call__(self, root: Path) -> None:
+        if found := _file(root, self.path):
+            found.chmod(self.mode)
+
+
+@dataclass(frozen=True)
+class Become:
+    """A file, or what is in its place, becomes something else."""
+
+    path: str
+    kind: str
+
+    def __call__(self, root: Path) -> None:
+        _BECOME[self.kind](_cleared(root, self.path))
+
+
+def _large(target: Path) -> None:
+    target.write_bytes(content("x.py", 63, 1) * (MAX_BYTES // 10))
+
+
+_BECOME: dict[str, Callable[[Path], object]] = {
+    "empty": lambda target: target.write_bytes(b""),
+    "blank": lambda target: target.write_bytes(b"\n\n"),
+    "binary": lambda target: target.write_bytes(b"\x00\x01\x02" * 40),
+    "too large": _large,
+    "generated": lambda target: target.write_bytes(
+        b"# Code generated by protoc. DO NOT EDIT.\n" + content("x.py", 62, 1)
+    ),
+    "in another encoding": lambda target: target.write_bytes(
+        "# \u00fcber, fa\u00e7ade, na\u00efve\n".encode("latin-1") + content("x.py", 61, 2)
+    ),
+    "a link": lambda target: target.symlink_to("/etc/hostname"),
+    "a link to nothing": lambda target: target.symlink_to("nowhere"),
+    "a FIFO": lambda target: os.mkfifo(target),
+    "a directory": lambda target: put(target.parent, f"{target.name}/in.py", b"qbbbk = 1\n"),
+    "a checkout": lambda target: (target / ".git").mkdir(parents=True),
+}
+KINDS = tuple(_BECOME)
+
+
+@dataclass(frozen=True)
+class Ignore:
+    name: str  # .gitignore, or our own
+    lines: str
+
+    def __call__(self, root: Path) -> None:
+        if self.lines:
+            put(root, self.name, self.lines.encode())
+        else:
+            _remove(root / self.name)
+
+
+@dataclass(frozen=True)
+class CheckOut:
+    """A commit is checked out, over whatever was edited; nothing where there is no repository."""
+
+    number: int
+
+    def __call__(self, root: Path) -> None:
+        if (root / ".git").is_dir():
+            subprocess.run(
+                ["git", "checkout", "--quiet", "--force", f"at{self.number}"],
+                cwd=root,
+                check=False,  # a directory may be in the way of a file
+                capture_output=True,
+            )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with an index run: at its `at`-th operation on files, step, or embedding."""
+
+    kind: str  # fails, dies, dies at a step, embedder fails
+    at: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """An index run; without a fault, what it left is looked at."""
+
+    fault: Fault | None = None
+
+
+Edit = Write | Delete | Move | Copy | Swap | Touch | EditUnseen | Mode | Become | Ignore | CheckOut
+
+
+def make_history(root: Path) -> None:
+    """A repository with three commits, `at0` to `at2`, that have little in common."""
+    git(root, "init", "--quiet", "--template=")
+    for number in range(3):
+        for place, path in enumerate(PATHS):
+            if (place + number) % 3:
+                put(
+                    root, path, content(path, 40 + 3 * number + place % 2, 2 + (place + number) % 4)
+                )
+            else:
+                Delete(path)(root)
+        Ignore(".gitignore", ("*.md\n", "sub/\n", "")[number])(root)
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "-m", f"number {number}")
+        git(root, "tag", f"at{number}")
+
+
+@contextmanager
+def small_segments(*, most: int = 16, matrix: int = 5, dead_share: int = 2) -> Iterator[None]:
+    """Have segments, graphs and merges come of a few chunks."""
+    assert most >= 2 * matrix  # or two matrices might make no segment
+    with (
+        patch.multiple(
+            plan,
+            MAX_CHUNKS=most,
+            _MATRIX_CHUNKS=matrix,
+            _TINY=1,
+            _DEAD_SHARE=dead_share,
+            _FEW_DEAD=2,
+            _SMALL_GRAPHS=3,
+        ),
+        patch.object(writing, "MAX_CHUNKS", most),
+        patch.object(semantic, "EXACT_UP_TO", matrix),
+    ):
+        yield
+
+
+@contextmanager
+def no_probes() -> Iterator[None]:
+    """Have a new segment not be asked for some of its chunks, which embeds those once more."""
+    with patch.object(assembly, "_probe", lambda segment, embedder: None):
+        yield
+
+
+# Index runs that end before their time.
+
+
+class Death(BaseException):
+    """The end of the process: what comes after it in `finally` can change no file any more."""
+
+
+class Doomed(FakeRuntime):
+    """Has a fault come about."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__()
+        self._fault = fault
+        self._is_dead = False
+        if fault.kind == "fails":
+            self.fail_at(fault.at, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        elif fault.kind == "dies":
+            self.fail_at(fault.at, Death(), dies=True)
+
+    def step(self, name: str) -> None:
+        super().step(name)
+        if self._fault.kind == "dies at a step" and len(self.steps) == self._fault.at:
+            self._is_dead = True
+            raise Death
+
+    def operation(self, kind: str, path: Path) -> None:
+        if self._is_dead:
+            raise Death
+        super().operation(kind, path)
+
+
+class Embedder(HashingEmbedder):
+    """The default, which counts, and fails where it is told to."""
+
+    def __init__(self, dim: int = 512) -> None:
+        super().__init__(dim)
+        self.texts: list[str] = []
+        self.fails_at = 0
+        self._calls = 0
+
+    def embed_documents(self, texts: Sequence[str]) -> Any:
+        self._calls += 1
+        if self._calls == self.fails_at:
+            raise ValueError("no vectors today")
+        self.texts += texts
+        return super().embed_documents(texts)
+
+
+# What an index holds.
+
+Text = tuple[str, int, int, str, str]
+
+
+def live_chunks(snapshot: IndexSnapshot) -> dict[int, Text]:
+    """Path, lines, name and text of each live chunk, by its number."""
+    found = {}
+    for part in snapshot.chunks.parts:
+        for place in range(len(part.segment.store)):
+            if part.alive is None or part.alive[place]:
+                number = part.first_chunk + place
+                found[number] = _text(snapshot, number)
+    return found
+
+
+def _text(snapshot: IndexSnapshot, number: int) -> Text:
+    chunk = snapshot.chunks.read(number)
+    return chunk.path, chunk.line_start, chunk.line_end, chunk.name, chunk.text
+
+
+def _places_of_words(texts: Iterable[Text]) -> dict[str, list[tuple[str, int, int]]]:
+    """Where each of the words stands that are in one part of one content, sorted."""
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for path, start, end, _, text in sorted(texts):
+        for each in set(_WORD.findall(text)):
+            found.setdefault(each, []).append((path, start, end))
+    return found
+
+
+def _exact(snapshot: IndexSnapshot, text: str) -> list[tuple[Text, float]]:
+    """All chunks with their cosines, in an order that says nothing of where they lie."""
+    assert snapshot.semantic is not None, snapshot.unavailable
+    vector = HashingEmbedder().embed_query(text)
+    ranking = snapshot.semantic.rank(vector, snapshot.chunks.places)
+    return sorted((_text(snapshot, number), score) for number, score in ranking)
+
+
+def _scored(snapshot: IndexSnapshot, text: str) -> list[tuple[float, Text]]:
+    """All that the full text finds, best first, and what is equally good by its place."""
+    assert snapshot.fulltext is not None, snapshot.unavailable
+    ranking = snapshot.fulltext.search(parsed(text), snapshot.chunks.places)
+    return sorted((-score, _text(snapshot, number)) for number, score in ranking)
+
+
+# A tree and its two indexes.
+
+
+class Life:
+    """A tree below `place`, edited and indexed.  A context manager."""
+
+    def __init__(self, place: Path, history: Path, *, has_git: bool) -> None:
+        """The tree begins as a copy of `history`, a repository of `make_history`, or, without
+        `has_git`, of the files in it."""
+        self.root = place / "tree"
+        without = None if has_git else shutil.ignore_patterns(".git")
+        shutil.copytree(history, self.root, symlinks=True, ignore=without)
+        self.project = Project.at(self.root)
+        self.anew = _elsewhere(self.root, place / "anew")
+        self.embedder = Embedder()
+        self._source = GenerationSource(self.project.generations, self.embedder)
+        self._snapshot: IndexSnapshot | None = None
+        self._met: set[str] = set()
+
+    def __enter__(self) -> Life:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._let_go()
+
+    def files(self) -> list[str]:
+        """The paths of all files of the tree that edits know of."""
+        return [path for path in PATHS if _file(self.root, path)]
+
+    def step(self, step: Run) -> None:
+        """An index run, and a look at what it left."""
+        if step.fault is None:
+            self.run()
+            self.check()
+        else:
+            self.run_with(step.fault)
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        """Bring the index up to date."""
+        return bring_up_to_date(
+            self.project, self.embedder, max_file_size_bytes=MAX_BYTES, **options
+        )
+
+    def run_with(self, fault: Fault) -> None:
+        """An index run to which that happens: what is live then is the old index or the new."""
+        before = self.now()
+        runtime, embedder = Doomed(fault), Embedder()
+        if fault.kind == "embedder fails":
+            embedder.fails_at = fault.at
+        try:
+            bring_up_to_date(self.project, embedder, max_file_size_bytes=MAX_BYTES, runtime=runtime)
+        except (Death, CidxError):
+            with _built(self.anew) as new:
+                expected = sorted(live_chunks(new).values())
+            after = self.now()
+            assert after in (before, expected), f"{fault}: neither the old index nor the new"
+        else:
+            self.check()
+
+    def check(self) -> None:
+        """See that the live index is what one built anew is, and that nothing lies beside it."""
+        self.reload()
+        self._check_files()
+        with _built(self.anew) as new:
+            self._check_chunks(new)
+            self._check_answers(new)
+        key = account_key()
+        assert read_skipped(self.project, key) == read_skipped(self.anew, key)
+
+    def compact(self) -> None:
+        """Merge everything: then full text, too, says what it says in an index built anew."""
+        with (
+            patch.object(merging, "due_merge", lambda sizes: [size.id for size in sizes]),
+            patch.object(merging, "is_full_text_due", lambda *_: True),
+            patch.object(merging, "is_merge_due", lambda *_: True),
+        ):
+            merging.merge_segments(self.project, self.embedder)
+        self.check()
+        manifest = self.snapshot.manifest
+        assert manifest["dead_documents"] == 0
+        segments = manifest["segments"].values()
+        assert sum(each["chunks"] for each in segments) == manifest["counts"]["chunks"]
+        assert sum(each["files"] for each in segments) == manifest["counts"]["files"]
+        with _built(self.anew) as new:
+            for text in self._queries():
+                assert _scored(self.snapshot, text) == _scored(new, text), text
+
+    @property
+    def snapshot(self) -> IndexSnapshot:
+        assert self._snapshot is not None
+        return self._snapshot
+
+    def reload(self) -> None:
+        """Load what is live, as a daemon does: what it shares with the one before stays loaded."""
+        before = self._snapshot
+        if before is None or before.generation != self._source.current():
+            texts = live_chunks(before) if before is not None else {}
+            self._snapshot = self._source.load(self._source.current())
+            if before is not None:
+                assert live_chunks(before) == texts, "a publish changed what a reader has"
+                before.close()
+
+    def _let_go(self) -> None:
+        if self._snapshot is not None:
+            self._snapshot.close()
+            self._snapshot = None
+
+    def now(self) -> list[Text]:
+        """What is live, from disk."""
+        try:
+            snapshot = self._source.load(self._source.current())
+        except NoIndexError:
+            return []
+        try:
+            return sorted(live_chunks(snapshot).values())
+        finally:
+            snapshot.close()
+
+    def _check_files(self) -> None:
+        generations = Generations(self.project.generations)
+        generations.sweep()  # what was replaced while the snapshot before was in use
+        live = generations.current()
+        assert sorted(os.listdir(self.project.generations)) == [live, "current"], "litter is left"
+        directory = generations.path(live)
+        manifest = read_manifest(directory)
+        assert damaged_files(directory, manifest) == {}
+        found = {
+            path.relative_to(directory).as_posix(): path.stat().st_nlink
+            for path in directory.rglob("*")
+            if path.is_file() and not path.name.startswith(".tantivy-")  # a reader's locks
+        }
+        assert found.keys() == {*manifest["files"], MANIFEST}, "litter is left"
+        assert set(found.values()) == {1}, "a file is somewhere else, too"
+
+    def _check_chunks(self, new: IndexSnapshot) -> None:
+        found, expected = live_chunks(self.snapshot), live_chunks(new)
+        stale = sorted(set(found.values()) - set(expected.values()))
+        missing = sorted(set(expected.values()) - set(found.values()))
+        assert not stale, f"stale: {stale}"
+        assert not missing, f"missing: {missing}"
+        assert sorted(found.values()) == sorted(expected.values()), "something is there twice"
+        assert self.snapshot.manifest["counts"] == new.manifest["counts"]
+        assert len(self.snapshot.chunks) == len(found) == new.manifest["counts"]["chunks"]
+        assert self.snapshot.chunks.file_count == new.manifest["counts"]["files"]
+
+    def _check_answers(self, new: IndexSnapshot) -> None:
+        for text in self._queries():
+            found, expected = _exact(self.snapshot, text), _exact(new, text)
+            assert [each for each, _ in found] == [each for each, _ in expected], text
+            np.testing.assert_allclose(
+                [score for _, score in found], [score for _, score in expected], atol=2e-6
+            )
+        holding = _places_of_words(live_chunks(new).values())
+        for each, places in holding.items():
+            assert self._answer(each, "fts") == places, each
+        few = {each: holding[each] for each in sorted(holding)[:3]}
+        gone = sorted(self._met - holding.keys())[:6]
+        for each in [*few, *gone]:
+            for mode in MODES:
+                assert self._answer(each, mode) == few.get(each, []), f"{mode} search for {each}"
+        self._met |= holding.keys()
+
+    def _answer(self, text: str, mode: str) -> list[tuple[str, int, int]]:
+        hits = self.snapshot.answer(Search(text, mode, limit=100))["results"]
+        return sorted((hit["path"], hit["line_start"], hit["line_end"]) for hit in hits)
+
+    def _queries(self) -> list[str]:
+        return ["common", "return filler", "sub c.py", *sorted(self._met)[:4]]
+
+
+def _elsewhere(root: Path, base: Path) -> Project:
+    """The project at `root`, with its index below `base`."""
+    with patch.dict(os.environ, {INDEX_DIRECTORY: str(base)}):
+        project = Project.at(root)
+        assert project.places.is_chosen  # found out once, and kept
+        return project
+
+
+@contextmanager
+def _built(project: Project) -> Iterator[IndexSnapshot]:
+    """A new index of all that is there."""
+    embedder = HashingEmbedder()
+    bring_up_to_date(project, embedder, full=True, max_file_size_bytes=MAX_BYTES)
+    source = GenerationSource(project.generations, embedder)
+    snapshot = source.load(source.current())
+    try:
+        yield snapshot
+    finally:
+        snapshot.close()
+
+
+@contextmanager
+def nothing_left_open() -> Iterator[None]:
+    """No descriptor is left; tantivy closes a file or two in a thread that it leaves."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    for _ in range(500):
+        if set(os.listdir("/proc/self/fd")) <= before:
+            return
+        SYSTEM.sleep(0.01)
+    raise AssertionError("a file is left open")
