@@ -13,7 +13,8 @@ from pathlib import Path
 from cidx_ref.daemon import inotify
 from cidx_ref.daemon.inotify import Event, Events
 from cidx_ref.errors import UntrustedError
-from cidx_ref.files import Directory, read_regular
+from cidx_ref.files import Directory
+from cidx_ref.index.folders import read_regular
 
 __all__ = ["GitState"]
 

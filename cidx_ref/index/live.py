@@ -52,9 +52,12 @@ class Part:
     alive_files: NDArray[np.bool_] | None
     alive: NDArray[np.bool_] | None
 
+    def __len__(self) -> int:
+        return len(self.segment.store)
+
     @property
     def stop(self) -> int:
-        return self.first_chunk + len(self.segment.store)
+        return self.first_chunk + len(self)
 
     def within(self, mask: FilterMask | None) -> NDArray[np.bool_] | None:
         """Which chunks are alive and let through, by their places in the segment; None: all."""

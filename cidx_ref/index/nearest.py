@@ -51,9 +51,9 @@ class Nearest:
         length = np.linalg.norm(vector)
         if k == 0 or length == 0:
             return []
-        asked = [_Asked(part, vector / length, allowed) for part in self._parts]
+        asked = [_Asked(part, vector / length, allowed) for part in self._parts if len(part)]
         breadth = max(k, _BREADTH)
-        places = sum(each.places for each in asked)
+        places = sum(each.places for each in asked)  # of none, nothing is asked
         for each in asked:
             each.ask(min(breadth, breadth * each.places // places + _LEAST))
         best = _merged([each.found for each in asked], k)
