@@ -27,6 +27,7 @@ from cidx_ref.index.manifest import FORMAT, damaged_files, read_manifest
 from cidx_ref.index.port import Progress
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
+from cidx_ref.index.watched import watched_folders
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import Project
@@ -52,6 +53,7 @@ def bring_up_to_date(
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
     progress: Progress = lambda current, total, path, info: None,
     scanning: Callable[[], object] = lambda: None,
+    listed: Callable[[list[str] | None], object] | None = None,
     announce: Callable[[str], object] = lambda generation: None,
     key: Key | None = None,
     keep_unverified: bool = False,
@@ -60,7 +62,8 @@ def bring_up_to_date(
     """Build and publish a generation of what the project holds now, and say what is in it.
 
     Without `full`, nothing is built when no file, and no part of the recipe, has changed since the
-    live one. `scanning()` is called before files are looked at, `announce(generation)` just before
+    live one. `scanning()` is called before files are looked at, `listed(folders)` (see
+    `port.RunListener`) when it is known which they are, `announce(generation)` just before
     a new one becomes live. `key` signs what is built (default: the account's); generations that it
     does not vouch for are removed in the end, except with `keep_unverified`, and named under
     `removed`. `skipped` counts what was left out, by reason (`skipped.read_skipped` has the list).
@@ -77,6 +80,8 @@ def bring_up_to_date(
             scanning()
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime, None, rules)
+                if listed is not None:
+                    listed(watched_folders(project.root, scratch, found, rules, runtime))
             job = _Job(project.root, found, embedder, max_file_size_bytes, progress, runtime)
             report = (None if full else job.unchanged(generations)) or job.build(
                 generations, announce

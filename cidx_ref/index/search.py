@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cidx_ref.index.fulltext import FullTextIndex
     from cidx_ref.index.semantic import SemanticIndex
+    from cidx_ref.index.stale import Staleness
     from cidx_ref.index.store import ChunkStore
 
 __all__ = ["Snapshot", "answer"]
@@ -62,9 +63,14 @@ class Snapshot(Protocol):
 
 
 def answer(
-    snapshot: Snapshot, search: Search, embedder: Embedder, runtime: Runtime = SYSTEM
+    snapshot: Snapshot,
+    search: Search,
+    embedder: Embedder,
+    runtime: Runtime = SYSTEM,
+    staleness: Staleness | None = None,
 ) -> dict[str, Any]:
-    """The answer as a plain dictionary: see `results.Answer` for its fields.
+    """The answer as a plain dictionary: see `results.Answer` for its fields; with `staleness`, it
+    says of which hits the file has changed.
 
     Raises `IndexUnusableError` if the engine asked for is missing, in hybrid mode only if both
     are.
@@ -78,8 +84,12 @@ def answer(
         ranking = engines.fulltext(search.limit)
     else:
         ranking, extra = _hybrid(engines, search.limit, runtime)
+    hits = [engines.hit(chunk, score) for chunk, score in ranking]
+    if staleness is not None:
+        chunks = snapshot.chunks
+        staleness.mark(hits, [chunks.digest_of(chunks.file_of(chunk)) for chunk, _ in ranking])
     return {
-        "results": [engines.hit(chunk, score) for chunk, score in ranking],
+        "results": hits,
         "mode": search.mode,
         "generation": snapshot.generation,
         **extra,

@@ -168,6 +168,10 @@ class ChunkStore:
         """The number of the file that `chunk` is part of."""
         return int(self._rows["file"][chunk])
 
+    def digest_of(self, file: int) -> str:
+        """The digest of a file, by its number, as `scan.SourceFile` has it."""
+        return str(self._files[file]["digest"])
+
     def mask(self, filters: Filters) -> FilterMask | None:
         """Which files and chunks `filters` let through; None where they let everything through."""
         if not filters:

@@ -13,6 +13,7 @@ A downstream project can plant them too:
 from cidx_ref.testing.own.mutants import (
     answers,
     cache,
+    fresh,
     generations,
     socket,
     speed,
@@ -27,6 +28,7 @@ __all__ = [
     "Mutant",
     "answers",
     "cache",
+    "fresh",
     "generations",
     "socket",
     "speed",
