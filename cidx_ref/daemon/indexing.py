@@ -12,6 +12,7 @@ kept.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -23,6 +24,8 @@ from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.steps import Step
 
 __all__ = ["IndexRuns", "Observer"]
+
+_log = logging.getLogger("cidx_ref")
 
 Event = tuple[int, int, str, str]
 #: Has a generation loaded that is about to become live.
@@ -189,9 +192,9 @@ class IndexRuns:
                 shared.report = run.run(_Listener(self, shared, prepare))
         except BaseException as problem:
             error = problem
-        if self._observer is not None and shared.scanned_at is not None:
+        if shared.scanned_at is not None:
             # Before anybody is told that the run is over, who would ask what is pending.
-            self._observer.done(error is None)
+            self._observe(lambda observer: observer.done(error is None))
         self._end(shared, error)
 
     def _end(self, shared: _SharedRun, error: BaseException | None) -> None:
@@ -205,9 +208,16 @@ class IndexRuns:
     def _close_to_others(self, shared: _SharedRun) -> None:
         with self._changed:
             shared.has_begun_to_scan, shared.scanned_at = True, self._runtime.now()
-        if self._observer is not None:
-            self._observer.scanning()
+        self._observe(lambda observer: observer.scanning())
         self._runtime.step(Step.RUN_CLOSED)
+
+    def _observe(self, tell: Callable[[Observer], object]) -> None:
+        if self._observer is None:
+            return
+        try:
+            tell(self._observer)
+        except Exception:  # a bug in it costs no run, and nobody who waits for one
+            _log.exception("an observer of index runs failed")
 
     def _note(self, shared: _SharedRun, event: Event) -> None:
         with self._changed:
@@ -253,8 +263,7 @@ class _Listener:
         self._runs._close_to_others(self._shared)
 
     def listed(self, folders: list[str] | None) -> None:
-        if self._runs._observer is not None:
-            self._runs._observer.listed(folders)
+        self._runs._observe(lambda observer: observer.listed(folders))
 
     def progress(self, current: int, total: int, path: str, info: str) -> None:
         self._runs._note(self._shared, (current, total, path, info))

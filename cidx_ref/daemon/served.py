@@ -113,7 +113,8 @@ class Served:
     def evict_expired(self) -> bool:
         """Evict the cached index if its TTL has passed."""
         is_evicted = self.cache.evict_expired()
-        if self.cache.entry is None:  # none may have come of a load, either
+        # None may have come of a load, either.
+        if self.cache.entry is None and not self.cache.is_loading:
             self.freshness.rest()
         return is_evicted
 
