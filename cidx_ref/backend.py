@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from errno import EPERM
 from socket import SHUT_RDWR, socket
@@ -33,12 +33,16 @@ __all__ = [
     "decode",
     "encode",
     "harmless",
+    "listed",
+    "patience",
 ]
 
 #: `progress(current, total, path)`, and `info` as a fourth argument where there is some.
 Progress = Callable[..., object]
 
 CONNECT_TIMEOUT_S = 5.0
+#: For so long a daemon makes an answer fresh, unless it is told otherwise; and at most.
+_FRESH_S, _MAX_FRESH_S = 60.0, 3600.0
 
 
 class ConnectionLostError(DaemonUnavailableError):
@@ -183,6 +187,23 @@ def decode(text: str | bytes) -> Any:
     if "error" in message:
         raise from_kind(*message["error"])
     return message["answer"]
+
+
+def listed(name: str, value: Iterable[str]) -> list[str]:
+    """An argument that is a list of strings, or one string.  Raises `BadArgumentError`."""
+    if isinstance(value, str):
+        return [value]
+    try:
+        return list(value)
+    except TypeError:
+        raise BadArgumentError(f"{name}: must be a list of strings") from None
+
+
+def patience(timeout_s: object) -> float:
+    """For how long the daemon waits with this `timeout_s`; it refuses what is no such time."""
+    if not isinstance(timeout_s, int | float):
+        return _FRESH_S
+    return min(_MAX_FRESH_S, max(0.0, timeout_s))
 
 
 def harmless(progress: Progress | None) -> Progress | None:

@@ -166,6 +166,11 @@ def _add_query(query: argparse.ArgumentParser) -> None:
     query.add_argument(
         "--exclude-path", action="append", default=[], metavar="GLOB", help="not these paths"
     )
+    query.add_argument(
+        "--fresh",
+        action="store_true",
+        help="bring the index up to date first, where files have changed",
+    )
     query.add_argument("--no-build", action="store_true", help="fail where there is no index")
 
 

@@ -25,6 +25,8 @@ from cidx_ref.backend import (
     decode,
     encode,
     harmless,
+    listed,
+    patience,
 )
 from cidx_ref.config import Config
 from cidx_ref.errors import (
@@ -126,9 +128,14 @@ class DaemonClient:
         languages: Iterable[str] = (),
         paths: Iterable[str] = (),
         exclude_paths: Iterable[str] = (),
+        fresh: bool = False,
+        timeout_s: float | None = None,
     ) -> Answer:
         """Search.  `mode` is "hybrid", "semantic" or "fts"; `languages` are names like "python",
-        `paths` and `exclude_paths` patterns as in .gitignore.
+        `paths` and `exclude_paths` patterns as in .gitignore.  With `fresh`, the answer is from an
+        index that holds every change made before this call; if that is not to be had within
+        `timeout_s` (0.05 to 3600; default: 60), it is from the one that is there, and its `fresh`
+        is False.
 
         Raises `NoIndexError`, `IndexUnusableError`, `BadArgumentError`.
         """
@@ -140,9 +147,11 @@ class DaemonClient:
             "project_path": str(self.project.root),
             "query": text,
             "limit": limit,
-            **{name: _listed(name, value) for name, value in filters.items() if value},
+            **{name: listed(name, value) for name, value in filters.items() if value},
+            **({"fresh": fresh} if fresh is not False else {}),
+            **({"timeout_s": timeout_s} if timeout_s is not None else {}),
         }
-        answer = self._call(_METHODS[mode], arguments)
+        answer = self._call(_METHODS[mode], arguments, more_s=patience(timeout_s) if fresh else 0)
         try:
             return Answer.from_dict(answer)
         except (AttributeError, KeyError, TypeError) as error:  # of an index of another kind
@@ -235,9 +244,14 @@ class DaemonClient:
         self.close()
 
     def _call(
-        self, method: str, arguments: dict[str, Any], progress: Progress | None = None
+        self,
+        method: str,
+        arguments: dict[str, Any],
+        progress: Progress | None = None,
+        *,
+        more_s: float = 0.0,
     ) -> Any:
-        timeout_s = None if method == "index" else self._timeout_s
+        timeout_s = None if method == "index" else self._timeout_s + more_s
         text, callback = encode(arguments), harmless(progress)
 
         def ask() -> Any:
@@ -383,12 +397,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=lambda: _after_fork())
-
-
-def _listed(name: str, value: Iterable[str]) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    try:
-        return list(value)
-    except TypeError:
-        raise BadArgumentError(f"{name}: must be a list of strings") from None

@@ -58,6 +58,7 @@ def query(options: argparse.Namespace) -> int:
             "languages": options.language,
             "paths": [_from_root(glob, root) for glob in options.path],
             "exclude_paths": [_from_root(glob, root) for glob in options.exclude_path],
+            "fresh": options.fresh,
         }
         try:
             answer = _asked(daemon, text, wanted)
@@ -67,6 +68,8 @@ def query(options: argparse.Namespace) -> int:
             # An index that is not ours stays: a user has to ask for its removal.
             _note(_build(daemon, keep_unverified=True))
             answer = _asked(daemon, text, wanted)
+    if answer.fresh_problem is not None:
+        complain(f"not fresh: {answer.fresh_problem}")
     if options.json:
         print_json(_as_dict(answer))
     else:
@@ -327,7 +330,11 @@ def _as_dict(answer: Answer) -> dict[str, Any]:
     from dataclasses import asdict
 
     found = asdict(answer)
-    return {key: value for key, value in found.items() if value is not None}
+    for hit in found["results"]:
+        if not hit["stale"]:  # as the daemon has it
+            del hit["stale"]
+    always = ("indexed_at", "pending")
+    return {key: value for key, value in found.items() if value is not None or key in always}
 
 
 def _report(options: argparse.Namespace, told: Mapping[str, Any], text: str) -> int:

@@ -27,15 +27,18 @@ _MAX_BYTES = 1 << 18
 _MAX_RETRYING_S = 60
 _MAX_PATTERNS = 100
 _MAX_PATTERN_CHARS = 256
-#: What an index run goes by, which are the keys that are ours and not the story's.
+#: What an index run goes by.
 _OF_RUNS = ("max_file_size_bytes", "include", "exclude")
+#: The keys that are ours and not the story's: written only where somebody sets them.
+_OURS = (*_OF_RUNS, "watch")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The `daemon` block.  Names, meanings and defaults are the story's; the last three are ours.
+    """The `daemon` block.  Names, meanings and defaults are the story's; the last four are ours.
 
-    `include` and `exclude` are patterns as in `.gitignore`: docs/what-is-indexed.md.
+    `include` and `exclude` are patterns as in `.gitignore`: docs/what-is-indexed.md; `watch`:
+    docs/freshness.md.
     """
 
     enabled: bool = True
@@ -45,6 +48,7 @@ class Config:
     max_retries: int = 4
     retry_delays_ms: tuple[float, ...] = (100, 500, 1000, 2000)
     max_file_size_bytes: int = 1_048_576
+    watch: bool = True
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -82,7 +86,7 @@ class Config:
             old = document.get("daemon", {})
             if isinstance(old, dict):  # else it is what the check refuses
                 defaults = asdict(cls())
-                for name in _OF_RUNS:
+                for name in _OURS:
                     del defaults[name]
                 defaults["retry_delays_ms"] = list(defaults["retry_delays_ms"])  # as JSON has it
                 document["daemon"] = {**defaults, **old, **changes}
@@ -215,6 +219,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a whole number from 1 to 16777216 (16 MiB)",
         lambda v: _is_whole(v, 1, 1 << 24),
     ),
+    "watch": ("true or false", lambda v: isinstance(v, bool)),
     "include": (_ARE_PATTERNS, _is_patterns),
     "exclude": (_ARE_PATTERNS, _is_patterns),
 }

@@ -27,6 +27,9 @@ __all__ = [
     "SkippedFile",
     "Status",
     "ThreadPlace",
+    "Watch",
+    "WatchCounts",
+    "WatchFallback",
 ]
 
 
@@ -44,6 +47,30 @@ class Ping(_Identity):
     pong: bool
 
 
+class WatchFallback(TypedDict):
+    """Why, and when (ISO 8601), a watch had no events to go by."""
+
+    reason: str
+    at: str
+
+
+class Watch(TypedDict):
+    """Whether the project is watched.
+
+    `mode` is "off", "starting", "watching", or "scanning" where the files have to be looked at from
+    time to time: `reason` says why.  `since` is when that began, and `last_fallback` what was the
+    last reason to scan.  `folders` are watched.  `pending` files are known to have changed since
+    the live index was made; it is None while that is not known.
+    """
+
+    mode: str
+    since: str | None
+    folders: int
+    pending: int | None
+    reason: str | None
+    last_fallback: WatchFallback | None
+
+
 class Status(_Identity):
     """What is cached and how old the index is, of `DaemonClient.status`.
 
@@ -52,9 +79,9 @@ class Status(_Identity):
     for a damaged one; `index_problem` says why.  `key_problem` says why an index is good for this
     daemon only; None where the account's key lasts.  `address` is a path that every RPyC client can
     connect to while this daemon runs, `index_directory` what `generations/` lies in, and `log` the
-    daemon's log; they are None where there is no project yet.  `skipped` counts what the last
-    index run left out, by reason.  The other keys that are not required are there while an index is
-    cached.  `last_accessed` is local time in ISO 8601.
+    daemon's log; they are None where there is no project yet, as `watch` is.  `skipped` counts what
+    the last index run left out, by reason.  The other keys that are not required are there while an
+    index is cached.  `last_accessed` is local time in ISO 8601.
     """
 
     running: bool
@@ -70,6 +97,7 @@ class Status(_Identity):
     files: int
     chunks: int
     skipped: dict[str, int]
+    watch: Watch | None
     index_problem: NotRequired[str]
     semantic_cached: NotRequired[bool]
     fts_available: NotRequired[bool]
@@ -120,6 +148,20 @@ class Latency(TypedDict):
     max: float
 
 
+class WatchCounts(TypedDict, total=False):
+    """What the watch has done since the start: index runs it has asked for, events, those that came
+    while others settled, and overflows of the kernel's queue.  The seconds are those from the first
+    event to the index that has it.  Nothing where there is no watch."""
+
+    runs: int
+    events: int
+    coalesced: int
+    overflows: int
+    seconds_last: float | None
+    seconds_p50: float | None
+    seconds_p95: float | None
+
+
 class Metrics(TypedDict):
     """Counts since the daemon's start, of `DaemonClient.metrics`.
 
@@ -130,6 +172,7 @@ class Metrics(TypedDict):
     calls: dict[str, dict[str, int]]
     cache: CacheEvents
     load_seconds: float
+    watch: WatchCounts
     latency_ms: dict[str, Latency]
 
 

@@ -20,7 +20,8 @@ class Hit:
     `open()` takes it).  `line_start` and `line_end` are 1-based and inclusive, `snippet_start` is
     the number of the snippet's first line.  `score` orders the hits of one answer; its unit
     depends on the mode (semantic: cosine similarity; fts: BM25; hybrid: reciprocal ranks).
-    `name` is the qualified name of what the chunk holds, or "".
+    `name` is the qualified name of what the chunk holds, or "".  `stale`: the file has changed, or
+    gone, since it was indexed; what is shown is what it held then.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Hit:
     snippet: str
     snippet_start: int = 0
     name: str = ""
+    stale: bool = False
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Hit:
@@ -47,6 +49,11 @@ class Answer(Sequence[Hit]):
 
     `generation` is the index that answered.  `unavailable` says, engine by engine, why a hybrid
     answer had to do without it (QRY-3).  `took_ms` is the daemon's share of the time.
+
+    The index holds every change made before `indexed_at` (ISO 8601).  `pending` is how many files
+    are known to have changed since; None while that is not known.  `fresh` says of a query that
+    wanted it whether the index holds every change made before the call, and `fresh_problem` why it
+    does not; both are None where it was not wanted.
     """
 
     results: tuple[Hit, ...]
@@ -56,6 +63,10 @@ class Answer(Sequence[Hit]):
     semantic_count: int | None = None
     fts_count: int | None = None
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    indexed_at: str | None = None
+    pending: int | None = None
+    fresh: bool | None = None
+    fresh_problem: str | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:

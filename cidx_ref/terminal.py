@@ -55,9 +55,8 @@ def render_answer(answer: Answer, *, query: str, width: int | None, color: bool)
         return ""
     words = _query_pattern(query) if color else None
     blocks = ["\n".join(_lines(_hit(hit, words), width, color)) for hit in answer.results]
-    note = unavailable_note(answer)
-    if note:
-        blocks.append("\n".join(_lines([[(note, _FAINT)]], width, color)))
+    notes = filter(None, (unavailable_note(answer), _pending_note(answer)))
+    blocks += ["\n".join(_lines([[(note, _FAINT)]], width, color)) for note in notes]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -65,6 +64,13 @@ def unavailable_note(answer: Answer) -> str:
     """One line on the engines `answer` had to do without, and why; "" if there are none."""
     reasons = "; ".join(f"{engine}: {why}" for engine, why in answer.unavailable.items())
     return _clean(f"(without {reasons})") if reasons else ""
+
+
+def _pending_note(answer: Answer) -> str:
+    if not answer.pending:
+        return ""
+    files, them = ("1 file", "it") if answer.pending == 1 else (f"{answer.pending} files", "them")
+    return f"{files} changed since: --fresh waits for {them}"
 
 
 def run_summary(report: IndexReport) -> str:
@@ -202,6 +208,8 @@ def _first_line(hit: Hit) -> int:
 
 def _headline(hit: Hit) -> list[_Piece]:
     pieces = [(escape(hit.path), _PATH), (":", ""), (str(_first_line(hit)), _NUMBER)]
+    if hit.stale:
+        pieces.append((" (stale)", ""))
     pieces.append((f"  {_score(hit.score)}", _FAINT))
     pieces.extend((f"  {_clean(text)}", "") for text in (hit.language, hit.name) if text)
     return pieces

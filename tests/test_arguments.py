@@ -51,6 +51,16 @@ BAD_QUERIES: list[tuple[dict[str, Any], str]] = [
     ({"exclude_paths": ["*.py", "\t"]}, "exclude_paths: '\\t': must not be empty"),
     ({"paths": ["src\\"]}, "paths: 'src\\\\'"),
     ({"exclude_paths": ["[a"]}, "exclude_paths: '[a'"),
+    ({"fresh": 1}, "fresh: 1: must be true or false"),
+    ({"fresh": None}, "fresh: None: must be true or false"),
+    ({"timeout_s": 0.04}, "timeout_s: 0.04: must be 0.05 to 3600 seconds"),
+    ({"timeout_s": 3601}, "timeout_s: 3601: "),
+    ({"timeout_s": -1}, "timeout_s: -1: "),
+    ({"timeout_s": math.nan}, "timeout_s: nan: "),
+    ({"timeout_s": math.inf}, "timeout_s: inf: "),
+    ({"timeout_s": True}, "timeout_s: True: "),
+    ({"timeout_s": "60"}, "timeout_s: '60': "),
+    ({"timeout_s": 10**400}, "timeout_s: "),
 ]
 
 BAD_INDEXES: list[tuple[dict[str, Any], str]] = [

@@ -178,6 +178,9 @@ class Listener:
     def scanning(self) -> None:
         self.told.append("scanning")
 
+    def listed(self, folders: list[str] | None) -> None:
+        self.told.append(f"listed {folders}")
+
     def progress(self, current: int, total: int, path: str, info: str) -> None:
         self.told.append(f"{current} of {total}")
 

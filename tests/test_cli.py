@@ -558,3 +558,35 @@ def test_files_that_were_decoded_by_a_guess_are_told_where_there_are_any(
     told: Any = {**report, "guessed": guessed, "took_ms": 1.0, "generation": "g"}
     line = run_summary(told)
     assert line.endswith("(generation g)" + "; 3 decoded by guess" * said + "; skipped: 2 binary")
+
+
+@pytest.mark.promise("FRESH-2")
+def test_a_fresh_query_sees_what_was_saved_before_it(fresh: Project) -> None:
+    Config.init(fresh, watch=False)  # which might have seen it by then
+    found = run(fresh, "query", "--fresh", "retry", "--json")
+    assert told(found)["fresh"] is True, "the index was built first"
+    (fresh.root / "net" / "retry.py").write_text("def wombat_again():\n    pass\n")
+    old = told(run(fresh, "query", "retry_on_disconnect", "--mode", "fts", "--json"))
+    assert {hit["stale"] for hit in old["results"] if hit["path"] == "net/retry.py"} == {True}
+    assert not any("stale" in hit for hit in old["results"] if hit["path"] != "net/retry.py")
+    assert {"indexed_at", "pending"} <= old.keys()
+    assert "fresh" not in old
+    assert "net/retry.py:4 (stale)" in run(fresh, "query", "disconnects", "--mode", "fts").stdout
+    new = told(run(fresh, "query", "--fresh", "wombat_again", "--mode", "fts", "--json"))
+    assert [hit["path"] for hit in new["results"]] == ["net/retry.py"]
+    assert "stale" not in new["results"][0]
+    assert new["indexed_at"] > old["indexed_at"]
+
+
+def test_an_answer_that_is_not_fresh_says_so_beside_the_hits(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: object, options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cidx_ref.index.ours.OurIndex.begin_run", fail)
+    with served(project):
+        assert main(["query", "--fresh", "retry", "--project", str(project.root)]) == 0
+        printed = capsys.readouterr()
+        assert printed.out.startswith("net/retry.py:")
+        assert printed.err == "cidx-ref: not fresh: No space left on device\n"

@@ -56,6 +56,8 @@ BAD = [
     ("retry_delays_ms", [10**400], "numbers"),
     ("retry_delays_ms", [0] * 101, "at most 100 numbers"),
     ("max_file_size_bytes", 0, "from 1"),
+    ("watch", 1, "true or false"),
+    ("watch", "no", "true or false"),
     ("max_file_size_bytes", (16 << 20) + 1, "16777216 (16 MiB)"),
     ("max_file_size_bytes", 1e6, "whole number"),
 ]
@@ -85,6 +87,7 @@ def test_every_value_of_the_file_counts(make_project: MakeProject) -> None:
         "max_retries": 0,
         "retry_delays_ms": [],
         "max_file_size_bytes": 1,
+        "watch": False,
     }
     path = _given(make_project({}), json.dumps({"daemon": block}))
     assert Config.load(path) == Config(**{**block, "retry_delays_ms": ()})  # type: ignore[arg-type]
@@ -99,6 +102,7 @@ def test_every_value_of_the_file_counts(make_project: MakeProject) -> None:
         ("ttl_minute", "ttl_minutes"),
         ("max_file_size_byte", "max_file_size_bytes"),
         ("enabeld", "enabled"),
+        ("wach", "watch"),
     ],
 )
 def test_a_key_that_is_nearly_one_of_ours_is_refused_by_name(

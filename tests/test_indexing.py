@@ -303,3 +303,177 @@ def test_a_request_that_does_not_wait_is_not_kept_by_one_that_does(project: Proj
 def _index(project: Project, **options: Any) -> None:
     with DaemonClient(project, start=False) as client, pytest.raises(BusyError):
         client.index(**options)
+
+
+class Told:
+    """An observer that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def scanning(self) -> None:
+        self.told.append("scanning")
+
+    def listed(self, folders: list[str] | None) -> None:
+        self.told.append(folders)
+
+    def done(self, ok: bool) -> None:
+        self.told.append(ok)
+
+
+def test_an_observer_is_told_of_each_run_before_who_asked_is() -> None:
+    bench, told = Bench(), Told()
+    bench.runs = IndexRuns(bench.begin, bench.prepared, bench.runtime, told)
+    bench.ask("one")
+    first = bench.held(1)
+    first.may_scan.set()
+    assert first.has_scanned.wait(WAIT_S)
+    assert told.told == ["scanning"]
+    first.go()
+    bench.finish()
+    assert told.told == ["scanning", True]
+    bench.ask("two")
+    bench.held(2).error = IndexingError("no space")
+    bench.held(2).go()
+    bench.finish()
+    assert told.told[2:] == ["scanning", False]
+
+
+def test_an_observer_hears_nothing_of_a_run_that_has_looked_at_nothing() -> None:
+    def refuse(options: RunOptions) -> Held:
+        raise OSError("no more processes")
+
+    told = Told()
+    runs = IndexRuns(refuse, Bench().prepared, observer=told)
+    with pytest.raises(OSError, match="no more processes"):
+        runs.run(RunOptions(), lambda *event: None)
+    assert told.told == []
+
+
+def test_an_observer_that_fails_costs_no_run() -> None:
+    class Broken(Told):
+        def scanning(self) -> None:
+            raise ZeroDivisionError
+
+        def done(self, ok: bool) -> None:
+            raise ZeroDivisionError
+
+    bench = Bench()
+    bench.runs = IndexRuns(bench.begin, bench.prepared, bench.runtime, Broken())
+    bench.ask("one")
+    bench.held(1).go()
+    bench.finish()
+    assert bench.outcomes["one"] == {"generation": "g1"}
+
+
+def test_an_observer_is_told_what_a_run_has_listed() -> None:
+    class Listing(Held):
+        def run(self, listener: RunListener) -> dict[str, Any]:
+            listener.scanning()
+            listener.listed(["", "a/"])
+            return {"generation": "g1"}
+
+    told = Told()
+    runs = IndexRuns(lambda options: Listing(1), Bench().prepared, observer=told)
+    assert runs.run(RunOptions(watch=True), lambda *event: None) == {"generation": "g1"}
+    assert told.told == ["scanning", ["", "a/"], True]
+    alone = IndexRuns(lambda options: Listing(1), Bench().prepared)
+    assert alone.run(RunOptions(watch=True), lambda *event: None) == {"generation": "g1"}
+
+
+@pytest.mark.promise("FRESH-2")
+@pytest.mark.parametrize("keep", [True, False])
+def test_who_has_waited_long_enough_leaves_and_a_kept_run_goes_on(keep: bool) -> None:
+    bench = Bench()
+    with pytest.raises(TimeoutError):
+        bench.runs.run(RunOptions(), lambda *event: None, timeout_s=0.02, keep=keep)
+    held = bench.held(1)
+    assert isinstance(held.error, ShuttingDownError) is not keep
+    if keep:
+        assert bench.runs.is_running
+        bench.ask("joins it")
+        held.go()
+        bench.finish()
+        assert bench.outcomes["joins it"] == {"generation": "g1"}
+    bench.runs.close(WAIT_S)
+    assert not bench.runs.is_running
+
+
+def test_who_waits_with_a_limit_is_told_what_came_of_it_in_time() -> None:
+    bench = Bench()
+    told: list[Any] = []
+    soon = SYSTEM.thread(lambda: bench.held(1).go(), "soon")
+    report = bench.runs.run(RunOptions(), lambda *event: told.append(event), timeout_s=WAIT_S)
+    soon.join(WAIT_S)
+    assert report == {"generation": "g1"}
+    assert told == [(0, 1, "a.py", ""), (1, 1, "", "done")]
+
+
+def test_the_time_is_over_also_where_there_is_always_something_new() -> None:
+    bench = Bench()
+
+    def slowly(*event: object) -> None:
+        bench.runtime.advance(1.0)
+
+    soon = SYSTEM.thread(lambda: bench.held(1).may_scan.set(), "soon")
+    with pytest.raises(TimeoutError):
+        bench.runs.run(RunOptions(), slowly, timeout_s=1.0)
+    soon.join(WAIT_S)
+    bench.runs.close(WAIT_S)
+
+
+def test_what_is_not_for_a_request_is_not_one() -> None:
+    bench = Bench()
+    outcome: list[Any] = []
+
+    def unasked() -> None:
+        try:
+            outcome.append(bench.runs.run(RunOptions(), lambda *event: None, unasked=True))
+        except ShuttingDownError as error:
+            outcome.append(error)
+
+    thread = SYSTEM.thread(unasked, "unasked")
+    held = bench.held(1)
+    assert [shared.requests for shared in bench.runs._runs] == [0]
+    bench.ask("one")
+    bench.runs.cancel_unasked()
+    assert held.error is None, "a request waits for it, too"
+    held.go()
+    bench.finish()
+    thread.join(WAIT_S)
+    assert outcome == [{"generation": "g1"}]
+    thread = SYSTEM.thread(unasked, "unasked")
+    bench.held(2)
+    bench.runs.cancel_unasked()
+    thread.join(WAIT_S)
+    assert isinstance(outcome[1], ShuttingDownError)
+
+
+@pytest.mark.promise("SRV-4")
+def test_once_closed_no_run_begins_and_none_is_left() -> None:
+    bench = Bench()
+    bench.ask("one")
+    bench.held(1)
+    bench.runs.close(WAIT_S)
+    assert not bench.runs.is_running
+    with pytest.raises(ShuttingDownError):
+        bench.runs.run(RunOptions(), lambda *event: None)
+    assert len(bench.begun) == 1
+    bench.finish()
+    assert isinstance(bench.outcomes["one"], ShuttingDownError)
+
+
+def test_the_last_run_that_went_well_confirms_its_generation() -> None:
+    bench = Bench()
+    assert bench.runs.confirmed is None
+    bench.ask("one")
+    bench.held(1).go()
+    bench.finish()
+    assert bench.runs.confirmed == ("g1", bench.runtime.now())
+    before = bench.runs.confirmed
+    bench.runtime.advance(5)
+    bench.ask("two")
+    bench.held(2).error = IndexingError("no space")
+    bench.held(2).go()
+    bench.finish()
+    assert bench.runs.confirmed == before

@@ -457,3 +457,24 @@ def test_the_module_is_cheap_to_import() -> None:
     )
     assert "cidx_ref.terminal" in done.stdout
     assert not {"shutil", "unicodedata", "dataclasses", "numpy"} & set(done.stdout.split())
+
+
+def test_a_hit_whose_file_has_changed_says_so_beside_its_place() -> None:
+    lines = render(hit(stale=True)).splitlines()
+    assert lines[0] == "pkg/cache.py:44 (stale)  0.83  python  IndexCache.pin"
+    assert "stale" not in render(hit())
+
+
+@pytest.mark.parametrize(
+    ("pending", "line"),
+    [
+        (1, "1 file changed since: --fresh waits for it"),
+        (2, "2 files changed since: --fresh waits for them"),
+        (0, None),
+        (None, None),
+    ],
+)
+def test_the_last_line_tells_what_has_changed_since(pending: int | None, line: str | None) -> None:
+    said = Answer((hit(),), "hybrid", "g1", 1.0, pending=pending)
+    lines = render_answer(said, query="", width=None, color=False).splitlines()
+    assert lines[-1] == line if line else "changed since" not in "\n".join(lines)

@@ -69,10 +69,10 @@ def test_an_entry_is_alive_just_before_its_ttl_and_gone_at_it(
 def test_a_use_renews_when_it_begins_and_when_it_ends_and_protects_in_between(
     service: CIDXDaemonService, fake: FakeRuntime, check: Callable[[], None]
 ) -> None:
-    assert service._cache is not None
+    assert service._served is not None
     _ask(service)
     fake.advance(_TTL_S - 1)
-    with service._cache.pin():
+    with service._served.cache.pin():
         entry = service.cache_entry
         assert entry is not None
         assert entry.age_s(fake.monotonic()) == 0

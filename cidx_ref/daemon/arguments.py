@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from cidx_ref.errors import BadArgumentError
@@ -16,15 +17,18 @@ from cidx_ref.index.filters import Filters, problem_with, too_much
 from cidx_ref.limits import MAX_LIMIT, check_length
 from cidx_ref.shown import shown as shown_value
 
-__all__ = ["MAX_PATH_CHARS", "check_structure", "index_options", "is_a", "search_options", "shown"]
+__all__ = ["check_path", "check_structure", "freshness_options", "index_options", "is_a",
+           "search_options", "shown"]  # fmt: skip
 
-MAX_PATH_CHARS = 4096  # what Linux takes
+_MAX_PATH_CHARS = 4096  # what Linux takes
 _MAX_CONTAINERS = 1000
 #: Strings of JSON, the last of which may have no end.  Nothing in it goes back.
 _STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _MAX_ITEMS = 1000
 _MAX_ITEM_CHARS = 4096
 _MAX_WAIT_S = 31_536_000  # a year; NaN and infinity are not at most that, either
+_MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.05, 3600
+_OF_QUERIES = ("languages", "paths", "exclude_paths", "fresh", "timeout_s")
 
 
 def check_structure(text: object) -> None:
@@ -37,6 +41,15 @@ def check_structure(text: object) -> None:
         raise ValueError(f"more than {_MAX_CONTAINERS} lists and objects")
 
 
+def check_path(project_path: object) -> None:
+    """Raise `BadArgumentError` if this cannot be the path of a project."""
+    if not (is_a(project_path, str) or is_a(project_path, PurePath)):
+        raise BadArgumentError(f"project_path: must be a path, not {type(project_path).__name__}")
+    # Resolving one takes a time that grows with the square of its length.
+    if len(str(project_path)) > _MAX_PATH_CHARS:
+        raise BadArgumentError("project_path: not a directory: longer than any path")
+
+
 def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
     """`text`, `limit` and `filters` for a `Search`.  Raises `BadArgumentError`."""
     if not is_a(text, str):
@@ -46,12 +59,26 @@ def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str,
         raise BadArgumentError(
             f"limit: {shown(limit)}: must be a whole number from 1 to {MAX_LIMIT}"
         )
-    _refuse_unknown(extra, ("languages", "paths", "exclude_paths"))
+    _refuse_unknown(extra, _OF_QUERIES)
     filters = Filters(
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
         **_globs(extra),
     )
     return {"text": str(text), "limit": limit, "filters": filters}
+
+
+def freshness_options(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """`fresh`, and `timeout_s` where it is given, of a query.  Raises `BadArgumentError`."""
+    fresh, timeout_s = extra.get("fresh", False), extra.get("timeout_s")
+    if not is_a(fresh, bool):
+        raise BadArgumentError(f"fresh: {shown(fresh)}: must be true or false")
+    if timeout_s is None:
+        return {"fresh": fresh}
+    if not _is_number(timeout_s) or not _MIN_TIMEOUT_S <= timeout_s <= _MAX_TIMEOUT_S:
+        raise BadArgumentError(
+            f"timeout_s: {shown(timeout_s)}: must be {_MIN_TIMEOUT_S} to {_MAX_TIMEOUT_S} seconds"
+        )
+    return {"fresh": fresh, "timeout_s": timeout_s}
 
 
 def index_options(callback: object, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,6 +156,9 @@ def shown(value: object) -> str:
     return shown_value(value) if plain else f"a {type(value).__name__}"
 
 
+def _is_number(value: Any) -> bool:
+    return (is_a(value, int) or is_a(value, float)) and not is_a(value, bool)
+
+
 def _is_duration(value: Any) -> bool:
-    is_number = (is_a(value, int) or is_a(value, float)) and not is_a(value, bool)
-    return is_number and bool(0 <= value <= _MAX_WAIT_S)
+    return _is_number(value) and bool(0 <= value <= _MAX_WAIT_S)

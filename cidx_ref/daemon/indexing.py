@@ -6,25 +6,47 @@ begins another run, which all share that come before *its* scan.  Writers are se
 index itself, across processes; a run that waits for its turn has not begun to scan.
 
 Each run has a thread of its own, so it belongs to no client: it ends when it is done, when it is
-cancelled, or when the last request that waits for it has given up.
+cancelled, or when the last request that waits for it has given up, unless one of them wanted it
+kept.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
-from cidx_ref.errors import CidxError, IndexingError
+from cidx_ref.errors import CidxError, IndexingError, ShuttingDownError
 from cidx_ref.index.port import Progress, Run, RunOptions
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.steps import Step
 
-__all__ = ["IndexRuns"]
+__all__ = ["IndexRuns", "Observer"]
+
+_log = logging.getLogger("cidx_ref")
 
 Event = tuple[int, int, str, str]
 #: Has a generation loaded that is about to become live.
 Prepare = Callable[[str], None]
+
+
+class Observer(Protocol):
+    """Is told of every run of this daemon, in the thread of the run.
+
+    They may overlap: the next one begins to scan when the last one's process has let go of the
+    writers' lock, which may be before the last one's thread hears that it is over.
+    """
+
+    def scanning(self) -> None:
+        """A run is about to look at the files; see `port.RunListener`."""
+
+    def listed(self, folders: list[str] | None) -> None:
+        """It has listed; see `port.RunListener`."""
+
+    def done(self, ok: bool) -> None:
+        """The run, which was scanning, is over; `ok`: what it has seen is live."""
 
 
 class IndexRuns:
@@ -35,32 +57,68 @@ class IndexRuns:
         begin: Callable[[RunOptions], Run],
         prepared: Callable[[], AbstractContextManager[Prepare]],
         runtime: Runtime = SYSTEM,
+        observer: Observer | None = None,
     ) -> None:
         """`begin` makes a run; `prepared` is entered for as long as one takes (see `succession`),
         and what it yields is called with each generation that is ready to be published."""
+        self._observer = observer
         self._begin = begin
         self._prepared = prepared
         self._runtime = runtime
         self._changed = runtime.condition("index runs")
         self._runs: list[_SharedRun] = []
+        self._is_closed = False
+        #: The live generation, and when the scan began that last found it complete; None before.
+        self.confirmed: tuple[str, datetime] | None = None
 
     @property
     def is_running(self) -> bool:
         return bool(self._runs)
 
-    def run(self, options: RunOptions, progress: Progress) -> dict[str, Any]:
+    def run(
+        self,
+        options: RunOptions,
+        progress: Progress,
+        *,
+        timeout_s: float | None = None,
+        keep: bool = False,
+        unasked: bool = False,
+    ) -> dict[str, Any]:
         """The report of a run that has scanned after this call.
 
-        `progress` is called in this thread.  Raises what `port.Run.run` raises.
+        `progress` is called in this thread.  `keep`: the run goes on when nobody waits for it any
+        more.  `unasked`: it is not for a request, so that this call does not count as one
+        (`cancel_unasked`).  Raises what `port.Run.run` raises, and `TimeoutError` after
+        `timeout_s`.
         """
-        shared = self._join(options)
+        until = None if timeout_s is None else self._runtime.monotonic() + timeout_s
+        shared = self._join(options, unasked)
         try:
-            self._follow(shared, progress)
+            self._follow(shared, progress, until)
         finally:
-            self._leave(shared)
+            self._leave(shared, keep=keep, unasked=unasked)
+        if not shared.is_done:
+            raise TimeoutError
         if shared.error is not None:
             raise _again(shared.error) from None
         return dict(shared.report)
+
+    def close(self, timeout_s: float) -> None:
+        """Begin no more runs, end those that are under way, and wait until they have ended."""
+        with self._changed:
+            self._is_closed = True
+        self.cancel()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._runs, timeout_s)
+
+    def cancel_unasked(self) -> None:
+        """End those runs that no request waits for."""
+        with self._changed:
+            runs = [shared for shared in self._runs if shared.requests == 0]
+            for shared in runs:
+                shared.has_begun_to_scan = True  # so that no request joins it
+        for shared in runs:
+            self._cancel(shared)
 
     def cancel(self) -> None:
         """End all runs that are under way; each request gets `ShuttingDownError`."""
@@ -69,11 +127,14 @@ class IndexRuns:
         for shared in runs:
             self._cancel(shared)
 
-    def _join(self, options: RunOptions) -> _SharedRun:
+    def _join(self, options: RunOptions, unasked: bool) -> _SharedRun:
         with self._changed:
+            if self._is_closed:
+                raise ShuttingDownError("the daemon is stopping; the index stays as it was")
             joined = next((run for run in self._runs if run.is_open(options)), None)
             shared = joined or _SharedRun(options)
-            shared.requests += 1
+            shared.requests += not unasked
+            shared.is_kept = shared.is_kept or unasked
             if joined is None:
                 self._runs.append(shared)
         try:
@@ -83,27 +144,29 @@ class IndexRuns:
         except BaseException as error:
             if joined is None:
                 self._end(shared, error)
-            self._leave(shared)
+            self._leave(shared, keep=False, unasked=unasked)
             raise
         return shared
 
-    def _follow(self, shared: _SharedRun, progress: Progress) -> None:
+    def _follow(self, shared: _SharedRun, progress: Progress, until: float | None) -> None:
         told = 0  # nothing was told before the scan, and later none can join
-        while events := self._news(shared, told):
+        while events := self._news(shared, told, until):
             told += len(events)
             for event in events:
                 progress(*event)
 
-    def _news(self, shared: _SharedRun, told: int) -> list[Event]:
-        """The events after number `told`; waits for one; none when the run has ended."""
+    def _news(self, shared: _SharedRun, told: int, until: float | None) -> list[Event]:
+        """The events after number `told`; waits for one; none when run or time are over."""
         with self._changed:
-            self._changed.wait_for(lambda: shared.is_done or len(shared.events) > told)
-            return shared.events[told:]
+            left = None if until is None else max(0.0, until - self._runtime.monotonic())
+            self._changed.wait_for(lambda: shared.is_done or len(shared.events) > told, left)
+            return shared.events[told:] if left != 0.0 or shared.is_done else []
 
-    def _leave(self, shared: _SharedRun) -> None:
+    def _leave(self, shared: _SharedRun, *, keep: bool, unasked: bool) -> None:
         with self._changed:
-            shared.requests -= 1
-            is_unwanted = shared.requests == 0 and not shared.is_done
+            shared.requests -= not unasked
+            shared.is_kept = shared.is_kept or keep
+            is_unwanted = shared.requests == 0 and not (shared.is_done or shared.is_kept)
             shared.has_begun_to_scan = shared.has_begun_to_scan or is_unwanted
         if is_unwanted:
             self._cancel(shared)
@@ -129,18 +192,32 @@ class IndexRuns:
                 shared.report = run.run(_Listener(self, shared, prepare))
         except BaseException as problem:
             error = problem
+        if shared.scanned_at is not None:
+            # Before anybody is told that the run is over, who would ask what is pending.
+            self._observe(lambda observer: observer.done(error is None))
         self._end(shared, error)
 
     def _end(self, shared: _SharedRun, error: BaseException | None) -> None:
         with self._changed:
             shared.error, shared.is_done = error, True
+            if error is None and shared.scanned_at is not None:
+                self.confirmed = str(shared.report.get("generation")), shared.scanned_at
             self._runs.remove(shared)
             self._changed.notify_all()
 
     def _close_to_others(self, shared: _SharedRun) -> None:
         with self._changed:
-            shared.has_begun_to_scan = True
+            shared.has_begun_to_scan, shared.scanned_at = True, self._runtime.now()
+        self._observe(lambda observer: observer.scanning())
         self._runtime.step(Step.RUN_CLOSED)
+
+    def _observe(self, tell: Callable[[Observer], object]) -> None:
+        if self._observer is None:
+            return
+        try:
+            tell(self._observer)
+        except Exception:  # a bug in it costs no run, and nobody who waits for one
+            _log.exception("an observer of index runs failed")
 
     def _note(self, shared: _SharedRun, event: Event) -> None:
         with self._changed:
@@ -157,6 +234,8 @@ class _SharedRun:
         self.run: Run | None = None
         self.has_begun_to_scan = False
         self.is_cancelled = False
+        self.is_kept = False
+        self.scanned_at: datetime | None = None
         self.is_done = False
         self.events: list[Event] = []
         self.report: dict[str, Any] = {}
@@ -182,6 +261,9 @@ class _Listener:
 
     def scanning(self) -> None:
         self._runs._close_to_others(self._shared)
+
+    def listed(self, folders: list[str] | None) -> None:
+        self._runs._observe(lambda observer: observer.listed(folders))
 
     def progress(self, current: int, total: int, path: str, info: str) -> None:
         self._runs._note(self._shared, (current, total, path, info))

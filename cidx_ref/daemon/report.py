@@ -18,7 +18,7 @@ from cidx_ref.runtime import Runtime
 if TYPE_CHECKING:
     from cidx_ref.daemon.entry import CacheEntry
     from cidx_ref.daemon.gate import Gate
-__all__ = ["diagnostics", "identity", "skipped", "status"]
+__all__ = ["diagnostics", "identity", "of_run", "skipped", "status"]
 
 
 class Told(Protocol):
@@ -37,6 +37,7 @@ class Told(Protocol):
     @property
     def is_indexing(self) -> bool: ...
     def uptime_s(self) -> float: ...
+    def watch_status(self) -> dict[str, Any] | None: ...
 
 
 _NO_INDEX: dict[str, Any] = {
@@ -47,6 +48,9 @@ _NO_INDEX: dict[str, Any] = {
     "chunks": 0,
     "skipped": {},
 }
+#: What an index run reports, where it says nothing of it.
+_NOT_TOLD = {"changed": True, "files": 0, "chunks": 0, "guessed": 0, "skipped": {}, "removed": [],
+             "notes": []}  # fmt: skip
 
 
 def identity(service: Told) -> dict[str, Any]:
@@ -70,6 +74,7 @@ def status(service: Told) -> dict[str, Any]:
         **_places(service),
         "uptime_seconds": round(service.uptime_s(), 3),
         "indexing": service.is_indexing,
+        "watch": service.watch_status(),
         **(_NO_INDEX if service.index is None else service.index.describe()),
         **(_cached(entry) if entry is not None else {}),
     }
@@ -95,6 +100,17 @@ def diagnostics(service: Told) -> dict[str, Any]:
             "max_limit": limits.MAX_LIMIT,
         },
         **({} if service.index is None else service.index.check()),
+    }
+
+
+def of_run(project: Project, built: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The report of an index run that took so long."""
+    return {
+        "status": "completed",
+        "project": str(project.root),
+        **_NOT_TOLD,
+        **built,
+        "took_ms": round(seconds * 1000, 3),
     }
 
 

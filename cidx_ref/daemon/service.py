@@ -12,34 +12,28 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, ClassVar
 
 from cidx_ref.config import Config
 from cidx_ref.daemon import arguments, dispatch, entry, report
-from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.freshness import MakeWatch
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
-from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.installation import Guarded, Installation
-from cidx_ref.daemon.memory import give_back
 from cidx_ref.daemon.progress import relay
-from cidx_ref.daemon.succession import Succession
+from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import BadArgumentError, CidxError, InternalError
 from cidx_ref.index.catalog import open_index
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.port import Index, Open, RunOptions, Search
+from cidx_ref.index.port import Index, Open, Search
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["CIDXDaemonService"]
 
 _log = logging.getLogger("cidx_ref")
-
-#: What an index run reports, where it says nothing of it.
-_NOT_TOLD = {"changed": True, "files": 0, "chunks": 0, "guessed": 0, "skipped": {}, "removed": [],
-             "notes": []}  # fmt: skip
 
 
 class CIDXDaemonService(ExposedService):
@@ -74,12 +68,14 @@ class CIDXDaemonService(ExposedService):
         runtime: Runtime = SYSTEM,
         max_calls: int = 256,
         installation: Installation | None = None,
+        watch: MakeWatch | None = None,
     ) -> None:
         """Serve `project`; without one, the project of the first query or index.
 
         `index`, a function of project and runtime, opens another kind of index than the project's
         own (see `index.port`); `embedder` is for our own, by default the configured one.  With
-        `installation`, the service is stopped when a call shows that it has changed.
+        `installation`, the service is stopped when a call shows that it has changed.  `watch` makes
+        what watches the project while it is in use; without it, nothing does.
 
         Raises `BadArgumentError` and `ConfigError`.
         """
@@ -94,12 +90,10 @@ class CIDXDaemonService(ExposedService):
         #: What a client connects to; None where there is no daemon around this service.
         self.address: str | None = None
         self._open_index = index or partial(open_index, embedder=embedder)
+        self._make_watch = watch
         self._started = runtime.monotonic()
         self._adopting = runtime.lock("adopt")
-        self._project: Project | None = None
-        self._index: Index | None = None
-        self._cache: IndexCache[Any] | None = None
-        self._runs: IndexRuns | None = None
+        self._served: Served | None = None
         if project is not None:
             self._serve_only(Project.at(project))
 
@@ -108,7 +102,11 @@ class CIDXDaemonService(ExposedService):
     def exposed_query(
         self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
     ) -> dict[str, Any]:
-        """Semantic search.  `languages`, `paths` and `exclude_paths` filter in every mode."""
+        """Semantic search.  `languages`, `paths` and `exclude_paths` filter in every mode.
+
+        With `fresh`, the answer is from an index that holds every change made before the call, for
+        which `timeout_s` is waited at most; `fresh` and `fresh_problem` say what came of it.
+        """
         return self._query("query", "semantic", project_path, query, limit, kwargs)
 
     def exposed_query_fts(
@@ -152,7 +150,8 @@ class CIDXDaemonService(ExposedService):
 
     def exposed_get_metrics(self) -> dict[str, Any]:
         with self._call("get_metrics"):
-            return self.metrics.report()
+            watch = self._served.freshness.counts() if self._served is not None else {}
+            return {**self.metrics.report(), "watch": watch}
 
     def exposed_get_diagnostics(self) -> dict[str, Any]:
         """What is in flight and for how long, where each thread is, versions, limits, and whether
@@ -168,8 +167,8 @@ class CIDXDaemonService(ExposedService):
     def exposed_clear_cache(self) -> dict[str, Any]:
         """Forget the loaded index."""
         with self._call("clear_cache"):
-            if self._cache is not None:
-                self._cache.clear()
+            if self._served is not None:
+                self._served.clear()
             return {"status": "cache cleared"}
 
     def exposed_ping(self) -> dict[str, Any]:
@@ -195,15 +194,19 @@ class CIDXDaemonService(ExposedService):
     @property
     def cache_entry(self) -> entry.CacheEntry[Any] | None:
         """The cached index, or None."""
-        return self._cache.entry if self._cache is not None else None
+        return self._served.cache.entry if self._served is not None else None
 
     @property
     def project(self) -> Project | None:
-        return self._project
+        return self._served.project if self._served is not None else None
 
     @property
     def is_indexing(self) -> bool:
-        return self._runs is not None and self._runs.is_running
+        return self._served is not None and self._served.runs.is_running
+
+    def watch_status(self) -> dict[str, Any] | None:
+        """What is said of the watch; None while there is no project."""
+        return self._served.freshness.status() if self._served is not None else None
 
     def uptime_s(self) -> float:
         """Seconds since this service was made."""
@@ -212,11 +215,11 @@ class CIDXDaemonService(ExposedService):
     @property
     def index(self) -> Index | None:
         """The index of the project; None while there is no project."""
-        return self._index
+        return self._served.index if self._served is not None else None
 
     def evict_expired(self) -> bool:
         """Evict the cached index if its TTL has passed."""
-        return self._cache is not None and self._cache.evict_expired()
+        return self._served is not None and self._served.evict_expired()
 
     def shutdown_if_idle(self) -> bool:
         """Stop the daemon if it has been idle for a TTL, with nothing cached or in flight."""
@@ -239,26 +242,28 @@ class CIDXDaemonService(ExposedService):
         self.gate.close()
 
     def drain(self, timeout_s: float) -> None:
-        """Wait for what is in flight; an index run that takes longer is cancelled, and says so."""
+        """Wait for what is in flight; an index run that takes longer is cancelled, and says so.
+        One that no call waits for is not waited for."""
         if not self.gate.wait_until_empty(timeout_s):
-            if self._runs is not None:
-                self._runs.cancel()
+            if self._served is not None:
+                self._served.runs.cancel()
             self.gate.wait_until_empty(timeout_s)
+        if self._served is not None:
+            self._served.freshness.close()
 
     def reload_config(self) -> None:
         """Take over what has changed in config.json; a bad file is logged and changes nothing."""
-        if self._project is None:
+        if self._served is None:
             return
         try:
-            config = Config.load(self._project.config_path)
+            config = Config.load(self._served.project.config_path)
         except CidxError as error:
             _log.error("configuration not taken over: %s", error)
             return
         if config != self.config:
             _log.info("configuration changed: %s", config)
-            if self._cache is not None and config.ttl_minutes != self.config.ttl_minutes:
-                self._cache.set_ttl(config.ttl_minutes)
             self.config = config
+            self._served.follow_config()
 
     # The way of a call.
 
@@ -306,89 +311,56 @@ class CIDXDaemonService(ExposedService):
     ) -> dict[str, Any]:
         with self._counted(method):
             search = Search(mode=mode, **arguments.search_options(query, limit, extra))
-            self._admit(project_path)
+            when = arguments.freshness_options(extra)
+            served = self._admit(project_path)
             with self.gate.call(method, is_use=True):
-                return self._search(search)
+                answer: dict[str, Any] = served.answer(search, when)
+                return answer
 
-    def _search(self, search: Search) -> dict[str, Any]:
-        assert self._cache is not None
-        with self._cache.pin() as loaded:
-            answer: dict[str, Any] = loaded.answer(search)
-            return answer
-
-    def _run_index(
-        self, project: Project, callback: Any, options: dict[str, Any]
-    ) -> dict[str, Any]:
-        assert self._runs is not None
+    def _run_index(self, served: Served, callback: Any, options: dict[str, Any]) -> dict[str, Any]:
         started = self.runtime.monotonic()
         progress = relay(callback, self.runtime)
-        self.reload_config()  # what is indexed is what it says now
-        asked = RunOptions(**self.config.for_runs(), **options)
         try:
-            built = self._runs.run(asked, progress or _ignore)
+            built = served.runs.run(served.options(**options), progress or _ignore)
         finally:
             if progress is not None:
                 progress.close()
         seconds = self.runtime.monotonic() - started
-        _log.info("index of %s: %s in %.2f s", project.root, built, seconds)
-        return {
-            "status": "completed",
-            "project": str(project.root),
-            **_NOT_TOLD,
-            **built,
-            "took_ms": round(seconds * 1000, 3),
-        }
+        _log.info("index of %s: %s in %.2f s", served.project.root, built, seconds)
+        return report.of_run(served.project, built, seconds)
 
     # The project.
 
-    def _admit(self, project_path: Any) -> Project:
-        """The service's project, if it is what `project_path` names; else `BadArgumentError`."""
-        known = self._project
-        if known is not None and type(project_path) is str and project_path == str(known.root):
-            return known  # the usual case, without asking the file system
-        is_path = arguments.is_a(project_path, str) or arguments.is_a(project_path, PurePath)
-        if not is_path:
-            raise BadArgumentError(
-                f"project_path: must be a path, not {type(project_path).__name__}"
-            )
-        # Resolving one takes a time that grows with the square of its length.
-        if len(str(project_path)) > arguments.MAX_PATH_CHARS:
-            raise BadArgumentError("project_path: not a directory: longer than any path")
+    def _admit(self, project_path: Any) -> Served:
+        """What is served, if that is what `project_path` names; else `BadArgumentError`."""
+        served = self._served
+        # The usual case, without asking the file system.
+        is_usual = served is not None and type(project_path) is str
+        if served is not None and is_usual and project_path == str(served.project.root):
+            return served
+        arguments.check_path(project_path)
         asked = Project.at(project_path)
-        if known is None:
+        if served is None:
             return self._serve_only(asked)
-        if asked != known and not known.is_at(str(asked.root)):
+        if asked != served.project and not served.project.is_at(str(asked.root)):
             raise BadArgumentError(
                 f"project_path: {str(asked.root)!r} is not what this daemon serves"
             )
-        return known
+        return served
 
-    def _serve_only(self, project: Project) -> Project:
+    def _serve_only(self, project: Project) -> Served:
         with self._adopting:
-            if self._project is None:
+            if self._served is None:
                 self.config = Config.load(project.config_path)
-                index = Guarded(self._open_index(project, self.runtime), self.installation)
-                cache = IndexCache(
-                    project.root,
-                    index,
-                    ttl_minutes=self.config.ttl_minutes,
-                    runtime=self.runtime,
+                self._served = Served(
+                    project,
+                    Guarded(self._open_index(project, self.runtime), self.installation),
+                    self,
+                    make_watch=self._make_watch,
                     listener=self._on_cache_event,
-                    on_free=self._on_free,
+                    runtime=self.runtime,
                 )
-                succession = Succession(
-                    cache, index, runtime=self.runtime, listener=self._on_cache_event
-                )
-                self._runs = IndexRuns(index.begin_run, succession.prepared, self.runtime)
-                self._index, self._cache = index, cache
-                self._project = project
         return self._admit(project.root)
-
-    def _on_free(self) -> None:
-        give_back()
-        # A generation that was replaced may go from the disk, too, once no reader has it.
-        if self._index is not None:
-            self._index.sweep()
 
     def _on_cache_event(self, event: str, generation: str, seconds: float = 0.0) -> None:
         self.metrics.count_cache(event, seconds)

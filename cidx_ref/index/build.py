@@ -25,6 +25,7 @@ from cidx_ref.index.port import Progress
 from cidx_ref.index.scan import Listing, SourceTree, list_files
 from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
+from cidx_ref.index.watched import watched_folders
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import Project
@@ -43,6 +44,7 @@ def bring_up_to_date(
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
     progress: Progress = lambda current, total, path, info: None,
     scanning: Callable[[], object] = lambda: None,
+    listed: Callable[[list[str] | None], object] | None = None,
     announce: Callable[[str], object] = lambda generation: None,
     key: Key | None = None,
     keep_unverified: bool = False,
@@ -55,6 +57,7 @@ def bring_up_to_date(
     and say what is in it.
 
     With `full`, everything is indexed anew. `scanning()` is called before files are looked at,
+    `listed(folders)` (see `port.RunListener`) when it is known which they are, and
     `announce(generation)` just before a new one becomes live. `key` signs what is built (default:
     the account's); generations that it does not vouch for are removed in the end, except with
     `keep_unverified`, and named under `removed`. `skipped` counts what was left out, by reason
@@ -78,6 +81,8 @@ def bring_up_to_date(
             seen = SeenFiles.load(project, generations.key, recipe=kind, runtime=runtime)
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime, None, rules)
+                if listed is not None:
+                    listed(watched_folders(project.root, scratch, found, rules, runtime))
             job = _Job(
                 project, generations, found, seen, embedder, max_file_size_bytes, progress, runtime
             )

@@ -92,6 +92,9 @@ class BuildProcess:
                     elif "scanning" in outcome:
                         listener.scanning()
                         self._write(b".")
+                    elif "listed" in outcome:
+                        listener.listed(outcome["listed"])
+                        self._write(b".")
                     elif "ready" in outcome:
                         listener.ready(outcome["ready"])
                         self._write(b".")

@@ -25,11 +25,18 @@ from pathlib import Path
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index.folders import read_regular
-from cidx_ref.index.limited import FailedError, HeldUpError, Limits, run
+from cidx_ref.index.gitrun import Git
+from cidx_ref.index.limited import FailedError, HeldUpError, Limits
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import owner_name
 
-__all__ = ["GitListing", "is_checkout", "list_checkout", "open_git_directory"]
+__all__ = [
+    "GitListing",
+    "is_checkout",
+    "list_checkout",
+    "list_ignored",
+    "open_git_directory",
+]
 
 _MAX_INDEX_BYTES = 1 << 28  # some two million files
 _MAX_TEXT_BYTES = 1 << 20  # of `config` and `info/exclude`
@@ -38,34 +45,13 @@ _TRIED_SHARED_INDEXES = 8
 _MAX_NOTE = 1000  # characters
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-#: Those GIT_* of the environment that say where the user's own configuration is.
-_USERS_OWN = {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"}
-# The private directory gives no reason for any of what these forbid: they are a second lock.
-_ENVIRONMENT = {
-    "GIT_ALLOW_PROTOCOL": "",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-}
-_SETTINGS = [
-    "core.fsmonitor=false",
-    "core.hooksPath=/dev/null",
-    "protocol.allow=never",
-    "index.threads=1",  # else git trusts a table of offsets in the index
-]
-# A sparse index is not to be expanded: that takes objects, which there are none of.
-_SPARSE_SETTINGS = [
-    "core.sparseCheckout=true",
-    "core.sparseCheckoutCone=true",
-    "index.sparse=true",
-    "sparse.expectFilesOutsideOfPatterns=true",
-]
 _ADVICE = (
     " (look for a FIFO called .gitignore, or HEAD in a .git, and for patterns with many stars)"
 )
 _TRACKED = ["ls-files", "-z", "-t", "--cached"]  # with a letter for what each path is
 _UNTRACKED = ["ls-files", "-z", "-t", "--others", "--exclude-standard"]
 _TRACKED_AND_NEW = [*_TRACKED, "--others", "--exclude-standard"]
+_IGNORED = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"]
 _STAGED = ["ls-files", "-z", "--stage"]
 #: In an index: the mode of a submodule's entry, and the name of the part on sparse folders.
 _LINK_MODE, _SPARSE_FOLDERS = b"\0\0\xe0\0", b"sdir"
@@ -129,9 +115,26 @@ def list_checkout(
         listing.say(f"{refused}; the directories were walked instead of asking git")
         return listing
     _make_private(scratch, contents, runtime)
-    git = _Git(program, root, top, scratch, runtime, limits or Limits())
+    git = Git(program, root, top, scratch, runtime, limits or Limits())
     _ask(git, listing, b"".join(contents.values()))
     return listing
+
+
+def list_ignored(
+    root: Path, scratch: Path, runtime: Runtime = SYSTEM, limits: Limits | None = None
+) -> list[str] | None:
+    """The folders below `root`, ending in "/", that git ignores as a whole; None if it cannot say.
+
+    `scratch` is as `list_checkout` has left it.
+    """
+    top = _find_top(root)
+    if top is None or not (scratch / "HEAD").is_file():
+        return None
+    for more in ([], ["--sparse"]):  # an index that is sparse cannot be expanded
+        with suppress(FailedError, UntrustedError):
+            git = Git(_find_program(), root, top, scratch, runtime, limits or Limits())
+            return [path for path in git.list_paths([*_IGNORED, *more]) if path[-1:] == "/"]
+    return None
 
 
 def is_checkout(folder: int) -> bool:
@@ -145,7 +148,7 @@ def is_checkout(folder: int) -> bool:
         return found is not None and stat.S_ISLNK(found.st_mode)
 
 
-def _ask(git: _Git, listing: GitListing, index: bytes) -> None:
+def _ask(git: Git, listing: GitListing, index: bytes) -> None:
     sparse = ["--sparse"] if _SPARSE_FOLDERS in index else []
     try:
         # A look at the directories expands the index, so by then it has been listed.
@@ -355,45 +358,3 @@ def _make_private(scratch: Path, contents: dict[str, bytes], runtime: Runtime) -
             inner = directory.sub(within) if within else nullcontext(directory)
             with inner as place, place.writer(plain) as file:
                 file.write(data)
-
-
-# Running it.
-
-
-@dataclass(frozen=True, slots=True)
-class _Git:
-    program: str
-    root: Path
-    top: Path
-    directory: Path
-    runtime: Runtime
-    limits: Limits
-
-    def list_paths(self, arguments: list[str]) -> list[str]:
-        """What git prints, by paths.  Raises `FailedError`."""
-        chosen = [*_SETTINGS, *(_SPARSE_SETTINGS if "--sparse" in arguments else [])]
-        settings = [word for setting in chosen for word in ("-c", setting)]
-        output = run(
-            [self.program, "--no-pager", *settings, *arguments],
-            cwd=self.root,
-            env=self._environment(),
-            limits=self.limits,
-            runtime=self.runtime,
-        )
-        return list(filter(None, os.fsdecode(output).split("\0")))
-
-    def _environment(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("GIT_") or name in _USERS_OWN
-        }
-        return (
-            kept
-            | _ENVIRONMENT
-            | {
-                "GIT_DIR": str(self.directory),
-                "GIT_INDEX_FILE": str(self.directory / "index"),
-                "GIT_WORK_TREE": str(self.top),
-            }
-        )

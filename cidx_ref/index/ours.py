@@ -13,6 +13,7 @@ from cidx_ref.index.manifest import read_manifest
 from cidx_ref.index.port import RunOptions
 from cidx_ref.index.skipped import read_skipped
 from cidx_ref.index.source import GenerationSource
+from cidx_ref.index.stale import Staleness
 from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -37,6 +38,7 @@ class OurIndex:
         self._embedder = embedder or configured()
         self._key = account_key()
         self._source = GenerationSource(project.generations, self._embedder, runtime, key=self._key)
+        self._staleness = Staleness(project.root, runtime)
         self._generations = Generations(project.generations, runtime, key=self._key)
         #: The last generation that was loaded, if all its files were what they should be.
         self._verified = ""
@@ -46,9 +48,10 @@ class OurIndex:
 
     def load(self, generation: str) -> IndexSnapshot:
         self._verified = ""
-        loaded = self._source.load(generation)
-        self._verified = "" if loaded.unavailable else generation
-        return loaded
+        snapshot = self._source.load(generation)
+        snapshot.staleness = self._staleness
+        self._verified = "" if snapshot.unavailable else generation
+        return snapshot
 
     def describe(self) -> dict[str, Any]:
         # Why an index is good for this daemon only; null where the account's key lasts.

@@ -50,7 +50,8 @@ class Loaded(Protocol):
 
     def answer(self, search: Search) -> dict[str, Any]:
         """The answer, as plain data: `results`, a list of dictionaries with the fields of
-        `results.Hit`, `mode`, `generation` and `took_ms`; see `results.Answer` for more.
+        `results.Hit`, `mode`, `generation` and `took_ms`, and `indexed_at`, where it is known; see
+        `results.Answer` for more.
 
         Raises `IndexUnusableError` if the engine that is asked for is missing.
         """
@@ -73,6 +74,8 @@ class RunOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     merge: bool = False
+    #: Whether the listener is told which folders to watch.
+    watch: bool = False
 
 
 class RunListener(Protocol):
@@ -81,6 +84,11 @@ class RunListener(Protocol):
     def scanning(self) -> None:
         """The run is about to look at the files, and looks at none before this returns: what
         changes from then on, it may miss."""
+
+    def listed(self, folders: list[str] | None) -> None:
+        """Asked for by `RunOptions.watch`, after `scanning` and before any file is looked at: what
+        changes the index lies in one of `folders` ("" or "a/b/"), or will; None where they are too
+        many.  No file is looked at before this returns."""
 
     def progress(self, current: int, total: int, path: str, info: str) -> None:
         """`current` of `total` files are done; the next one is `path`."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cidx_ref.index.fulltext import FullTextIndex
     from cidx_ref.index.live import LiveChunks
     from cidx_ref.index.nearest import Nearest
+    from cidx_ref.index.stale import Staleness
 
 __all__ = ["Snapshot", "answer"]
 
@@ -63,9 +64,14 @@ class Snapshot(Protocol):
 
 
 def answer(
-    snapshot: Snapshot, search: Search, embedder: Embedder, runtime: Runtime = SYSTEM
+    snapshot: Snapshot,
+    search: Search,
+    embedder: Embedder,
+    runtime: Runtime = SYSTEM,
+    staleness: Staleness | None = None,
 ) -> dict[str, Any]:
-    """The answer as a plain dictionary: see `results.Answer` for its fields.
+    """The answer as a plain dictionary: see `results.Answer` for its fields; with `staleness`, it
+    says of which hits the file has changed.
 
     Raises `IndexUnusableError` if the engine asked for is missing, in hybrid mode only if both
     are.
@@ -80,8 +86,12 @@ def answer(
     else:
         ranking, extra = _hybrid(engines, search.limit, runtime)
     ranking = engines.steady(ranking)
+    hits = [engines.hit(chunk, score) for chunk, score in ranking]
+    if staleness is not None:
+        chunks = snapshot.chunks
+        staleness.mark(hits, [chunks.digest_of(chunks.file_of(chunk)) for chunk, _ in ranking])
     return {
-        "results": [engines.hit(chunk, score) for chunk, score in ranking],
+        "results": hits,
         "mode": search.mode,
         "generation": snapshot.generation,
         **extra,

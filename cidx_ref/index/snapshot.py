@@ -23,6 +23,7 @@ from cidx_ref.index.nearest import Nearest
 from cidx_ref.index.port import Search
 from cidx_ref.index.segment import STORE_FILES, Segment
 from cidx_ref.index.semantic import SPACE
+from cidx_ref.index.stale import Staleness
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -56,6 +57,8 @@ class IndexSnapshot:
         generation is gone, `NoIndexError` if it was not made here.
         """
         self.generation = generation
+        #: What tells of which hits the file has changed; set by who has one for all generations.
+        self.staleness: Staleness | None = None
         self._lease = lease
         self._embedder = embedder
         self._runtime = runtime
@@ -89,7 +92,8 @@ class IndexSnapshot:
 
     def answer(self, asked: Search) -> dict[str, Any]:
         """See `port.Loaded.answer`."""
-        return search.answer(self, asked, self._embedder, self._runtime)
+        found = search.answer(self, asked, self._embedder, self._runtime, self.staleness)
+        return {**found, "indexed_at": self.manifest["created_at"]}
 
     def close(self) -> None:
         """Give memory and files back.  No search may be running."""

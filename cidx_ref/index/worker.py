@@ -2,10 +2,11 @@
 
 Nothing heavy may run on the daemon's GIL: one busy Python thread takes its full-text queries from
 1 ms to 35 ms.  The child speaks JSON lines on standard output: `scanning`, when it has its turn and
-is about to look at the files; `progress`; `ready`, the generation it is about to publish; then
-`done` or `error`.  Upon `scanning` and `ready` it waits some seconds for a byte: so that the parent
-lets nobody join who could have changed what was looked at already, and so that it can load what is
-to be live first.  It ends when its standard input does: so it dies with its parent.
+is about to look at the files; `listed`, the folders to watch, if it was asked for them; `progress`;
+`ready`, the generation it is about to publish; then `done` or `error`.  Upon `scanning`, `listed`
+and `ready` it waits some seconds for a byte: so that the parent lets nobody join who could have
+changed what was looked at already, so that what changes from then on is seen, and so that it can
+load what is to be live first.  It ends when its standard input does: so it dies with its parent.
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ class _Parent:
         if not self._agrees_to({"scanning": True}):
             raise IndexingError("the daemon does not answer the indexing process")
 
+    def listed(self, folders: list[str] | None) -> None:
+        # A parent that takes too long watches later, and knows that it has missed something.
+        self._agrees_to({"listed": folders})
+
     def announce(self, generation: str) -> None:
         self._agrees_to({"ready": generation})
 
@@ -114,6 +119,7 @@ def _done(job: dict[str, Any], embedder: Embedder, key: Key, parent: _Parent) ->
         rules=Rules(tuple(job["include"]), tuple(job["exclude"])),
         progress=_Reporter(SYSTEM),
         scanning=parent.scanning,
+        listed=parent.listed if job["watch"] else None,
         announce=parent.announce,
         key=key,
         keep_unverified=job["keep_unverified"],

@@ -112,7 +112,7 @@ class FakeIndex:
         pass
 
     def begin_run(self, options: RunOptions) -> FakeRun:
-        return FakeRun(self, self._runtime)
+        return FakeRun(self, self._runtime, watch=options.watch)
 
     def _is_open(self, generation: str) -> bool:
         return any(s.generation == generation and not s.closed for s in self.snapshots)
@@ -124,8 +124,9 @@ class FakeRun:
     The report has, as `scan`, the number of the scan that it was (from 1).
     """
 
-    def __init__(self, index: FakeIndex, runtime: Runtime) -> None:
+    def __init__(self, index: FakeIndex, runtime: Runtime, *, watch: bool = False) -> None:
         self._index = index
+        self._watch = watch
         self._runtime = runtime
         self._is_cancelled = False
 
@@ -134,6 +135,8 @@ class FakeRun:
             listener.scanning()
             self._index.scans += 1
             scan = self._index.scans
+            if self._watch:
+                listener.listed([""])
             self._runtime.step(f"scan {scan}")
             if self._is_cancelled:
                 raise ShuttingDownError("cancelled")

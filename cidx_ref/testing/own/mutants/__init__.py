@@ -13,6 +13,7 @@ A downstream project can plant them too:
 from cidx_ref.testing.own.mutants import (
     answers,
     cache,
+    fresh,
     generations,
     increments,
     scans,
@@ -30,6 +31,7 @@ __all__ = [
     "Mutant",
     "answers",
     "cache",
+    "fresh",
     "generations",
     "increments",
     "scans",

@@ -230,9 +230,9 @@ def looking_is_using() -> Iterator[None]:
     status = report.status
 
     def use(service: CIDXDaemonService) -> dict[str, Any]:
-        if service._cache is None or service.cache_entry is None:
+        if service._served is None or service.cache_entry is None:
             return status(service)
-        with service._cache.pin():
+        with service._served.cache.pin():
             return status(service)
 
     with patch.object(report, "status", use):

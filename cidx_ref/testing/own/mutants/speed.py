@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.daemon.cache import IndexCache
-from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.daemon.served import Served
 from cidx_ref.index import search
 from cidx_ref.index.fulltext import FullTextIndex
 from cidx_ref.runtime import SYSTEM
@@ -43,13 +43,13 @@ def ten_milliseconds_more() -> Iterator[None]:
 @mutant("PERF-3")
 def lock_around_the_search() -> Iterator[None]:
     """One query searches at a time."""
-    find = CIDXDaemonService._search
+    find = Served._search
 
-    def alone(self: CIDXDaemonService, *arguments: Any) -> Any:
-        with self._adopting:
+    def alone(self: Served, *arguments: Any) -> Any:
+        with self.freshness._beginning:
             return find(self, *arguments)
 
-    with patch.object(CIDXDaemonService, "_search", alone):
+    with patch.object(Served, "_search", alone):
         yield
 
 

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, cast
 from cidx_ref.config import Config
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.eviction import CacheEvictionThread
+from cidx_ref.daemon.freshness import Freshness, NoWatch
+from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import (
     ShuttingDownError,
@@ -19,6 +21,15 @@ from cidx_ref.testing.own.fake_index import CacheRig
 from cidx_ref.testing.own.scenarios.common import TTL_S
 
 
+def _served(rig: CacheRig) -> Served:
+    """What the cache of `rig` is a part of, without any of the others, and with no watch."""
+    served = object.__new__(Served)
+    served.cache = cast("IndexCache[Any]", rig.cache)
+    served.freshness = object.__new__(Freshness)
+    served.freshness._watch = NoWatch()
+    return served
+
+
 class _Service(CIDXDaemonService):
     """The real service, but for its index, which is one of names, and its configuration."""
 
@@ -26,7 +37,7 @@ class _Service(CIDXDaemonService):
         super().__init__(runtime=runtime)
         self.config = Config(**config)
         self.rig = CacheRig(runtime, ttl_s=self.config.ttl_s)
-        self._cache = cast("IndexCache[Any]", self.rig.cache)
+        self._served = _served(self.rig)
         self.stopped: list[str] = []
         self.on_shutdown = self.stopped.append
         self.before_check: Callable[[], object] = lambda: None

@@ -1,0 +1,134 @@
+"""One project as a service has it: its index, what of it is in memory, index runs, and the watch.
+
+Made once, with the project of the first call; here is how the parts are put together, and nothing
+of how they work.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from cidx_ref.config import Config
+from cidx_ref.daemon.cache import CacheListener, IndexCache
+from cidx_ref.daemon.freshness import Freshness, MakeWatch, NoWatch
+from cidx_ref.daemon.indexing import IndexRuns
+from cidx_ref.daemon.memory import give_back
+from cidx_ref.daemon.succession import Succession
+from cidx_ref.index.port import Index, RunOptions, Search
+from cidx_ref.project import Project
+from cidx_ref.runtime import Runtime
+
+__all__ = ["Served"]
+
+_log = logging.getLogger("cidx_ref")
+
+
+class Configured(Protocol):
+    """Who has the configuration."""
+
+    config: Config
+
+    def reload_config(self) -> None:
+        """Take over what has changed in it."""
+
+
+class Served:
+    """What answers for one project.  Thread-safe."""
+
+    def __init__(
+        self,
+        project: Project,
+        index: Index,
+        configured: Configured,
+        *,
+        make_watch: MakeWatch | None,
+        listener: CacheListener,
+        runtime: Runtime,
+    ) -> None:
+        self.project = project
+        self.index = index
+        self._configured = configured
+        self._has_watch = make_watch is not None
+        self.cache = IndexCache(
+            project.root,
+            index,
+            ttl_minutes=configured.config.ttl_minutes,
+            runtime=runtime,
+            listener=listener,
+            on_free=self._on_free,
+        )
+        succession = Succession(self.cache, index, runtime=runtime, listener=listener)
+        watch = None
+        if make_watch is not None:
+            watch = make_watch(
+                project.root,
+                lambda: self.freshness.run(),
+                cancel=lambda: self.runs.cancel_unasked(),
+                asks=lambda: bool(configured.config.include),
+                runtime=runtime,
+                listener=_log_of_watch,
+            )
+        self.runs = IndexRuns(index.begin_run, succession.prepared, runtime, watch)
+        self.freshness = Freshness(
+            self.runs,
+            watch or NoWatch(),
+            index.current,
+            self._is_watch_wanted,
+            self._unasked_options,
+            runtime=runtime,
+        )
+
+    def answer(self, search: Search, when: dict[str, Any]) -> Any:
+        """The answer, and how fresh it is; `when` is as in `Freshness.before`."""
+        said = self.freshness.before(**when)
+        answer: Any = self._search(search)
+        if not isinstance(answer, dict):  # of an index of another kind; the client says so
+            return answer
+        at = self.freshness.indexed_at(answer.get("generation"), answer.get("indexed_at"))
+        return {**answer, "indexed_at": at, **said}
+
+    def _search(self, search: Search) -> dict[str, Any]:
+        with self.cache.pin() as loaded:
+            answer: dict[str, Any] = loaded.answer(search)
+            return answer
+
+    def options(self, **asked: Any) -> RunOptions:
+        """Of an index run, by the configuration as it is now."""
+        self._configured.reload_config()
+        config = self._configured.config
+        return RunOptions(**config.for_runs(), watch=self._is_watch_wanted(), **asked)
+
+    def follow_config(self) -> None:
+        """Do by the configuration as it has become."""
+        self.cache.set_ttl(self._configured.config.ttl_minutes)
+        if not self._configured.config.watch:
+            self.freshness.rest()
+
+    def clear(self) -> None:
+        """Forget the loaded index."""
+        self.cache.clear()
+        self.freshness.rest()
+
+    def evict_expired(self) -> bool:
+        """Evict the cached index if its TTL has passed."""
+        is_evicted = self.cache.evict_expired()
+        # None may have come of a load, either.
+        if self.cache.entry is None and not self.cache.is_loading:
+            self.freshness.rest()
+        return is_evicted
+
+    def _is_watch_wanted(self) -> bool:
+        return self._has_watch and self._configured.config.watch
+
+    def _unasked_options(self) -> RunOptions:
+        return self.options(keep_unverified=True)  # a user has to ask for a removal
+
+    def _on_free(self) -> None:
+        give_back()
+        # A generation that was replaced may go from the disk, too, once no reader has it.
+        self.index.sweep()
+
+
+def _log_of_watch(event: str, detail: str = "", seconds: float = 0.0) -> None:
+    _log.info("watch: %s%s (%.1f ms)", event, detail and f": {detail}", seconds * 1000)

@@ -1,0 +1,124 @@
+"""Watches that are none, and an index whose runs take no process: for tests of freshness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.ours import OurIndex
+from cidx_ref.index.port import RunListener, RunOptions
+from cidx_ref.project import Project
+from cidx_ref.runtime import Runtime
+
+
+class ToldWatch:
+    """A watch that knows what a test tells it, and remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.known: int | None = None
+        self.fresh = False
+        self.run: Callable[[], object] = lambda: None
+        self.cancel: Callable[[], object] = lambda: None
+        self.on_pending: Callable[[], object] = lambda: None
+
+    def make(self, root: Path, run: Callable[[], object], **options: Any) -> ToldWatch:
+        self.run, self.cancel = run, options["cancel"]
+        return self
+
+    def use(self) -> None:
+        self.told.append("use")
+
+    def rest(self) -> None:
+        self.told.append("rest")
+
+    def scanning(self) -> None:
+        self.told.append("scanning")
+
+    def listed(self, folders: Sequence[str] | None) -> None:
+        self.told.append(f"listed {folders}")
+
+    def done(self, ok: bool) -> None:
+        self.told.append(f"done {ok}")
+
+    def pending(self) -> int | None:
+        self.on_pending()
+        return self.known
+
+    def is_fresh(self) -> bool:
+        return self.fresh
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "mode": "watching", "since": "2026-01-01T12:00:00+00:00", "folders": 1,
+            "pending": self.known, "reason": None, "last_fallback": None, "runs": 1, "events": 2,
+            "coalesced": 0, "overflows": 0, "seconds_last": None, "seconds_p50": None,
+            "seconds_p95": None,
+        }  # fmt: skip
+
+    def close(self) -> None:
+        self.told.append("close")
+
+
+class ReadingWatch(ToldWatch):
+    """A watch that knows what has changed by reading all files whenever it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: dict[str, bytes] | None = None
+        self._seen: dict[str, bytes] = {}
+
+    def make(self, root: Path, run: Callable[[], object], **options: Any) -> ToldWatch:
+        self._root = root
+        return super().make(root, run, **options)
+
+    def scanning(self) -> None:
+        self._seen = self._read()
+
+    def done(self, ok: bool) -> None:
+        if ok:
+            self._live = self._seen
+
+    def pending(self) -> int | None:
+        live, now = self._live, self._read()
+        return None if live is None else len(dict(live.items() ^ now.items()))
+
+    def is_fresh(self) -> bool:
+        return self.pending() == 0
+
+    def _read(self) -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in sorted(self._root.glob("*.py"))}
+
+
+class OwnRuns(OurIndex):
+    """Our index, but for its runs: they take place in the thread that asks."""
+
+    def begin_run(self, options: RunOptions) -> Any:
+        return _OwnRun(self._project, options)
+
+
+class _OwnRun:
+    def __init__(self, project: Project, options: RunOptions) -> None:
+        self._project = project
+        self._options = options
+
+    def run(self, listener: RunListener) -> dict[str, Any]:
+        return bring_up_to_date(
+            self._project,
+            HashingEmbedder(),
+            scanning=listener.scanning,
+            listed=listener.listed if self._options.watch else None,
+            announce=listener.ready,
+            progress=listener.progress,
+        )
+
+    def cancel(self) -> None:
+        pass
+
+
+def own_runs(project: Project, runtime: Runtime) -> OwnRuns:
+    """Opens one, as a service does."""
+    return OwnRuns(project, runtime)
