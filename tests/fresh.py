@@ -38,7 +38,7 @@ class ToldWatch:
     def scanning(self) -> None:
         self.told.append("scanning")
 
-    def listed(self, folders: Sequence[str] | None) -> None:
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
         self.told.append(f"listed {folders}")
 
     def done(self, ok: bool) -> None:

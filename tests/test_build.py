@@ -178,7 +178,7 @@ class Listener:
     def scanning(self) -> None:
         self.told.append("scanning")
 
-    def listed(self, folders: list[str] | None) -> None:
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
         self.told.append(f"listed {folders}")
 
     def progress(self, current: int, total: int, path: str, info: str) -> None:

@@ -46,7 +46,7 @@ class Watching(Protocol):
         """No index is in memory any more: stop watching, and give everything back."""
 
     def scanning(self) -> None: ...
-    def listed(self, folders: Sequence[str] | None) -> None: ...
+    def listed(self, folders: list[str] | None, files: list[str]) -> None: ...
     def done(self, ok: bool) -> None:
         """See `indexing.Observer`."""
 
@@ -100,7 +100,7 @@ class NoWatch:
     def scanning(self) -> None:
         pass
 
-    def listed(self, folders: Sequence[str] | None) -> None:
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
         pass
 
     def done(self, ok: bool) -> None:

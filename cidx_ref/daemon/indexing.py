@@ -42,7 +42,7 @@ class Observer(Protocol):
     def scanning(self) -> None:
         """A run is about to look at the files; see `port.RunListener`."""
 
-    def listed(self, folders: list[str] | None) -> None:
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
         """It has listed; see `port.RunListener`."""
 
     def done(self, ok: bool) -> None:
@@ -262,8 +262,8 @@ class _Listener:
     def scanning(self) -> None:
         self._runs._close_to_others(self._shared)
 
-    def listed(self, folders: list[str] | None) -> None:
-        self._runs._observe(lambda observer: observer.listed(folders))
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
+        self._runs._observe(lambda observer: observer.listed(folders, files))
 
     def progress(self, current: int, total: int, path: str, info: str) -> None:
         self._runs._note(self._shared, (current, total, path, info))

@@ -151,8 +151,8 @@ class _GuardedListener:
     def ready(self, generation: str) -> None:
         self._listener.ready(generation)
 
-    def listed(self, folders: list[str] | None) -> None:
-        self._listener.listed(folders)
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
+        self._listener.listed(folders, files)
 
     def scanning(self) -> None:
         # The child has imported what it needs by now, and has looked at nothing yet.

@@ -17,6 +17,7 @@ from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.installation import Installation
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import DaemonUnavailableError
 from cidx_ref.index.port import Open
 from cidx_ref.places import is_gone
@@ -130,7 +131,11 @@ def serve(
             if claim.acquire():
                 with logging_to(project):
                     service = CIDXDaemonService(
-                        project.root, runtime=runtime, index=index, installation=installation
+                        project.root,
+                        runtime=runtime,
+                        index=index,
+                        installation=installation,
+                        watch=Watch,
                     )
                     daemon = Daemon(project, service, claim, runtime=runtime)
                     who = (project.root, __version__, os.getpid(), _elsewhere(project))

@@ -44,7 +44,7 @@ def bring_up_to_date(
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
     progress: Progress = lambda current, total, path, info: None,
     scanning: Callable[[], object] = lambda: None,
-    listed: Callable[[list[str] | None], object] | None = None,
+    listed: Callable[[list[str] | None, list[str]], object] | None = None,
     announce: Callable[[str], object] = lambda generation: None,
     key: Key | None = None,
     keep_unverified: bool = False,
@@ -57,7 +57,7 @@ def bring_up_to_date(
     and say what is in it.
 
     With `full`, everything is indexed anew. `scanning()` is called before files are looked at,
-    `listed(folders)` (see `port.RunListener`) when it is known which they are, and
+    `listed(folders, files)` (see `port.RunListener`) when it is known which they are, and
     `announce(generation)` just before a new one becomes live. `key` signs what is built (default:
     the account's); generations that it does not vouch for are removed in the end, except with
     `keep_unverified`, and named under `removed`. `skipped` counts what was left out, by reason
@@ -82,7 +82,8 @@ def bring_up_to_date(
             with generations.scratch() as scratch:
                 found = list_files(project.root, scratch, runtime, None, rules)
                 if listed is not None:
-                    listed(watched_folders(project.root, scratch, found, rules, runtime))
+                    folders = watched_folders(project.root, scratch, found, rules, runtime)
+                    listed(folders, found.paths)
             job = _Job(
                 project, generations, found, seen, embedder, max_file_size_bytes, progress, runtime
             )

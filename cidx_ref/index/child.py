@@ -93,7 +93,7 @@ class BuildProcess:
                         listener.scanning()
                         self._write(b".")
                     elif "listed" in outcome:
-                        listener.listed(outcome["listed"])
+                        listener.listed(*outcome["listed"])
                         self._write(b".")
                     elif "ready" in outcome:
                         listener.ready(outcome["ready"])

@@ -85,10 +85,10 @@ class RunListener(Protocol):
         """The run is about to look at the files, and looks at none before this returns: what
         changes from then on, it may miss."""
 
-    def listed(self, folders: list[str] | None) -> None:
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
         """Asked for by `RunOptions.watch`, after `scanning` and before any file is looked at: what
         changes the index lies in one of `folders` ("" or "a/b/"), or will; None where they are too
-        many.  No file is looked at before this returns."""
+        many.  `files` is what was listed.  No file is looked at before this returns."""
 
     def progress(self, current: int, total: int, path: str, info: str) -> None:
         """`current` of `total` files are done; the next one is `path`."""

@@ -75,9 +75,9 @@ class _Parent:
         if not self._agrees_to({"scanning": True}):
             raise IndexingError("the daemon does not answer the indexing process")
 
-    def listed(self, folders: list[str] | None) -> None:
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
         # A parent that takes too long watches later, and knows that it has missed something.
-        self._agrees_to({"listed": folders})
+        self._agrees_to({"listed": [folders, files if folders is not None else []]})
 
     def announce(self, generation: str) -> None:
         self._agrees_to({"ready": generation})

@@ -136,7 +136,7 @@ class FakeRun:
             self._index.scans += 1
             scan = self._index.scans
             if self._watch:
-                listener.listed([""])
+                listener.listed([""], [])
             self._runtime.step(f"scan {scan}")
             if self._is_cancelled:
                 raise ShuttingDownError("cancelled")
