@@ -26,11 +26,13 @@ WAIT_S = 60.0
 class Held:
     """A run that does what the test says: it scans when it may, and ends when it may."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, options: RunOptions = RunOptions()) -> None:  # noqa: B008
         self.number = number
         self.may_scan, self.may_end = SYSTEM.event("scan"), SYSTEM.event("end")
         self.has_scanned = SYSTEM.event("scanned")
         self.error: BaseException | None = None
+        self.options = options
+        self.merge_due = False
 
     def run(self, listener: RunListener) -> dict[str, Any]:
         assert self.may_scan.wait(WAIT_S)
@@ -41,7 +43,8 @@ class Held:
         if self.error is not None:
             raise self.error
         listener.progress(1, 1, "", "done")
-        return {"generation": f"g{self.number}"}
+        due = {"merge_due": True} if self.merge_due else {}
+        return {"generation": f"g{self.number}", **due}
 
     def cancel(self) -> None:
         self.error = ShuttingDownError("cancelled")
@@ -68,7 +71,7 @@ class Bench:
 
     def begin(self, options: RunOptions) -> Held:
         with self._changed:
-            self.begun.append(Held(len(self.begun) + 1))
+            self.begun.append(Held(len(self.begun) + 1, options))
             self._changed.notify_all()
             return self.begun[-1]
 
@@ -477,3 +480,75 @@ def test_the_last_run_that_went_well_confirms_its_generation() -> None:
     bench.held(2).go()
     bench.finish()
     assert bench.runs.confirmed == before
+
+
+# Merges.
+
+
+def _with_a_merge() -> Bench:
+    """A run has said that a merge is due, which is under way."""
+    bench = Bench()
+    bench.ask("edit")
+    bench.held(1).merge_due = True
+    bench.held(1).go()
+    bench.finish()
+    assert bench.held(2).options.merge
+    bench.held(2).may_scan.set()
+    assert bench.held(2).has_scanned.wait(WAIT_S)
+    return bench
+
+
+@pytest.mark.promise("FRESH-5")
+def test_a_merge_that_is_due_takes_place_after_the_run_and_for_nobody() -> None:
+    bench = _with_a_merge()
+    assert not bench.runs.is_running  # a merge is none that anybody waits for
+    bench.held(2).merge_due = True  # and another one
+    bench.held(2).go()
+    assert bench.held(3).options.merge
+    bench.held(3).go()
+    bench.runs.close(WAIT_S)
+    assert len(bench.begun) == 3
+
+
+@pytest.mark.promise("FRESH-1", "FRESH-2")
+def test_a_merge_yields_to_a_newer_change_which_begins_when_it_has_ended() -> None:
+    bench = Bench()
+    bench.ask("edit")
+    bench.held(1).merge_due = True
+    bench.held(1).go()
+    bench.finish()
+    merge = bench.held(2)
+    ended = SYSTEM.event("ended")
+
+    def cancel() -> None:  # as a process that takes its time to die
+        merge.error = ShuttingDownError("cancelled")
+        ended.set()
+
+    merge.cancel = cancel  # type: ignore[method-assign]
+    bench.ask("newer")
+    assert ended.wait(WAIT_S)
+    assert len(bench.begun) == 2  # the writers' lock is the merge's still
+    merge.go()
+    bench.held(3).go()
+    bench.finish()
+    assert bench.outcomes["newer"]["generation"] == "g3"
+    assert not bench.held(3).options.merge
+
+
+@pytest.mark.promise("FRESH-2")
+def test_no_request_shares_a_merge_and_what_it_makes_is_as_old_as_what_it_merged() -> None:
+    bench = _with_a_merge()
+    confirmed = bench.runs.confirmed
+    assert confirmed is not None
+    bench.held(2).go()
+    bench.runs.close(WAIT_S)
+    assert bench.runs.confirmed == ("g2", confirmed[1])
+
+
+@pytest.mark.promise("SRV-4")
+def test_a_daemon_that_stops_ends_a_merge_and_begins_no_other() -> None:
+    bench = _with_a_merge()
+    bench.runs.close(WAIT_S)
+    with pytest.raises(ShuttingDownError):
+        bench.runs.run(RunOptions(), lambda *event: None)
+    assert len(bench.begun) == 2

@@ -8,6 +8,10 @@ index itself, across processes; a run that waits for its turn has not begun to s
 Each run has a thread of its own, so it belongs to no client: it ends when it is done, when it is
 cancelled, or when the last request that waits for it has given up, unless one of them wanted it
 kept.
+
+A run may report that a *merge* is due, which is a run of its own that looks at no file.  It takes
+place when there is no other run, and is cancelled by the next one: that begins when the merge has
+ended, so it need not wait for the writers' lock.
 """
 
 from __future__ import annotations
@@ -73,7 +77,9 @@ class IndexRuns:
 
     @property
     def is_running(self) -> bool:
-        return bool(self._runs)
+        """Whether there is a run that is no merge."""
+        with self._changed:
+            return any(not run.options.merge for run in self._runs)
 
     def run(
         self,
@@ -131,12 +137,15 @@ class IndexRuns:
         with self._changed:
             if self._is_closed:
                 raise ShuttingDownError("the daemon is stopping; the index stays as it was")
+            merges = [run for run in self._runs if run.options.merge]
             joined = next((run for run in self._runs if run.is_open(options)), None)
             shared = joined or _SharedRun(options)
             shared.requests += not unasked
             shared.is_kept = shared.is_kept or unasked
             if joined is None:
                 self._runs.append(shared)
+        for merge in merges:
+            self._cancel(merge)
         try:
             self._runtime.step(Step.RUN_ASKED)
             if joined is None:
@@ -183,6 +192,8 @@ class IndexRuns:
     def _execute(self, shared: _SharedRun) -> None:
         error: BaseException | None = None
         try:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._merges_beside(shared))
             run = self._begin(shared.options)
             with self._changed:
                 shared.run, is_cancelled = run, shared.is_cancelled
@@ -196,12 +207,35 @@ class IndexRuns:
             # Before anybody is told that the run is over, who would ask what is pending.
             self._observe(lambda observer: observer.done(error is None))
         self._end(shared, error)
+        if error is None and shared.report.get("merge_due"):
+            self._begin_merge()
+
+    def _merges_beside(self, shared: _SharedRun) -> bool:
+        return any(run.options.merge for run in self._runs if run is not shared)
+
+    def _begin_merge(self) -> None:
+        merge = _SharedRun(RunOptions(merge=True, keep_unverified=True))
+        merge.has_begun_to_scan = merge.is_kept = True  # nobody joins it, and nobody waits for it
+        with self._changed:
+            if self._runs or self._is_closed:  # the next run says so again
+                return
+            self._runs.append(merge)
+        try:
+            self._runtime.thread(lambda: self._execute(merge), "merge")
+        except RuntimeError as error:  # the system has no threads left
+            self._end(merge, error)
 
     def _end(self, shared: _SharedRun, error: BaseException | None) -> None:
         with self._changed:
             shared.error, shared.is_done = error, True
             if error is None and shared.scanned_at is not None:
                 self.confirmed = str(shared.report.get("generation")), shared.scanned_at
+            if error is None and shared.options.merge and self.confirmed is not None:
+                # A merge changes what the index is called, and not what is in it.
+                self.confirmed = str(shared.report.get("generation")), self.confirmed[1]
+            if shared.options.merge:
+                outcome = "done" if error is None else f"given up: {error}"
+                _log.info("merge %s", outcome)
             self._runs.remove(shared)
             self._changed.notify_all()
 
@@ -260,7 +294,8 @@ class _Listener:
         self._prepare = prepare
 
     def scanning(self) -> None:
-        self._runs._close_to_others(self._shared)
+        if not self._shared.options.merge:  # which looks at no file
+            self._runs._close_to_others(self._shared)
 
     def listed(self, folders: list[str] | None, files: list[str]) -> None:
         self._runs._observe(lambda observer: observer.listed(folders, files))

@@ -109,7 +109,7 @@ def of_run(project: Project, built: dict[str, Any], seconds: float) -> dict[str,
         "status": "completed",
         "project": str(project.root),
         **_NOT_TOLD,
-        **built,
+        **{name: value for name, value in built.items() if name != "merge_due"},
         "took_ms": round(seconds * 1000, 3),
     }
 
