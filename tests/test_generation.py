@@ -561,8 +561,8 @@ def test_a_generation_leaves_the_disk_once_nobody_uses_it_any_more(project: Proj
     old = live(project)
     with service_of(project) as service:
         service.exposed_query(str(project.root), QUERY)
-        assert service._cache is not None
-        with service._cache.pin():
+        assert service._served is not None
+        with service._served.cache.pin():
             (project.root / "new.py").write_text("x = 1\n")
             index(project)
             service.exposed_query(str(project.root), QUERY)
