@@ -153,6 +153,18 @@ def test_a_run_whose_embedder_fails_at_any_call_says_so_and_the_next_one_heals_i
     life.step(Run())
 
 
+@pytest.mark.promise("FRESH-4", "WRITE-3")
+def test_a_run_that_dies_at_any_step_leaves_no_file_open_and_the_next_one_heals_it(
+    life: Life,
+) -> None:
+    leave_something_dead(life)
+    for at in range(1, 13):
+        with nothing_left_open():
+            Write("a.py", at, 2)(life.root)
+            life.step(Run(Fault("dies at a step", at)))
+    life.step(Run())
+
+
 # Any edits, in any order.
 
 paths = st.sampled_from(PATHS)
