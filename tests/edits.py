@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from unittest.mock import patch
 
@@ -40,11 +41,12 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import git
+from cidx_ref.testing.own.scenarios.common import SCRATCH
 
 __all__ = [
     "IGNORES", "KINDS", "MAX_BYTES", "PATHS", "Become", "CheckOut", "Copy", "Delete", "Edit",
     "EditUnseen", "Embedder", "Fault", "Ignore", "Life", "Mode", "Move", "Run", "Swap", "Touch",
-    "Write", "content", "live_chunks", "make_history", "no_probes", "nothing_left_open",
+    "Write", "content", "live_chunks", "make_history", "no_probes", "nothing_left_open", "scratch",
     "small_segments", "word",
 ]  # fmt: skip
 
@@ -568,9 +570,12 @@ class Life:
 
     def _check_files(self) -> None:
         generations = Generations(self.project.generations)
-        generations.sweep()  # what was replaced while the snapshot before was in use
         live = generations.current()
-        assert sorted(os.listdir(self.project.generations)) == [live, "current"], "litter is left"
+        for _ in _patience():  # what was replaced while the snapshot before was in use
+            generations.sweep()
+            if (left := sorted(os.listdir(self.project.generations))) == [live, "current"]:
+                break
+        assert left == [live, "current"], "litter is left"
         directory = generations.path(live)
         manifest = read_manifest(directory)
         assert damaged_files(directory, manifest) == {}
@@ -640,12 +645,31 @@ def _built(project: Project) -> Iterator[IndexSnapshot]:
 
 
 @contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory for as long as the block runs, where syncing costs nothing."""
+    directory = Path(mkdtemp(dir=SCRATCH))
+    try:
+        yield directory
+    finally:
+        for _ in _patience():
+            shutil.rmtree(directory, ignore_errors=True)
+            if not directory.exists():
+                break
+
+
+@contextmanager
 def nothing_left_open() -> Iterator[None]:
-    """No descriptor is left; tantivy closes a file or two in a thread that it leaves."""
+    """No descriptor is left."""
     before = set(os.listdir("/proc/self/fd"))
     yield
-    for _ in range(500):
+    for _ in _patience():
         if set(os.listdir("/proc/self/fd")) <= before:
             return
-        SYSTEM.sleep(0.01)
     raise AssertionError("a file is left open")
+
+
+def _patience() -> Iterator[None]:
+    """Some seconds: tantivy closes files, and makes a lock, in a thread that it leaves."""
+    for _ in range(500):
+        yield
+        SYSTEM.sleep(0.01)

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -40,6 +39,7 @@ from edits import (
     make_history,
     no_probes,
     nothing_left_open,
+    scratch,
     small_segments,
 )
 from hypothesis import HealthCheck, given, settings
@@ -47,7 +47,6 @@ from hypothesis import strategies as st
 
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.own.scenarios.common import SCRATCH
 
 pytestmark = pytest.mark.once
 
@@ -63,9 +62,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory of the test's own, where syncing costs nothing."""
-    with TemporaryDirectory(dir=SCRATCH) as directory:
-        yield Path(directory)
+    with scratch() as directory:
+        yield directory
 
 
 def leave_something_dead(life: Life) -> None:
@@ -155,6 +153,18 @@ def test_a_run_whose_embedder_fails_at_any_call_says_so_and_the_next_one_heals_i
     life.step(Run())
 
 
+@pytest.mark.promise("FRESH-4", "WRITE-3")
+def test_a_run_that_dies_at_any_step_leaves_no_file_open_and_the_next_one_heals_it(
+    life: Life,
+) -> None:
+    leave_something_dead(life)
+    for at in range(1, 13):
+        with nothing_left_open():
+            Write("a.py", at, 2)(life.root)
+            life.step(Run(Fault("dies at a step", at)))
+    life.step(Run())
+
+
 # Any edits, in any order.
 
 paths = st.sampled_from(PATHS)
@@ -215,9 +225,9 @@ def lived(history: Path, has_git: bool, script: Script) -> list[Run]:
     """Do all that, and look at the index after each run; which runs there were."""
     with (
         nothing_left_open(),
-        TemporaryDirectory(dir=SCRATCH) as place,
+        scratch() as place,
         small_segments(),
-        Life(Path(place), history, has_git=has_git) as life,
+        Life(place, history, has_git=has_git) as life,
     ):
         runs = [Run(), *(run for _, run in script), Run()]
         for edited, run in [([], runs[0]), *script, ([], runs[-1])]:

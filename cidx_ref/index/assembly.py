@@ -104,9 +104,7 @@ class Assembly:
 
     def add(self, file: StoredFile, terms: Sequence[Terms]) -> None:
         """Count a file that is added to a segment, and add it to the full text."""
-        # As a number: a `Counter` keeps the first value as it is, and a manifest has no bool.
-        guessed = int(file.guessed)
-        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": guessed})
+        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": file.guessed})
         self.add_terms(file, terms)
 
     def add_terms(self, file: StoredFile, terms: Sequence[Terms]) -> None:
@@ -196,7 +194,8 @@ class Assembly:
             "created_at": created_at,
             "embedder": self._recipe,
             "space": SPACE,
-            "counts": {name: self._counts[name] for name in ("files", "chunks", "guessed")},
+            # Of what is counted first a `Counter` keeps the type, and a manifest has no bool.
+            "counts": {name: int(self._counts[name]) for name in ("files", "chunks", "guessed")},
             "segments": {
                 **self._kept,
                 **{name: written._asdict() for name, written in self.written.items()},

@@ -60,9 +60,14 @@ class Lease:
         self.directory = directory
         with _opened(directory.parent, runtime) as generations:
             self.files = generations.sub(directory.name)
-        runtime.step(Step.OPENED)
-        # A sweep holds it exclusively while it deletes; then the manifest is gone when we get it.
-        runtime.flock(self.files.fd, fcntl.LOCK_SH)
+        try:
+            runtime.step(Step.OPENED)
+            # A sweep holds it exclusively while it deletes; then the manifest is gone when we get
+            # it.
+            runtime.flock(self.files.fd, fcntl.LOCK_SH)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self.files.close()
@@ -270,12 +275,15 @@ class Generations:
         """The directory, locked until it is closed; None while another writer has it."""
         with own_directory(self.directory.parent, runtime=self._runtime) as above:
             directory = above.sub(self.directory.name, create=True)
-        self._runtime.step(Step.DIRECTORY_OPENED)
-        directory.make_private()
-        if try_lock(directory.fd, self.directory):
-            return directory
-        directory.close()
-        return None
+        is_locked = False
+        try:
+            self._runtime.step(Step.DIRECTORY_OPENED)
+            directory.make_private()
+            is_locked = try_lock(directory.fd, self.directory)
+        finally:
+            if not is_locked:
+                directory.close()
+        return directory if is_locked else None
 
 
 def _opened(generations: Path, runtime: Runtime) -> Directory:
