@@ -317,7 +317,7 @@ class Told:
     def scanning(self) -> None:
         self.told.append("scanning")
 
-    def listed(self, folders: list[str] | None) -> None:
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
         self.told.append(folders)
 
     def done(self, ok: bool) -> None:
@@ -373,7 +373,7 @@ def test_an_observer_is_told_what_a_run_has_listed() -> None:
     class Listing(Held):
         def run(self, listener: RunListener) -> dict[str, Any]:
             listener.scanning()
-            listener.listed(["", "a/"])
+            listener.listed(["", "a/"], ["a/b.py"])
             return {"generation": "g1"}
 
     told = Told()
@@ -541,7 +541,8 @@ def test_no_request_shares_a_merge_and_what_it_makes_is_as_old_as_what_it_merged
     confirmed = bench.runs.confirmed
     assert confirmed is not None
     bench.held(2).go()
-    bench.runs.close(WAIT_S)
+    with bench.runs._changed:
+        assert bench.runs._changed.wait_for(lambda: not bench.runs._runs, WAIT_S)
     assert bench.runs.confirmed == ("g2", confirmed[1])
 
 

@@ -105,7 +105,7 @@ def test_a_run_tells_them_before_it_reads_a_file(
     project = make_project(files)
     told: list[Any] = []
 
-    def listed(folders: list[str] | None) -> None:
+    def listed(folders: list[str] | None, files: list[str]) -> None:
         told.append(folders)
         (project.root / "a.py").write_text("changed = 1\n")
 
@@ -128,7 +128,7 @@ def test_a_child_is_asked_for_them_and_waits_until_they_are_watched(
         def scanning(self) -> None:
             pass
 
-        def listed(self, folders: list[str] | None) -> None:
+        def listed(self, folders: list[str] | None, files: list[str]) -> None:
             self.folders.append(folders)
             (project.root / "README.md").write_text("late = 1\n")
 
