@@ -107,7 +107,7 @@ def _patched() -> list[Any]:
         succession,
         transport,
     )
-    from cidx_ref.index import fulltext, generation, search, semantic, snippet, source, store, text
+    from cidx_ref.index import fulltext, generation, live, nearest, search, snippet, source, text
 
     places: list[Any] = [
         accept.SocketServer,
@@ -136,6 +136,8 @@ def _patched() -> list[Any]:
         generation,
         generation.Generations,
         generation.Lease,
+        live.LiveChunks,
+        nearest.Nearest,
         health.HealthMonitor,
         health.Metrics,
         keys.Key,
@@ -144,13 +146,11 @@ def _patched() -> list[Any]:
         report,
         search,
         search._Engines,
-        semantic.SemanticIndex,
         claim.Claim,
         server.Daemon,
         service.CIDXDaemonService,
         snippet.Probes,
         source.GenerationSource,
-        store.ChunkStore,
         text,
         transport,
         transport._Connection,
