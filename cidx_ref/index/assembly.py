@@ -95,7 +95,9 @@ class Assembly:
 
     def add(self, file: StoredFile, terms: Sequence[Terms]) -> None:
         """Count a file that is added to a segment, and add it to the full text."""
-        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": file.guessed})
+        # A number: of what is counted first, a `Counter` keeps the type, and a manifest has no bool.
+        guessed = int(file.guessed)
+        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": guessed})
         self.add_terms(file, terms)
 
     def add_terms(self, file: StoredFile, terms: Sequence[Terms]) -> None:
