@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from segments import segment
 
 from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
@@ -426,7 +427,7 @@ def test_a_hybrid_search_asks_both_engines_at_once(project: Project) -> None:
 
 def _damage(project: Project, *, vectors: bool = False, fulltext: bool = False) -> None:
     live = project.generations / "current"
-    files = [live / "vectors.hnsw"] if vectors else []
+    files = [segment(live) / "vectors.f32"] if vectors else []
     if fulltext:
         files += [path for path in (live / "fulltext").iterdir() if path.stat().st_size]
     assert files or not (vectors or fulltext)
@@ -660,7 +661,8 @@ def test_diagnostics_say_which_files_are_not_what_they_were(make_project: MakePr
     _damage(project, vectors=True)
     told = service.exposed_get_diagnostics()["index_files"]
     assert (told["generation"], told["matches_manifest"]) == (generation, False)
-    assert list(told["damaged"]) == ["vectors.hnsw"]
+    within = segment(project.generations / "current").name
+    assert list(told["damaged"]) == [f"{within}/vectors.f32"]
 
 
 @pytest.mark.promise("QRY-1")

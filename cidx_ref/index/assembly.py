@@ -95,9 +95,7 @@ class Assembly:
 
     def add(self, file: StoredFile, terms: Sequence[Terms]) -> None:
         """Count a file that is added to a segment, and add it to the full text."""
-        # A number: of what is counted first, a `Counter` keeps the type, and a manifest has no bool.
-        guessed = int(file.guessed)
-        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": guessed})
+        self._counts.update({"files": 1, "chunks": file.chunks, "guessed": file.guessed})
         self.add_terms(file, terms)
 
     def add_terms(self, file: StoredFile, terms: Sequence[Terms]) -> None:
@@ -183,7 +181,8 @@ class Assembly:
             "created_at": created_at,
             "embedder": self._recipe,
             "space": SPACE,
-            "counts": {name: self._counts[name] for name in ("files", "chunks", "guessed")},
+            # Of what is counted first a `Counter` keeps the type, and a manifest has no bool.
+            "counts": {name: int(self._counts[name]) for name in ("files", "chunks", "guessed")},
             "segments": {
                 **self._kept,
                 **{name: written._asdict() for name, written in self.written.items()},
@@ -194,6 +193,8 @@ class Assembly:
             "skipped": dict(skipped),
         }
         self._stack.close()
+        if self._base is not None:
+            self._base.close()  # else the publish would not sweep it
         self._generations.seal(self.building, manifest, self._shared())
         return manifest
 
