@@ -7,6 +7,7 @@ kernel counts the names, so that a segment leaves the disk with the last generat
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -205,6 +206,10 @@ class Assembly:
         be read.  Raises `IndexingError`.
         """
         try:
+            with own_directory(self.building, runtime=self._runtime) as made:
+                with made.sub(FULLTEXT) as inner:
+                    # tantivy would make it for others to write (`IndexSnapshot`).
+                    os.close(inner.open_for_append(".tantivy-meta.lock"))
             found = count_documents(self.building / FULLTEXT)
             if found != self._counts["chunks"]:
                 raise IndexUnusableError(f"{found} documents, not {self._counts['chunks']}")
