@@ -206,10 +206,10 @@ class Assembly:
         be read.  Raises `IndexingError`.
         """
         try:
-            with own_directory(self.building, runtime=self._runtime) as made:
-                with made.sub(FULLTEXT) as inner:
-                    # tantivy would make it for others to write (`IndexSnapshot`).
-                    os.close(inner.open_for_append(".tantivy-meta.lock"))
+            within = own_directory(self.building, runtime=self._runtime)
+            with within as made, made.sub(FULLTEXT) as inner:
+                # tantivy would make it for others to write (`IndexSnapshot`).
+                os.close(inner.open_for_append(".tantivy-meta.lock"))
             found = count_documents(self.building / FULLTEXT)
             if found != self._counts["chunks"]:
                 raise IndexUnusableError(f"{found} documents, not {self._counts['chunks']}")
