@@ -41,7 +41,7 @@ from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.concurrency.explore import Scenario, exhaustive
 from cidx_ref.testing.concurrency.scheduler import Scheduler
-from cidx_ref.testing.own.fixtures import write
+from cidx_ref.testing.own.fixtures import MakeProject, write
 
 pytestmark = pytest.mark.once
 
@@ -430,7 +430,8 @@ KEY = ("s000001-abcdef", ("0" * 64,))
 
 @pytest.mark.promise("CACHE-4")
 def test_a_segment_is_loaded_once_and_closed_with_its_last_user() -> None:
-    segments, made = LoadedSegments(), [Fake(), Fake(), Fake()]
+    segments = LoadedSegments()
+    made: list[Any] = [Fake(), Fake(), Fake()]
     loads = iter(made)
 
     def load() -> Any:
@@ -459,8 +460,9 @@ def test_a_load_that_fails_leaves_nothing_behind() -> None:
 
     with pytest.raises(IndexUnusableError):
         segments.take(KEY, fail)
-    made = Fake()
-    assert segments.take(KEY, lambda: made) is made  # type: ignore[arg-type,return-value]
+    made: Any = Fake()
+    taken: Any = segments.take(KEY, lambda: made)
+    assert taken is made
     segments.give_back(KEY)
     assert made.closed == 1
 
@@ -794,3 +796,39 @@ def test_a_base_whose_manifest_names_too_little_is_not_gone_on_from(segmented: P
     for missing in ("dead.json", "fulltext/meta.json", f"{name}/words.txt", f"{name}/{GRAPH}"):
         files = {n: each for n, each in whole["files"].items() if n != missing}
         assert unnamed_files({**whole, "files": files}) == [missing]
+
+
+@pytest.mark.promise("WRITE-3")
+@pytest.mark.parametrize("files", [{}, {"empty.py": ""}, {"empty.py": "", "a.py": ""}])
+def test_an_index_of_nothing_is_one_and_is_gone_on_from(
+    make_project: MakeProject, files: dict[str, str]
+) -> None:
+    project = make_project(files)
+    first = indexed(project)
+    assert (first["changed"], first["files"], first["chunks"]) == (True, len(files), 0)
+    assert not indexed(project)["changed"]
+    service = CIDXDaemonService(project.root)
+    for mode in (service.exposed_query, service.exposed_query_fts, service.exposed_query_hybrid):
+        assert mode(str(project.root), "something")["results"] == []
+    write(project.root, "new.py", "def something():\n    pass\n")
+    assert indexed(project)["chunks"] == 1
+    hits = service.exposed_query_hybrid(str(project.root), "something")["results"]
+    assert [hit["path"] for hit in hits] == ["new.py"]
+    (project.root / "new.py").unlink()
+    assert indexed(project)["chunks"] == 0
+    assert service.exposed_query_hybrid(str(project.root), "something")["results"] == []
+    service.exposed_clear_cache()
+
+
+@pytest.mark.promise("TRUST-3")
+def test_what_an_engine_makes_while_it_is_checked_is_for_its_owner_alone(
+    make_project: MakeProject,
+) -> None:
+    project = make_project()
+    umask = os.umask(0)
+    try:
+        indexed(project)
+    finally:
+        os.umask(umask)
+    for path in live(project).rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path

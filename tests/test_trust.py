@@ -600,14 +600,14 @@ def test_segments_that_are_right_are_adopted_and_an_index_run_goes_on_from_them(
     with served(foreign_segments) as service:
         root = str(foreign_segments.root)
         assert not service.exposed_index(root)["changed"]
-        for query, path in (
+        for query, where in (
             ("retry when the peer disconnects", "net/retry.py"),
             ("in_the_second_graph", "more/graph.py"),
             ("in_the_first_matrix_3", "more/matrix3.py"),
             ("in_the_second_matrix", "more/matrix0.py"),
         ):
             for ask in (service.exposed_query, service.exposed_query_fts):
-                assert ask(root, query)["results"][0]["path"] == path
+                assert ask(root, query)["results"][0]["path"] == where
         assert not service.exposed_query_fts(root, '"first matrix 0"')["results"], "it is dead"
         write(foreign_segments.root, "more/graph.py", "def of_ours():\n    return 3\n")
         assert service.exposed_index(root)["changed"]
