@@ -163,13 +163,10 @@ class Assembly:
 
     def finish(self, created_at: str, skipped: Mapping[str, int]) -> dict[str, Any]:
         """Write all that is left, and seal it.  The manifest, which is `created_at` that time."""
-        # A first one has a full text, too, where no file has anything in it.
-        fulltext = self.fulltext if self._base is None else self._fulltext
-        if fulltext is not None:
-            fulltext.commit()
+        if self._fulltext is not None or self._base is None:  # of a project with no text, too
+            self.fulltext.commit()
             self._dead_documents = _dead_documents(self.building / FULLTEXT / META)
         else:
-            assert self._base is not None
             with self._directory.make(FULLTEXT) as inner:
                 self._share(self._base, FULLTEXT, inner)
         for name in self._kept:
