@@ -95,19 +95,21 @@ import sys, tempfile, time, pathlib
 import hnswlib, numpy, tantivy
 from cidx_ref.index.fulltext import _schema
 from cidx_ref.index.generation import Generations
+from cidx_ref.index.manifest import read_manifest
+from cidx_ref.index.segment import Segment
 from cidx_ref.index.semantic import _EF_CONSTRUCTION, _M
-from cidx_ref.index.store import ChunkStore
 from cidx_ref.index.text import terms
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 
 generations = Generations(Project.at(sys.argv[1]).generations)
 directory = generations.path(generations.current())
-store = ChunkStore(directory)
-old = hnswlib.Index(space="cosine", dim=512)
-old.load_index(str(directory / "vectors.hnsw"))
-vectors = old.get_items(numpy.arange(len(store)), return_type="numpy")
-texts = [" ".join(terms(store.read(n).text)) for n in range(len(store))]
+described = read_manifest(directory)["segments"]
+segments = [Segment(directory / name, described[name], 512) for name in described]
+vectors = numpy.concatenate([each.vectors_of(range(len(each.store))) for each in segments])
+texts = [
+    " ".join(terms(each.store.read(n).text)) for each in segments for n in range(len(each.store))
+]
 
 def link():
     index = hnswlib.Index(space="cosine", dim=512)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from segments import in_segments
 
 from cidx_ref.places import INDEX_DIRECTORY, STATE_DIRECTORY
+from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.own.fixtures import SAMPLE, write
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,3 +33,18 @@ def _no_thread_is_left_behind() -> Iterator[None]:
         if thread not in before:
             thread.join(10)
             assert not thread.is_alive(), f"left behind: thread {thread.name}"
+
+
+@pytest.fixture(scope="session")
+def _in_segments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("segmented") / "project"
+    for path, content in SAMPLE.items():
+        write(root, path, content)
+    in_segments(Project.at(root))
+    return root
+
+
+@pytest.fixture
+def segmented(_in_segments: Path, tmp_path: Path) -> Project:
+    """The sample project and some more, indexed in two segments of each kind; see `segments`."""
+    return Project(Path(shutil.copytree(_in_segments, tmp_path / "segmented", symlinks=True)))

@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segments import graphs, segment
+
 from cidx_ref.files import Directory
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.manifest import GRAPH
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import git
@@ -313,14 +316,15 @@ def shipped(root: Path, outside: Path, change: Callable[[Path, dict[str, Any]], 
     other.mkdir()
     (other / "lure.py").write_text("def attackers_lure(): pass\n")
     made = Project.at(other)
-    bring_up_to_date(made, HashingEmbedder(), key=STRANGER)
+    with graphs():
+        bring_up_to_date(made, HashingEmbedder(), key=STRANGER)
     shutil.copytree(made.generations, home(root) / "generations", symlinks=True)
     shutil.rmtree(other)
     directory = generations(root) / "current"
     path = directory.resolve() / "manifest.json"
     manifest = json.loads(path.read_bytes())
     change(directory.resolve(), manifest)
-    for name in ("files.json", "vectors.hnsw"):
+    for name in ("dead.json", *(f"{segment(directory).name}/{n}" for n in ("files.json", GRAPH))):
         data = (directory / name).read_bytes()
         recorded = {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         manifest["files"][name] = recorded
@@ -343,9 +347,18 @@ def index_of_the_format_before(root: Path, outside: Path) -> None:
 @case(None, "TRUST-2")
 def vectors_that_crash(root: Path, outside: Path) -> None:
     def change(directory: Path, manifest: dict[str, Any]) -> None:
-        data = bytearray((directory / "vectors.hnsw").read_bytes())
+        path = segment(directory) / GRAPH
+        data = bytearray(path.read_bytes())
         data[96:] = b"\xff" * len(data[96:])
-        (directory / "vectors.hnsw").write_bytes(data)
+        path.write_bytes(data)
+
+    shipped(root, outside, change)
+
+
+@case(None, "TRUST-2")
+def dead_files_without_an_end(root: Path, outside: Path) -> None:
+    def change(directory: Path, manifest: dict[str, Any]) -> None:
+        (directory / "dead.json").write_text("[" * 2_000_000)
 
     shipped(root, outside, change)
 
@@ -399,10 +412,19 @@ def manifest_is_outside(root: Path, outside: Path) -> None:
 def files_of_the_index_are_outside(root: Path, outside: Path) -> None:
     shipped(root, outside, lambda directory, manifest: None)
     directory = (generations(root) / "current").resolve()
-    shutil.move(directory / "files.json", outside / "secret" / "files.json")
-    (directory / "files.json").symlink_to(outside / "secret" / "files.json")
+    files = segment(directory) / "files.json"
+    shutil.move(files, outside / "secret" / "files.json")
+    files.symlink_to(outside / "secret" / "files.json")
     (directory / "fulltext" / ".tantivy-meta.lock").unlink(missing_ok=True)
     (directory / "fulltext" / ".tantivy-meta.lock").symlink_to(outside / "made.lock")
+
+
+@case(None, "TRUST-2")
+def segment_is_outside(root: Path, outside: Path) -> None:
+    shipped(root, outside, lambda directory, manifest: None)
+    found = segment((generations(root) / "current").resolve())
+    shutil.move(found, outside / "secret" / "segment")
+    found.symlink_to(outside / "secret" / "segment")
 
 
 # Reading outside: what is indexed.

@@ -387,6 +387,7 @@ def a_job(project: Project, **options: object) -> str:
     """What the daemon tells the build child."""
     job = {"root": str(project.root), "max_file_size_bytes": 100000}
     job |= {"keep_unverified": False, "key_problem": None, "include": [], "exclude": []}
+    job |= {"merge": False, "verified": ""}
     return json.dumps({**job, "embedder": HashingEmbedder().id, **options})
 
 

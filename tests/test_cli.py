@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from segments import segment
 
 from cidx_ref import __version__
 from cidx_ref.cli import main
@@ -267,8 +268,8 @@ def test_what_went_wrong_has_a_kind_a_status_and_one_line(fresh: Project) -> Non
         _refused(run(fresh, "index", "--wait", "0", "--json"), "busy")
         os.close(writing)
 
-        live = fresh.generations / "current"
-        (live / "chunks.bin").write_bytes(b"x" + (live / "chunks.bin").read_bytes()[1:])
+        texts = segment(fresh.generations / "current") / "chunks.bin"
+        texts.write_bytes(b"x" + texts.read_bytes()[1:])
         message = _refused(run(fresh, "query", "retry", "--json"), "index_unusable")
         assert "cidx-ref index" in message, "and it says what to do"
         assert str(fresh.root) not in message
@@ -288,7 +289,7 @@ def test_what_went_wrong_has_a_kind_a_status_and_one_line(fresh: Project) -> Non
 
 @pytest.mark.promise("QRY-3", "OBS-1")
 def test_an_answer_with_half_an_engine_says_which_half(project: Project) -> None:
-    vectors = project.generations / "current" / "vectors.hnsw"
+    vectors = segment(project.generations / "current") / "vectors.f32"
     vectors.write_bytes(vectors.read_bytes()[:-1])
     with served(project):
         done = run(project, "query", "retry")

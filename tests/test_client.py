@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from segments import segment
 
 import cidx_ref
 from cidx_ref import Answer, DaemonClient, Hit
@@ -144,7 +145,7 @@ def test_no_match_no_index_and_a_bad_argument_are_three_answers(make_project: Ma
 @pytest.mark.promise("RPC-2")
 def test_an_index_that_cannot_be_used_is_neither_none_nor_empty(project: Project) -> None:
     live = project.generations / "current"
-    for path in (live / "vectors.hnsw", *(live / "fulltext").iterdir()):
+    for path in (segment(live) / "vectors.f32", *(live / "fulltext").iterdir()):
         path.write_bytes(b"x" + path.read_bytes()[1:])
     with served(project), DaemonClient(project, start=False) as client:
         for mode in ("hybrid", "semantic", "fts"):

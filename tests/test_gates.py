@@ -20,9 +20,10 @@ from rpyc.utils.factory import unix_connect
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError
-from cidx_ref.index import build
+from cidx_ref.index import build, merging
+from cidx_ref.index.assembly import Assembly
 from cidx_ref.index.fulltext import FullTextIndex
-from cidx_ref.index.semantic import SemanticIndex
+from cidx_ref.index.nearest import Nearest
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
@@ -173,7 +174,7 @@ def test_no_lock_is_held_while_an_engine_searches(
 ) -> None:
     runtime = _Watched()
     searched: list[int] = []
-    for engine in (SemanticIndex, FullTextIndex):
+    for engine in (Nearest, FullTextIndex):
 
         def watched(self: Any, *arguments: Any, search: Callable[..., Any] = engine.search) -> Any:
             searched.append(runtime.held.get(get_ident(), 0))
@@ -196,7 +197,8 @@ def test_nothing_is_built_in_the_process_of_the_daemon(
         raise AssertionError("built in the daemon's process")
 
     monkeypatch.setattr(build, "bring_up_to_date", here)
-    monkeypatch.setattr(build._Job, "build", here)
+    monkeypatch.setattr(merging, "merge_once", here)
+    monkeypatch.setattr(Assembly, "__init__", here)
     with served(project), DaemonClient(project, start=False) as client:
         assert client.index(full=True)["changed"] is True
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from segments import live, segment
 
 from cidx_ref.cli import main
 from cidx_ref.daemon.service import CIDXDaemonService
@@ -34,12 +35,9 @@ from cidx_ref.testing.clock import FakeRuntime
 pytestmark = pytest.mark.once
 
 QUERY = "retry when the peer disconnects"
-STORE = ("chunks.bin", "chunks.npy", "files.json")
-
-
-def live(project: Project) -> Path:
-    generations = Generations(project.generations)
-    return generations.path(generations.current())
+STORE = ("chunks.bin", "chunks.npy", "files.json", "words.txt")
+#: What has vectors, of which nothing else is known to be damaged, costs one engine.
+VECTORS = ("vectors.f32", "vectors.hnsw")
 
 
 def index(project: Project) -> str:
@@ -113,27 +111,46 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 NEEDS_CONTENT = ("one bit flipped", "truncated", "emptied")
 
+#: Of the first graph and of the last matrix each file, and what is dead.
+SOME_OF_EACH = [
+    *(f"0/{name}" for name in (*STORE, "vectors.hnsw")),
+    *(f"3/{name}" for name in (*STORE, "vectors.f32")),
+    "dead.json",
+]
+
+
+def in_its_segment(project: Project, name: str) -> str:
+    """The name in the manifest of what `SOME_OF_EACH` names."""
+    number, _, plain = name.rpartition("/")
+    return f"{segment(live(project), int(number)).name}/{plain}" if number else plain
+
 
 @pytest.mark.promise("QRY-3", "WRITE-3")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_file_costs_at_most_the_engine_that_needs_it_and_indexing_repairs_it(
-    project: Project, damage: str
+    segmented: Project, tmp_path: Path, damage: str
 ) -> None:
-    count = len(read_manifest(live(project))["files"])
-    assert count > len(STORE) + 1
-    for number in range(count):
-        # The full text's files are called something else each time, but for their suffixes.
-        names = sorted(read_manifest(live(project))["files"], key=lambda n: (Path(n).suffix, n))
-        name = names[number]
+    """Every file of the first graph and of the last matrix, and of the full text one of a kind."""
+    project = segmented
+    whole = shutil.copytree(project.directory, tmp_path / "whole", symlinks=True)
+    found = read_manifest(live(project))["files"]
+    names = [in_its_segment(project, name) for name in SOME_OF_EACH]
+    fulltext = [name for name in sorted(found) if name.startswith("fulltext/")]
+    names += {Path(name).suffix: name for name in fulltext}.values()
+    names += ["fulltext/.managed.json"]
+    assert len(names) > len(SOME_OF_EACH) + 6
+    for name in dict.fromkeys(names):
+        shutil.rmtree(project.directory)
+        shutil.copytree(whole, project.directory, symlinks=True)
         if damage in NEEDS_CONTENT and (live(project) / name).stat().st_size == 0:
             continue
         DAMAGE[damage](live(project) / name)
         with service_of(project) as service:
-            if name in STORE:
+            if name == "dead.json" or name.endswith(STORE):
                 with pytest.raises(IndexUnusableError, match=name):
                     service.exposed_query_hybrid(str(project.root), QUERY)
             else:
-                lost = "semantic" if name == "vectors.hnsw" else "fts"
+                lost = "semantic" if name.endswith(VECTORS) else "fts"
                 answer = service.exposed_query_hybrid(str(project.root), QUERY)
                 assert answer["results"][0]["path"] == "net/retry.py", name
                 assert list(answer["unavailable"]) == [lost], name
@@ -173,10 +190,11 @@ def test_whatever_bit_of_the_manifest_flips_it_is_no_index_of_ours_or_unharmed(
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("name", [*STORE, "vectors.hnsw"])
+@pytest.mark.parametrize("name", SOME_OF_EACH)
 def test_a_file_that_the_manifest_does_not_vouch_for_is_not_loaded(
-    project: Project, name: str
+    segmented: Project, name: str
 ) -> None:
+    project, name = segmented, in_its_segment(segmented, name)
     path = live(project) / "manifest.json"
     manifest = json.loads(path.read_bytes())
     del manifest["files"][name]
@@ -188,16 +206,17 @@ def test_a_file_that_the_manifest_does_not_vouch_for_is_not_loaded(
 
 
 @pytest.mark.promise("WRITE-3", "QRY-3")
-@pytest.mark.parametrize("name", [*STORE, "vectors.hnsw"])
+@pytest.mark.parametrize("name", SOME_OF_EACH)
 def test_a_file_that_a_manifest_of_ours_does_not_name_is_not_loaded(
-    project: Project, name: str
+    segmented: Project, name: str
 ) -> None:
+    project, name = segmented, in_its_segment(segmented, name)
     path = live(project) / "manifest.json"
     manifest = read_manifest(live(project))
     del manifest["files"][name]
     path.write_text(json.dumps({**manifest, "digest": account_key().digest(manifest)}))
     with service_of(project) as service:
-        if name in STORE:
+        if not name.endswith(VECTORS):
             with pytest.raises(IndexUnusableError, match=name):
                 service.exposed_query_hybrid(str(project.root), QUERY)
         else:
@@ -215,9 +234,9 @@ def test_a_file_that_a_manifest_of_ours_does_not_name_is_not_loaded(
         b"[" * 100_000,
         b"[]",
         b"{}",
-        b'{"format": 3}',
-        b'{"format": 3, "files": []}',
-        b'{"format": 3, "files": {"files.json": 3}, "embedder": {}, "space": "cosine"}',
+        b'{"format": 4}',
+        b'{"format": 4, "files": []}',
+        b'{"format": 4, "files": {"dead.json": 3}, "embedder": {}, "space": "cosine"}',
         None,
     ],
 )
@@ -292,7 +311,7 @@ def test_an_index_of_another_embedder_is_refused_by_name_and_replaced_by_indexin
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", [0, 2, 4])
+@pytest.mark.parametrize("format_", [0, 3, 5])
 def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
     project: Project, format_: int
 ) -> None:
@@ -301,13 +320,13 @@ def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
     spoiled = live(project).name
     assert_no_index(
         project,
-        rf"^the index here is of format {format_}, this version makes 3: run `cidx-ref index`$",
+        rf"^the index here is of format {format_}, this version makes 4: run `cidx-ref index`$",
     )
     assert_repaired(project, spoiled)
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", ["3", None])
+@pytest.mark.parametrize("format_", ["4", None])
 def test_an_index_of_what_is_no_format_is_not_ours_and_replaced_by_indexing(
     project: Project, format_: object
 ) -> None:

@@ -29,13 +29,18 @@ from cidx_ref.testing.clock import FakeRuntime
 KEY = Key(b"k" * KEY_BYTES)
 FILES = {"a.bin": b"alpha", "deeper/b.bin": b"", "deeper/c.bin": b"\0" * 9}
 ID = "000001-aaaaaa"
+SEGMENT = "s000001-abcdef"
 HEAD = {
-    "format": 3,
+    "format": 4,
     "generation": ID,
     "created_at": "2026-01-01T12:00:00+00:00",
     "embedder": {"id": "none", "dim": 3},
     "space": "cosine",
     "counts": {"files": 1, "chunks": 2, "guessed": 0},
+    "segments": {SEGMENT: {"files": 1, "chunks": 2, "vectors": "vectors.f32"}},
+    "next_file": 2,
+    "next_segment": 2,
+    "dead_documents": 0,
     "skipped": {"binary": 1},
 }
 
@@ -60,7 +65,7 @@ def place(path: tuple[str, ...]) -> str:
 
 
 #: Where the keys may be any.
-PLAIN = ("skipped", "files")
+PLAIN = ("segments", "skipped", "files")
 
 
 @pytest.fixture
@@ -173,7 +178,7 @@ def test_a_manifest_vouches_for_every_file_and_can_be_read_by_people(
 ) -> None:
     directory = publish(generations)
     text = (directory / "manifest.json").read_text(encoding="ascii")
-    assert text.startswith('{\n "format": 3,\n')
+    assert text.startswith('{\n "format": 4,\n')
     manifest = read_manifest(directory, KEY)
     assert {**manifest, "digest": KEY.digest(manifest)} == json.loads(text)
     assert manifest == {
@@ -380,6 +385,15 @@ RANGES: dict[tuple[str, ...], tuple[list[object], list[object]]] = {
     ("counts", "files"): ([0, (1 << 48) - 1], [-1, 1 << 48, 10**400, True]),
     ("counts", "chunks"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("counts", "guessed"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
+    ("segments", SEGMENT, "files"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
+    ("segments", SEGMENT, "chunks"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
+    ("segments", SEGMENT, "vectors"): (
+        ["vectors.f32", "vectors.hnsw"],
+        ["", "vectors", "../vectors.f32", "vectors.f32\n", "manifest.json", 1],
+    ),
+    ("next_file",): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
+    ("next_segment",): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
+    ("dead_documents",): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("skipped", "binary"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("files", "a.bin", "size_bytes"): ([0, (1 << 48) - 1], [-1, 1 << 48, True]),
     ("files", "a.bin", "sha256"): (
@@ -393,11 +407,20 @@ BAD_NAMES = [
     *("", "/", "/a", "a/", ".", "..", "../a", "a/..", "a/../b", "a//b", "a/b/c"),
     *("a\nb", "a\0b", "a\x1bb", "\udcff", "\ud800"),
 ]
+SEGMENT_ENTRY: dict[str, object] = {"files": 0, "chunks": 0, "vectors": "vectors.hnsw"}
+GOOD_SEGMENTS = ["s000000-000000", "s123456789012-abcdef"]
+BAD_SEGMENTS = [
+    *("", ".", "..", "s1-abcdef", "s00001-abcdef", "s1234567890123-abcdef", "S000001-abcdef"),
+    *("s000001-ABCDEF", "s000001-abcdeg", "s000001-abcdef\n", "s000001-abcdef/", "/s000001-abcdef"),
+    *("../s000001-abcdef", "s\u0661\u0661\u0661\u0661\u0661\u0661-abcdef", "fulltext"),
+]
 SURVIVING = [
     *((path, value, True) for path, (good, _) in RANGES.items() for value in good),
     *((path, value, False) for path, (_, bad) in RANGES.items() for value in bad),
     *((("files", name), ENTRY, True) for name in GOOD_NAMES),
     *((("files", name), ENTRY, False) for name in BAD_NAMES),
+    *((("segments", name), SEGMENT_ENTRY, True) for name in GOOD_SEGMENTS),
+    *((("segments", name), SEGMENT_ENTRY, False) for name in BAD_SEGMENTS),
 ]
 
 
@@ -412,7 +435,7 @@ def test_every_value_of_a_manifest_has_a_range_and_every_file_a_plain_name(
         assert read_manifest(directory, KEY) == manifest
         return
     shown = f"{value!r:.200}{'...' if len(repr(value)) > 200 else ''}"
-    problem = place(path) if value is ENTRY else f"{place(path)}: {shown}"
+    problem = place(path) if value in (ENTRY, SEGMENT_ENTRY) else f"{place(path)}: {shown}"
     with pytest.raises(NoIndexError, match=not_ours(ID, problem)):
         read_manifest(directory, KEY)
 
@@ -423,7 +446,13 @@ def test_every_value_of_a_manifest_has_a_range_and_every_file_a_plain_name(
     [
         p
         for p in places(whole())
-        if p not in {("skipped", "binary"), ("files", "a.bin"), ("files", "b.bin")}
+        if p
+        not in {
+            ("skipped", "binary"),
+            ("files", "a.bin"),
+            ("files", "b.bin"),
+            ("segments", SEGMENT),
+        }
     ],
     ids=".".join,
 )
@@ -480,12 +509,12 @@ def test_a_manifest_counts_in_the_generation_that_it_names_only(generations: Gen
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", [0, 2, 4, -1])
+@pytest.mark.parametrize("format_", [0, 3, 5, -1])
 def test_a_manifest_of_another_format_is_refused_with_both_named(
     tmp_path: Path, format_: int
 ) -> None:
     refused = (
-        rf"^the index here is of format {format_}, this version makes 3: run `cidx-ref index`$"
+        rf"^the index here is of format {format_}, this version makes 4: run `cidx-ref index`$"
     )
     for manifest in ({**whole(), "format": format_}, {"format": format_}):
         with pytest.raises(NoIndexError, match=refused):
@@ -502,7 +531,7 @@ def test_a_manifest_of_another_format_is_refused_with_both_named(
         ({}, "no 'format'"),
         ({**whole(), "digest": "0" * 64, "format": "3"}, "format: '3'"),
         ({**whole(), "digest": "0" * 64, "format": True}, "format: True"),
-        ({"format": 3}, "no 'generation'"),
+        ({"format": 4}, "no 'generation'"),
     ],
 )
 def test_a_manifest_without_a_format_or_with_nothing_else_is_damaged(
@@ -527,9 +556,9 @@ def test_no_manifest_and_one_that_cannot_be_read_are_two_things(tmp_path: Path) 
         path.write_bytes(content)
         with pytest.raises(NoIndexError, match=not_ours(ID)):
             read_manifest(directory, KEY)
-    path.write_bytes(text + b" " * ((1 << 16) - len(text)))
+    path.write_bytes(text + b" " * ((1 << 20) - len(text)))
     assert read_manifest(directory, KEY) == whole()
-    path.write_bytes(text + b" " * ((1 << 16) - len(text) + 1))
+    path.write_bytes(text + b" " * ((1 << 20) - len(text) + 1))
     with pytest.raises(NoIndexError, match=not_ours(ID)):
         read_manifest(directory, KEY)
 
@@ -623,7 +652,7 @@ def test_an_index_of_the_format_before_is_removed_only_where_that_is_asked_for(
 ) -> None:
     old = publish(generations)
     text = (old / "manifest.json").read_text()
-    (old / "manifest.json").write_text(text.replace('"format": 3', '"format": 2'))
+    (old / "manifest.json").write_text(text.replace('"format": 4', '"format": 3'))
     live = publish(generations)
     assert names(generations) == {old.name, live.name, "current"}
     with generations.writing():

@@ -119,6 +119,7 @@ def _patched() -> list[Any]:
         fulltext,
         generation,
         live,
+        nearest,
         search,
         seen,
         semantic,
@@ -126,7 +127,6 @@ def _patched() -> list[Any]:
         snippet,
         source,
         stale,
-        store,
         text,
     )
 
@@ -163,6 +163,8 @@ def _patched() -> list[Any]:
         generation,
         generation.Generations,
         generation.Lease,
+        live.LiveChunks,
+        nearest.Nearest,
         health.HealthMonitor,
         health.Metrics,
         keys.Key,
@@ -184,7 +186,6 @@ def _patched() -> list[Any]:
         freshness.NoWatch,
         snippet.Probes,
         source.GenerationSource,
-        store.ChunkStore,
         text,
         transport,
         transport._Connection,

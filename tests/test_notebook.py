@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cidx_ref.index.build import _embedded_text, bring_up_to_date
+from cidx_ref.index.analysis import embedded_text
+from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.notebook import MAX_FILE_BYTES, Notebook, is_notebook, read_notebook
@@ -290,5 +291,5 @@ def test_a_cell_is_found_among_thousands_of_pieces(make_project: MakeProject) ->
 
 
 def test_the_number_of_a_cell_is_not_embedded() -> None:
-    assert _embedded_text("a.ipynb", "cell 3: Model.fit", "x") == "a.ipynb Model.fit\nx"
-    assert _embedded_text("a.ipynb", "cell 3", "x") == "a.ipynb \nx"
+    assert embedded_text("a.ipynb", "cell 3: Model.fit", "x") == "a.ipynb Model.fit\nx"
+    assert embedded_text("a.ipynb", "cell 3", "x") == "a.ipynb \nx"

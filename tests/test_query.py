@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from segments import segment
 
 from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
@@ -20,12 +21,13 @@ from cidx_ref.index import query as query_module
 from cidx_ref.index import search as search_module
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.hybrid import fuse, rank_groups, spread
+from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.query import Query
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
-from cidx_ref.index.store import ChunkStore, StoredChunk
+from cidx_ref.index.store import StoredChunk
 from cidx_ref.index.text import words
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
@@ -164,8 +166,8 @@ def test_the_nearest_vectors_come_first_and_with_their_similarity(tmp_path: Path
     writer = VectorWriter(32)
     writer.add(vectors)
     with Directory.open(tmp_path) as directory:
-        writer.save(directory, "vectors")
-    index = SemanticIndex(tmp_path / "vectors", dim=32, count=400)
+        name = writer.save(directory)
+    index = SemanticIndex(tmp_path / name, dim=32, count=400)
     every_other = np.arange(400) % 2 == 0
     for number in range(0, 400, 20):
         wanted = vectors[number] * 3  # its length is no matter
@@ -425,7 +427,7 @@ def test_a_hybrid_search_asks_both_engines_at_once(project: Project) -> None:
 
 def _damage(project: Project, *, vectors: bool = False, fulltext: bool = False) -> None:
     live = project.generations / "current"
-    files = [live / "vectors.hnsw"] if vectors else []
+    files = [segment(live) / "vectors.f32"] if vectors else []
     if fulltext:
         files += [path for path in (live / "fulltext").iterdir() if path.stat().st_size]
     assert files or not (vectors or fulltext)
@@ -659,7 +661,8 @@ def test_diagnostics_say_which_files_are_not_what_they_were(make_project: MakePr
     _damage(project, vectors=True)
     told = service.exposed_get_diagnostics()["index_files"]
     assert (told["generation"], told["matches_manifest"]) == (generation, False)
-    assert list(told["damaged"]) == ["vectors.hnsw"]
+    within = segment(project.generations / "current").name
+    assert list(told["damaged"]) == [f"{within}/vectors.f32"]
 
 
 @pytest.mark.promise("QRY-1")
@@ -742,11 +745,11 @@ def test_the_last_look_reads_all_texts_for_few_parts_of_a_word_however_many_it_h
     """Each part is a reading of all texts: one word of thirty took a fifth of a second."""
     looked_for: list[int] = []
 
-    def scan(self: ChunkStore, holds: Any, k: int, mask: Any) -> list[int]:
+    def scan(self: LiveChunks, holds: Any, k: int, mask: Any) -> list[int]:
         looked_for.append(len(holds.__self__))
         return []
 
-    monkeypatch.setattr(ChunkStore, "scan", scan)
+    monkeypatch.setattr(LiveChunks, "scan", scan)
     monkeypatch.setattr(search_module, "_SCANNED_BYTES", 1)  # as if there were much text
     service = CIDXDaemonService(project.root)
     _ask(service, "semantic", "_".join(f"{chr(97 + n)}qzxv" for n in range(26)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
+from cidx_ref.index.manifest import GRAPH, MATRIX
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
 from cidx_ref.index.search import answer
-from cidx_ref.index.semantic import SemanticIndex, VectorWriter
+from cidx_ref.index.semantic import EXACT_UP_TO, SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
@@ -113,12 +114,13 @@ def vectors(count: int, seed: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def written(path: Path, stored: np.ndarray[Any, np.dtype[np.float32]]) -> Path:
+    """The file of vectors, in a new directory at `path`."""
+    path.mkdir()
     writer = VectorWriter(stored.shape[1])
     for start in range(0, len(stored), 700):  # several threads add each batch, in no order
         writer.add(stored[start : start + 700])
-    with Directory.open(path.parent) as directory:
-        writer.save(directory, path.name)
-    return path
+    with Directory.open(path) as directory:
+        return path / writer.save(directory)
 
 
 @pytest.mark.promise("QRY-1")
@@ -172,36 +174,103 @@ def test_nothing_is_near_what_says_nothing_or_in_what_holds_nothing(tmp_path: Pa
     assert empty.search(something, 5) == empty.rank(something, 5) == []
 
 
-def _shorter(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:500])
+@pytest.fixture(scope="module")
+def vector_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, int]]:
+    """One file of each kind: its content, and how many vectors it has."""
+    made = tmp_path_factory.mktemp("vectors")
+    counts = {MATRIX: 10, GRAPH: EXACT_UP_TO + 1}
+    paths = [written(made / str(count), vectors(count)) for count in counts.values()]
+    assert [path.name for path in paths] == list(counts)
+    return {path.name: (path.read_bytes(), counts[path.name]) for path in paths}
 
 
-def _larger_elements(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    struct.pack_into("<Q", data, 24, 1 << 40)
-    path.write_bytes(data)
+def _larger_elements(data: bytes) -> bytes:
+    changed = bytearray(data)
+    struct.pack_into("<Q", changed, 24, 1 << 40)
+    return bytes(changed)
+
+
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("kind", [MATRIX, GRAPH])
+@pytest.mark.parametrize(
+    ("harm", "dim", "more"),
+    [
+        (lambda data: b"", DIM, 0),
+        (lambda data: b"short", DIM, 0),
+        (lambda data: None, DIM, 0),
+        (lambda data: data[:500], DIM, 0),
+        (lambda data: data[:-1], DIM, 0),
+        (lambda data: data, DIM + 1, 0),
+        (lambda data: data, DIM, 1),
+        (lambda data: data, DIM, -1),
+    ],
+)
+def test_a_file_that_does_not_hold_what_it_should_is_refused(
+    tmp_path: Path,
+    vector_files: dict[str, tuple[bytes, int]],
+    kind: str,
+    harm: Callable[[bytes], bytes | None],
+    dim: int,
+    more: int,
+) -> None:
+    data, count = vector_files[kind]
+    if (harmed := harm(data)) is not None:
+        (tmp_path / kind).write_bytes(harmed)
+    with pytest.raises(IndexUnusableError, match="semantic index"):
+        SemanticIndex(tmp_path / kind, dim=dim, count=count + more)
+
+
+@pytest.mark.promise("QRY-1")
+def test_a_graph_whose_elements_are_larger_than_its_file_is_refused(
+    tmp_path: Path, vector_files: dict[str, tuple[bytes, int]]
+) -> None:
+    data, count = vector_files[GRAPH]
+    (tmp_path / GRAPH).write_bytes(_larger_elements(data))
+    with pytest.raises(IndexUnusableError, match="semantic index"):
+        SemanticIndex(tmp_path / GRAPH, dim=DIM, count=count)
 
 
 @pytest.mark.promise("QRY-1")
 @pytest.mark.parametrize(
-    ("harm", "dim", "count"),
-    [
-        (lambda path: path.write_bytes(b""), DIM, 10),
-        (lambda path: path.write_bytes(b"short"), DIM, 10),
-        (lambda path: path.unlink(), DIM, 10),
-        (_shorter, DIM, 10),
-        (_larger_elements, DIM, 10),
-        (lambda path: None, DIM + 1, 10),
-        (lambda path: None, DIM, 11),
-    ],
+    ("count", "name"),
+    [(0, MATRIX), (1, MATRIX), (EXACT_UP_TO, MATRIX), (EXACT_UP_TO + 1, GRAPH)],
 )
-def test_a_file_that_does_not_hold_what_it_should_is_refused(
-    tmp_path: Path, harm: Any, dim: int, count: int
+def test_what_is_searched_exactly_is_a_plain_matrix_and_no_graph(
+    tmp_path: Path, count: int, name: str
 ) -> None:
-    path = written(tmp_path / "vectors", vectors(10))
-    harm(path)
-    with pytest.raises(IndexUnusableError, match="semantic index"):
-        SemanticIndex(path, dim=dim, count=count)
+    stored = vectors(count)
+    path = written(tmp_path / "vectors", stored * 3)  # their length is no matter
+    assert path.name == name
+    index = SemanticIndex(path, dim=DIM, count=count)
+    kept = index.vectors(np.arange(count))
+    assert np.allclose(kept, stored, atol=1e-6)
+    assert (path.stat().st_size == 4 * DIM * count) == (name == MATRIX)
+
+
+@pytest.mark.promise("QRY-1")
+def test_in_a_graph_most_of_which_may_be_found_what_may_not_is_never_found(
+    tmp_path: Path, vector_files: dict[str, tuple[bytes, int]]
+) -> None:
+    """Above a quarter that is refused the graph is asked with a filter, below it what is refused is
+    dropped afterwards, and where that leaves too few, all are looked at."""
+    data, count = vector_files[GRAPH]
+    (tmp_path / GRAPH).write_bytes(data)
+    index = SemanticIndex(tmp_path / GRAPH, dim=DIM, count=count)
+    stored = vectors(count)
+    found = wanted = 0
+    for share in (0.001, 0.1, 0.24, 0.4):
+        for query in vectors(10, seed=5):
+            scores = stored @ query
+            # Those that are near are refused first: the worst case for what is dropped afterwards.
+            allowed = np.ones(count, dtype=np.bool_)
+            allowed[np.argsort(-scores)[: int(share * count)]] = False
+            hits = index.search(query, 10, allowed)
+            assert len(hits) == 10
+            assert all(allowed[label] for label, _ in hits)
+            best = np.argsort(np.where(allowed, -scores, 2.0))[:10].tolist()
+            found += len({label for label, _ in hits} & set(best))
+            wanted += 10
+    assert found >= 0.95 * wanted
 
 
 # The search.

@@ -20,20 +20,22 @@ from typing import Any
 import hnswlib
 import numpy as np
 import pytest
+from segments import live, segment
 
 from cidx_ref.cli import main
 from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import own_directory
-from cidx_ref.index.adopt import _check_graph, _checked, adopt
+from cidx_ref.index.adopt import _check_graph, adopt
+from cidx_ref.index.analysis import terms_of_chunk
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.fulltext import FullTextWriter
-from cidx_ref.index.generation import Generations
+from cidx_ref.index.live import key_of
 from cidx_ref.index.manifest import read_manifest
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.keys import KEY_BYTES, STATE_DIRECTORY, Key, account_key
 from cidx_ref.project import Project
-from cidx_ref.testing.own.fixtures import MakeProject, build, served
+from cidx_ref.testing.own.fixtures import MakeProject, build, served, write
 
 pytestmark = pytest.mark.once
 
@@ -56,9 +58,11 @@ def foreign(make_project: MakeProject) -> Project:
     return project
 
 
-def live(project: Project) -> Path:
-    generations = Generations(project.generations)
-    return generations.path(generations.current())
+@pytest.fixture
+def foreign_segments(segmented: Project) -> Project:
+    """The same in two segments of each kind."""
+    forge(segmented, manifest_of(segmented))
+    return segmented
 
 
 def manifest_of(project: Project) -> dict[str, Any]:
@@ -288,12 +292,14 @@ def test_whatever_field_of_the_manifest_is_changed_it_is_refused_and_indexing_re
 
 
 @pytest.mark.promise("TRUST-2", "WRITE-3")
-@pytest.mark.parametrize("old", [b'"digest"', b'"path"', b'"language"', b"[", b'"python"', b"}"])
+@pytest.mark.parametrize("old", [b"[[", b'"net/', b'"python"', b"false", b"]]"])
 def test_whatever_is_changed_in_files_json_is_named_and_repaired_by_indexing(
     project: Project, old: bytes
 ) -> None:
-    path = live(project) / "files.json"
-    path.write_bytes(path.read_bytes().replace(old, old[:-1] + b"#", 1))
+    path = segment(live(project)) / "files.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(old, old[:-1] + b"#", 1))
+    assert path.read_bytes() != whole
     source = GenerationSource(project.generations, HashingEmbedder())
     with pytest.raises(IndexUnusableError, match=r"files\.json: wrong checksum"):
         source.load(source.current())
@@ -346,34 +352,49 @@ def test_whatever_field_of_a_stranger_s_manifest_is_wrong_is_named(foreign: Proj
         assert "\n" not in str(refused.value)
 
 
-def beyond_the_manifest(directory: Path) -> None:
-    (directory / "more").write_text("")
-
-
-def more_full_text(directory: Path) -> None:
-    (directory / "fulltext" / "more").write_text("")
-
-
 def text_of_other_chunks(directory: Path) -> None:
-    """The full text, whose files nobody can check, names a chunk that is not there."""
+    """The full text, whose files nobody can check, names chunks that are not there."""
     shutil.rmtree(directory / "fulltext")
-    with own_directory(directory) as opened, FullTextWriter(opened, "fulltext") as writer:
+    with (
+        own_directory(directory) as opened,
+        opened.make("fulltext") as inner,
+        FullTextWriter(inner) as writer,
+    ):
         for n in range(8):
-            writer.add(chunk=n + 999_999, file=0, path="a.py", name="a", text="attackers_lure")
+            terms = terms_of_chunk("a.py", "a", "attackers_lure")
+            writer.add(key=key_of(999_999, n), file=999_999, terms=terms)
         writer.commit()
 
 
+def more_in_a_segment(directory: Path) -> None:
+    (directory / "more").write_text("")
+
+
 def files_without_a_path(directory: Path) -> None:
-    (directory / "files.json").write_text('[{"path": "a"}, {}, {}, {}]')
+    rows = json.loads((directory / "files.json").read_bytes())
+    (directory / "files.json").write_text(json.dumps([[1, "a"], *rows[1:]]))
 
 
-def files_outside(directory: Path) -> None:
-    path = directory / "files.json"
-    path.write_text(path.read_text().replace('"README.md"', '"../../etc"'))
+def set_in_file(column: int, value: Any) -> Callable[[Path], None]:
+    """Change the entry of a segment's last file."""
+
+    def spoil(directory: Path) -> None:
+        path = directory / "files.json"
+        rows = json.loads(path.read_bytes())
+        rows[-1][column] = value
+        path.write_text(json.dumps(rows))
+
+    return spoil
 
 
 def files_that_are_no_list(directory: Path) -> None:
     (directory / "files.json").write_text('{"a":' * 3000)
+
+
+def one_more_file(directory: Path) -> None:
+    path = directory / "files.json"
+    rows = json.loads(path.read_bytes())
+    path.write_text(json.dumps([*rows, [1, "a", "", "", False, 0]]))
 
 
 def changed_rows(change: Callable[[Any], None]) -> Callable[[Path], None]:
@@ -410,12 +431,38 @@ def half_the_texts(directory: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
 
+def cut_vectors(directory: Path) -> None:
+    (path,) = directory.glob("vectors.*")
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def more_vectors(directory: Path) -> None:
+    (path,) = directory.glob("vectors.*")
+    path.write_bytes(path.read_bytes() + bytes(4))
+
+
+def a_vector_that_is_not_finite(directory: Path) -> None:
+    (path,) = directory.glob("vectors.*")
+    data = bytearray(path.read_bytes())
+    at = 0 if path.suffix == ".f32" else 96 + 4 + 4 * 32  # after the links of the first element
+    data[at : at + 4] = np.float32(np.inf).tobytes()
+    path.write_bytes(data)
+
+
 SPOILED = {
-    "beyond": (beyond_the_manifest, "more: not in the manifest"),
-    "full text": (more_full_text, "fulltext/more: not in the manifest"),
+    "beyond": (more_in_a_segment, "more: not in the manifest"),
     "no path": (files_without_a_path, "files.json: an entry that is no file"),
-    "outside": (files_outside, "files.json: '../../etc': no path"),
+    "outside": (set_in_file(1, "../../etc"), "files.json: '../../etc': no path"),
+    "absolute": (set_in_file(1, "/etc/passwd"), "files.json: '/etc/passwd': no path"),
+    "no id": (set_in_file(0, 0), "a number"),
+    "a large id": (set_in_file(0, 1 << 40), "a number"),
+    "an id to come": (set_in_file(0, 1 << 30), "an id that is still to come"),
+    "no number": (set_in_file(0, True), "files.json: an entry that is no file"),
+    "fewer chunks": (set_in_file(5, 0), "chunks.npy: chunks of other files"),
+    "many chunks": (set_in_file(5, 1 << 20), "a number"),
+    "less than none": (set_in_file(5, -1), "a number"),
     "no list": (files_that_are_no_list, "files.json: "),
+    "a file more": (one_more_file, "files.json: not "),
     "no file": (set_row("file", 4), "chunks.npy: a chunk of no file"),
     "line 0": (set_row("line_start", 0), "chunks.npy: lines"),
     "line end": (set_row("line_end", 0), "chunks.npy: lines"),
@@ -426,19 +473,160 @@ SPOILED = {
     "others": (other_rows, "chunks.npy: not"),
     "no text": (texts_that_are_none, "chunks.bin: not UTF-8"),
     "half": (half_the_texts, "chunks.npy: texts"),
+    "vectors cut off": (cut_vectors, "vectors."),
+    "more vectors": (more_vectors, "vectors."),
+    "infinite": (a_vector_that_is_not_finite, "not finite"),
 }
 
 
 @pytest.mark.promise("TRUST-2")
+@pytest.mark.parametrize("number", [0, 3], ids=["graph", "matrix"])
 @pytest.mark.parametrize(("spoil", "told"), SPOILED.values(), ids=SPOILED)
-def test_a_store_that_is_wrong_is_not_adopted(
-    foreign: Project, spoil: Callable[[Path], None], told: str
+def test_a_segment_that_is_wrong_is_not_adopted(
+    foreign_segments: Project, spoil: Callable[[Path], None], told: str, number: int
 ) -> None:
-    spoil(live(foreign))
-    forge(foreign, manifest_of(foreign))
+    spoil(segment(live(foreign_segments), number))
+    forge(foreign_segments, manifest_of(foreign_segments))
     with pytest.raises(IndexUnusableError) as refused:
-        adopt(foreign)
+        adopt(foreign_segments)
     assert told in str(refused.value)
+
+
+def beyond_the_manifest(directory: Path) -> None:
+    (directory / "more").write_text("")
+
+
+def another_segment(directory: Path) -> None:
+    shutil.copytree(segment(directory), directory / "s000009-abcdef")
+
+
+def more_full_text(directory: Path) -> None:
+    (directory / "fulltext" / "more").write_text("")
+
+
+def dead(text: str) -> Callable[[Path], None]:
+    """Write what is dead; @ is the first segment, which has four files."""
+
+    def spoil(directory: Path) -> None:
+        (directory / "dead.json").write_text(text.replace("@", f'"{segment(directory).name}"'))
+
+    return spoil
+
+
+def same_in_two_segments(column: int) -> Callable[[Path], None]:
+    """The last file of the last segment has what the last of the first has."""
+
+    def spoil(directory: Path) -> None:
+        rows = json.loads((segment(directory) / "files.json").read_bytes())
+        set_in_file(column, rows[-1][column])(segment(directory, 3))
+
+    return spoil
+
+
+def same_in_one_segment(column: int) -> Callable[[Path], None]:
+    def spoil(directory: Path) -> None:
+        rows = json.loads((segment(directory) / "files.json").read_bytes())
+        set_in_file(column, rows[-2][column])(segment(directory))
+
+    return spoil
+
+
+def a_segment_from_elsewhere(directory: Path) -> None:
+    found = segment(directory)
+    found.rename(directory.parent.parent / "elsewhere")
+    found.symlink_to("../../elsewhere")
+
+
+def one_dead_file_more(directory: Path) -> None:
+    path = directory / "dead.json"
+    dead_ones = json.loads(path.read_bytes())
+    dead_ones[segment(directory).name].append(1)
+    path.write_text(json.dumps(dead_ones))
+
+
+SPOILED_WHOLES = {
+    "beyond": (beyond_the_manifest, "more: not in the manifest"),
+    "a segment more": (another_segment, "s000009-abcdef: not in the manifest"),
+    "full text": (more_full_text, "fulltext/more: not in the manifest"),
+    "no dead": (dead(""), "dead.json"),
+    "dead list": (dead("[1]"), "dead.json"),
+    "dead elsewhere": (dead('{"s000009-abcdef": [0]}'), "dead.json"),
+    "dead beyond": (dead("{@: [4]}"), "dead.json"),
+    "dead below": (dead("{@: [-1]}"), "dead.json"),
+    "dead truth": (dead("{@: [true]}"), "dead.json"),
+    "dead text": (dead('{@: ""}'), "dead.json"),
+    "dead twice": (dead("{@: [0, 0]}"), "dead.json"),
+    "dead deep": (dead("[" * 100_000), "dead.json"),
+    "fewer dead": (dead("{}"), "a path twice"),
+    "one dead more": (one_dead_file_more, "chunks of"),
+    "more dead": (dead("{@: [0, 1, 2, 3]}"), "a path twice"),
+    "id in another": (same_in_two_segments(0), "an id twice"),
+    "path in another": (same_in_two_segments(1), "a path twice"),
+    "id in its own": (same_in_one_segment(0), "an id twice"),
+    "path in its own": (same_in_one_segment(1), "a path twice"),
+    "elsewhere": (a_segment_from_elsewhere, "symbolic link"),
+}
+
+
+@pytest.mark.promise("TRUST-2")
+@pytest.mark.parametrize(("spoil", "told"), SPOILED_WHOLES.values(), ids=SPOILED_WHOLES)
+def test_segments_that_do_not_belong_together_are_not_adopted(
+    foreign_segments: Project, spoil: Callable[[Path], None], told: str
+) -> None:
+    spoil(live(foreign_segments))
+    forge(foreign_segments, manifest_of(foreign_segments))
+    with pytest.raises((IndexUnusableError, UntrustedError)) as refused:
+        adopt(foreign_segments)
+    assert told in str(refused.value)
+
+
+@pytest.mark.promise("TRUST-2")
+def test_an_id_that_no_chunk_could_be_called_by_is_not_adopted(foreign_segments: Project) -> None:
+    forge(foreign_segments, {**manifest_of(foreign_segments), "next_file": 1 << 40})
+    with pytest.raises(IndexUnusableError, match="the next id"):
+        adopt(foreign_segments)
+
+
+@pytest.mark.promise("TRUST-2")
+def test_segments_that_are_right_are_adopted_and_an_index_run_goes_on_from_them(
+    foreign_segments: Project,
+) -> None:
+    theirs = live(foreign_segments)
+    told = adopt(foreign_segments)
+    assert (told["files"], told["chunks"]) == (9, manifest_of(foreign_segments)["counts"]["chunks"])
+    ours = live(foreign_segments)
+    for path in ours.rglob("*"):
+        assert path.is_dir() or path.stat().st_nlink == 1, "a stranger could write to it"
+    with served(foreign_segments) as service:
+        root = str(foreign_segments.root)
+        assert not service.exposed_index(root)["changed"]
+        for query, where in (
+            ("retry when the peer disconnects", "net/retry.py"),
+            ("in_the_second_graph", "more/graph.py"),
+            ("in_the_first_matrix_3", "more/matrix3.py"),
+            ("in_the_second_matrix", "more/matrix0.py"),
+        ):
+            for ask in (service.exposed_query, service.exposed_query_fts):
+                assert ask(root, query)["results"][0]["path"] == where
+        assert not service.exposed_query_fts(root, '"first matrix 0"')["results"], "it is dead"
+        write(foreign_segments.root, "more/graph.py", "def of_ours():\n    return 3\n")
+        assert service.exposed_index(root)["changed"]
+        (hit,) = service.exposed_query_fts(root, '"of ours"')["results"]
+        assert hit["path"] == "more/graph.py"
+        assert not service.exposed_query_fts(root, '"second graph"')["results"]
+    assert theirs.name != ours.name
+
+
+@pytest.mark.promise("TRUST-2")
+def test_the_words_are_made_of_the_texts_and_not_taken(foreign_segments: Project) -> None:
+    for number in range(4):
+        (segment(live(foreign_segments), number) / "words.txt").write_bytes(b"\nlure\n" * 9 + b"\0")
+    forge(foreign_segments, manifest_of(foreign_segments))
+    adopt(foreign_segments)
+    for number in range(4):
+        text = (segment(live(foreign_segments), number) / "words.txt").read_bytes()
+        assert b"lure" not in text
+        assert text.count(b"\0") == 1
 
 
 @pytest.mark.promise("TRUST-2")
@@ -447,7 +635,7 @@ def test_the_full_text_is_made_of_the_texts_and_not_taken(foreign: Project) -> N
     manifest = manifest_of(foreign)
     text_of_other_chunks(directory)
     fulltext = {f"fulltext/{path.name}": path for path in (directory / "fulltext").iterdir()}
-    kept = {name: at for name, at in manifest["files"].items() if "/" not in name}
+    kept = {n: at for n, at in manifest["files"].items() if not n.startswith("fulltext/")}
     manifest["files"] = {**kept, **{name: {} for name in fulltext if not name.endswith(".lock")}}
     forge(foreign, manifest)
     adopt(foreign)
@@ -469,12 +657,12 @@ for seed in range(20):
 
 
 @pytest.mark.promise("TRUST-2")
-def test_a_graph_that_would_crash_the_engine_is_never_adopted(foreign: Project) -> None:
+def test_a_graph_that_would_crash_the_engine_is_never_adopted(foreign_segments: Project) -> None:
     """Bytes all over the file are changed; what is adopted all the same is searched, in a process
     of its own, and must not crash it."""
-    path = live(foreign) / "vectors.hnsw"
-    whole, manifest = path.read_bytes(), manifest_of(foreign)
-    count = manifest["counts"]["chunks"]
+    path = segment(live(foreign_segments)) / "vectors.hnsw"
+    whole = path.read_bytes()
+    count = manifest_of(foreign_segments)["segments"][path.parent.name]["chunks"]
     size = int.from_bytes(whole[24:32], "little")
     links = [96 + n * size + 4 * k for n in range(count) for k in range(33)]
     places = [*range(96), *links[:: max(1, len(links) // 150)], len(whole) - 4, 96 + size - 8]
@@ -482,15 +670,13 @@ def test_a_graph_that_would_crash_the_engine_is_never_adopted(foreign: Project) 
     for place in places:
         spoiled = bytearray(whole)
         spoiled[place] ^= 0xA5
-        path.write_bytes(spoiled)
-        forge(foreign, manifest)
-        with suppress(IndexUnusableError), own_directory(path.parent) as opened:
-            _checked(opened)
+        with suppress(IndexUnusableError):
+            _check_graph(np.frombuffer(spoiled, np.uint8), count, 512)
             harmless.append(bytes(spoiled))
     # The rest are links that are not in use, and figures for building only.
     assert len(harmless) < 2 * len(places) // 3
     for number, survivor in enumerate(harmless[:: max(1, len(harmless) // 12)]):
-        sample = foreign.root / f"{number}.hnsw"
+        sample = foreign_segments.root / f"{number}.hnsw"
         sample.write_bytes(survivor)
         command = [sys.executable, "-c", _LOAD, str(sample), str(count)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -20,12 +20,12 @@ from typing import Any
 
 import heads
 
+from cidx_ref.index.base import open_base
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.scan import Listing, list_files
 from cidx_ref.index.skipped import read_skipped
-from cidx_ref.index.store import read_files
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 
@@ -177,10 +177,13 @@ def run(
     told: dict[str, Any] = {}
     if include or exclude:
         told["rules"] = rules(include or [], exclude or [])
-    report = bring_up_to_date(project, HashingEmbedder(), **told)
+    embedder = HashingEmbedder()
+    report = bring_up_to_date(project, embedder, **told)
     generations = Generations(project.generations)
-    files = read_files(generations.path(generations.current()))
-    paths = sorted(str(file["path"]) for file in files)
+    base = open_base(generations, {"id": embedder.id, "dim": embedder.dim}, "")
+    assert base is not None
+    with base:
+        paths = sorted(base.by_path)
     skipped = read_skipped(project, generations.key)["files"]
     return paths, [[file["path"], file["reason"]] for file in skipped], report
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["adopt"]
 
 _MAX_FILE_BYTES = 1 << 28
+_MAX_ID = 1 << 40  # with the number of a chunk, it must go into 64 bits (`live.key_of`)
 _FILES, _ROWS, _TEXTS = FILES
 # hnswlib 0.8, `saveIndex`: where the elements of the lowest layer begin, how many there may be and
 # are, their size, where in them label and vector lie, the top layer, where a search begins, the
@@ -170,6 +171,7 @@ def _checked(directory: Directory) -> dict[str, Any]:
     _require(DEAD in manifest["files"], f"{DEAD}: not in the manifest")
     dead = read_dead(directory, manifest)
     ids: set[int] = set()
+    paths: set[str] = set()
     live = Counter[str]()
     for name in manifest["segments"]:
         files = _check_segment(directory, manifest, name)
@@ -178,8 +180,13 @@ def _checked(directory: Directory) -> dict[str, Any]:
         ids |= own
         gone = set(dead.get(name, ()))
         kept = [file for number, file in enumerate(files) if number not in gone]
+        alive = {file.path for file in kept}
+        # An index run would go on from one of the two, and the other would be found for ever.
+        _require(len(alive) == len(kept) and alive.isdisjoint(paths), f"{name}: a path twice")
+        paths |= alive
         live.update(files=len(kept), chunks=sum(file.chunks for file in kept))
     _require(all(i < manifest["next_file"] for i in ids), "an id that is still to come")
+    _require(manifest["next_file"] < _MAX_ID, "the next id")
     counts = manifest["counts"]
     is_whole = (counts["files"], counts["chunks"]) == (live["files"], live["chunks"])
     _require(is_whole, f"not {counts['chunks']} chunks of {counts['files']} files")
@@ -248,7 +255,7 @@ def _checked_file(row: Any) -> StoredFile:
     is_file = isinstance(row, list) and [type(value) for value in row] == kinds
     _require(is_file, f"{_FILES}: an entry that is no file")
     file = StoredFile(*row)
-    is_counted = 0 < file.id < 1 << 40 and 0 <= file.chunks < 1 << 20
+    is_counted = 0 < file.id < _MAX_ID and 0 <= file.chunks < 1 << 20
     _require(is_counted, f"{_FILES}: {file.path!r}: a number")
     _require(all(map(is_plain, file.path.split("/"))), f"{_FILES}: {file.path!r}: no path")
     return file

@@ -7,6 +7,7 @@ kernel counts the names, so that a segment leaves the disk with the last generat
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -206,6 +207,8 @@ class Assembly:
             "skipped": dict(skipped),
         }
         self._stack.close()
+        if self._base is not None:
+            self._base.close()  # else the publish would not sweep it
         self._generations.seal(self.building, manifest, self._shared())
         return manifest
 
@@ -216,6 +219,10 @@ class Assembly:
         be read.  Raises `IndexingError`.
         """
         try:
+            within = own_directory(self.building, runtime=self._runtime)
+            with within as made, made.sub(FULLTEXT) as inner:
+                # tantivy would make it for others to write (`IndexSnapshot`).
+                os.close(inner.open_for_append(".tantivy-meta.lock"))
             found = count_documents(self.building / FULLTEXT)
             if found != self._counts["chunks"]:
                 raise IndexUnusableError(f"{found} documents, not {self._counts['chunks']}")

@@ -20,6 +20,7 @@ from cidx_ref.index.manifest import (
     missized_files,
     read_dead,
     read_manifest,
+    unnamed_files,
 )
 from cidx_ref.index.plan import SegmentSize
 
@@ -48,7 +49,7 @@ class Base:
         self.lease = lease
         self.manifest = manifest
         check = missized_files if verified else damaged_files
-        if wrong := check(lease.files, manifest):
+        if wrong := unnamed_files(manifest) or check(lease.files, manifest):
             raise IndexUnusableError(f"{next(iter(wrong))} is damaged")
         self._require_intact(DEAD)
         self.dead = read_dead(lease.files, manifest)

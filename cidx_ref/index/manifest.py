@@ -29,6 +29,7 @@ __all__ = [
     "GRAPH",
     "MANIFEST",
     "MATRIX",
+    "SEGMENT_FILES",
     "damaged_files",
     "is_intact",
     "is_segment_id",
@@ -38,6 +39,7 @@ __all__ = [
     "read_dead",
     "read_manifest",
     "unlisted",
+    "unnamed_files",
 ]
 
 FORMAT = 4
@@ -49,6 +51,8 @@ DEAD = "dead.json"
 BUILDING = ".building-"
 #: The vectors of a segment: all of them one after the other, or with a graph.
 MATRIX, GRAPH = VECTOR_FILES = ("vectors.f32", "vectors.hnsw")
+#: What else a segment has; named here for those that load no engine.
+SEGMENT_FILES = ("files.json", "chunks.npy", "chunks.bin", "words.txt")
 _MAX_DEAD_BYTES = 1 << 24
 _MAX_MANIFEST_BYTES = 1 << 20  # some thousands of files
 
@@ -137,7 +141,7 @@ def _is_vectors(value: Any) -> bool:
 
 
 def is_segment_id(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"s\d{6,12}-[0-9a-f]{6}", value) is not None
+    return isinstance(value, str) and re.fullmatch(r"s[0-9]{6,12}-[0-9a-f]{6}", value) is not None
 
 
 #: What a manifest holds; a function says what a value must be, and as a key what the keys must be.
@@ -197,6 +201,14 @@ def damaged_files(
     return {name: problem for name, problem in found.items() if problem is not None}
 
 
+def unnamed_files(manifest: dict[str, Any]) -> list[str]:
+    """The files without which a generation is none, and of which its manifest says nothing."""
+    needed = [DEAD, "fulltext/meta.json"]
+    for name, described in manifest["segments"].items():
+        needed += [f"{name}/{each}" for each in (*SEGMENT_FILES, described["vectors"])]
+    return [name for name in needed if name not in manifest["files"]]
+
+
 def is_intact(directory: Directory, manifest: dict[str, Any], name: str) -> bool:
     """Whether the file `name` is what the manifest says."""
     recorded = manifest["files"].get(name)
@@ -233,8 +245,12 @@ def read_dead(directory: Directory, manifest: dict[str, Any]) -> dict[str, list[
             count = manifest["segments"][name]["files"]
             if not all(type(number) is int and 0 <= number < count for number in numbers):
                 raise ValueError(f"{name}: no such file")
+            if not isinstance(numbers, list) or len(set(numbers)) != len(numbers):
+                raise ValueError(f"{name}: a file twice")
     except (OSError, UntrustedError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise IndexUnusableError(f"{DEAD}: {error}") from None
+    except RecursionError:
+        raise IndexUnusableError(f"{DEAD}: nested too deeply") from None
     return dead  # type: ignore[no-any-return]
 
 

@@ -63,8 +63,9 @@ def due_merge(sizes: Sequence[SegmentSize]) -> list[str]:
         return _smallest(matrices)
     for size in sizes:
         if size.dead * _DEAD_SHARE >= size.chunks and (size.is_graph or size.dead > _FEW_DEAD):
-            # With what is in matrices, if there is room: the graph is made anew anyway.
-            return _smallest([size, *matrices]) if size.is_graph else [size.id]
+            # The graph itself comes first, or it would be due for ever; with what is in matrices,
+            # as far as there is room, for it is made anew anyway.
+            return [size.id, *_smallest(matrices, size.live)] if size.is_graph else [size.id]
     graphs = [size for size in sizes if size.is_graph and size.live <= MAX_CHUNKS // 2]
     return _smallest(graphs) if len(graphs) >= _SMALL_GRAPHS else []
 
@@ -79,12 +80,12 @@ def is_merge_due(sizes: Sequence[SegmentSize], chunks: int, dead_documents: int)
     return bool(due_merge(sizes)) or is_full_text_due(chunks, dead_documents)
 
 
-def _smallest(sizes: Sequence[SegmentSize]) -> list[str]:
-    """The first of `sizes`, by their size, that are no more than a segment together."""
-    total = 0
+def _smallest(sizes: Sequence[SegmentSize], total: int = 0) -> list[str]:
+    """The first of `sizes`, by their size, that are no more than a segment together, with `total`
+    chunks that are in it already."""
     taken: list[str] = []
     for size in sorted(sizes, key=lambda s: (s.live, s.id)):
-        if taken and total + size.live > MAX_CHUNKS:
+        if total and total + size.live > MAX_CHUNKS:
             break
         total += size.live
         taken.append(size.id)

@@ -17,11 +17,11 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, ConfigError, IndexUnusableError
 from cidx_ref.index import search, text
 from cidx_ref.index.fulltext import FullTextIndex
+from cidx_ref.index.live import LiveChunks
+from cidx_ref.index.nearest import Nearest
 from cidx_ref.index.query import Query
-from cidx_ref.index.semantic import SemanticIndex
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
-from cidx_ref.index.store import ChunkStore
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime, Thread
 from cidx_ref.testing.own.mutants.registry import mutant
@@ -30,12 +30,12 @@ from cidx_ref.testing.own.mutants.registry import mutant
 @mutant("QRY-1")
 def nearest_in_the_order_of_the_files() -> Iterator[None]:
     """The nearest are found, and told in the order in which they were indexed."""
-    find = SemanticIndex.search
+    find = Nearest.search
 
-    def as_indexed(self: SemanticIndex, vector: Any, k: int, allowed: Any = None) -> Any:
+    def as_indexed(self: Nearest, vector: Any, k: int, allowed: Any = None) -> Any:
         return sorted(find(self, vector, k, allowed))
 
-    with patch.object(SemanticIndex, "search", as_indexed):
+    with patch.object(Nearest, "search", as_indexed):
         yield
 
 
@@ -59,7 +59,7 @@ def rare_words_are_left_to_the_graph() -> Iterator[None]:
 @mutant("QRY-1")
 def no_match_without_a_last_look() -> Iterator[None]:
     """What neither the graph nor a term of the index leads to is no match."""
-    with patch.object(ChunkStore, "scan", lambda self, holds, k, mask: []):
+    with patch.object(LiveChunks, "scan", lambda self, holds, k, mask: []):
         yield
 
 
@@ -80,7 +80,7 @@ def lines_from_nought() -> Iterator[None]:
 @mutant("QRY-2")
 def filters_are_ignored() -> Iterator[None]:
     """Filters are checked, and let everything through."""
-    with patch.object(ChunkStore, "mask", lambda self, filters: None):
+    with patch.object(LiveChunks, "mask", lambda self, filters: None):
         yield
 
 
@@ -186,7 +186,7 @@ def queries_are_parsed() -> Iterator[None]:
 @mutant("QRY-4")
 def nothing_but_punctuation_is_nothing() -> Iterator[None]:
     """What has no terms matches nothing."""
-    with patch.object(ChunkStore, "find_literally", lambda self, needle, k, mask: []):
+    with patch.object(LiveChunks, "find_literally", lambda self, needle, k, mask: []):
         yield
 
 

@@ -178,5 +178,9 @@ def _manifest(generation: str) -> dict[str, Any]:
         "embedder": {"id": "none", "dim": 1},
         "space": "none",
         "counts": {"files": 1, "chunks": 1, "guessed": 0},
+        "segments": {},
+        "next_file": 1,
+        "next_segment": 1,
+        "dead_documents": 0,
         "skipped": {},
     }
