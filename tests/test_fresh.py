@@ -150,7 +150,8 @@ def test_a_run_that_has_begun_to_scan_before_the_call_makes_no_answer_fresh(desk
             assert asked.wait(WAIT_S)
 
     desk.runtime.at("scan 1", ask_in_the_middle)
-    assert desk.ask(fresh=True)["generation"] == "g2"
+    # Or from what the second one's run has published, if that is faster.
+    assert desk.ask(fresh=True)["generation"] in ("g2", "g3")
     thread, outcome = begun[0]
     end(thread)
     assert (outcome[0]["generation"], outcome[0]["fresh"]) == ("g3", True)
