@@ -19,7 +19,7 @@ __all__ = ["Editor", "in_use", "saving", "seen_after", "settle"]
 
 _MARK = "\n# edited\n"
 _POLL_S = 0.02
-_PATIENCE_S = 180.0
+_PATIENCE_S = 600.0
 
 
 class Editor:
