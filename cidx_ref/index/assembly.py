@@ -193,6 +193,8 @@ class Assembly:
             "skipped": dict(skipped),
         }
         self._stack.close()
+        if self._base is not None:
+            self._base.close()  # else the publish would not sweep it
         self._generations.seal(self.building, manifest, self._shared())
         return manifest
 
