@@ -374,6 +374,7 @@ def test_after_many_edits_the_index_is_at_most_half_as_large_again_as_one_built_
             Write(f"many/m{random.randrange(120):03}.py", random.randrange(64), 3)(life.root)
             life.run()
             most = max(most, sum(on_disk(life).values()))
+            assert len(os.listdir(life.project.generations)) == 2, "it, and the link to it"
         life.check()
         ratio = most / sum(on_disk(life.anew).values())
     figure("FRESH-5", f"largest size in {number} edits, against one built anew", ratio)
