@@ -33,9 +33,8 @@ from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import end_daemon
 
 __all__ = [
-    "TIMEOUT_S", "Asked", "History", "Processes", "Save", "Saver", "ask", "few_watches", "has_ended",
-    "has_namespaces", "in_thread",
-    "beginning", "kill", "number_of", "patience", "serving",
+    "TIMEOUT_S", "Asked", "Begun", "History", "Processes", "Save", "Saver", "ask", "beginning",
+    "few_watches", "has_ended", "has_namespaces", "kill", "number_of", "patience", "serving",
 ]  # fmt: skip
 
 TESTS = Path(__file__).parent
@@ -409,28 +408,27 @@ def patience(pause_s: float = 0.01) -> Iterator[float]:
         SYSTEM.sleep(pause_s)
 
 
-@dataclass
-class _Outcome:
-    value: Any = None
-    error: BaseException | None = None
+class Begun:
+    """Work in a thread, which has begun; called, it returns what comes of it, or raises it."""
 
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._thread = SYSTEM.thread(self._run, "live")
 
-def in_thread(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Begin `work` in a thread; call what is returned for its result, or its error."""
-    outcome = _Outcome()
-
-    def target() -> None:
+    def _run(self) -> None:
         try:
-            outcome.value = work()
+            self._value = self._work()
         except BaseException as error:
-            outcome.error = error
+            self._error = error
 
-    thread = SYSTEM.thread(target, "live")
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
 
-    def join() -> Any:
-        thread.join()
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.value
-
-    return join
+    def __call__(self) -> Any:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
