@@ -256,12 +256,14 @@ class Killing:
                 assert done()["files"] > 0
                 self._lives_s.setdefault("run", []).append(SYSTEM.monotonic() - began_s)
         for _ in patience():  # until no merge is at work
+            self._query()
             if self._is_alone() and not _left_open(self._daemon()):
                 break
         else:
             left = os.listdir(self._generations.directory), _left_open(self._daemon())
             raise AssertionError(f"litter: {left}")
         for _ in patience():  # a merge may have been made since, and an old generation be in use
+            self._query()
             with self._generations.writing():
                 if self._is_alone():
                     self._life.check()
@@ -269,6 +271,11 @@ class Killing:
                     assert segments & self._segments(), "it began anew"
                     return
         raise AssertionError(f"litter: {os.listdir(self._generations.directory)}")
+
+    def _query(self) -> None:
+        """What is live is taken up with a query, and what was in use before is let go."""
+        with DaemonClient(self._life.project, start=False) as daemon:
+            daemon.query("common")
 
     def _is_alone(self) -> bool:
         """Whether nothing lies beside the live generation."""
@@ -308,7 +315,7 @@ def _left_open(pid: int) -> list[str]:
         with suppress(FileNotFoundError):
             name, links = (
                 os.readlink(f"/proc/{pid}/fd/{fd}"),
-                os.stat(f"/proc/{pid}/fd/{fd}").st_nlink,
+                Path(f"/proc/{pid}/fd/{fd}").stat().st_nlink,
             )
             if name.startswith("pipe:") or (links == 0 and not name.startswith("/memfd:")):
                 found.append(name)
