@@ -6,6 +6,9 @@ Each test by a sample here, and at length in the environment `deep` of tox.
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from zipfile import ZipFile
 
+import edits
 import pytest
 from edits import PATHS, Life, Text, Write, small_segments
 from live import (
@@ -28,6 +33,7 @@ from live import (
     has_ended,
     has_namespaces,
     kill,
+    number_of,
     patience,
     serving,
 )
@@ -39,6 +45,7 @@ from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import GRAPH, read_manifest
 from cidx_ref.interpreter import python_command
 from cidx_ref.launcher import start_process
+from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.own.fixtures import write
@@ -342,3 +349,218 @@ def test_whatever_is_killed_the_index_is_the_old_or_the_new_and_the_next_run_goe
     processes.wait_for_all()
     for ending, times in sorted(killing.ended.items()):
         figure("WRITE-3", f"killed: {ending}", times)
+
+
+# History.
+
+Tree = dict[str, bytes]
+#: Packages with many versions, of which most come as wheels, so that nothing is run to have them.
+PACKAGES = ("click", "packaging")
+MANY = 50
+#: So many trees one scan may see something of: the second is laid without waiting for the first.
+SPAN = 3
+
+
+def made_up(versions: int, seed: int) -> list[Tree]:
+    """A package as it might grow: modules come, change, move and go."""
+    random = Random(seed)
+    texts = {f"pack/m{n}.py": n for n in range(8)}
+    trees = []
+    for version in range(versions):
+        for path in random.sample(sorted(texts), 3):
+            texts[path] = random.randrange(1000)
+        gone = random.choice(sorted(texts))
+        if random.random() < 0.5:
+            texts[f"pack/moved{version}.py"] = texts[gone]
+        del texts[gone]
+        texts[f"pack/sub{version % 3}/n{version}.py"] = random.randrange(1000)
+        trees.append(
+            {
+                path: "\n".join(
+                    f'def part{n}(value):\n    """Part {n} of {number}."""\n    return {number}\n'
+                    for n in range(1 + number % 4)
+                ).encode()
+                for path, number in texts.items()
+            }
+        )
+    return trees
+
+
+def published(package: str, place: Path) -> list[Tree]:
+    """All versions of a package that there are as wheels, the oldest first."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    with suppress(subprocess.SubprocessError):
+        listed = subprocess.run(
+            [*pip, "index", "versions", package],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        found = re.search(r"^Available versions: (.*)", listed.stdout, re.MULTILINE)
+        versions = found[1].split(", ")[::-1] if found else []
+        parts = [versions[start::3] for start in range(3)]
+        for fetching in [Begun(partial(_fetch, pip, package, place, part)) for part in parts]:
+            fetching()
+        return [
+            _unpacked(wheel) for version in versions for wheel in (place / version).glob("*.whl")
+        ]
+    return []
+
+
+def _fetch(pip: list[str], package: str, place: Path, versions: list[str]) -> None:
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--ignore-requires-python"]
+    for version in versions:
+        subprocess.run(
+            [*pip, "download", *options, "--dest", str(place / version), f"{package}=={version}"],
+            capture_output=True,
+            check=False,  # there may be no wheel
+            timeout=120,
+        )
+
+
+def _unpacked(wheel: Path) -> Tree:
+    with ZipFile(wheel) as archive:
+        return {
+            # The directory of its metadata has the version in its name.
+            re.sub(r"^[^/]*\.dist-info/", "dist-info/", each.filename): archive.read(each)
+            for each in archive.infolist()
+            if not each.is_dir()
+        }
+
+
+class Trees:
+    """Versions of a tree, laid over one another, and the answers from in between."""
+
+    def __init__(self, root: Path, trees: list[Tree]) -> None:
+        self._root = root
+        self._trees = trees
+        self._at = -1
+        #: By generation: what it has shown, each path with the first line and the lines.
+        self._shown: dict[str, set[tuple[str, int, str]]] = {}
+        self._lock = SYSTEM.lock("trees")
+        #: By generation that a fresh query found while nothing moved: which tree it holds.
+        self.settled: dict[str, int] = {}
+
+    def lay_next(self) -> None:
+        before, now = self._tree(self._at), self._trees[self._at + 1]
+        for path in before.keys() - now.keys():
+            (self._root / path).unlink()
+        for number, (path, data) in enumerate(sorted(now.items())):
+            if before.get(path) == data:
+                continue
+            if (self._root / path).is_file() and number % 2:
+                write(self._root, f"{path}.new", data)
+                (self._root / f"{path}.new").rename(self._root / path)
+            else:
+                write(self._root, path, data)
+        self._at += 1
+
+    def note(self, answer: Answer) -> None:
+        with self._lock:
+            shown = self._shown.setdefault(answer.generation, set())
+            shown.update((hit.path, hit.snippet_start, hit.snippet) for hit in answer)
+
+    def judge(self) -> int:
+        """Each generation shows one tree, or what was there while the next ones were laid over it;
+        later ones no earlier trees.  How many were in motion."""
+        least = moving = 0
+        for generation in sorted(self._shown, key=number_of):
+            shown = self._shown[generation]
+            wanted = range(least, len(self._trees))
+            if generation in self.settled:
+                wanted = range(self.settled[generation], self.settled[generation] + 1)
+            for number in wanted:
+                if all(self._holds(number, *each) for each in shown):
+                    break
+            else:
+                assert generation not in self.settled, f"{generation} is not as its tree: {shown}"
+                moving += 1
+                for number in wanted:
+                    if all(
+                        any(self._holds(each, *what) for each in range(number, number + SPAN))
+                        for what in shown
+                    ):
+                        break
+                else:
+                    raise AssertionError(f"{generation} shows what was never there: {shown}")
+            least = number
+        return moving
+
+    def _tree(self, number: int) -> Tree:
+        return self._trees[number] if 0 <= number < len(self._trees) else {}
+
+    def _holds(self, number: int, path: str, start: int, snippet: str) -> bool:
+        data = self._tree(number).get(path.removesuffix(".new"))
+        if data is None:
+            return False
+        lines = data.decode("utf-8", "replace").split("\n")
+        shown = snippet.split("\n")
+        return [each.rstrip("\r") for each in lines[start - 1 : start - 1 + len(shown)]] == [
+            each.rstrip("\r") for each in shown
+        ]
+
+    @property
+    def number(self) -> int:
+        return self._at
+
+
+QUESTIONS = ("parse the version", "part", "value", "option", "return", "def", "command line")
+
+
+@pytest.mark.promise("FRESH-2", "FRESH-3", "FRESH-4")
+@pytest.mark.parametrize(
+    "package", ["a made-up one", *(pytest.param(each, marks=pytest.mark.deep) for each in PACKAGES)]
+)
+def test_versions_of_a_package_are_laid_over_one_another_and_each_answer_is_of_one(
+    package: str,
+    tmp_path: Path,
+    processes: Processes,
+    monkeypatch: pytest.MonkeyPatch,
+    figure: Callable[..., None],
+) -> None:
+    monkeypatch.setattr(edits, "MAX_BYTES", 1 << 20)
+    trees = made_up(8, 1) if package == "a made-up one" else published(package, tmp_path / "pack")
+    if package in PACKAGES and len(trees) < MANY:
+        pytest.skip("the registry cannot be reached")
+    (tmp_path / "beginning").mkdir()
+    processes.make_small()
+    is_over = SYSTEM.event("over")
+
+    def read(name: str) -> int:
+        count = 0
+        random = Random(name)
+        with DaemonClient(life.project, start=False) as daemon:
+            while not is_over.is_set():
+                mode = random.choice(("hybrid", "fts", "semantic"))
+                laid.note(daemon.query(random.choice(QUESTIONS), mode=mode, limit=50))
+                count += 1
+                is_over.wait(0.01)
+        return count
+
+    with Life(tmp_path, tmp_path / "beginning", has_git=False) as life:
+        laid = Trees(life.root, trees)
+        laid.lay_next()
+        with small_segments():
+            life.run()
+        with serving(life.project):
+            readers = [Begun(partial(read, name)) for name in CLIENTS]
+            try:
+                with DaemonClient(life.project, start=False) as daemon:
+                    for number in range(1, len(trees)):
+                        laid.lay_next()
+                        if number % 3 or number + 1 == len(trees):
+                            answer = daemon.query("return", fresh=True, limit=100)
+                            assert answer.fresh, answer.fresh_problem
+                            assert not any(hit.stale for hit in answer)
+                            laid.note(answer)
+                            laid.settled.setdefault(answer.generation, laid.number)
+            finally:
+                is_over.set()
+                answers = sum(reader() for reader in readers)
+        moving = laid.judge()
+        life.check()
+        life.compact()
+    figure("FRESH-4", f"versions laid over one another, {package}", len(trees))
+    figure("FRESH-3", f"answers judged, {package}", answers)
+    figure("FRESH-3", f"generations of a tree in motion, {package}", moving)
