@@ -35,6 +35,7 @@ from cidx_ref.testing.own.fixtures import end_daemon
 __all__ = [
     "TIMEOUT_S", "Asked", "Begun", "History", "Processes", "Save", "Saver", "ask", "beginning",
     "few_watches", "has_ended", "has_namespaces", "kill", "number_of", "patience", "serving",
+    "text_of", "word_of",
 ]  # fmt: skip
 
 TESTS = Path(__file__).parent

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 from zipfile import ZipFile
 
 import edits
@@ -36,13 +37,20 @@ from live import (
     number_of,
     patience,
     serving,
+    text_of,
+    word_of,
 )
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.errors import CidxError
+from cidx_ref.index import plan, snapshot
+from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import GRAPH, read_manifest
+from cidx_ref.index.segment import Segment
+from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.index.source import GenerationSource
 from cidx_ref.interpreter import python_command
 from cidx_ref.launcher import start_process
 from cidx_ref.results import Answer
@@ -564,3 +572,100 @@ def test_versions_of_a_package_are_laid_over_one_another_and_each_answer_is_of_o
     figure("FRESH-4", f"versions laid over one another, {package}", len(trees))
     figure("FRESH-3", f"answers judged, {package}", answers)
     figure("FRESH-3", f"generations of a tree in motion, {package}", moving)
+
+
+# The first answer.
+
+
+@pytest.mark.promise("FRESH-1")
+def test_the_first_answer_of_a_daemon_shows_what_has_changed_or_says_that_it_does_not_know(
+    life: Life, figure: Callable[..., None]
+) -> None:
+    word = word_of("z", 1)
+    write(life.root, "rock/new.py", text_of(word, 1))
+    history = History({**BEGINNING, "rock/new.py": text_of(word, 1)})
+    with serving(life.project), DaemonClient(life.project, start=False) as daemon:
+        asked = ask(daemon, word, mode="fts")
+        history.judge(asked)
+        if asked.answer.pending == 0:
+            assert [hit.path for hit in asked.answer] == ["rock/new.py"]
+        else:
+            assert asked.answer.pending is None, "nothing has looked yet: a number is a guess"
+        for _ in patience():
+            if [hit.path for hit in daemon.query(word, mode="fts")] == ["rock/new.py"]:
+                break
+        else:
+            raise AssertionError("it is never shown")
+    figure("FRESH-1", "first answer of a daemon", asked.answered_s - asked.asked_s, "s")
+
+
+@pytest.mark.promise("FRESH-1")
+def test_the_first_answer_of_a_daemon_waits_for_no_run_that_takes_long(life: Life) -> None:
+    word = word_of("z", 1)
+    write(life.root, "rock/new.py", text_of(word, 1))
+    with ExitStack() as stack:
+        held = stack.enter_context(ExitStack())
+        held.enter_context(Generations(life.project.generations).writing())
+        stack.enter_context(serving(life.project))
+        daemon = stack.enter_context(DaemonClient(life.project, start=False))
+        # It is there at all, while the run waits for its turn, which lasts until the end.
+        answer = daemon.query(word, mode="fts")
+        assert (list(answer), answer.pending) == ([], None)
+        held.close()
+        for _ in patience():
+            if [hit.path for hit in daemon.query(word, mode="fts")] == ["rock/new.py"]:
+                break
+        else:
+            raise AssertionError("it is never shown")
+
+
+# What a publish loads.
+
+
+@pytest.mark.promise("PERF-6")
+def test_a_publish_loads_nothing_that_is_in_memory_and_nothing_that_is_large(
+    life: Life, figure: Callable[..., None]
+) -> None:
+    """hnswlib holds the interpreter while it loads: for so long nobody is answered."""
+    random = Random(1)
+    source = GenerationSource(life.project.generations, HashingEmbedder())
+    loaded: list[tuple[str, int]] = []
+    load_segment = snapshot.load_segment
+
+    def load(files: Any, manifest: Any, name: str, dim: int | None) -> Segment:
+        segment = load_segment(files, manifest, name, dim)
+        loaded.append((name, len(segment.store)))
+        return segment
+
+    in_memory: list[IndexSnapshot] = []
+
+    def publish(generation: str) -> None:
+        before = {name for each in in_memory for name in each.manifest["segments"]}
+        with patch.object(snapshot, "load_segment", load):
+            in_memory.append(source.load(generation))
+        again = {name for name, _ in loaded} & before
+        assert not again, "what is in memory is loaded again"
+        large = [each for each in loaded if each[1] > plan.MAX_CHUNKS]
+        assert not large, "more than the interpreter may be held for"
+        sizes.append(sum(chunks for _, chunks in loaded))
+        loaded.clear()
+        for each in in_memory[:-1]:
+            each.close()
+        del in_memory[:-1]
+
+    sizes: list[int] = []
+    try:
+        with small_segments():
+            publish(source.current())
+            sizes.clear()
+            for _ in range(15):
+                for path in random.sample(PATHS, random.randint(1, 4)):
+                    Write(path, random.randrange(40), random.randrange(1, 4))(life.root)
+                life.run(announce=publish)
+            life.check()
+            assert len(sizes) > 20, "there were merges"
+    finally:
+        for each in in_memory:
+            each.close()
+    figure("PERF-6", "publishes", len(sizes))
+    figure("PERF-6", "chunks loaded for one of them, at most", max(sizes))

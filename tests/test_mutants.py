@@ -128,6 +128,7 @@ def _patched() -> list[Any]:
         source,
         stale,
         text,
+        writing,
     )
 
     places: list[Any] = [
@@ -195,6 +196,7 @@ def _patched() -> list[Any]:
         watched.WatchedTree,
         watching.Scan,
         watching.Session,
+        writing.SegmentSink,
     ]
     return [dict(vars(place)) for place in places]
 
