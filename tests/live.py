@@ -148,9 +148,9 @@ class History:
             by_path[path].append((number_of(generation), numbers))
         for path, states in by_path.items():
             least = 0
-            for generation, numbers in sorted(states, key=lambda each: each[0]):
+            for at, numbers in sorted(states, key=lambda each: each[0]):
                 possible = [each for each in numbers if each >= least]
-                assert possible, f"{generation} goes back in time: {path}"
+                assert possible, f"{at} goes back in time: {path}"
                 least = min(possible)
 
 
@@ -428,8 +428,11 @@ class Begun:
     def is_over(self) -> bool:
         return not self._thread.is_alive()
 
-    def __call__(self) -> Any:
+    def wait(self) -> None:
         self._thread.join()
+
+    def __call__(self) -> Any:
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._value
