@@ -26,7 +26,7 @@ pytestmark = pytest.mark.once
 TESTS = Path(__file__).parent
 PATIENCE_S = 120.0
 #: What these start are processes of their own, in which no mutant is planted.
-LAST = ("test_cli.py", "test_lifecycle.py")
+LAST = ("test_always_fresh.py", "test_cli.py", "test_lifecycle.py")
 
 EVERY = [pytest.param(mutant, id=name) for name, mutant in MUTANTS.items()]
 DIES = [
