@@ -473,7 +473,7 @@ class Life:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._let_go()
+        self.let_go()
 
     def files(self) -> list[str]:
         """The paths of all files of the tree that edits know of."""
@@ -552,7 +552,8 @@ class Life:
                 assert live_chunks(before) == texts, "a publish changed what a reader has"
                 before.close()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Unload what was looked at, which no sweep removes before."""
         if self._snapshot is not None:
             self._snapshot.close()
             self._snapshot = None

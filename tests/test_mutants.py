@@ -26,7 +26,7 @@ pytestmark = pytest.mark.once
 TESTS = Path(__file__).parent
 PATIENCE_S = 120.0
 #: What these start are processes of their own, in which no mutant is planted.
-LAST = ("test_cli.py", "test_lifecycle.py")
+LAST = ("test_always_fresh.py", "test_cli.py", "test_lifecycle.py")
 
 EVERY = [pytest.param(mutant, id=name) for name, mutant in MUTANTS.items()]
 DIES = [
@@ -128,6 +128,7 @@ def _patched() -> list[Any]:
         source,
         stale,
         text,
+        writing,
     )
 
     places: list[Any] = [
@@ -195,6 +196,7 @@ def _patched() -> list[Any]:
         watched.WatchedTree,
         watching.Scan,
         watching.Session,
+        writing.SegmentSink,
     ]
     return [dict(vars(place)) for place in places]
 
