@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.files import Directory
-from cidx_ref.index import build
+from cidx_ref.index import build, making
 from cidx_ref.index.assembly import Assembly
 from cidx_ref.index.base import BaseFile
 from cidx_ref.index.fulltext import FullTextWriter
@@ -145,7 +145,7 @@ def every_edit_takes_all_in() -> Iterator[None]:
     def all_of(sizes: Iterable[SegmentSize], added: int) -> list[str]:
         return [size.id for size in sizes if not size.is_graph]
 
-    with patch.object(build, "taken_in", all_of):
+    with patch.object(making, "taken_in", all_of):
         yield
 
 
