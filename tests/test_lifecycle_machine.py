@@ -1,4 +1,4 @@
-"""A daemon's life in any order, two hundred steps of it; and that what breaks it is found.
+"""A daemon's life in any order, a hundred and fifty steps of it; and that what breaks it is found.
 
 Five thousand in the `deep` environment of tox, in two halves for two workers.
 """
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.once
 @pytest.mark.parametrize(
     ("steps", "seed"),
     [
-        (200, 0),
+        (150, 0),
         pytest.param(2500, 1, marks=pytest.mark.deep),
         pytest.param(2500, 2, marks=pytest.mark.deep),
     ],
@@ -218,7 +218,7 @@ def test_the_machine_finds_mutants_in_real_daemons(
 ) -> None:
     live(Lifecycle(OwnTarget(), tmp_path), life)
     if complaint == "nobody indexes it":  # it is waited for in vain
-        monkeypatch.setattr(lifecycle, "TIMEOUT_S", 5.0)
+        monkeypatch.setattr(lifecycle, "VISIBLE_S", 3.0)
     with pytest.raises(AssertionError, match=complaint):
         live(Lifecycle(Mutated(mutant), tmp_path), life)
     assert list(tmp_path.iterdir()) == []
@@ -272,6 +272,7 @@ def test_a_daemon_that_watches_may_go_on_to_what_was_saved_and_never_back() -> N
     model.ended(killed=True)
     assert model.may_leave_halves  # of its last run, which may have published, too
     model.edition = 4
+    model.configured(idles=False, watch=False)
     model.started(8)
     with pytest.raises(AssertionError):
         model.answered(1, "g4", 4)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.once
 TESTS = Path(__file__).parent
 PATIENCE_S = 120.0
 #: What these start are processes of their own, in which no mutant is planted.
-LAST = ("test_cli.py", "test_lifecycle.py")
+LAST = ("test_cli.py", "test_lifecycle.py", "test_lifecycle_machine.py", "test_load.py")
 
 EVERY = [pytest.param(mutant, id=name) for name, mutant in MUTANTS.items()]
 DIES = [

@@ -51,6 +51,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 #: How long anything is waited for that should happen at once.
 TIMEOUT_S = 30.0
+#: How long it is waited for that what was saved is found; on a machine that is busy, too.
+VISIBLE_S = 30.0
 _STEPS_PER_EXAMPLE = 10
 _MAX_CONNECTIONS = 3
 #: After so many runs that nobody asked for, nothing of them may lie about.
@@ -424,7 +426,7 @@ class Lifecycle(RuleBasedStateMachine):
         if (0, "") in self.model.live:  # there may be nothing to be kept up to date
             return
         self._edit()
-        deadline = SYSTEM.monotonic() + TIMEOUT_S
+        deadline = SYSTEM.monotonic() + VISIBLE_S
         with self._may_be_gone():
             while (self.model.edition, self.model.edition) != self._query("query_fts"):
                 assert SYSTEM.monotonic() < deadline, "it was saved, and nobody indexes it"

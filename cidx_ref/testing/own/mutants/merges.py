@@ -13,6 +13,7 @@ from unittest.mock import patch
 from cidx_ref.daemon.indexing import IndexRuns, _Listener, _SharedRun
 from cidx_ref.errors import CidxError
 from cidx_ref.index import merging
+from cidx_ref.index.base import open_base
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.loaded import LoadedSegments, SegmentKey
 from cidx_ref.testing.own.mutants.registry import mutant
@@ -52,7 +53,7 @@ def a_merge_counts_as_a_look_at_the_files() -> Iterator[None]:
 @mutant("FRESH-4")
 def a_merge_overtakes_an_edit() -> Iterator[None]:
     """A merge that waits for a writer merges what was live before that has published."""
-    writing, opened = Generations.writing, merging.open_base
+    writing = Generations.writing
 
     @contextmanager
     def note(self: Generations, wait_s: float | None = None) -> Iterator[int]:
@@ -63,7 +64,7 @@ def a_merge_overtakes_an_edit() -> Iterator[None]:
 
     def of_before(generations: Generations, *arguments: Any) -> Any:
         with patch.object(generations, "current", lambda: vars(generations)["before"]):
-            return opened(generations, *arguments)
+            return open_base(generations, *arguments)
 
     with patch.object(Generations, "writing", note), patch.object(merging, "open_base", of_before):
         yield
