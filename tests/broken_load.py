@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from cidx_ref import cli
+from cidx_ref.daemon import watch
 from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.service import CIDXDaemonService
@@ -165,6 +166,10 @@ def understands_nothing() -> None:
     search.answer = wrong  # type: ignore[assignment]
 
 
+def waits_long_until_changes_have_settled() -> None:
+    watch.SETTLE_S = watch.AT_MOST_S = 3.0
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     defect.__name__: defect
     for defect in (
@@ -181,6 +186,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
         stalls_now_and_then,
         stops_at_once,
         understands_nothing,
+        waits_long_until_changes_have_settled,
     )
 }
 
