@@ -146,6 +146,38 @@ def test_a_request_for_something_else_has_a_run_of_its_own() -> None:
     assert {o["generation"] for o in bench.outcomes.values()} == {"g1", "g2"}
 
 
+@pytest.mark.promise("CACHE-5", "FRESH-5")
+@pytest.mark.parametrize("more", [{"full": True}, {"keep_unverified": False}])
+def test_a_request_shares_a_run_that_does_what_it_asks_for_and_more(more: dict[str, bool]) -> None:
+    """The watch, say, asks for one when a user who has just saved a file has had one begun."""
+    bench = Bench()
+    asked = {"full": False, "keep_unverified": True}
+    bench.ask("more", **(asked | more))
+    bench.ask("less", **asked)
+    first = bench.held(1)
+    first.may_scan.set()
+    assert first.has_scanned.wait(WAIT_S)
+    bench.ask("late", **asked)
+    first.go()
+    bench.held(2).go()
+    bench.finish()
+    told = {name: outcome["generation"] for name, outcome in bench.outcomes.items()}
+    assert told == {"more": "g1", "less": "g1", "late": "g2"}
+
+
+@pytest.mark.promise("CACHE-5")
+@pytest.mark.parametrize("less", [{"full": False}, {"keep_unverified": True}, {"include": ("x",)}])
+def test_a_request_shares_no_run_that_does_less(less: dict[str, Any]) -> None:
+    bench = Bench()
+    asked = {"full": True, "keep_unverified": False}
+    bench.ask("less", **(asked | less))
+    bench.ask("more", **asked)
+    bench.held(1).go()
+    bench.held(2).go()
+    bench.finish()
+    assert {o["generation"] for o in bench.outcomes.values()} == {"g1", "g2"}
+
+
 def test_an_error_is_told_to_each_that_asked_and_to_none_after() -> None:
     bench = Bench()
     bench.ask("one")

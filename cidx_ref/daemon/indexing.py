@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -276,13 +277,19 @@ class _SharedRun:
         self.error: BaseException | None = None
 
     def is_open(self, options: RunOptions) -> bool:
-        """Whether a request with `options` gets from this run what it would from one of its own.
+        """Whether a request with `options` gets from this run what it would from one of its own:
+        the run may do more, for which the request would have to wait anyway.
 
         With a limit to its wait it does not: the run's time has begun before the request's, and it
         would be told of a writer that is at work no more.
         """
         is_closed = self.has_begun_to_scan or self.is_cancelled
-        return self.options == options and options.wait_s is None and not is_closed
+        more = replace(
+            options,
+            full=options.full or self.options.full,
+            keep_unverified=options.keep_unverified and self.options.keep_unverified,
+        )
+        return self.options == more and options.wait_s is None and not is_closed
 
 
 class _Listener:
