@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.files import Directory
-from cidx_ref.index import build, making
+from cidx_ref.index import build
 from cidx_ref.index.assembly import Assembly
 from cidx_ref.index.base import BaseFile
 from cidx_ref.index.fulltext import FullTextWriter
