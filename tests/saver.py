@@ -30,7 +30,7 @@ def _append(path: str, text: str) -> None:
 
 def _move(path: str, new: str) -> None:
     Path(new).parent.mkdir(parents=True, exist_ok=True)
-    os.replace(path, new)
+    Path(path).replace(new)
 
 
 _OPERATIONS: dict[str, Callable[..., object]] = {
