@@ -9,7 +9,6 @@ are done, a line is written back.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +29,14 @@ def _append(path: str, text: str) -> None:
 
 def _move(path: str, new: str) -> None:
     Path(new).parent.mkdir(parents=True, exist_ok=True)
-    os.replace(path, new)
+    Path(path).replace(new)
 
 
 _OPERATIONS: dict[str, Callable[..., object]] = {
     "write": _write,
     "append": _append,
     "move": _move,
-    "delete": os.unlink,
+    "delete": lambda path: Path(path).unlink(),
 }
 
 
