@@ -9,7 +9,6 @@ are done, a line is written back.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +36,7 @@ _OPERATIONS: dict[str, Callable[..., object]] = {
     "write": _write,
     "append": _append,
     "move": _move,
-    "delete": os.unlink,
+    "delete": lambda path: Path(path).unlink(),
 }
 
 
