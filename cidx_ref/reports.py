@@ -261,7 +261,7 @@ class IndexReport(TypedDict):
     encoding nothing told, and which were decoded by a guess.  `skipped` counts what was left out,
     by reason (`DaemonClient.skipped` has the list).  `removed` names the generations that this
     account had not made and the run has removed.  `notes` has what a user should know of the run, a
-    sentence each.  `merge_due` says that another run should merge what there is by now.
+    sentence each.
     """
 
     status: str
@@ -274,5 +274,4 @@ class IndexReport(TypedDict):
     skipped: dict[str, int]
     removed: list[str]
     notes: list[str]
-    merge_due: bool
     took_ms: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cold import ColdHerd, Expiry
+from editing import Edits
 from faults import Churn, Crash
 from reading import OpenLoop, Ramp, Readers, Soak
 from writing import ReadersAndWriter
@@ -11,6 +12,7 @@ __all__ = [
     "Churn",
     "ColdHerd",
     "Crash",
+    "Edits",
     "Expiry",
     "OpenLoop",
     "Ramp",

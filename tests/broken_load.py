@@ -12,8 +12,10 @@ from functools import cache
 from typing import Any
 
 from cidx_ref import cli
+from cidx_ref.daemon import watch
 from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index import search
 from cidx_ref.index.port import Search
@@ -98,27 +100,26 @@ def stalls_now_and_then() -> None:
 def claims_the_newest_generation() -> None:
     """The answer is of what was cached first, and its label of what is on disk."""
     looks_once_which_index_is_live()
-    query = CIDXDaemonService._search
+    query = Served._search
 
-    def label(self: CIDXDaemonService, search: Search) -> dict[str, Any]:
-        assert self.index is not None
+    def label(self: Served, search: Search) -> dict[str, Any]:
         return {**query(self, search), "generation": self.index.describe()["generation"]}
 
-    CIDXDaemonService._search = label  # type: ignore[method-assign]
+    Served._search = label  # type: ignore[method-assign]
 
 
 def mislabels_now_and_then() -> None:
     """Every seventh answer names the generation before its own; the first ones are right."""
-    query, seen = CIDXDaemonService._search, Counter[str]()
+    query, seen = Served._search, Counter[str]()
 
-    def label(self: CIDXDaemonService, search: Search) -> dict[str, Any]:
+    def label(self: Served, search: Search) -> dict[str, Any]:
         found = query(self, search)
         own = found["generation"]
         seen[own] += 1
         before = list(seen)[max(list(seen).index(own) - 1, 0)]
         return {**found, "generation": before} if seen[own] > 20 and seen[own] % 7 == 0 else found
 
-    CIDXDaemonService._search = label  # type: ignore[method-assign]
+    Served._search = label  # type: ignore[method-assign]
 
 
 def keeps_connections() -> None:
@@ -165,6 +166,10 @@ def understands_nothing() -> None:
     search.answer = wrong  # type: ignore[assignment]
 
 
+def waits_long_until_changes_have_settled() -> None:
+    watch.SETTLE_S = watch.AT_MOST_S = 3.0
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     defect.__name__: defect
     for defect in (
@@ -181,6 +186,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
         stalls_now_and_then,
         stops_at_once,
         understands_nothing,
+        waits_long_until_changes_have_settled,
     )
 }
 

@@ -473,7 +473,7 @@ class Life:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._let_go()
+        self.let_go()
 
     def files(self) -> list[str]:
         """The paths of all files of the tree that edits know of."""
@@ -519,14 +519,14 @@ class Life:
         key = account_key()
         assert read_skipped(self.project, key) == read_skipped(self.anew, key)
 
-    def compact(self) -> None:
+    def compact(self, **options: Any) -> None:
         """Merge everything: then full text, too, says what it says in an index built anew."""
         with (
             patch.object(merging, "due_merge", lambda sizes: [size.id for size in sizes]),
             patch.object(merging, "is_full_text_due", lambda *_: True),
             patch.object(merging, "is_merge_due", lambda *_: True),
         ):
-            merging.merge_segments(self.project, self.embedder)
+            merging.merge_segments(self.project, self.embedder, **options)
         self.check()
         manifest = self.snapshot.manifest
         assert manifest["dead_documents"] == 0
@@ -552,7 +552,8 @@ class Life:
                 assert live_chunks(before) == texts, "a publish changed what a reader has"
                 before.close()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Unload what was looked at, which no sweep removes before."""
         if self._snapshot is not None:
             self._snapshot.close()
             self._snapshot = None

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref.index import build, plan, semantic
+from cidx_ref.index import plan, semantic
+from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import GRAPH, MATRIX, read_manifest
@@ -46,7 +47,7 @@ def nothing_tiny() -> Iterator[None]:
 
 def indexed(project: Project, **options: Any) -> dict[str, Any]:
     """Index what has changed, without merges."""
-    return build.bring_up_to_date(project, HashingEmbedder(), merge=False, **options)
+    return bring_up_to_date(project, HashingEmbedder(), merge=False, **options)
 
 
 def in_segments(project: Project, key: Key | None = None) -> Path:
@@ -58,14 +59,12 @@ def in_segments(project: Project, key: Key | None = None) -> Path:
             indexed(project, key=key)
             write(root, "more/graph.py", "def in_the_second_graph():\n    return 2\n")
             indexed(project, key=key)
-        for n in range(4):
+        for n in range(6):
             write(root, f"more/matrix{n}.py", f"def in_the_first_matrix_{n}():\n    return {n}\n")
         indexed(project, key=key)
         write(root, "more/matrix0.py", "def in_the_second_matrix():\n    return 'two'\n")
         write(root, "README.md", "# Sample\n\nAuthentication, retries, and what was added.\n")
-        # Of the plan it would be one matrix: what is dead in the first makes it small.
-        with patch.object(build, "taken_in", lambda sizes, added: []):
-            indexed(project, key=key)
+        indexed(project, key=key)  # two chunks: five are more than twice as many, and stay
     found = live(project)
     described = read_manifest(found, key)["segments"].values()
     assert [each["vectors"] for each in described] == KINDS

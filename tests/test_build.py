@@ -15,20 +15,21 @@ import numpy as np
 import pytest
 
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.errors import CidxError, IndexingError, NoIndexError
+from cidx_ref.errors import CidxError, IndexingError, NoIndexError, ShuttingDownError
 from cidx_ref.index import worker
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.child import BuildProcess
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import damaged_files, read_manifest
+from cidx_ref.index.ours import OurIndex
 from cidx_ref.index.port import RunOptions
 from cidx_ref.interpreter import python_command
 from cidx_ref.keys import KEY_BYTES, Key, account_key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.own.fixtures import MakeProject
+from cidx_ref.testing.own.fixtures import MakeProject, build
 
 OLD, NEW = "retry when the peer disconnects", "a marker that is only in the new file"
 TIMEOUT_S = 60
@@ -620,3 +621,24 @@ def test_files_that_were_decoded_by_a_guess_are_searched_and_counted(
         for query in service.exposed_query, service.exposed_query_fts:
             assert query(str(project.root), word)["results"][0]["path"] == path
     service.exposed_clear_cache()
+
+
+@pytest.mark.promise("WRITE-3")
+def test_what_could_not_be_swept_because_of_a_writer_is_swept_after_the_next_run(
+    project: Project,
+) -> None:
+    """The writer has swept before the last reader of a generation was gone, and will not again."""
+    index = OurIndex(project)
+    old = index.load(index.current())
+    change(project)
+    new = build(project)
+    generations = Generations(project.generations)
+    with generations.writing():
+        old.close()
+        index.sweep()
+    assert old.generation in os.listdir(project.generations)
+    run = index.begin_run(RunOptions())
+    run.cancel()  # before it has done anything: nor does it sweep
+    with pytest.raises(ShuttingDownError):
+        run.run(Listener())
+    assert sorted(os.listdir(project.generations)) == [new, "current"]

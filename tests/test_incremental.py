@@ -46,6 +46,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cidx_ref.project import Project
+from cidx_ref.steps import Step
 from cidx_ref.testing.clock import FakeRuntime
 
 pytestmark = pytest.mark.once
@@ -97,6 +98,22 @@ def test_merged_it_says_what_an_index_built_anew_says(life: Life) -> None:
     assert all(part.alive is None for part in life.snapshot.chunks.parts)
     Write("a.py", 2, 3)(life.root)
     life.step(Run())
+
+
+@pytest.mark.promise("FRESH-4")
+def test_a_merge_that_waits_for_a_writer_merges_what_that_has_published(life: Life) -> None:
+    leave_something_dead(life)
+    runtime, runs = FakeRuntime(), list[str]()
+
+    def be_first() -> None:
+        if not runs:
+            Write("a.py", 3, 2)(life.root)
+            runs.append(life.run(merge=False)["generation"])
+
+    # The merge has been begun, and does not have the writers' lock yet.
+    runtime.at(Step.DIRECTORY_OPENED, be_first)
+    life.compact(runtime=runtime)
+    assert len(runs) == 1
 
 
 @pytest.mark.promise("FRESH-4")
@@ -374,6 +391,7 @@ def test_after_many_edits_the_index_is_at_most_half_as_large_again_as_one_built_
             Write(f"many/m{random.randrange(120):03}.py", random.randrange(64), 3)(life.root)
             life.run()
             most = max(most, sum(on_disk(life).values()))
+            assert len(os.listdir(life.project.generations)) == 2, "it, and the link to it"
         life.check()
         ratio = most / sum(on_disk(life.anew).values())
     figure("FRESH-5", f"largest size in {number} edits, against one built anew", ratio)

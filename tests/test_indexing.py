@@ -544,25 +544,22 @@ def test_a_merge_that_is_due_takes_place_after_the_run_and_for_nobody() -> None:
 
 @pytest.mark.promise("FRESH-1", "FRESH-2")
 def test_a_merge_yields_to_a_newer_change_which_begins_when_it_has_ended() -> None:
-    bench = Bench()
-    bench.ask("edit")
-    bench.held(1).merge_due = True
-    bench.held(1).go()
-    bench.finish()
+    bench = _with_a_merge()
     merge = bench.held(2)
-    ended = SYSTEM.event("ended")
+    told: list[str] = []
 
     def cancel() -> None:  # as a process that takes its time to die
         merge.error = ShuttingDownError("cancelled")
-        ended.set()
+        told.append("cancel")
 
     merge.cancel = cancel  # type: ignore[method-assign]
     bench.ask("newer")
-    assert ended.wait(WAIT_S)
+    is_told = bool(told)  # before it is waited for
     assert len(bench.begun) == 2  # the writers' lock is the merge's still
     merge.go()
     bench.held(3).go()
     bench.finish()
+    assert is_told
     assert bench.outcomes["newer"]["generation"] == "g3"
     assert not bench.held(3).options.merge
 
@@ -572,6 +569,7 @@ def test_no_request_shares_a_merge_and_what_it_makes_is_as_old_as_what_it_merged
     bench = _with_a_merge()
     confirmed = bench.runs.confirmed
     assert confirmed is not None
+    bench.runtime.advance(60.0)
     bench.held(2).go()
     with bench.runs._changed:
         assert bench.runs._changed.wait_for(lambda: not bench.runs._runs, WAIT_S)

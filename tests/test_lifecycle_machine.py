@@ -1,4 +1,4 @@
-"""A daemon's life in any order, two hundred steps of it; and that what breaks it is found.
+"""A daemon's life in any order, a hundred and fifty steps of it; and that what breaks it is found.
 
 Five thousand in the `deep` environment of tox, in two halves for two workers.
 """
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.once
 @pytest.mark.parametrize(
     ("steps", "seed"),
     [
-        (200, 0),
+        (150, 0),
         pytest.param(2500, 1, marks=pytest.mark.deep),
         pytest.param(2500, 2, marks=pytest.mark.deep),
     ],
@@ -181,6 +181,31 @@ class Mutated(OwnTarget):
                 ],
             ),
             (
+                "a_change_is_nobodys_business",
+                "edition 2 of 3: stale: False",
+                lambda m: [m.serve(), m.index(edit=True), m.edit()],
+            ),
+            (
+                "fresh_is_a_word",
+                "edition 2, asked for fresh 3",
+                lambda m: [
+                    m.serve(),
+                    m.index(edit=True),
+                    m.edit(),
+                    m.query(method="query_fts", fresh=True),
+                ],
+            ),
+            (
+                "changes_start_no_run",
+                "nobody indexes it",
+                lambda m: [
+                    m.configure(name="default"),
+                    m.index(edit=True),
+                    m.query(method="query_fts", fresh=True),
+                    m.edit_and_poll(),
+                ],
+            ),
+            (
                 "litter_is_left",
                 "building.* lie there",
                 lambda m: [m.kill_during_publish(point="sealed"), m.stop(), m.serve()],
@@ -189,9 +214,11 @@ class Mutated(OwnTarget):
     ],
 )
 def test_the_machine_finds_mutants_in_real_daemons(
-    tmp_path: Path, mutant: str, complaint: str, life: Life
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: str, complaint: str, life: Life
 ) -> None:
     live(Lifecycle(OwnTarget(), tmp_path), life)
+    if complaint == "nobody indexes it":  # it is waited for in vain
+        monkeypatch.setattr(lifecycle, "VISIBLE_S", 3.0)
     with pytest.raises(AssertionError, match=complaint):
         live(Lifecycle(Mutated(mutant), tmp_path), life)
     assert list(tmp_path.iterdir()) == []
@@ -224,6 +251,33 @@ def test_after_a_kill_during_a_publish_the_old_index_or_the_new_and_from_then_on
     for edition, generation in ((1, "g1"), (2, "g3"), (0, "")):
         with pytest.raises(AssertionError):
             model.answered(edition, generation)
+
+
+@pytest.mark.promise("FRESH-2", "FRESH-3")
+def test_a_daemon_that_watches_may_go_on_to_what_was_saved_and_never_back() -> None:
+    model = Model(edition=1)
+    model.started(7)
+    model.indexed("g1")
+    model.edition = 3
+    with pytest.raises(AssertionError):
+        model.answered(2, "g2")  # it does not watch
+    model.configured(idles=False, watch=True)
+    model.answered(1, "g1")
+    model.answered(1, "g2", 2)  # one file was read before it was saved
+    for edition, generation, newest in ((1, "g1", 1), (1, "g3", 1), (4, "g3", 4), (3, "g3", 4)):
+        with pytest.raises(AssertionError):
+            model.answered(edition, generation, newest)
+    with pytest.raises(AssertionError):
+        model.answered_freshly(2, "g3")
+    model.ended(killed=True)
+    assert model.may_leave_halves  # of its last run, which may have published, too
+    model.edition = 4
+    model.configured(idles=False, watch=False)
+    model.started(8)
+    with pytest.raises(AssertionError):
+        model.answered(1, "g4", 4)
+    model.answered(3, "g3")
+    model.ended()
 
 
 def faulty(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -318,6 +318,7 @@ RELAXED = "query:p95<2000;query_fts:p95<2000;query_hybrid:p95<2000;*:max<20000"
         ("Readers", 4),
         ("ReadersAndWriter", 8),
         ("Crash", 8),
+        ("Edits", 12),
         *(
             pytest.param(name, seconds, marks=pytest.mark.deep)
             for name, seconds in (
@@ -330,6 +331,8 @@ RELAXED = "query:p95<2000;query_fts:p95<2000;query_hybrid:p95<2000;*:max<20000"
 def test_a_session_on_our_daemon_passes(tmp_path: Path, scenario: str, seconds: int) -> None:
     own = "(index):count>=1" if scenario == "ReadersAndWriter" else ""
     own = "(outage):count>=1;(outage):max<30000" if scenario == "Crash" else own
+    visible = "(save to visible):count>=1;(save to visible):p95<=10000"
+    own = visible if scenario == "Edits" else own
     # In half a minute, memory has not settled yet.
     own = "(memory kB/1000 calls):max<2000" if scenario == "Soak" else own
     # It asks for nothing but full text, and an objective without samples is missed.
@@ -344,6 +347,8 @@ def test_a_session_on_our_daemon_passes(tmp_path: Path, scenario: str, seconds: 
 
 #: By what the defect is known, where anything could be wrong.
 _SAYS = {
+    "a_change_is_nobodys_business": "is not called stale",
+    "fresh_is_a_word": "is called fresh",
     "ceases_to_answer": "no answer when the session ended",
     "mislabels_now_and_then": "has editions",
     "stalls_now_and_then": "(late)",
@@ -360,6 +365,7 @@ _SAYS = {
         ("ReadersAndWriter", "claims_the_newest_generation", "*:failures<=0", ("-t", "8")),
         ("Readers", "ceases_to_answer", "*:failures<=0", ("-t", "9")),
         ("Crash", "a_name_is_taken_for_a_daemon", "(outage):count>=2", ("-t", "6")),
+        ("Edits", "a_change_is_nobodys_business", "*:failures<=0", ("-t", "12")),
         *(
             pytest.param(*case, marks=pytest.mark.deep)
             for case in (
@@ -379,6 +385,15 @@ _SAYS = {
                     ("-t", "8"),
                 ),
                 ("ColdHerd", "everybody_loads", "(loads a round):max<=1", ("-t", "6")),
+                # Only queries that want it fresh have anything indexed then.
+                ("Edits", "changes_start_no_run", "(save to visible):p95<=1500", ("-t", "20")),
+                (
+                    "Edits",
+                    "waits_long_until_changes_have_settled",
+                    "(save to visible):p95<=1500",
+                    ("-t", "15"),
+                ),
+                ("Edits", "fresh_is_a_word", "*:failures<=0", ("-t", "25")),
                 ("Crash", "lock_file_instead_of_flock", "(outage):count>=2", ("-t", "6")),
             )
         ),

@@ -26,7 +26,10 @@ pytestmark = pytest.mark.once
 TESTS = Path(__file__).parent
 PATIENCE_S = 120.0
 #: What these start are processes of their own, in which no mutant is planted.
-LAST = ("test_cli.py", "test_lifecycle.py")
+LAST = (
+    *("test_always_fresh.py", "test_cli.py", "test_lifecycle.py"),
+    *("test_lifecycle_machine.py", "test_load.py"),
+)
 
 EVERY = [pytest.param(mutant, id=name) for name, mutant in MUTANTS.items()]
 DIES = [
@@ -119,6 +122,9 @@ def _patched() -> list[Any]:
         fulltext,
         generation,
         live,
+        loaded,
+        making,
+        merging,
         nearest,
         search,
         seen,
@@ -128,6 +134,7 @@ def _patched() -> list[Any]:
         source,
         stale,
         text,
+        writing,
     )
 
     places: list[Any] = [
@@ -140,6 +147,7 @@ def _patched() -> list[Any]:
         dispatch,
         entry.CacheEntry,
         indexing.IndexRuns,
+        indexing._Listener,
         indexing._SharedRun,
         freshness,
         stale,
@@ -164,6 +172,9 @@ def _patched() -> list[Any]:
         generation.Generations,
         generation.Lease,
         live.LiveChunks,
+        loaded.LoadedSegments,
+        making,
+        merging,
         nearest.Nearest,
         health.HealthMonitor,
         health.Metrics,
@@ -195,6 +206,7 @@ def _patched() -> list[Any]:
         watched.WatchedTree,
         watching.Scan,
         watching.Session,
+        writing.SegmentSink,
     ]
     return [dict(vars(place)) for place in places]
 

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from watches import FakeEvents
 
 from cidx_ref.daemon import inotify
+from cidx_ref.daemon.freshness import Freshness
+from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import BusyError
+from cidx_ref.index.port import RunOptions
 from cidx_ref.testing.concurrency.explore import Scenario, exhaustive, random_walk
 from cidx_ref.testing.concurrency.scheduler import Scheduler
+from cidx_ref.testing.own.fake_index import FakeIndex
 from cidx_ref.testing.own.mutants import MUTANTS
+from cidx_ref.testing.own.scenarios.common import unprepared
 
 EDITS = 2
 #: The folder was made before, whatever the time is.
 LATER_S = 100 * 365 * 86_400.0
+#: Longer than a merge, and shorter than it takes a change to settle.
+PAUSE_S = 0.15
 SCHEDULES = 400
 WALKS = 400
 
@@ -118,34 +126,107 @@ class AFailingRun(EditsAndQuestions):
     fails = True
 
 
+class EditsAndMerges(Scenario):
+    """A file is saved twice, and queries want it fresh, while the watcher has it indexed and merges
+    are due: "fresh" holds what was saved before the query, an index holds what was saved before the
+    time that it is told to be from, no query waits for a merge, and in the end all is live."""
+
+    is_large = True
+    root: Path
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        runtime.step_wall_clock(LATER_S)
+        self.index = FakeIndex(runtime)
+        self.index.files, self.index.merges_due = ["a.py"], 2
+        self.saved_at: list[datetime] = []
+        self.events = Events(self.root, runtime)
+        self.watch = Watch(
+            self.root,
+            lambda: self.freshness.run(),
+            runtime=runtime,
+            events=lambda: self.events,
+            kind_of=lambda path: "ext4",
+            cancel=lambda: self.runs.cancel_unasked(),
+        )
+        self.runs = IndexRuns(self.index.begin_run, unprepared, runtime, self.watch)
+        self.freshness = Freshness(
+            self.runs,
+            self.watch,
+            self.index.current,
+            lambda: True,
+            lambda: RunOptions(watch=True),
+            runtime=runtime,
+        )
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"editor": self._edit, "asker": self._ask}
+
+    def _edit(self) -> None:
+        for _ in range(EDITS):
+            self.runtime.sleep(PAUSE_S)
+            self.saved_at.append(self.runtime.now())
+            self.index.saved += 1
+            self.events.emit("", "a.py")
+
+    def _ask(self) -> None:
+        for _ in range(3):
+            self.runtime.sleep(PAUSE_S)
+            saved, began_s = self.index.saved, self.runtime.monotonic()
+            said = self.freshness.before(fresh=True)
+            assert said["fresh"], said
+            held = self.index.held[self.index.live]
+            assert held >= saved, f"fresh, with {held} live of {saved}"
+            assert self.runtime.monotonic() == began_s, "a query waited for a merge"
+        # A merge that is due is due again after each run that it has yielded to.
+        self.runtime.sleep(100.0)
+        self.freshness.close()
+
+    def check(self) -> None:
+        held = self.index.held[self.index.live]
+        assert held == self.index.saved == EDITS, f"{held} live of {EDITS}, and nobody goes on"
+        assert self.index.merges_due == 0, "a merge is due, and nobody does it"
+        assert self.runs.confirmed is not None
+        generation, at = self.runs.confirmed
+        assert generation == self.index.live
+        assert sum(saved_at < at for saved_at in self.saved_at) <= held
+
+
 @pytest.mark.promise("FRESH-1", "FRESH-2")
-@pytest.mark.parametrize("scenario", [EditsAndQuestions, AFailingRun])
+@pytest.mark.parametrize("scenario", [EditsAndQuestions, AFailingRun, EditsAndMerges])
 def test_fresh_means_fresh_whatever_the_order(
-    scenario: type[EditsAndQuestions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenario: type[EditsAndQuestions | EditsAndMerges],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(EditsAndQuestions, "root", tmp_path, raising=False)
+    monkeypatch.setattr(scenario, "root", tmp_path, raising=False)
     _explore(scenario)
 
 
 @pytest.mark.parametrize(
-    ("name", "scenario"),
+    ("name", "scenario", "complaint"),
     [
-        ("an_event_during_a_run_is_lost", EditsAndQuestions),
-        ("a_failed_run_forgets_what_it_had_in_flight", AFailingRun),
-        ("freshness_is_what_is_known_already", EditsAndQuestions),
+        ("an_event_during_a_run_is_lost", EditsAndQuestions, "live of"),
+        ("a_failed_run_forgets_what_it_had_in_flight", AFailingRun, "live of"),
+        ("freshness_is_what_is_known_already", EditsAndQuestions, "live of"),
+        ("an_event_during_a_run_is_lost", EditsAndMerges, "live of"),
+        ("freshness_is_what_is_known_already", EditsAndMerges, "live of"),
+        ("a_merge_counts_as_a_look_at_the_files", EditsAndMerges, "live of"),
+        ("a_merge_is_not_cancelled", EditsAndMerges, "waited for a merge"),
     ],
 )
 def test_the_explorer_finds_a_watcher_that_forgets(
     name: str,
-    scenario: type[EditsAndQuestions],
+    scenario: type[EditsAndQuestions | EditsAndMerges],
+    complaint: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(EditsAndQuestions, "root", tmp_path, raising=False)
-    with MUTANTS[name].planted(), pytest.raises(AssertionError, match="live of"):
+    monkeypatch.setattr(scenario, "root", tmp_path, raising=False)
+    with MUTANTS[name].planted(), pytest.raises(AssertionError, match=complaint):
         _explore(scenario)
 
 
-def _explore(scenario: type[EditsAndQuestions]) -> None:
+def _explore(scenario: type[Scenario]) -> None:
     exhaustive(scenario, max_schedules=SCHEDULES)
     random_walk(scenario, schedules=WALKS)

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -43,9 +44,11 @@ class BuildProcess:
         embedder: str,
         key: Key,
         verified: str = "",
+        ended: Callable[[], object] = lambda: None,
     ) -> None:
         """`embedder` is the id of the one that will search, which must be the one that builds;
-        `key` signs the index; `verified` is a generation whose files need not be read again."""
+        `key` signs the index; `verified` is a generation whose files need not be read again;
+        `ended` is called when the child has ended, in whatever way."""
         job = {
             "embedder": embedder,
             "root": str(project.root),
@@ -58,6 +61,7 @@ class BuildProcess:
         base = project.places.base if project.places.is_chosen else None
         environment[INDEX_DIRECTORY] = os.fspath(base) if base is not None else ""
         self._key = key
+        self._ended = ended
         self._cancelled = False
         # A file and not a pipe: no thread reads along, and a full pipe would stop the child.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
@@ -80,6 +84,12 @@ class BuildProcess:
         Raises the child's error, `ShuttingDownError` if it was cancelled, `IndexingError` if it
         died.
         """
+        try:
+            return self._relay(listener)
+        finally:
+            self._ended()
+
+    def _relay(self, listener: RunListener) -> dict[str, Any]:
         assert self._process.stdout is not None
         outcome: dict[str, Any] = {}
         with self._stderr, self._process:  # which closes the pipes, and waits

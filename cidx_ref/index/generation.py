@@ -28,7 +28,7 @@ import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -205,11 +205,16 @@ class Generations:
             self._runtime.step(Step.PUBLISHED)
             self._sweep(directory)
 
-    def sweep(self) -> None:
-        """Remove what no reader uses, unless a writer is at work, which will do it."""
+    def sweep(self) -> bool:
+        """Remove what no reader uses; False if a writer is at work, which may have swept before
+        the last reader was gone."""
         if self.directory.is_dir():
-            with suppress(BusyError), self.writing(wait_s=0):
-                pass
+            try:
+                with self.writing(wait_s=0):
+                    pass
+            except BusyError:
+                return False
+        return True
 
     def remove_unverified(self) -> list[str]:
         """Remove what looks like a generation and the key does not vouch for, unless a reader uses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ class OurIndex:
         self._generations = Generations(project.generations, runtime, key=self._key)
         #: The last generation that was loaded, if all its files were what they should be.
         self._verified = ""
+        self._sweeping = runtime.lock("sweeping")
+        #: How many sweeps were asked for, and how many of these have been made.
+        self._asked = self._swept = 0
 
     def current(self) -> str:
         return self._source.current()
@@ -94,8 +98,11 @@ class OurIndex:
         return read_skipped(self._project, self._key)
 
     def sweep(self) -> None:
-        if not self._project.places.is_read_only:
-            self._generations.sweep()
+        if self._project.places.is_read_only:
+            return
+        with self._sweeping:
+            self._asked += 1
+        self._sweep()
 
     def begin_run(self, options: RunOptions) -> BuildProcess:
         return BuildProcess(
@@ -104,4 +111,17 @@ class OurIndex:
             embedder=self._embedder.id,
             key=self._key,
             verified=self._verified,
+            ended=self._run_has_ended,
         )
+
+    def _run_has_ended(self) -> None:
+        # While it was writing, a sweep may have been asked for, and it has swept before.
+        if self._swept < self._asked:
+            with suppress(CidxError, OSError):  # which the next run tells, if it lasts
+                self._sweep()
+
+    def _sweep(self) -> None:
+        asked = self._asked
+        if self._generations.sweep():
+            with self._sweeping:
+                self._swept = max(self._swept, asked)

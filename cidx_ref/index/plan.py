@@ -56,8 +56,7 @@ def taken_in(sizes: Iterable[SegmentSize], added: int) -> list[str]:
 
 
 def due_merge(sizes: Sequence[SegmentSize]) -> list[str]:
-    """The segments that should be written anew as one (of nothing but the last few: more than one
-    segment may come of it); none if all is well."""
+    """The segments that should be written anew as one; none if all is well."""
     matrices = [size for size in sizes if not size.is_graph]
     if sum(size.live for size in matrices) > _MATRIX_CHUNKS:
         return _smallest(matrices)

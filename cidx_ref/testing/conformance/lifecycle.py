@@ -38,6 +38,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.conformance.plain import Gone, PlainConnection, connected
 
 __all__ = ["Command", "Lifecycle", "Model", "Target", "check_lifecycle"]
@@ -50,8 +51,12 @@ F = TypeVar("F", bound=Callable[..., object])
 
 #: How long anything is waited for that should happen at once.
 TIMEOUT_S = 30.0
+#: How long it is waited for that what was saved is found; on a machine that is busy, too.
+VISIBLE_S = 30.0
 _STEPS_PER_EXAMPLE = 10
 _MAX_CONNECTIONS = 3
+#: After so many runs that nobody asked for, nothing of them may lie about.
+_RUNS = 50
 _MARK = "CIDX_LIFECYCLE"
 
 
@@ -72,6 +77,9 @@ class Target(Protocol):
     stop_points: ClassVar[Sequence[str]]
     #: and a writer that has something to write by the first of these.
     publish_points: ClassVar[Sequence[str]]
+    #: Its queries take `fresh`, its hits say `stale`, and `watch` in its configuration has it bring
+    #: the index up to date by itself while it is in use.
+    is_fresh: ClassVar[bool] = False
 
     def start(self, root: Path) -> Command:
         """Starts a daemon in the background, and ends with status 0 once one accepts."""
@@ -101,18 +109,31 @@ class Model:
     edition: int = 0
     #: The edition, and the generation if that is known, of each index that may answer now.
     live: set[tuple[int, str]] = field(default_factory=lambda: {(0, "")})
+    #: The configuration has a daemon watch the files,
+    is_watch_wanted: bool = False
+    #: which the owner may have done since it has started: it indexes by itself what it sees, and
+    #: there are files of such a run, at any moment.
+    watches: bool = False
+    #: The edition up to which an owner before may have brought the index by itself.
+    reach: int = 0
     #: A daemon was killed, and none has started since.
     may_leave_socket: bool = False
     #: A writer was killed, and none has written and no daemon has started since.
     may_leave_halves: bool = False
 
     def started(self, pid: int) -> None:
-        self.owner = pid
+        self.owner, self.watches = pid, self.is_watch_wanted
         self.may_leave_socket = self.may_leave_halves = False
 
     def ended(self, *, killed: bool = False) -> None:
-        self.owner = 0
+        if self.watches:  # and a run of its own may have ended with it
+            self.reach, self.may_leave_halves = self.edition, True
+        self.owner, self.watches = 0, False
         self.may_leave_socket |= killed
+
+    def configured(self, *, idles: bool, watch: bool) -> None:
+        self.idles, self.is_watch_wanted = idles, watch
+        self.watches |= watch and bool(self.owner)
 
     def indexed(self, generation: str) -> None:
         self.live = {(self.edition, generation)}
@@ -123,10 +144,25 @@ class Model:
         self.live = {*self.live, (self.edition, "")}
         self.may_leave_halves = True
 
-    def answered(self, edition: int, generation: str) -> None:
-        """Raises `AssertionError` for an answer that may not be."""
-        allowed = {(edition, generation), (edition, "")} & self.live
-        assert allowed, f"edition {edition} of generation {generation!r}, not one of {self.live}"
+    def answered(self, edition: int, generation: str, newest: int | None = None) -> None:
+        """Raises `AssertionError` for an answer that may not be.
+
+        It is of that edition; or of two, up to the `newest`, as where files are saved while an
+        index run reads them."""
+        newest = edition if newest is None else newest
+        oldest = min(each for each, _ in self.live)
+        reach = self.edition if self.watches else self.reach
+        # A run that nobody asked for makes a new generation of what has changed, and of nothing.
+        has_moved = oldest <= edition and oldest < newest <= reach
+        allowed = {(edition, generation), (edition, "")} & self.live and edition == newest
+        assert allowed or has_moved, (
+            f"edition {edition} of generation {generation!r}, not one of {self.live}"
+        )
+        self.live = {(edition, generation)}
+
+    def answered_freshly(self, edition: int, generation: str) -> None:
+        """The same, where the query wanted it fresh."""
+        assert edition == self.edition, f"edition {edition}, asked for fresh {self.edition}"
         self.live = {(edition, generation)}
 
 
@@ -134,10 +170,12 @@ class Model:
 _TTL_MINUTES = 1 / 60
 _CHECK_S = 0.1
 
+#: `watch` is for daemons that have it (`Target.is_fresh`).
 CONFIGURATIONS: dict[str, dict[str, object]] = {
-    "stays": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": False},
-    "idles": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": True},
-    "default": {"ttl_minutes": 10, "auto_shutdown_on_idle": True},
+    "stays": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": False, "watch": False},
+    "idles": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": True, "watch": False},
+    "default": {"ttl_minutes": 10, "auto_shutdown_on_idle": True, "watch": True},
+    "watches": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": False, "watch": True},
 }
 
 
@@ -355,12 +393,12 @@ class Lifecycle(RuleBasedStateMachine):
                     pid = connection.ask("ping", read=_pid)
                     raise AssertionError(f"{pid} still answers")
 
-    @rule(method=st.sampled_from(["query", "query_fts", "query_hybrid"]))
+    @rule(method=st.sampled_from(["query", "query_fts", "query_hybrid"]), fresh=st.booleans())
     @_step
-    def query(self, method: str) -> None:
+    def query(self, method: str, fresh: bool = False) -> None:
         self._need_owner()
         with self._may_be_gone():
-            self._query(method)
+            self._query(method, fresh=fresh and self.target.is_fresh)
 
     @rule()
     @_step
@@ -370,6 +408,29 @@ class Lifecycle(RuleBasedStateMachine):
                 self._ask("clear_cache")
 
     # Writing.
+
+    @rule()
+    @_step
+    def edit(self) -> None:
+        """And have nothing indexed."""
+        self._edit()
+
+    @rule()
+    @_step
+    def edit_and_poll(self) -> None:
+        """A daemon that watches needs no command."""
+        if not self.target.is_fresh:
+            return
+        self._configure("default")  # what is evicted meanwhile is looked at anew
+        self._need_owner()
+        if (0, "") in self.model.live:  # there may be nothing to be kept up to date
+            return
+        self._edit()
+        deadline = SYSTEM.monotonic() + VISIBLE_S
+        with self._may_be_gone():
+            while (self.model.edition, self.model.edition) != self._query("query_fts"):
+                assert SYSTEM.monotonic() < deadline, "it was saved, and nobody indexes it"
+                SYSTEM.sleep(_CHECK_S / 2)
 
     @rule(edit=st.booleans())
     @_step
@@ -425,10 +486,13 @@ class Lifecycle(RuleBasedStateMachine):
             # It will leave.  Else it would not be known which of the two it goes by.
             self._end_owner()
         block = {**CONFIGURATIONS[name], "eviction_check_interval_seconds": _CHECK_S}
+        watch = bool(block.pop("watch"))
+        if self.target.is_fresh:
+            block["watch"] = watch
         new = self.root / "config.new"
         new.write_text(json.dumps({"daemon": block}))
         new.replace(self.project.config_path)
-        self.model.idles = name == "idles"
+        self.model.configured(idles=name == "idles", watch=watch and self.target.is_fresh)
 
     def _run(self, command: Command) -> subprocess.Popen[str]:
         arguments, environment = command
@@ -530,18 +594,37 @@ class Lifecycle(RuleBasedStateMachine):
         else:
             self.model.indexed(json.loads(self._wait(writer))["generation"])
 
-    def _ask(self, method: str, *arguments: object, read: Callable[[Any], T] | None = None) -> Any:
+    def _ask(
+        self,
+        method: str,
+        *arguments: object,
+        read: Callable[[Any], T] | None = None,
+        **options: object,
+    ) -> Any:
         with connected(self.project.socket_path, TIMEOUT_S) as connection:
-            return connection.ask(method, *arguments, read=read)
+            return connection.ask(method, *arguments, read=read, **options)
 
-    def _query(self, method: str) -> None:
+    def _query(self, method: str, *, fresh: bool = False) -> tuple[int, int]:
+        """One query; the editions of the two files that it found."""
+        options = {"fresh": True} if fresh else {}
         try:
-            found = self._ask(method, str(self.root), "edition", read=_edition)
+            found = self._ask(method, str(self.root), "edition", read=_found, **options)
         except Exception as error:
             if getattr(error, "kind", "") != "no_index":
                 raise
-            found = (0, "")
-        self.model.answered(*found)
+            self.model.answered(0, "")
+            return 0, 0
+        oldest, newest = found.editions
+        if self.target.is_fresh:
+            for edition, stale in found.hits:
+                wanted = edition != self.model.edition
+                assert stale == wanted, f"edition {edition} of {self.model.edition}: stale: {stale}"
+        if fresh:
+            assert found.fresh, "asked for a fresh answer, and got none"
+            self.model.answered_freshly(oldest, found.generation)
+        else:
+            self.model.answered(oldest, found.generation, newest)
+        return oldest, newest
 
     def _answering(self) -> int:
         """The process that answers at the path; 0 if nobody does."""
@@ -589,6 +672,13 @@ class Lifecycle(RuleBasedStateMachine):
 
     def nothing_lies_about(self) -> None:
         sockets, halves = self.target.sockets(self.root), self.target.halves(self.root)
+        for _ in range(_RUNS):
+            if not (halves and self.model.watches):
+                break
+            # Of a run that nobody asked for, perhaps; the next one removes what a killed one left.
+            self.the_index_is_one_that_may_answer()
+            self.the_owner_lives_and_nobody_else()
+            halves = self.target.halves(self.root)
         if not self.model.may_leave_socket:
             wanted = ["daemon.sock"] if self.model.owner else []
             has_left = self.model.idles and sockets == []
@@ -624,15 +714,33 @@ def _pid(answer: Any) -> int:
     return int(answer["pid"])
 
 
-def _edition(answer: Any) -> tuple[int, str]:
-    """Edition and generation of an answer, which must be of both files."""
-    found = {
-        hit["path"]: int(re.findall(r"edition_(\d+)", hit["snippet"])[0])
+@dataclass
+class _Found:
+    """What an answer says."""
+
+    generation: str
+    fresh: bool
+    #: Of each file, its edition, and whether the hit says that it is stale.
+    hits: list[tuple[int, bool]]
+
+    @property
+    def editions(self) -> tuple[int, int]:
+        """The oldest, and the newest."""
+        editions = [edition for edition, _ in self.hits]
+        return min(editions), max(editions)
+
+
+def _found(answer: Any) -> _Found:
+    """What an answer says, which must be of both files."""
+    hits = {
+        hit["path"]: (
+            int(re.findall(r"edition_(\d+)", hit["snippet"])[0]),
+            bool(hit.get("stale", False)),
+        )
         for hit in answer["results"]
     }
-    assert set(found) == {"a.py", "b.py"}, f"half an index: {found}"
-    assert len(set(found.values())) == 1, f"of two editions: {found}"
-    return found["a.py"], str(answer["generation"])
+    assert set(hits) == {"a.py", "b.py"}, f"half an index: {hits}"
+    return _Found(str(answer["generation"]), answer.get("fresh") is True, list(hits.values()))
 
 
 def _line(process: subprocess.Popen[str]) -> str:

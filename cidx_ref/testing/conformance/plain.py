@@ -40,10 +40,16 @@ class PlainConnection:
         channel = rpyc.Channel(SocketStream(self._socket))
         self._rpyc = rpyc.connect_channel(channel, config={"sync_request_timeout": timeout_s})
 
-    def ask(self, method: str, *arguments: object, read: Callable[[Any], T] | None = None) -> Any:
+    def ask(
+        self,
+        method: str,
+        *arguments: object,
+        read: Callable[[Any], T] | None = None,
+        **options: object,
+    ) -> Any:
         """What the daemon answers, as `read` reads it while it is there.  Raises `Gone`."""
         with _told_apart():
-            answer = getattr(self._rpyc.root, method)(*arguments)
+            answer = getattr(self._rpyc.root, method)(*arguments, **options)
             return read(answer) if read is not None else None
 
     def begin_index(self, root: Path) -> None:

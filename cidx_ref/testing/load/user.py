@@ -207,8 +207,10 @@ class DaemonUser(RpycUser):
         catch: Catch | None = None,
         intended: float | None = None,
         name: str = "",
+        **options: Any,
     ) -> Any:
-        """One query.  The known file must be among the hits; or else it is as `catch` says."""
+        """One query, with more `options`.  The known file must be among the hits; or else it is as
+        `catch` says."""
         return self.client.call(
             method,
             project_path=str(self.project),
@@ -217,6 +219,7 @@ class DaemonUser(RpycUser):
             catch=catch or question.complaint,
             intended=intended,
             name=name,
+            **options,
         )
 
     def ask_and_retry(self, method: str, question: Question) -> None:

@@ -16,7 +16,10 @@ from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError, Sh
 from cidx_ref.index.port import RunListener, RunOptions, Search
 from cidx_ref.runtime import Runtime
 
-__all__ = ["CacheRig", "FakeIndex", "FakeRun", "FakeSnapshot"]
+__all__ = ["MERGE_S", "CacheRig", "FakeIndex", "FakeRun", "FakeSnapshot"]
+
+#: So long a merge takes: less than a watcher waits until changes have settled.
+MERGE_S = 0.1
 
 
 class FakeSnapshot:
@@ -65,6 +68,13 @@ class FakeIndex:
         self.writing = runtime.lock("writers")
         #: How often an index run has looked at the files.
         self.scans = 0
+        #: How often files were saved, and how many of these each generation holds.
+        self.saved = 0
+        self.held = {"g1": 0}
+        #: So many merges are to be done.
+        self.merges_due = 0
+        #: What an index run lists.
+        self.files: list[str] = []
 
     def current(self) -> str:
         live, is_there = self.live, self.is_there
@@ -87,14 +97,17 @@ class FakeIndex:
         self._runtime.step(f"has read {generation}")
         return snapshot
 
-    def seal(self) -> str:
-        """Write a new generation, as an index run does before it publishes; return it."""
+    def seal(self, held: int | None = None) -> str:
+        """Write a new generation, as an index run does before it publishes; return it.
+
+        It holds so many saves, by default all there were."""
         self.sealed = f"g{int(self.live[1:]) + 1}"
+        self.held[self.sealed] = self.saved if held is None else held
         return self.sealed
 
-    def publish(self) -> str:
+    def publish(self, held: int | None = None) -> str:
         """Make a new generation live, as a finished index run does; return it."""
-        self.seal()
+        self.seal(held)
         self._runtime.step("publish")
         self.live, self.sealed = self.sealed, ""
         return self.live
@@ -112,40 +125,63 @@ class FakeIndex:
         pass
 
     def begin_run(self, options: RunOptions) -> FakeRun:
-        return FakeRun(self, self._runtime, watch=options.watch)
+        return FakeRun(self, self._runtime, options)
 
     def _is_open(self, generation: str) -> bool:
         return any(s.generation == generation and not s.closed for s in self.snapshots)
 
 
 class FakeRun:
-    """An index run of a `FakeIndex`: it scans, and publishes the next generation.
+    """An index run of a `FakeIndex`: it scans, and publishes the next generation; or a merge, which
+    publishes again what is live, and takes `MERGE_S`.
 
-    The report has, as `scan`, the number of the scan that it was (from 1).
+    The report of a scan has, as `scan`, its number (from 1).
     """
 
-    def __init__(self, index: FakeIndex, runtime: Runtime, *, watch: bool = False) -> None:
+    def __init__(
+        self,
+        index: FakeIndex,
+        runtime: Runtime,
+        options: RunOptions = RunOptions(),  # noqa: B008 - it is frozen
+    ) -> None:
         self._index = index
-        self._watch = watch
+        self._options = options
         self._runtime = runtime
         self._is_cancelled = False
+        self._cancelled = runtime.event("cancelled") if options.merge else None
 
     def run(self, listener: RunListener) -> dict[str, Any]:
         with self._index.writing:
             listener.scanning()
-            self._index.scans += 1
-            scan = self._index.scans
-            if self._watch:
-                listener.listed([""], [])
-            self._runtime.step(f"scan {scan}")
-            if self._is_cancelled:
-                raise ShuttingDownError("cancelled")
-            listener.ready(self._index.seal())
-            listener.progress(1, 1, "", "done")
-            return {"generation": self._index.publish(), "scan": scan}
+            report = self._scan(listener) if self._cancelled is None else self._merge(listener)
+        return {**report, "merge_due": self._index.merges_due > 0}
+
+    def _scan(self, listener: RunListener) -> dict[str, Any]:
+        self._index.scans += 1
+        scan = self._index.scans
+        if self._options.watch:
+            listener.listed([""], self._index.files)
+        held = self._index.saved
+        self._runtime.step(f"scan {scan}")
+        if self._is_cancelled:
+            raise ShuttingDownError("cancelled")
+        listener.ready(self._index.seal(held))
+        listener.progress(1, 1, "", "done")
+        return {"generation": self._index.publish(held), "scan": scan}
+
+    def _merge(self, listener: RunListener) -> dict[str, Any]:
+        held = self._index.held[self._index.live]
+        assert self._cancelled is not None
+        if self._cancelled.wait(MERGE_S):
+            raise ShuttingDownError("cancelled")
+        listener.ready(self._index.seal(held))
+        self._index.merges_due -= 1
+        return {"generation": self._index.publish(held)}
 
     def cancel(self) -> None:
         self._is_cancelled = True
+        if self._cancelled is not None:
+            self._cancelled.set()
 
 
 class CacheRig:
@@ -157,9 +193,10 @@ class CacheRig:
         *,
         ttl_s: float = 600.0,
         fails: Callable[[], bool] = lambda: False,
+        index: type[FakeIndex] = FakeIndex,
     ) -> None:
         self.runtime = runtime
-        self.source = FakeIndex(runtime, fails=fails)
+        self.source = index(runtime, fails=fails)
         #: What the cache told its listener, in that order.
         self.events: list[tuple[str, str]] = []
         #: How often memory was given back.

@@ -26,6 +26,7 @@ class OwnTarget(Target):
         *("sealed", "renamed", "linked", "published"),
         *("swept:1", "swept:2", "swept:3"),
     )
+    is_fresh: ClassVar[bool] = True
 
     def start(self, root: Path) -> Command:
         """Starts a daemon in the background, and ends with status 0 once one accepts."""

@@ -56,6 +56,13 @@ def waiting_is_enough() -> Iterator[None]:
         yield
 
 
+@mutant("FRESH-2")
+def fresh_is_a_word() -> Iterator[None]:
+    """A query that wants it fresh is answered from what is live, and told that this is fresh."""
+    with patch.object(Freshness, "_freshen", lambda self, timeout_s: None):
+        yield
+
+
 @mutant("FRESH-3")
 def only_the_time_of_modification() -> Iterator[None]:
     """A file with its old size and time of modification is what it was."""

@@ -15,7 +15,6 @@ from cidx_ref.index.base import BaseFile
 from cidx_ref.index.fulltext import FullTextWriter
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.loaded import LoadedSegments
-from cidx_ref.index.plan import SegmentSize
 from cidx_ref.index.segment import Segment
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.writing import SegmentSink
@@ -142,10 +141,14 @@ def what_is_kept_is_hashed_again() -> Iterator[None]:
 def every_edit_takes_all_in() -> Iterator[None]:
     """Whatever is added is written together with all that is small enough for a matrix."""
 
-    def all_of(sizes: Iterable[SegmentSize], added: int) -> list[str]:
-        return [size.id for size in sizes if not size.is_graph]
+    merge = Assembly.merge
 
-    with patch.object(build, "taken_in", all_of):
+    def all_too(self: Assembly, names: Iterable[str], sink: SegmentSink) -> None:
+        every = [] if self._base is None else self._base.sizes(self._dead)
+        small = [size.id for size in every if size.id in self._kept and not size.is_graph]
+        merge(self, dict.fromkeys([*names, *small]), sink)
+
+    with patch.object(Assembly, "merge", all_too):
         yield
 
 

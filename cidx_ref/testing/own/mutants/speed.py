@@ -1,4 +1,4 @@
-"""What is slow, or grows (PERF-1 to PERF-4)."""
+"""What is slow, or grows (PERF-1 to PERF-4, PERF-6)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from unittest.mock import patch
 
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.served import Served
-from cidx_ref.index import search
+from cidx_ref.index import search, writing
 from cidx_ref.index.fulltext import FullTextIndex
+from cidx_ref.index.loaded import LoadedSegments
+from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.index.source import GenerationSource
+from cidx_ref.index.writing import SegmentSink
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.mutants.registry import mutant
 
@@ -64,4 +68,30 @@ def answers_are_kept() -> Iterator[None]:
         return kept[-1]
 
     with patch.object(search, "answer", keep):
+        yield
+
+
+@mutant("PERF-6")
+def everything_is_loaded_anew() -> Iterator[None]:
+    """A publish loads all of the index, also what is in memory."""
+    load = GenerationSource.load
+
+    def anew(self: GenerationSource, generation: str) -> IndexSnapshot:
+        self._segments = LoadedSegments()
+        return load(self, generation)
+
+    with patch.object(GenerationSource, "load", anew):
+        yield
+
+
+@mutant("PERF-6")
+def a_segment_takes_all_there_is() -> Iterator[None]:
+    """What is written at once is one segment, however large."""
+
+    def room(self: SegmentSink, chunks: int) -> Any:
+        with patch.object(writing, "MAX_CHUNKS", 1 << 30):
+            return room_for(self, chunks)
+
+    room_for = SegmentSink._room_for
+    with patch.object(SegmentSink, "_room_for", room):
         yield

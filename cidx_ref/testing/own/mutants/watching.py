@@ -101,6 +101,18 @@ def new_folders_are_not_watched() -> Iterator[None]:
 
 
 @mutant("FRESH-1")
+def changes_start_no_run() -> Iterator[None]:
+    """What is seen to change is counted, and left to whoever has the index run."""
+    due = Watch._due
+
+    def never(self: Watch, session: Session, now_s: float) -> float | None:
+        return None if session.mode == "watching" else due(self, session, now_s)
+
+    with patch.object(Watch, "_due", never):
+        yield
+
+
+@mutant("FRESH-1")
 def changes_settle_for_ever() -> Iterator[None]:
     """A run waits for quiet, however long a file is written again and again."""
     with patch.object(watch, "AT_MOST_S", float("inf")):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from cidx_ref.daemon import indexing
@@ -17,7 +17,7 @@ from cidx_ref.testing.concurrency.history import History, check_linearizable
 from cidx_ref.testing.concurrency.scheduler import Scheduler
 from cidx_ref.testing.own.fake_index import CacheRig
 from cidx_ref.testing.own.models import CacheState, cache_model
-from cidx_ref.testing.own.scenarios.common import TTL_S
+from cidx_ref.testing.own.scenarios.common import TTL_S, unprepared
 
 
 class _Cache(Scenario):
@@ -305,12 +305,6 @@ class FailingIndexRun(_Cache):
         assert cached is None or cached.generation == "g1", f"{cached} was never published"
 
 
-@contextmanager
-def _unprepared() -> Iterator[Callable[[str], None]]:
-    """In the place of the succession, which has scenarios of its own."""
-    yield lambda generation: None
-
-
 class TwoIndexRequests(_Cache):
     """Two requests for an index run, and a third when the first has what it asked for.
 
@@ -322,7 +316,7 @@ class TwoIndexRequests(_Cache):
 
     def __init__(self, runtime: Scheduler) -> None:
         super().__init__(runtime)
-        self.runs = indexing.IndexRuns(self.rig.source.begin_run, _unprepared, runtime)
+        self.runs = indexing.IndexRuns(self.rig.source.begin_run, unprepared, runtime)
         self.asked = 0
 
     def actors(self) -> dict[str, Callable[[], object]]:

@@ -10,23 +10,32 @@ from cidx_ref.config import Config
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.freshness import Freshness, NoWatch
+from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import (
     ShuttingDownError,
 )
+from cidx_ref.index.port import RunOptions
 from cidx_ref.testing.concurrency.explore import Scenario
 from cidx_ref.testing.concurrency.scheduler import Scheduler
 from cidx_ref.testing.own.fake_index import CacheRig
-from cidx_ref.testing.own.scenarios.common import TTL_S
+from cidx_ref.testing.own.scenarios.common import TTL_S, unprepared
 
 
 def _served(rig: CacheRig) -> Served:
     """What the cache of `rig` is a part of, without any of the others, and with no watch."""
     served = object.__new__(Served)
     served.cache = cast("IndexCache[Any]", rig.cache)
-    served.freshness = object.__new__(Freshness)
-    served.freshness._watch = NoWatch()
+    served.runs = IndexRuns(rig.source.begin_run, unprepared, rig.runtime)
+    served.freshness = Freshness(
+        served.runs,
+        NoWatch(),
+        rig.source.current,
+        lambda: False,
+        RunOptions,
+        runtime=rig.runtime,
+    )
     return served
 
 
