@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -386,9 +387,7 @@ def test_nothing_is_built_where_nothing_changed_unless_asked_for(project: Projec
 
 def a_job(project: Project, **options: object) -> str:
     """What the daemon tells the build child."""
-    job = {"root": str(project.root), "max_file_size_bytes": 100000}
-    job |= {"keep_unverified": False, "key_problem": None, "include": [], "exclude": []}
-    job |= {"merge": False, "verified": ""}
+    job = {**asdict(RunOptions()), "root": str(project.root), "key_problem": None, "verified": ""}
     return json.dumps({**job, "embedder": HashingEmbedder().id, **options})
 
 
