@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,8 +53,9 @@ class Editor:
 
 
 @contextmanager
-def in_use(project: Project) -> Iterator[DaemonClient]:
+def in_use(project: Project, *, watch: bool = True) -> Iterator[DaemonClient]:
     """A client of a daemon that has the project's index in memory, and watches the project."""
+    project.config_path.write_text(json.dumps({"daemon": {"watch": watch}}))
     try:
         with DaemonClient(project) as client:
             client.query("warm up")
@@ -73,7 +75,8 @@ def settle(client: DaemonClient) -> None:
         assert perf_counter() < until, f"no rest after {_PATIENCE_S} s: {client.status()}"
         watch = client.status()["watch"]
         assert watch is not None
-        is_calm = watch["pending"] == 0 and not daemon.children()
+        is_told = watch["pending"] == 0 or watch["mode"] == "off"
+        is_calm = is_told and not daemon.children()
         calm = calm + 1 if is_calm else 0
         SYSTEM.sleep(_POLL_S)
 

@@ -99,7 +99,8 @@ def test_an_index_run_for_a_share_of_the_files_beside_a_full_build(
 ) -> None:
     editor = Editor(repository.project, seed=2)
     times = 1 if repository.full_s > 60 and share > 0.05 else 3
-    with in_use(repository.project) as client:
+    # Else the watch would have a run begun before the last of them is saved.
+    with in_use(repository.project, watch=False) as client:
         taken = [_run_after(client, partial(editor.save_share, share)) for _ in range(times)]
     name = f"index run for {share:.0%} of the files / full build, {repository.chunks:,} chunks"
     aim(name, median(taken) / repository.full_s, limit)
@@ -107,12 +108,14 @@ def test_an_index_run_for_a_share_of_the_files_beside_a_full_build(
 
 def _run_after(client: DaemonClient, save: Callable[[], object]) -> float:
     """Seconds of an index run that is asked for as soon as something has been saved."""
-    save()
-    began = perf_counter()
-    assert client.index()["changed"]
-    taken = perf_counter() - began
-    settle(client)
-    return taken
+    while True:
+        save()
+        began = perf_counter()
+        is_changed = client.index()["changed"]
+        taken = perf_counter() - began
+        settle(client)
+        if is_changed:  # else a run that the watch asked for was there first, on a busy machine
+            return taken
 
 
 @pytest.mark.promise("FRESH-5")
