@@ -310,7 +310,7 @@ def _note(report: IndexReport) -> None:
 
 
 def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:
-    from cidx_ref.terminal import render_answer, unavailable_note, use_color
+    from cidx_ref.terminal import pending_note, render_answer, unavailable_note, use_color
 
     if sys.stdout is None:
         return
@@ -324,6 +324,8 @@ def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:
     if not answer:
         said = "no match in what the filters let through" if is_filtered else "no match"
         print(f"{said} {unavailable_note(answer)}".rstrip(), file=sys.stderr)
+        if note := pending_note(answer):
+            print(note, file=sys.stderr)
 
 
 def _as_dict(answer: Answer) -> dict[str, Any]:

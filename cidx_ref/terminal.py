@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ProgressBar",
+    "pending_note",
     "render_answer",
     "run_summary",
     "skipped_lines",
@@ -55,7 +56,7 @@ def render_answer(answer: Answer, *, query: str, width: int | None, color: bool)
         return ""
     words = _query_pattern(query) if color else None
     blocks = ["\n".join(_lines(_hit(hit, words), width, color)) for hit in answer.results]
-    notes = filter(None, (unavailable_note(answer), _pending_note(answer)))
+    notes = filter(None, (unavailable_note(answer), pending_note(answer)))
     blocks += ["\n".join(_lines([[(note, _FAINT)]], width, color)) for note in notes]
     return "\n\n".join(blocks) + "\n"
 
@@ -66,7 +67,8 @@ def unavailable_note(answer: Answer) -> str:
     return _clean(f"(without {reasons})") if reasons else ""
 
 
-def _pending_note(answer: Answer) -> str:
+def pending_note(answer: Answer) -> str:
+    """One line on what `answer` does not know of yet; "" if that is nothing, or is not known."""
     if not answer.pending:
         return ""
     files, them = ("1 file", "it") if answer.pending == 1 else (f"{answer.pending} files", "them")

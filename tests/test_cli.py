@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from segments import segment
 
-from cidx_ref import __version__
+from cidx_ref import __version__, commands
 from cidx_ref.cli import main
 from cidx_ref.config import Config
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
+from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import is_answered
 from cidx_ref.terminal import run_summary
@@ -591,3 +592,12 @@ def test_an_answer_that_is_not_fresh_says_so_beside_the_hits(
         printed = capsys.readouterr()
         assert printed.out.startswith("net/retry.py:")
         assert printed.err == "cidx-ref: not fresh: No space left on device\n"
+
+
+@pytest.mark.promise("FRESH-3")
+def test_who_finds_nothing_is_told_what_has_changed_since(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commands._show(Answer((), "hybrid", "g1", 1.0, pending=2), "text", is_filtered=False)
+    said = "no match\n2 files changed since: --fresh waits for them\n"
+    assert capsys.readouterr() == ("", said)
