@@ -30,6 +30,7 @@ from rpyc.utils.factory import unix_connect
 
 from cidx_ref import __version__
 from cidx_ref.client import DaemonClient
+from cidx_ref.config import Config
 from cidx_ref.errors import BusyError, CidxError, IndexingError, ShuttingDownError
 from cidx_ref.index.generation import Generations
 from cidx_ref.interpreter import python_command
@@ -160,7 +161,7 @@ def finds(daemon: DaemonClient, text: str, path: str) -> bool:
 
 def litter(project: Project) -> list[str]:
     """What lies in the project's directory and should not."""
-    kept = {".gitignore", "config.json", "daemon.lock", "daemon.log", "generations"}
+    kept = {".gitignore", "config.json", "daemon.lock", "daemon.log", "generations", "seen.bin"}
     return sorted(set(os.listdir(project.directory)) - kept)
 
 
@@ -615,6 +616,7 @@ def test_a_second_writer_waits_for_the_first_across_processes(
 def test_queries_are_answered_from_the_old_index_while_the_new_one_is_made(
     project: Project, probe: Probe, running: Running, point: str
 ) -> None:
+    Config.init(project, watch=False)  # which would index it at once
     running(project)
     change(project)
     with client(project) as writer, client(project) as reader:
@@ -728,6 +730,7 @@ def test_a_build_dies_with_the_daemon_and_leaves_the_lock_free_and_no_litter(
 def test_a_build_that_is_killed_is_an_error_and_the_daemon_goes_on(
     project: Project, probe: Probe, running: Running, point: str
 ) -> None:
+    Config.init(project, watch=False)  # which would index it at once
     running(project)
     change(project)
     with client(project) as daemon:

@@ -133,7 +133,7 @@ class Freshness:
         *,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        """`current` says which generation is live, and raises `NoIndexError`; `is_wanted` whether
+        """`current` says which generation is live, and raises where none is of ours; `is_wanted` whether
         the project is to be watched; `options` are those of the runs that queries and the watch ask
         for."""
         self._runs = runs
@@ -151,9 +151,11 @@ class Freshness:
     def before(self, *, fresh: bool = False, timeout_s: float = 60.0) -> dict[str, Any]:
         """What an answer says that is given from now on; waits where `fresh` asks for it.
 
-        Raises `NoIndexError` where that would be waiting for the first index.
+        Nothing is said, and no index made, where there is none of ours.
         """
-        is_first = self._begin(fresh)
+        if not self._is_watched and (fresh or self._is_wanted()) and not self._is_live():
+            return {"pending": None}  # there is nothing to keep up to date, which the load says
+        is_first = self._begin()
         if fresh:
             problem = self._freshen(timeout_s)
             said = {} if problem is None else {"fresh_problem": problem}
@@ -189,15 +191,19 @@ class Freshness:
         """What `metrics` says of it."""
         return {k: v for k, v in self._watch.describe().items() if k not in _OF_STATUS}
 
-    def _begin(self, fresh: bool) -> bool:
+    def _is_live(self) -> bool:
+        try:
+            self._current()
+        except CidxError:
+            return False
+        return True
+
+    def _begin(self) -> bool:
         """Have the project watched, if it is to be; whether it was not before."""
         if self._is_watched:
             self._watch.use()
             return False
-        is_wanted = self._is_wanted()
-        if is_wanted or fresh:
-            self._current()  # where there is no index, there is nothing to keep up to date
-        if not is_wanted:
+        if not self._is_wanted():
             return False
         with self._beginning:
             is_first, self._is_watched = not self._is_watched, True

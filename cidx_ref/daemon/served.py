@@ -15,6 +15,7 @@ from cidx_ref.daemon.freshness import Freshness, MakeWatch, NoWatch
 from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.memory import give_back
 from cidx_ref.daemon.succession import Succession
+from cidx_ref.errors import NoIndexError
 from cidx_ref.index.port import Index, RunOptions, Search
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
@@ -73,7 +74,7 @@ class Served:
         self.freshness = Freshness(
             self.runs,
             watch or NoWatch(),
-            index.current,
+            self._live,
             self._is_watch_wanted,
             self._unasked_options,
             runtime=runtime,
@@ -117,6 +118,14 @@ class Served:
         if self.cache.entry is None and not self.cache.is_loading:
             self.freshness.rest()
         return is_evicted
+
+    def _live(self) -> str:
+        """The live generation, by a look at its manifest.  Raises `NoIndexError` if that is not of
+        ours: to watch a project is to index it, which nobody has asked for."""
+        generation = self.index.current()
+        if problem := self.index.describe().get("index_problem"):
+            raise NoIndexError(problem)
+        return generation
 
     def _is_watch_wanted(self) -> bool:
         return self._has_watch and self._configured.config.watch

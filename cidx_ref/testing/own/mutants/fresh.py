@@ -25,8 +25,8 @@ def first_come_first_served() -> Iterator[None]:
     """The first query is answered from what yesterday's daemon has left."""
     begin = Freshness._begin
 
-    def as_any_other(self: Freshness, fresh: bool) -> bool:
-        begin(self, fresh)
+    def as_any_other(self: Freshness) -> bool:
+        begin(self)
         return False
 
     with patch.object(Freshness, "_begin", as_any_other):
