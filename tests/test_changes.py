@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from trees import listed, write
 
 from cidx_ref.files import Directory
-from cidx_ref.index import folders, scan
+from cidx_ref.index import decode, folders, scan
 from cidx_ref.index.changes import Look, recipe
 from cidx_ref.index.generated import why_by_text
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree
@@ -335,3 +335,12 @@ def test_a_process_that_only_looks_loads_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.promise("FRESH-5")
+def test_rules_whose_text_cannot_be_read_are_no_rules_that_were_met_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert recipe(100) == recipe(100) != recipe(101)
+    monkeypatch.setattr(decode, "__file__", "/nowhere/decode.py")
+    assert recipe(100) != recipe(100)

@@ -81,5 +81,8 @@ def recipe(max_bytes: int) -> str:
     Python, and the rules, by the text of the modules that hold them: nobody has to count them."""
     rules = blake2b(digest_size=16)
     for module in _RULES:
-        rules.update(Path(module.__file__ or "").read_bytes())
+        try:
+            rules.update(Path(module.__file__ or "").read_bytes())
+        except OSError:  # closed to this user, or in an archive: then nothing is believed again
+            rules.update(os.urandom(16))
     return f"{max_bytes} {sys.hexversion:x} {rules.hexdigest()}"
