@@ -46,7 +46,7 @@ class Relevance:
         self._root = root
         self._runtime = runtime
         self._asks = asks
-        self._files: Collection[str] | None = None
+        self._files: frozenset[str] | None = None
         self._outsiders: dict[str, None] = {}
         self._chains: dict[str, _Chain] = {}  # by folder
         self._until = 0.0
@@ -57,7 +57,7 @@ class Relevance:
 
     def listing(self, files: Collection[str] | None) -> None:
         """A run has listed these files; None: they are not known."""
-        self._files = files
+        self._files = None if files is None else frozenset(files)  # each change is looked up
 
     def forget(self) -> None:
         """Something has changed that decides about other files."""
