@@ -133,7 +133,7 @@ class Freshness:
         *,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        """`current` says which generation is live, and raises where none is of ours; `is_wanted` whether
+        """`current` says which generation is live, or raises if none is of ours; `is_wanted` whether
         the project is to be watched; `options` are those of the runs that queries and the watch ask
         for."""
         self._runs = runs
