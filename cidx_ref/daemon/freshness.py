@@ -133,9 +133,9 @@ class Freshness:
         *,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        """`current` says which generation is live, or raises if none is of ours; `is_wanted` whether
-        the project is to be watched; `options` are those of the runs that queries and the watch ask
-        for."""
+        """`current` says which generation is live, or raises if none is of ours; `is_wanted` is
+        whether the project is to be watched; `options` are those of the runs that queries and the
+        watch ask for."""
         self._runs = runs
         self._watch = watch
         self._current = current
