@@ -18,12 +18,12 @@ from cidx_ref.daemon import freshness
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import BusyError, IndexingError, NoIndexError, ReplacedError
 from cidx_ref.index.generation import Generations
-from cidx_ref.index.port import RunOptions
+from cidx_ref.index.port import RunOptions, Search
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.steps import Step
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.own.fake_index import FakeIndex, FakeRun
+from cidx_ref.testing.own.fake_index import FakeIndex, FakeRun, FakeSnapshot
 from cidx_ref.testing.own.fixtures import MakeProject, build, served
 
 WAIT_S = 60.0
@@ -450,3 +450,22 @@ def test_the_watch_is_in_status_and_metrics(project: Project) -> None:
 
 def test_the_fakes_here_are_indexes(project: Project) -> None:
     assert isinstance(own_runs(project, SYSTEM), OwnRuns)
+
+
+@pytest.mark.promise("FRESH-3")
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_the_watch_knows_of_all_files_is_told_the_search(
+    watched: Desk, fresh: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Search] = []
+    answer = FakeSnapshot.answer
+
+    def note(self: FakeSnapshot, search: Search) -> dict[str, Any]:
+        asked.append(search)
+        return answer(self, search)
+
+    monkeypatch.setattr(FakeSnapshot, "answer", note)
+    assert watched.watch is not None
+    watched.watch.fresh = fresh
+    watched.ask()
+    assert asked[0].is_unchanged is fresh

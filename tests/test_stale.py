@@ -220,3 +220,20 @@ def test_hits_of_one_file_are_one_look(make_project: MakeProject) -> None:
         assert looked.call_count == 1
     finally:
         loaded.close()
+
+
+@pytest.mark.promise("FRESH-3")
+@pytest.mark.parametrize("is_known", [True, False])
+def test_no_file_is_looked_at_where_it_is_known_that_none_has_changed(
+    make_project: MakeProject, is_known: bool
+) -> None:
+    project = make_project({"a.py": "def wobble(): pass\n"})
+    build(project)
+    index = OurIndex(project)
+    loaded = index.load(index.current())
+    try:
+        with patch.object(Staleness, "mark") as mark:
+            assert loaded.answer(Search("wobble", is_unchanged=is_known))["results"]
+        assert mark.called is not is_known
+    finally:
+        loaded.close()

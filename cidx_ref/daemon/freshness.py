@@ -164,6 +164,14 @@ class Freshness:
             _log.info("the first query does not wait for the first look at the files: %s", problem)
         return {"pending": self._watch.pending()}
 
+    def is_unchanged(self) -> bool:
+        """Whether the watch knows that nothing has changed since the live index's scan began.
+
+        One call of the system, where a look at the files of ten hits is thirty: after each of them
+        a thread waits for the interpreter's lock, which ten readers share.
+        """
+        return self._is_watched and self._watch.is_fresh()
+
     def indexed_at(self, generation: str | None, made_at: str | None) -> str | None:
         """When the scan began that the answer from `generation` is complete by: a run that has
         found nothing to do moves it on."""

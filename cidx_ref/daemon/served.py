@@ -7,6 +7,7 @@ of how they work.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any, Protocol
 
 from cidx_ref.config import Config
@@ -83,6 +84,8 @@ class Served:
     def answer(self, search: Search, when: dict[str, Any]) -> Any:
         """The answer, and how fresh it is; `when` is as in `Freshness.before`."""
         said = self.freshness.before(**when)
+        if self.freshness.is_unchanged():
+            search = replace(search, is_unchanged=True)
         answer: Any = self._search(search)
         if not isinstance(answer, dict):  # of an index of another kind; the client says so
             return answer

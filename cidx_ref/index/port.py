@@ -35,6 +35,8 @@ class Search:
     mode: str = "hybrid"
     limit: int = 10
     filters: Filters = field(default_factory=Filters)
+    #: Whether it is known that no file has changed since it was indexed: none need be looked at.
+    is_unchanged: bool = False
 
 
 class Loaded(Protocol):

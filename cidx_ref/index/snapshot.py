@@ -92,7 +92,8 @@ class IndexSnapshot:
 
     def answer(self, asked: Search) -> dict[str, Any]:
         """See `port.Loaded.answer`."""
-        found = search.answer(self, asked, self._embedder, self._runtime, self.staleness)
+        staleness = None if asked.is_unchanged else self.staleness
+        found = search.answer(self, asked, self._embedder, self._runtime, staleness)
         return {**found, "indexed_at": self.manifest["created_at"]}
 
     def close(self) -> None:
