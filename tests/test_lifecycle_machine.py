@@ -33,7 +33,7 @@ pytestmark = pytest.mark.once
 @pytest.mark.parametrize(
     ("steps", "seed"),
     [
-        (150, 0),
+        (60, 0),
         pytest.param(2500, 1, marks=pytest.mark.deep),
         pytest.param(2500, 2, marks=pytest.mark.deep),
     ],
