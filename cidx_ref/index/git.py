@@ -31,6 +31,7 @@ from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import owner_name
 
 __all__ = [
+    "COULD_NOT_LIST",
     "GitListing",
     "is_checkout",
     "list_checkout",
@@ -38,6 +39,8 @@ __all__ = [
     "open_git_directory",
 ]
 
+#: What a note begins with that says so.
+COULD_NOT_LIST = "git could not list the files in"
 _MAX_INDEX_BYTES = 1 << 28  # some two million files
 _MAX_TEXT_BYTES = 1 << 20  # of `config` and `info/exclude`
 _MAX_POINTER_BYTES = 1 << 13  # of a file that names a directory
@@ -162,7 +165,7 @@ def _ask(git: Git, listing: GitListing, index: bytes) -> None:
             _sort(listing, git.list_paths([*_TRACKED, *sparse]))
             instead = "the directories were walked for the files that git does not track"
         advice = _ADVICE if isinstance(failed, HeldUpError) else ""
-        listing.say(f"git could not list the files in {git.top}: {failed}{advice}; {instead}")
+        listing.say(f"{COULD_NOT_LIST} {git.top}: {failed}{advice}; {instead}")
     if _LINK_MODE in index:  # so it may have one
         with suppress(FailedError):
             _find_links(listing, git.list_paths([*_STAGED, *sparse]))

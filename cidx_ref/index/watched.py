@@ -16,7 +16,7 @@ from pathlib import Path
 from cidx_ref.index.checkouts import Rules
 from cidx_ref.index.defaults import why_folder
 from cidx_ref.index.folders import Folders
-from cidx_ref.index.git import list_ignored
+from cidx_ref.index.git import COULD_NOT_LIST, list_ignored
 from cidx_ref.index.matching import Folder, IgnoreRules, PathSet
 from cidx_ref.index.scan import Listing
 from cidx_ref.index.walk import Patience, RuleFiles, read_patterns
@@ -48,7 +48,9 @@ def watched_folders(
     with_files = _with_files(listing.paths, at_most)
     if with_files is None:
         return None
-    ignored = list_ignored(root, scratch, runtime)
+    # What has held git up would do so again, for as long.
+    has_failed = any(note.startswith(COULD_NOT_LIST) for note in listing.notes)
+    ignored = None if has_failed else list_ignored(root, scratch, runtime)
     left_out = {path for path, _ in listing.skipped if path.endswith("/")}.union(ignored or ())
     # Git has said what is ignored, or else the files of patterns have to.
     patience = Patience(runtime) if ignored is None else None
