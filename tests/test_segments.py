@@ -260,6 +260,22 @@ def test_of_equally_near_chunks_the_lower_number_comes_first_through_all_segment
 
 
 @pytest.mark.promise("QRY-1")
+def test_as_many_are_found_as_there_are_though_a_filter_leaves_one_segment(tmp_path: Path) -> None:
+    """A segment's share of what is asked for is less than what is wanted."""
+    rows = np.random.default_rng(4).normal(size=(300, DIM)).astype(np.float32)
+    made = {}
+    for number, name in enumerate("ab"):
+        file = StoredFile(number + 1, f"{name}.py", "python", "0" * 32, False, 300)
+        made[name] = make(tmp_path / name, [(file, ["x"] * 300)], rows)
+    nearest = Nearest(LiveChunks(made, {}).parts)
+    allowed = np.arange(600) < 300
+    for k in (65, 150, 300):
+        assert nearest.search(rows[0], k, allowed) == nearest.rank(rows[0], k, None, allowed)
+    for each in made.values():
+        each.close()
+
+
+@pytest.mark.promise("QRY-1")
 def test_beside_one_large_graph_with_dead_files_nothing_dead_is_found_and_little_is_missed(
     tmp_path: Path,
 ) -> None:
@@ -477,7 +493,7 @@ def test_what_was_verified_is_forgotten_with_the_last_segment_and_is_only_what_i
     verified = segments.verified
     with Directory.open(tmp_path) as directory:
         assert not verified.holds(directory, "a", recorded["a"])
-        verified.note(verified.described(directory, recorded))
+        verified.note(directory, recorded)
         assert verified.holds(directory, "a", recorded["a"])
         assert not verified.holds(directory, "a", {"sha256": "1" * 64})
         assert not verified.holds(directory, "b", recorded["a"])
@@ -486,10 +502,10 @@ def test_what_was_verified_is_forgotten_with_the_last_segment_and_is_only_what_i
         (tmp_path / "other").write_text("alpha")
         (tmp_path / "other").replace(tmp_path / "a")
         assert not verified.holds(directory, "a", recorded["a"]), "it is another file"
-        verified.note(verified.described(directory, recorded))
+        verified.note(directory, recorded)
         os.utime(tmp_path / "a", ns=(1, 1))
         assert not verified.holds(directory, "a", recorded["a"])
-        verified.note(verified.described(directory, recorded))
+        verified.note(directory, recorded)
         segments.take(KEY, Fake)  # type: ignore[arg-type]
         segments.give_back(KEY)
         assert not verified.holds(directory, "a", recorded["a"])

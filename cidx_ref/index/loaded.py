@@ -7,7 +7,7 @@ hashed again: its checksum was verified when it was loaded, and a segment never 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.files import Directory
@@ -77,15 +77,9 @@ class Verified:
         known = self._known.get(name)
         return known is not None and known == (recorded["sha256"], _identity(directory, name))
 
-    def note(self, found: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-        """Have these be the ones that are known."""
-        self._known = found
-
-    def described(
-        self, directory: Directory, recorded: dict[str, dict[str, Any]]
-    ) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """What `note` takes, of the files of `directory` that are `recorded`."""
-        return {
+    def note(self, directory: Directory, recorded: Mapping[str, dict[str, Any]]) -> None:
+        """Have the files of `directory` that are `recorded` be the ones that are known."""
+        self._known = {
             name: (each["sha256"], _identity(directory, name)) for name, each in recorded.items()
         }
 

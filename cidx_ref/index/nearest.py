@@ -57,8 +57,9 @@ class Nearest:
         for each in asked:
             each.ask(min(breadth, breadth * each.places // places + _LEAST))
         best = _merged([each.found for each in asked], k)
-        # What a segment was not asked for might belong to the first of these.
-        sure = best[min(k, _SURE) - 1][1] if len(best) >= min(k, _SURE) else -2.0
+        # What a segment was not asked for might belong to the first of these; or there are too few,
+        # because a filter leaves more in some segments than their share.
+        sure = best[min(k, _SURE) - 1][1] if len(best) == k else -2.0
         further = [each for each in asked if each.may_have_nearer_than(sure)]
         if not further:
             return best

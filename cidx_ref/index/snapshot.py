@@ -168,7 +168,7 @@ class IndexSnapshot:
         wrong = damaged_files(self._lease.files, {"files": unknown})
         if wrong:
             raise _damaged(wrong)
-        verified.note(verified.described(inner, dict(recorded)))
+        verified.note(inner, recorded)
 
     def _load_through_links(self, within: Mapping[str, Any]) -> FullTextIndex:
         """The full text from where nothing can be made, by a directory in which tantivy can."""
