@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cidx_ref.index.chunk import MAX_CHARS, MAX_LINE_CHARS, MAX_LINES, Chunk, chunk, definition
+from cidx_ref.index.chunk import (
+    MAX_CHARS,
+    MAX_LINE_CHARS,
+    MAX_LINES,
+    MAX_PIECES,
+    Chunk,
+    chunk,
+    definition,
+)
 
 
 def python(text: str) -> list[Chunk]:
@@ -555,6 +563,26 @@ def test_a_line_of_megabytes_is_cut_in_linear_time(unit: str) -> None:
     chunks = chunk("x" + unit * (4 << 20), "javascript")
     assert time.process_time() - started < 3
     assert len(chunks) >= (4 << 20) // MAX_LINE_CHARS
+
+
+def test_a_file_of_very_many_definitions_has_larger_pieces_and_no_line_is_missed() -> None:
+    """A segment cannot have less than a file: its graph would hold the interpreter for long."""
+    one = "def f(): 0\n"
+    assert len(chunk(one * MAX_PIECES, "python")) == MAX_PIECES
+    text = one * (MAX_PIECES + 1)
+    chunks = chunk(text, "python")
+    assert len(chunks) <= 2 * len(text) / MAX_CHARS + 1
+    assert all(len(piece.text) <= MAX_CHARS for piece in chunks)
+    assert_sound(text, chunks)
+
+
+@pytest.mark.parametrize("unit", ["x\n\n\n\n\n", "def f(): 0\n", "x = 1\n" * 3 + "\n" * 50])
+def test_no_text_of_whatever_size_has_more_pieces_than_a_segment_should(unit: str) -> None:
+    is_python = unit.startswith("def")  # which takes longer
+    text = unit * ((1 << 19 if is_python else 4 << 20) // len(unit))
+    chunks = chunk(text, "python" if is_python else "text")
+    assert len(chunks) <= MAX_PIECES
+    assert_sound(text, chunks)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from cidx_ref.index.analysis import embedded_text
 from cidx_ref.index.build import bring_up_to_date
-from cidx_ref.index.chunk import Chunk
+from cidx_ref.index.chunk import MAX_PIECES, Chunk
+from cidx_ref.index.cutting import cut
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.notebook import MAX_FILE_BYTES, Notebook, is_notebook, read_notebook
 from cidx_ref.index.port import Search
@@ -174,6 +175,15 @@ def test_what_is_no_notebook_is_read_as_the_text_it_is(text: str) -> None:
 
 def test_a_notebook_of_more_values_than_fit_in_memory_is_read_as_text() -> None:
     assert read_notebook('{"nbformat": 4, "cells": [' + "[]," * 600_000 + "0]}") is None
+
+
+def test_a_notebook_of_very_many_cells_is_read_as_text() -> None:
+    cells = [{"cell_type": "code", "source": f"f{n}()"} for n in range(MAX_PIECES + 1)]
+    for count, is_read in [(MAX_PIECES, True), (MAX_PIECES + 1, False)]:
+        text = json.dumps({"nbformat": 4, "cells": cells[:count]}, indent=1)
+        _, pieces = cut(SourceFile("a.ipynb", text, "", False))
+        assert (pieces[0].name == "cell 1") is is_read
+        assert len(pieces) <= MAX_PIECES
 
 
 @pytest.mark.parametrize("cells", ["7", "null", "{}", "[]", '"x"', "[[[[]]]]"])

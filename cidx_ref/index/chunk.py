@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ast
 
-__all__ = ["MAX_CHARS", "MAX_LINES", "MAX_LINE_CHARS", "Chunk", "chunk", "definition"]
+__all__ = [
+    "MAX_CHARS",
+    "MAX_LINES",
+    "MAX_LINE_CHARS",
+    "MAX_PIECES",
+    "Chunk",
+    "chunk",
+    "definition",
+]
 
 MAX_LINES = 100  # a Python definition that is longer is cut into windows
 _PYTHON_WINDOW = 80
@@ -26,6 +34,7 @@ _GAP_REACH = 15  # lines at the end of a window among which a gap is looked for
 _FEW_LINES = 3
 MAX_LINE_CHARS = 2000  # a line of more is cut
 MAX_CHARS = 12_000  # of a chunk: as much as the longest definitions have that are written by hand
+MAX_PIECES = 8192  # of a file, but for those of long lines: half of what a segment may have
 _WORD_REACH = 256  # characters at the end of a piece among which the end of a word is looked for
 # Characters that a piece has of the one before it, as many as any phrase has that people look for.
 # Not fewer than the first; up to the second if a word or a line begins there.
@@ -55,7 +64,8 @@ def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]
 
     Only the pieces that a long definition, a long stretch of text or a long line is cut into may
     overlap.
-    `parsed` is what may be parsed, line by line, where `text` itself is not Python.
+    `parsed` is what may be parsed, line by line, where `text` itself is not Python.  A text of more
+    than `MAX_PIECES` has larger ones, without names.
     """
     lines = text.split("\n")
     spans = _python_spans(text, lines) if language == "python" else None
@@ -64,12 +74,22 @@ def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]
     if spans is None:
         spans = [("", start, end) for start, end in _text_windows(lines)]
     trimmed = ((name, *_trimmed(lines, start, end)) for name, start, end in spans)
-    found = [
-        Chunk(name, start + 1, end, "\n".join(lines[start:end]))
-        for name, start, end in trimmed
-        if start < end
-    ]
+    spans = [(name, start, end) for name, start, end in trimmed if start < end]
+    if len(spans) > MAX_PIECES:
+        spans = _joined(spans, lines)
+    found = [Chunk(name, start + 1, end, "\n".join(lines[start:end])) for name, start, end in spans]
     return _of_bounded_size(found)
+
+
+def _joined(spans: list[_Span], lines: list[str]) -> list[_Span]:
+    """The spans, with as many in one as are not too long together."""
+    before = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    joined: list[_Span] = []
+    for _, start, end in spans:
+        if joined and before[end] - before[joined[-1][1]] <= MAX_CHARS:
+            start = joined.pop()[1]
+        joined.append(("", start, end))
+    return joined
 
 
 def definition(name: str) -> str:

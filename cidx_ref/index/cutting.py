@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cidx_ref.index import languages
 from cidx_ref.index.analysis import Terms, terms_of_chunk
-from cidx_ref.index.chunk import Chunk, chunk
+from cidx_ref.index.chunk import MAX_PIECES, Chunk, chunk
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.notebook import is_notebook, read_notebook
 from cidx_ref.index.scan import SourceFile
@@ -23,7 +23,7 @@ def indexed(source: SourceFile, file_id: int) -> tuple[StoredFile, list[Chunk], 
 def cut(source: SourceFile) -> tuple[str, list[Chunk]]:
     """The language of a file, and the pieces of it."""
     notebook = read_notebook(source.text) if is_notebook(source.path) else None
-    if notebook is not None:
-        return notebook.language, notebook.chunks()
+    if notebook is not None and len(pieces := notebook.chunks()) <= MAX_PIECES:
+        return notebook.language, pieces
     language = languages.of(source.path, source.text.partition("\n")[0])
     return language, chunk(source.text, language)
