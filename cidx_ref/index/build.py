@@ -33,6 +33,8 @@ from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["bring_up_to_date"]
 
+_MAX_MERGES = 64  # one after the other; what is due then, is due in the next run
+
 
 def bring_up_to_date(
     project: Project,
@@ -89,7 +91,9 @@ def bring_up_to_date(
             )
             helpers = Helpers(processes, lock_fd, max_file_size_bytes) if processes else None
             report = job.run(began, announce, helpers, full=full, verified=verified)
-            while merge and report["merge_due"]:
+            for _ in range(_MAX_MERGES if merge else 0):
+                if not report["merge_due"]:
+                    break
                 from cidx_ref.index.merging import merge_once
 
                 verified = report["generation"]  # what is new was checked, the rest before
