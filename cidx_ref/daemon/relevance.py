@@ -104,10 +104,10 @@ class Relevance:
         belong to the index."""
         if name.lower() == ".git" or name == DIRECTORY:
             return False
-        from cidx_ref.index.defaults import why_folder
+        from cidx_ref.index.defaults import why_named
 
         # By the name alone, so for good; unless somebody asks for it all the same.
-        if why_folder(folder, name, _NOTHING):
+        if why_named(folder, name):
             return self._asks() or self._chain(folder).may_ask
         return not self._is_ignored(folder, name, is_folder=True)
 
@@ -181,28 +181,6 @@ def _read(folders: Folders, folder: str, above: _Chain) -> _Chain:
     text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     own = (os.fsencode(folder).decode("latin-1"), IgnoreRules(text))
     return chain._replace(rules=(own, *chain.rules))
-
-
-class _Nothing:
-    """A tree of which nothing is known, as `defaults` asks about it."""
-
-    def holds(self, path: str) -> bool:
-        return False
-
-    def names(self, folder: str) -> Iterable[str]:
-        return ()
-
-    def is_tracked(self, folder: str) -> bool:
-        return False
-
-    def is_cache(self, folder: str) -> bool:
-        return False
-
-    def has_checksums(self, folder: str) -> bool:
-        return False
-
-
-_NOTHING = _Nothing()
 
 
 def _may_ask(folders: Folders, folder: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Protocol
 __all__ = [
     "BUILD_OUTPUT", "DEPENDENCIES", "GENERATED", "LOCK_FILE", "MARKERS", "MARKING_FOLDER",
     "MINIFIED", "NEIGHBOURS", "VERSION_CONTROL", "Tree", "is_ordinary", "may_be_left_out",
-    "why_file", "why_folder",
+    "why_file", "why_folder", "why_named",
 ]  # fmt: skip
 
 VERSION_CONTROL = "version control data"
@@ -129,6 +129,31 @@ def why_folder(above: str, name: str, tree: Tree) -> str | None:
             beside.endswith(_PROJECTS) for beside in tree.names(above)
         )
     return BUILD_OUTPUT if is_output and not tree.is_tracked(folder) else None
+
+
+def why_named(above: str, name: str) -> str | None:
+    """The same, where nothing is known but the name."""
+    return why_folder(above, name, _NOTHING)
+
+
+class _Nothing:
+    def holds(self, path: str) -> bool:
+        return False
+
+    def names(self, folder: str) -> Iterable[str]:
+        return ()
+
+    def is_tracked(self, folder: str) -> bool:
+        return False
+
+    def is_cache(self, folder: str) -> bool:
+        return False
+
+    def has_checksums(self, folder: str) -> bool:
+        return False
+
+
+_NOTHING = _Nothing()
 
 
 def _holds_dependencies(above: str, name: str, folder: str, tree: Tree) -> bool:

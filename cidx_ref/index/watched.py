@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from cidx_ref.index.checkouts import Rules
-from cidx_ref.index.defaults import why_folder
+from cidx_ref.index.defaults import why_named
 from cidx_ref.index.folders import Folders
 from cidx_ref.index.git import COULD_NOT_LIST, list_ignored
 from cidx_ref.index.matching import Folder, IgnoreRules, PathSet
@@ -102,28 +102,9 @@ class _Looking:
 
     def _is_left_out(self, above: str, name: str, ignoring: RuleFiles) -> bool:
         path = above + name
-        if f"{path}/" in self._left_out or why_folder(above, name, _Nothing()) is not None:
+        if f"{path}/" in self._left_out or why_named(above, name) is not None:
             return True
         return self._patience is not None and bool(self._patience.verdict(path, True, ignoring))
-
-
-class _Nothing:
-    """A tree in which nothing is listed: a folder in it is left out for its name alone."""
-
-    def holds(self, path: str) -> bool:
-        return False
-
-    def names(self, folder: str) -> Iterable[str]:
-        return ()
-
-    def is_tracked(self, folder: str) -> bool:
-        return True
-
-    def is_cache(self, folder: str) -> bool:
-        return False
-
-    def has_checksums(self, folder: str) -> bool:
-        return False
 
 
 def _with_files(paths: Iterable[str], at_most: int) -> set[str] | None:
