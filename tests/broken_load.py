@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from cidx_ref import cli
-from cidx_ref.daemon import watch
+from cidx_ref.daemon import watching
 from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.served import Served
@@ -167,7 +167,7 @@ def understands_nothing() -> None:
 
 
 def waits_long_until_changes_have_settled() -> None:
-    watch.SETTLE_S = watch.AT_MOST_S = 3.0
+    watching.SETTLE_S = watching.AT_MOST_S = 3.0
 
 
 DEFECTS: dict[str, Callable[[], None]] = {

@@ -44,6 +44,9 @@ class ToldWatch:
     def done(self, ok: bool) -> None:
         self.told.append(f"done {ok}")
 
+    def doubt(self) -> None:
+        self.told.append("doubt")
+
     def pending(self) -> int | None:
         self.on_pending()
         return self.known

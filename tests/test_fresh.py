@@ -16,6 +16,7 @@ from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.daemon import freshness
 from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import BusyError, IndexingError, NoIndexError, ReplacedError
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.port import RunOptions, Search
@@ -287,6 +288,24 @@ def test_a_project_that_is_not_to_be_watched_is_not(project: Project) -> None:
         watch.told.clear()
         service.exposed_query(str(project.root), "retry")
         assert watch.told == []
+
+
+@pytest.mark.promise("FRESH-2")
+def test_a_changed_configuration_of_index_runs_is_followed_before_an_answer_is_fresh(
+    make_project: MakeProject,
+) -> None:
+    project = make_project({"kept.py": "quokka = 1\n", "left.py": "quokka = 2\n"})
+    build(project)
+    with served(project, watch=Watch) as service, _client(project) as client:
+        assert len(client.query("quokka", fresh=True)) == 2
+        Config.init(project, exclude=["left.py"])
+        answer = client.query("quokka", fresh=True)
+        assert ([hit.path for hit in answer], answer.pending) == (["kept.py"], 0)
+        Config.init(project, exclude=[])
+        service.reload_config()  # as the thread of evictions does
+        assert client.query("quokka").pending is None
+        Config.init(project, exclude=[], ttl_minutes=7)
+        assert len(client.query("quokka", fresh=True)) == 2
 
 
 def test_runs_ask_for_the_folders_only_where_they_are_watched(

@@ -188,6 +188,38 @@ def test_five_thousand_files_at_once_are_one_run(bench: Bench) -> None:
     assert (said["events"], said["coalesced"], said["runs"]) == (10_000, 4999, 2)
 
 
+def test_a_checkout_is_waited_for_and_a_lock_that_was_left_behind_is_not(
+    bench: Bench, root: Path
+) -> None:
+    (root / ".git").mkdir()
+    lock = root / ".git" / "index.lock"
+
+    def change(count: int, lock_age_s: float) -> float:
+        """For how many seconds the watcher waits until a run begins."""
+        lock.touch()
+        made_s = bench.runtime.now().timestamp() - lock_age_s
+        os.utime(lock, (made_s, made_s))
+        for number in range(count):
+            bench.events.emit("pkg/", f"f{number}.py", inotify.CREATE)
+        runs, waited_s = bench.runs, 0.0
+        while True:
+            wait_s = bench.turn()
+            if bench.runs > runs:
+                return waited_s
+            assert wait_s is not None
+            bench.runtime.advance(wait_s)
+            waited_s += wait_s
+
+    bench.begin()
+    assert change(100, 1.0) == pytest.approx(9.1, abs=0.2), "until the lock is ten seconds old"
+    assert change(99, 0.0) == pytest.approx(0.2), "a few changes are no checkout"
+    assert change(100, 10.0) == pytest.approx(0.2)
+    assert change(100, -5.0) == pytest.approx(10.1, abs=0.2), "not longer, whatever is locked"
+    lock.unlink()
+    bench.events.emit("pkg/", "g.py")
+    assert bench.turn() == pytest.approx(0.2)
+
+
 @pytest.mark.promise("PERF-5")
 def test_what_was_listed_is_not_looked_through_for_each_change(root: Path) -> None:
     """A run lists in a list; 5,000 changes in 33,000 files took four seconds of the interpreter."""
@@ -271,6 +303,20 @@ def test_freshness_is_asked_of_the_kernel_first(bench: Bench) -> None:
     bench.events.emit("pkg/deep/", "c.py")
     assert not bench.watch.is_fresh()
     assert bench.watch.pending() == 1
+
+
+@pytest.mark.promise("FRESH-2")
+def test_a_doubt_makes_one_run_and_until_then_nothing_is_known(bench: Bench) -> None:
+    bench.watch.doubt()  # before there is anything to doubt
+    bench.begin()
+    runs = bench.watch.describe()["runs"]
+    bench.watch.doubt()
+    assert (bench.watch.pending(), bench.watch.is_fresh()) == (None, False)
+    assert bench.turn() == pytest.approx(0.2)
+    bench.runtime.advance(0.2)
+    bench.turn()
+    assert (bench.watch.pending(), bench.watch.is_fresh()) == (0, True)
+    assert bench.watch.describe()["runs"] == runs + 1
 
 
 @pytest.mark.promise("FRESH-1")

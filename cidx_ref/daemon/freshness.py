@@ -50,6 +50,9 @@ class Watching(Protocol):
     def done(self, ok: bool) -> None:
         """See `indexing.Observer`."""
 
+    def doubt(self) -> None:
+        """What the index depends on beside the files has changed."""
+
     def pending(self) -> int | None:
         """How many files are known to have changed since the live index's scan began; None while
         that is not known."""
@@ -106,6 +109,9 @@ class NoWatch:
     def done(self, ok: bool) -> None:
         pass
 
+    def doubt(self) -> None:
+        pass
+
     def pending(self) -> int | None:
         return None
 
@@ -160,8 +166,10 @@ class Freshness:
             problem = self._freshen(timeout_s)
             said = {} if problem is None else {"fresh_problem": problem}
             return {"pending": self._watch.pending(), "fresh": problem is None, **said}
-        if is_first and (problem := self._wait_for_a_run(FIRST_LOOK_S)) is not None:
-            _log.info("the first query does not wait for the first look at the files: %s", problem)
+        if is_first:
+            problem = self._wait_for_a_run(self._options(), FIRST_LOOK_S)
+            if problem is not None:
+                _log.info("the first query does not wait for the first look: %s", problem)
         return {"pending": self._watch.pending()}
 
     def is_unchanged(self) -> bool:
@@ -184,6 +192,10 @@ class Freshness:
         """No index is in memory any more."""
         self._is_watched = False
         self._watch.rest()
+
+    def doubt(self) -> None:
+        """The configuration of index runs has changed."""
+        self._watch.doubt()
 
     def close(self) -> None:
         """Stop watching, and end the runs that only the watch wants: no call is in flight."""
@@ -220,10 +232,10 @@ class Freshness:
 
     def _freshen(self, timeout_s: float) -> str | None:
         """Have every change that was made before this call be live; or why it is not."""
-        return None if self._watch.is_fresh() else self._wait_for_a_run(timeout_s)
+        options = self._options()  # first: by another configuration, nothing is fresh
+        return None if self._watch.is_fresh() else self._wait_for_a_run(options, timeout_s)
 
-    def _wait_for_a_run(self, timeout_s: float) -> str | None:
-        options = self._options()
+    def _wait_for_a_run(self, options: RunOptions, timeout_s: float) -> str | None:
         try:
             # What the watch has begun with is shared; and it goes on if this takes too long.
             self._runs.run(options, _ignore, timeout_s=timeout_s, keep=options.watch)

@@ -22,6 +22,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HEADER_BYTES = 12  # of an index: "DIRC", the version, the number of entries
 _MAX_HEAD_BYTES = 4096
 _TOLD = frozenset(("index", "HEAD"))
+_LOCK_S = 10.0  # a lock that is older may have been left behind
 
 
 class GitState:
@@ -78,6 +79,16 @@ class GitState:
         if self.watches[event.watch]:
             return event.name == "exclude"
         return event.name in _TOLD and self._read() != self._state
+
+    def is_locked(self, wall_s: float) -> bool:
+        """Whether git is about to write its index, as it is during a checkout, by the wall clock
+        `wall_s`."""
+        try:
+            with self._open() as own:
+                status = own.status("index.lock")
+        except (OSError, UntrustedError):
+            return False
+        return status is not None and abs(wall_s - status.st_mtime) < _LOCK_S
 
     def _read(self) -> tuple[bytes, bytes] | None:
         try:

@@ -52,6 +52,7 @@ class Served:
         self.index = index
         self._configured = configured
         self._has_watch = make_watch is not None
+        self._for_runs = configured.config.for_runs()
         self.cache = IndexCache(
             project.root,
             index,
@@ -105,8 +106,12 @@ class Served:
 
     def follow_config(self) -> None:
         """Do by the configuration as it has become."""
-        self.cache.set_ttl(self._configured.config.ttl_minutes)
-        if not self._configured.config.watch:
+        config = self._configured.config
+        self.cache.set_ttl(config.ttl_minutes)
+        if config.for_runs() != self._for_runs:
+            self._for_runs = config.for_runs()
+            self.freshness.doubt()
+        if not config.watch:
             self.freshness.rest()
 
     def clear(self) -> None:

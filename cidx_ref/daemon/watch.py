@@ -13,8 +13,8 @@ The rules, from which everything below follows:
 3.  A run lists, and the folders that it names are armed before it looks at a file.  A folder that
     has changed since the run began was changed after it was listed, perhaps: it is dirty.
 
-4.  A run begins when changes have *settled*: 0.2 s after the last one, at most 1 s after the first;
-    never while a run is scanning.  What cannot change the index starts none (`relevance`).
+4.  A run begins when changes have *settled* (`Session.settled_s`), never while a run is scanning.
+    What cannot change the index starts none (`relevance`).
 
 5.  When events may have been lost, all may have changed: one run, and until it is over nothing is
     known (`pending` is None).  Where events cannot be had (no inotify, no watches left, a file
@@ -48,9 +48,8 @@ from cidx_ref.daemon.watching import (
 from cidx_ref.mounts import kind_of as kind_of_file_system
 from cidx_ref.runtime import SYSTEM, Runtime, Thread, get_ident
 
-__all__ = ["AT_MOST_S", "SETTLE_S", "Watch", "WatchListener"]
+__all__ = ["Watch", "WatchListener"]
 
-SETTLE_S, AT_MOST_S = 0.2, 1.0
 _RETRY_S, _MAX_RETRY_S = 1.0, 60.0
 #: Between two scans: at least so long, so many times what the last one took, at most so long.
 _SCAN_S, _SCAN_TIMES, _MAX_SCAN_S = 2.0, 20.0, 60.0
@@ -128,6 +127,12 @@ class Watch:
         for runner in self._runners:
             if runner.ident != get_ident():
                 runner.join()
+
+    def doubt(self) -> None:
+        """What the index depends on beside the files has changed, as if events had been lost."""
+        with self._lock:
+            if self._session is not None:
+                self._session.doubt(self._runtime.monotonic())
 
     def pending(self) -> int | None:
         """How many files are known to have changed since the live index's scan began; None while
@@ -352,10 +357,8 @@ class Watch:
             return max(session.next_scan_s, session.not_before_s)
         if session.mode == "starting":
             return max(now_s, session.not_before_s)
-        if session.first_s is None:
-            return None
-        settled_s = min(session.last_s + SETTLE_S, session.first_s + AT_MOST_S)
-        return max(settled_s, session.not_before_s)
+        settled_s = session.settled_s(now_s, self._runtime.now().timestamp())
+        return None if settled_s is None else max(settled_s, session.not_before_s)
 
     # The thread of a run that was asked for.
 

@@ -20,6 +20,8 @@ from cidx_ref.runtime import Lock, Runtime, Thread
 from cidx_ref.shown import escape
 
 __all__ = [
+    "AT_MOST_S",
+    "SETTLE_S",
     "Ledger",
     "Pause",
     "Scan",
@@ -33,6 +35,9 @@ __all__ = [
 
 _log = logging.getLogger("cidx_ref")
 
+SETTLE_S, AT_MOST_S = 0.2, 1.0
+#: So many changes while git has its index locked are a checkout, which is waited for, so long.
+_CHECKOUT_FILES, _CHECKOUT_S = 100, 10.0
 _MAX_REASON = 200
 _LATENCIES = 300
 #: So far may the wall clock move against the monotonic one before it counts as having been set.
@@ -178,6 +183,26 @@ class Session:
     def note_change(self, now_s: float) -> None:
         self.first_s = now_s if self.first_s is None else self.first_s
         self.last_s = now_s
+
+    def doubt(self, now_s: float) -> None:
+        self.is_unsure = True
+        self.note_change(now_s)
+        self.count()
+        self.waiter.wake()
+
+    def settled_s(self, now_s: float, wall_s: float) -> float | None:
+        """When what is dirty may be indexed, for all that is known now; None where nothing is.
+
+        That is 0.2 s after the last change, and at most 1 s after the first, but for a checkout: a
+        run in the middle of it would have to be followed by another one.
+        """
+        if self.first_s is None:
+            return None
+        due_s = min(self.last_s + SETTLE_S, self.first_s + AT_MOST_S)
+        is_many = len(self.dirty) >= _CHECKOUT_FILES and now_s < self.first_s + _CHECKOUT_S
+        if due_s <= now_s and is_many and self.tree is not None and self.tree.git.is_locked(wall_s):
+            return now_s + SETTLE_S
+        return due_s
 
     def begin_scan(self, key: Hashable, wall_s: float, now_s: float) -> None:
         """Put what is dirty in flight."""

@@ -49,10 +49,17 @@ def waiting_is_enough() -> Iterator[None]:
     """Whoever has waited is told that the answer is fresh, whatever came of it."""
     wait = Freshness._wait_for_a_run
 
-    def trust(self: Freshness, timeout_s: float) -> None:
-        wait(self, timeout_s)
+    def trust(self: Freshness, options: RunOptions, timeout_s: float) -> None:
+        wait(self, options, timeout_s)
 
     with patch.object(Freshness, "_wait_for_a_run", trust):
+        yield
+
+
+@mutant("FRESH-2")
+def a_new_configuration_is_left_to_the_next_change() -> Iterator[None]:
+    """What is to be indexed has changed, and what the watch knows of files counts as fresh."""
+    with patch.object(Freshness, "doubt", lambda self: None):
         yield
 
 

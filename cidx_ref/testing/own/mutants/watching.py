@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref.daemon import relevance, watch
+from cidx_ref.daemon import relevance, watching
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.daemon.watched import Changes, WatchedTree
 from cidx_ref.daemon.watching import Scan, Session
@@ -115,7 +115,7 @@ def changes_start_no_run() -> Iterator[None]:
 @mutant("FRESH-1")
 def changes_settle_for_ever() -> Iterator[None]:
     """A run waits for quiet, however long a file is written again and again."""
-    with patch.object(watch, "AT_MOST_S", float("inf")):
+    with patch.object(watching, "AT_MOST_S", float("inf")):
         yield
 
 
