@@ -614,6 +614,32 @@ def test_scans_come_twenty_times_as_far_apart_as_one_takes_and_at_least_each_min
     bench.close()
 
 
+@pytest.mark.promise("FRESH-1")
+def test_after_a_use_a_scan_comes_soon_and_each_makes_one_at_most(root: Path) -> None:
+    """While somebody asks, what has changed is found soon; while nobody does, scans are rare."""
+    bench = Bench(root, kind_of=lambda path: "fuse.sshfs")
+    bench.watch.use()
+    bench.after = lambda: bench.runtime.advance(0.4)
+    assert bench.turn() == pytest.approx(8)
+    for _ in range(3):
+        bench.watch.use()
+    assert bench.turn() == pytest.approx(0.8)
+    bench.runtime.advance(0.8)
+    assert bench.turn() == pytest.approx(8)
+    assert bench.runs == 2
+    bench.runtime.advance(5)
+    bench.watch.use()
+    assert bench.turn() == pytest.approx(8)
+    assert bench.runs == 3, "at once, for the last is long ago"
+    bench.after = lambda: bench.runtime.advance(100)
+    bench.watch.use()
+    bench.runtime.advance(0.8)
+    assert bench.turn() == pytest.approx(60)
+    bench.watch.use()
+    assert bench.turn() == pytest.approx(60), "never sooner than twice as long as one takes"
+    bench.close()
+
+
 @pytest.mark.parametrize("end", ["unmounted", "moved", "removed and found by a new run"])
 def test_a_root_that_is_lost_is_said_and_scanned(bench: Bench, root: Path, end: str) -> None:
     bench.begin()

@@ -18,7 +18,8 @@ The rules, from which everything below follows:
 
 5.  When events may have been lost, all may have changed: one run, and until it is over nothing is
     known (`pending` is None).  Where events cannot be had (no inotify, no watches left, a file
-    system of another machine, the root is gone), there are runs at intervals until the next rest.
+    system of another machine, the root is gone), there are runs at intervals until the next rest,
+    and one soon after a use.
 
 6.  A run that fails is tried again after a delay that grows.  Nothing raises out of the threads.
 
@@ -51,8 +52,6 @@ from cidx_ref.runtime import SYSTEM, Runtime, Thread, get_ident
 __all__ = ["Watch", "WatchListener"]
 
 _RETRY_S, _MAX_RETRY_S = 1.0, 60.0
-#: Between two scans: at least so long, so many times what the last one took, at most so long.
-_SCAN_S, _SCAN_TIMES, _MAX_SCAN_S = 2.0, 20.0, 60.0
 
 
 class Watch:
@@ -90,9 +89,12 @@ class Watch:
 
     def use(self) -> None:
         """An index was used: begin to watch, if that is off.  Cheap: each query calls it."""
-        if self._session is not None or self._is_closed:
+        session = self._session
+        if self._is_closed or (session is not None and not session.is_to_hasten):
             return
         with self._lock:
+            if self._session is not None:
+                self._session.hasten()
             if self._session is not None or self._is_closed:
                 return
             session = self._session = Session(self._runtime, self._ledger.now())
@@ -384,8 +386,7 @@ class Watch:
                 session.forget_failure()
                 if session.mode == "starting" and not session.has_armed:
                     self._fall_back(session, "the index run named no folders to be watched")
-            pause_s = min(_MAX_SCAN_S, max(_SCAN_S, _SCAN_TIMES * (now_s - began_s)))
-            session.next_scan_s = now_s + pause_s
+            session.plan_scans(now_s, now_s - began_s)
             session.waiter.wake()
             if problem is None:
                 self._ledger.note("run", seconds=now_s - began_s)

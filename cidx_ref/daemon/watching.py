@@ -38,6 +38,9 @@ _log = logging.getLogger("cidx_ref")
 SETTLE_S, AT_MOST_S = 0.2, 1.0
 #: So many changes while git has its index locked are a checkout, which is waited for, so long.
 _CHECKOUT_FILES, _CHECKOUT_S = 100, 10.0
+#: Between two scans: at least so long, so many times what the last one took, at most so long.
+_SCAN_S, _SCAN_TIMES, _MAX_SCAN_S = 2.0, 20.0, 60.0
+_SOON_S, _SOON_TIMES = 0.5, 2.0  # the same for a scan that an index was used before
 _MAX_REASON = 200
 _LATENCIES = 300
 #: So far may the wall clock move against the monotonic one before it counts as having been set.
@@ -151,6 +154,7 @@ class Session:
         #: A run has been asked for, and has not returned.
         self.is_running = False
         self.not_before_s = self.next_scan_s = 0.0
+        self._soon_s = 0.0
         self._delay_s = 0.0
         self.thread: Thread | None = None
 
@@ -203,6 +207,23 @@ class Session:
         if due_s <= now_s and is_many and self.tree is not None and self.tree.git.is_locked(wall_s):
             return now_s + SETTLE_S
         return due_s
+
+    @property
+    def is_to_hasten(self) -> bool:
+        """Whether a use makes the next scan come sooner."""
+        return self.mode == "scanning" and self._soon_s < self.next_scan_s
+
+    def hasten(self) -> None:
+        """An index is used: what has changed by now should be found soon."""
+        if self.is_to_hasten:
+            self.next_scan_s = self._soon_s
+            self.waiter.wake()
+
+    def plan_scans(self, now_s: float, took_s: float) -> None:
+        """A run that took so long is over: when the next one comes, where there are no events."""
+        pause_s = min(_MAX_SCAN_S, max(_SCAN_S, _SCAN_TIMES * took_s))
+        self.next_scan_s = now_s + pause_s
+        self._soon_s = now_s + min(pause_s, max(_SOON_S, _SOON_TIMES * took_s))
 
     def begin_scan(self, key: Hashable, wall_s: float, now_s: float) -> None:
         """Put what is dirty in flight."""
