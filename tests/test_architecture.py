@@ -162,7 +162,7 @@ FLOORS_WITHIN = {
     "index": [
         [
             *["chunk", "decode", "defaults", "filelist", "folders", "hybrid", "languages"],
-            *["limited", "manifest", "plan", "text"],
+            *["limited", "manifest", "plan", "recipe", "text"],
         ],
         ["gitrun"],
         [

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from trees import listed, write
 
 from cidx_ref.files import Directory
-from cidx_ref.index import decode, folders, scan
-from cidx_ref.index.changes import Look, recipe
+from cidx_ref.index import folders, scan
+from cidx_ref.index.changes import Look
 from cidx_ref.index.generated import why_by_text
+from cidx_ref.index.recipe import recipe
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree
 from cidx_ref.index.seen import SeenFiles
 from cidx_ref.keys import Key
@@ -248,19 +249,6 @@ def test_what_is_no_regular_file_is_left_to_be_opened_which_may_be_forbidden(
         assert look.read("fifo") == "unreadable"
 
 
-def test_what_was_judged_by_other_rules_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = SimpleNamespace(__file__=str(tmp_path / "rules.py"))
-    (tmp_path / "rules.py").write_text("limit = 1\n")
-    monkeypatch.setattr("cidx_ref.index.changes._RULES", (module,))
-    first = recipe(LIMIT)
-    assert recipe(LIMIT) == first
-    assert recipe(LIMIT + 1) != first
-    (tmp_path / "rules.py").write_text("limit = 2\n")
-    assert recipe(LIMIT) != first
-
-
 # `stat` as such.
 
 
@@ -335,12 +323,3 @@ def test_a_process_that_only_looks_loads_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, check=True)
     assert done.stdout.split() == []
-
-
-@pytest.mark.promise("FRESH-5")
-def test_rules_whose_text_cannot_be_read_are_no_rules_that_were_met_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert recipe(100) == recipe(100) != recipe(101)
-    monkeypatch.setattr(decode, "__file__", "/nowhere/decode.py")
-    assert recipe(100) != recipe(100)

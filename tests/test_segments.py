@@ -22,7 +22,8 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import IndexingError, IndexUnusableError
 from cidx_ref.files import Directory
 from cidx_ref.index import merging, vocabulary
-from cidx_ref.index.analysis import Terms
+from cidx_ref.index.analysis import Terms, terms_of_chunk
+from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filelist import StoredFile
@@ -276,6 +277,27 @@ def test_as_many_are_found_as_there_are_though_a_filter_leaves_one_segment(tmp_p
 
 
 @pytest.mark.promise("QRY-1")
+def test_none_is_missed_where_no_segment_has_a_graph(tmp_path: Path) -> None:
+    """Not of the first 64 alone, which is what many segments with graphs are asked for."""
+    rng = np.random.default_rng(0)
+    query = rng.normal(size=64)
+    # A large segment of anything, and a small one that is about what is asked.
+    rows = {"a": rng.normal(size=(4000, 64)), "b": rng.normal(size=(100, 64)) + query / 6}
+    made = {}
+    for number, (name, vectors) in enumerate(rows.items()):
+        file = StoredFile(number + 1, f"{name}.py", "python", "0" * 32, False, len(vectors))
+        texts = ["x"] * len(vectors)
+        made[name] = make(tmp_path / name, [(file, texts)], vectors.astype(np.float32))
+    nearest = Nearest(LiveChunks(made, {}).parts)
+    for _ in range(20):
+        asked = (query + rng.normal(size=64) / 4).astype(np.float32)
+        for k in (10, 100, 300):
+            assert nearest.search(asked, k) == nearest.rank(asked, k)
+    for each in made.values():
+        each.close()
+
+
+@pytest.mark.promise("QRY-1")
 def test_beside_one_large_graph_with_dead_files_nothing_dead_is_found_and_little_is_missed(
     tmp_path: Path,
 ) -> None:
@@ -333,8 +355,13 @@ def test_a_segment_that_is_copied_is_the_same_without_what_is_left_out(
             assert np.allclose(
                 copied.vectors_of(range(len(old))), source.vectors_of(old), atol=1e-6
             )
-            for field in ("body", "identifier"):
-                assert copied.words.terms(field) == source.words.terms(field)
+            words, worded = source.words.terms("body"), source.worded
+            if name == "c":  # of which much is dead, so the words are those of what is left
+                texts = [
+                    terms_of_chunk(c.path, c.name, c.text) for c in map(source.store.read, old)
+                ]
+                words, worded = {word for each in texts for word in each.body.split()}, len(old)
+            assert (copied.words.terms("body"), copied.worded) == (words, worded)
 
 
 def test_a_segment_that_is_not_as_large_as_was_said_is_refused(tmp_path: Path) -> None:
@@ -342,10 +369,10 @@ def test_a_segment_that_is_not_as_large_as_was_said_is_refused(tmp_path: Path) -
     made = make(tmp_path / "a", [(file, ["x", "y"])], np.ones((2, DIM), np.float32))
     made.close()
     for files, chunks in ((2, 2), (1, 3), (0, 0)):
-        described = {"files": files, "chunks": chunks, "vectors": MATRIX}
+        described = {"files": files, "chunks": chunks, "vectors": MATRIX, "worded": chunks}
         with pytest.raises(IndexUnusableError, match="not as large"):
             Segment(tmp_path / "a", described, DIM)
-    described = {"files": 1, "chunks": 2, "vectors": MATRIX}
+    described = {"files": 1, "chunks": 2, "vectors": MATRIX, "worded": 2}
     with closing(Segment(tmp_path / "a", described, DIM + 1)) as other:
         assert "semantic index" in other.problem
         with pytest.raises(IndexUnusableError, match="semantic index"):
@@ -411,6 +438,45 @@ def test_the_words_of_nothing_are_none_and_those_of_another_segment_are_taken_ov
         assert [*together.around("hre")] == [("body", "three")]
     for each in (none, some, odd):
         each.close()
+
+
+@pytest.mark.promise("FRESH-4")
+def test_words_of_what_is_gone_do_not_pile_up_from_segment_to_segment(
+    make_project: MakeProject,
+) -> None:
+    """The larger a vocabulary is, the fewer parts of words are looked for in it."""
+
+    def text(number: int) -> str:
+        return "".join(f"quokka{number}q{line}\n" for line in range(500))
+
+    project = make_project({"stable.txt": "wombat\n", "log.txt": text(0)})
+
+    def words() -> dict[str, set[str]]:
+        with Lease(live(project)) as lease:
+            names = read_manifest(lease.files)["segments"]
+        found = [WordFile(live(project) / name) for name in names]
+        terms: dict[str, set[str]] = {field: set() for field in ("body", "identifier")}
+        for each in found:
+            for field in terms:
+                terms[field] |= each.terms(field)
+            each.close()
+        return terms
+
+    def run(**options: Any) -> None:
+        bring_up_to_date(project, HashingEmbedder(), **options)
+
+    run()
+    at_first = words()
+    sizes = set()
+    for number in range(1, 7):
+        (project.root / "log.txt").write_text(text(number))
+        run()
+        sizes.add(len(words()["identifier"]))
+        assert "wombat" in words()["body"]
+    assert max(sizes) <= 1.5 * len(at_first["identifier"])
+    found = words()
+    run(full=True)
+    assert words() == found, "what was made anew is what a full run makes"
 
 
 def test_the_more_words_there_are_the_fewer_parts_are_looked_for(
@@ -855,3 +921,30 @@ def test_what_an_engine_makes_while_it_is_checked_is_for_its_owner_alone(
         os.umask(umask)
     for path in live(project).rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.promise("FRESH-4")
+@pytest.mark.parametrize("text", ["frobnicate", "()", '"request frobnicate"', "handler"])
+@pytest.mark.parametrize("mode", ["fts", "hybrid"])
+def test_of_equally_good_hits_those_shown_do_not_depend_on_what_was_edited_last(
+    make_project: MakeProject, mode: str, text: str
+) -> None:
+    same = "def handler(request):\n    return request.frobnicate()\n"
+    project = make_project({f"f{number:02d}.py": same for number in range(40)})
+
+    def ask() -> list[str]:
+        source = GenerationSource(project.generations, HashingEmbedder())
+        with closing(source.load(source.current())) as snapshot:
+            found = snapshot.answer(Search(text=text, mode=mode, limit=5))["results"]
+        return [hit["path"] for hit in found]
+
+    bring_up_to_date(project, HashingEmbedder())
+    wanted = ask()
+    if mode == "fts":
+        assert wanted == [f"f{number:02d}.py" for number in range(5)]
+    for number in (0, 2, 39):
+        path = project.root / f"f{number:02d}.py"
+        for edited in (same + "# x\n", same):
+            path.write_text(edited)
+            bring_up_to_date(project, HashingEmbedder())
+    assert ask() == wanted

@@ -143,6 +143,7 @@ def _copy(directory: Directory, manifest: dict[str, Any], building: Path, runtim
                 with closing(ChunkStore(building / name)) as store:
                     _add_texts(store, set(dead.get(name, ())), words, fulltext)
                 words.save(made)
+            described["worded"] = described["chunks"]
         fulltext.commit()
 
 

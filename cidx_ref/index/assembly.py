@@ -26,6 +26,7 @@ from cidx_ref.index.generation import Generations
 from cidx_ref.index.live import key_of
 from cidx_ref.index.manifest import DEAD, FORMAT, GRAPH
 from cidx_ref.index.plan import SegmentSize
+from cidx_ref.index.recipe import cutting_rules
 from cidx_ref.index.segment import Segment, SegmentWriter, Written
 from cidx_ref.index.semantic import SPACE
 from cidx_ref.index.snapshot import FULLTEXT, load_segment
@@ -194,6 +195,7 @@ class Assembly:
             "generation": self.generation,
             "created_at": created_at,
             "embedder": self._recipe,
+            "rules": cutting_rules(),
             "space": SPACE,
             # Of what is counted first a `Counter` keeps the type, and a manifest has no bool.
             "counts": {name: int(self._counts[name]) for name in ("files", "chunks", "guessed")},

@@ -23,6 +23,7 @@ from cidx_ref.index.manifest import (
     unnamed_files,
 )
 from cidx_ref.index.plan import SegmentSize
+from cidx_ref.index.recipe import cutting_rules
 
 __all__ = ["Base", "BaseFile", "open_base"]
 
@@ -106,8 +107,8 @@ class Base:
 
 
 def open_base(generations: Generations, recipe: dict[str, Any], verified: str) -> Base | None:
-    """The live generation, if it can be gone on from: it was made here, with the same `recipe`, and
-    is as it was written.
+    """The live generation, if it can be gone on from: it was made here, with the same `recipe` and
+    by the same rules, and is as it was written.
 
     `verified` is a generation the files of which need not be read to know that.
     """
@@ -118,7 +119,7 @@ def open_base(generations: Generations, recipe: dict[str, Any], verified: str) -
         return None
     try:
         manifest = read_manifest(lease.files, generations.key)
-        if manifest["embedder"] == recipe:
+        if manifest["embedder"] == recipe and manifest["rules"] == cutting_rules():
             return Base(generation, lease, manifest, verified=generation == verified)
     except (NoIndexError, IndexUnusableError, UntrustedError, OSError):
         pass

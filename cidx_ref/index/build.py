@@ -16,12 +16,13 @@ from typing import Any
 from cidx_ref.errors import IndexingError, UntrustedError
 from cidx_ref.index.base import BaseFile, open_base
 from cidx_ref.index.belongs import Rules
-from cidx_ref.index.changes import Look, recipe
+from cidx_ref.index.changes import Look
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.making import Helpers, Making, is_worth_it
 from cidx_ref.index.plan import SegmentSize, is_merge_due
 from cidx_ref.index.port import Progress
+from cidx_ref.index.recipe import recipe
 from cidx_ref.index.scan import Listing, SourceTree, list_files
 from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.index.skipped import SkippedFiles, save_skipped

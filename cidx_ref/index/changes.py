@@ -6,25 +6,19 @@ A file that is as it was seen is not read.  What is said of it is what reading w
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from hashlib import blake2b
-from pathlib import Path
 
-from cidx_ref.index import decode, defaults, generated, notebook, scan
 from cidx_ref.index.generated import why_by_text
 from cidx_ref.index.scan import NOT_A_REGULAR_FILE, Listing, SourceFile, SourceTree
 from cidx_ref.index.seen import Seen, SeenFiles
 
-__all__ = ["Look", "recipe"]
-
-_RULES = (scan, decode, notebook, generated, defaults)
+__all__ = ["Look"]
 
 
 class Look:
     """One look at the files of `listing`.  For one thread at a time.
 
-    `seen` has been loaded before the listing was made, by `recipe(max_bytes)`.
+    `seen` has been loaded before the listing was made, by `recipe.recipe(max_bytes)`.
     """
 
     def __init__(self, tree: SourceTree, listing: Listing, seen: SeenFiles, max_bytes: int) -> None:
@@ -74,15 +68,3 @@ class Look:
     def _weigh(self, path: str, despite: str) -> str:
         """Why the text of the file leaves it out, if it does: this listing may exempt it."""
         return despite if despite and despite not in self._listing.exempt.get(path, ()) else ""
-
-
-def recipe(max_bytes: int) -> str:
-    """What decides about a file but the file itself: the limit of its size, the codecs of this
-    Python, and the rules, by the text of the modules that hold them: nobody has to count them."""
-    rules = blake2b(digest_size=16)
-    for module in _RULES:
-        try:
-            rules.update(Path(module.__file__ or "").read_bytes())
-        except OSError:  # closed to this user, or in an archive: then nothing is believed again
-            rules.update(os.urandom(16))
-    return f"{max_bytes} {sys.hexversion:x} {rules.hexdigest()}"

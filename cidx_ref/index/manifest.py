@@ -42,7 +42,7 @@ __all__ = [
     "unnamed_files",
 ]
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 DIGEST = "digest"
 #: Which files of its segments a generation has no more.
@@ -152,7 +152,15 @@ _SHAPE: dict[Any, Any] = {
     "embedder": {"id": str, "dim": _is_dim},
     "space": str,
     "counts": {"files": _is_count, "chunks": _is_count, "guessed": _is_count},
-    "segments": {is_segment_id: {"files": _is_count, "chunks": _is_count, "vectors": _is_vectors}},
+    "rules": str,
+    "segments": {
+        is_segment_id: {
+            "files": _is_count,
+            "chunks": _is_count,
+            "vectors": _is_vectors,
+            "worded": _is_count,
+        }
+    },
     "next_file": _is_count,
     "next_segment": _is_count,
     "dead_documents": _is_count,

@@ -55,12 +55,13 @@ class Nearest:
         breadth = max(k, _BREADTH)
         places = sum(each.places for each in asked)  # of none, nothing is asked
         for each in asked:
-            each.ask(min(breadth, breadth * each.places // places + _LEAST))
+            share = min(breadth, breadth * each.places // places + _LEAST)
+            each.ask(breadth if each.is_exact else share)
         best = _merged([each.found for each in asked], k)
         # What a segment was not asked for might belong to the first of these; or there are too few,
         # because a filter leaves more in some segments than their share.
         sure = best[min(k, _SURE) - 1][1] if len(best) == k else -2.0
-        further = [each for each in asked if each.may_have_nearer_than(sure)]
+        further = [each for each in asked if not each.is_exact and each.may_have_nearer_than(sure)]
         if not further:
             return best
         for each in further:
@@ -97,7 +98,8 @@ class Nearest:
 
 
 class _Asked:
-    """One segment, and what it has answered."""
+    """One segment, and what it has answered: a graph as much as it is asked for, a matrix as much
+    as any will be asked for, because all products with it are made anyway."""
 
     def __init__(
         self, part: Part, unit: NDArray[np.float32], allowed: NDArray[np.bool_] | None
@@ -106,6 +108,7 @@ class _Asked:
         self._unit = unit
         self._allowed = part.alive if allowed is None else allowed[part.first_chunk : part.stop]
         self.places = part.stop - part.first_chunk
+        self.is_exact = _vectors(part).is_exact
         self._asked_for = 0
         self.found: Found = np.empty(0, np.intp), np.empty(0, np.float32)
 

@@ -43,6 +43,7 @@ _PAGE = 10  # hits: a shorter list is made complete
 _SCANNED_BYTES = 24 << 20  # text times words that it is read for: some 30 ms
 _SCANNED_PARTS = 4  # of words, that all texts are read for however large they are
 _SCANNED_HITS = 4096  # chunks that one reading of all texts collects
+_TIES, _MOST_TIES = 16, 1024  # asked for beyond what is wanted, of which some may be as good
 _POOL = 100  # hits of each engine that are fused; more only where more are wanted
 
 Ranking = list[tuple[int, float]]
@@ -211,24 +212,38 @@ class _Engines:
         if engine is None:
             raise IndexUnusableError(self._snapshot.unavailable["fts"])
         if self._query.terms:
-            return engine.search(self._query, k, None if self._mask is None else self._mask.files)
+            files = None if self._mask is None else self._mask.files
+            return self._first(lambda more: engine.search(self._query, more, files), k)
         needle = self._query.text.strip()
         needle = needle.strip('"') or needle
         if not needle:
             return []
         # Nothing but punctuation has no terms; it is looked for as it stands (QRY-4).
-        literally = self._snapshot.chunks.find_literally(needle, k, self._mask)
-        return [(chunk, 1.0) for chunk in literally]
+        find = self._snapshot.chunks.find_literally
+        return self._first(
+            lambda more: [(chunk, 1.0) for chunk in find(needle, more, self._mask)], k
+        )
 
     def definitions(self, k: int) -> Ranking:
         """What the query asks for by name; nothing where there is no full text."""
         engine = self._snapshot.fulltext
         if engine is None:
             return []
-        return engine.definitions(self._query, k, None if self._mask is None else self._mask.files)
+        files = None if self._mask is None else self._mask.files
+        return self._first(lambda more: engine.definitions(self._query, more, files), k)
 
     def file_of(self, number: int) -> int:
         return self._snapshot.chunks.file_of(number)
+
+    def _first(self, search: Callable[[int], Ranking], k: int) -> Ranking:
+        """The `k` best, and of equally good ones the first ones by path and line: so many more are
+        asked for as that takes."""
+        wanted = k + _TIES
+        found = search(wanted)
+        while len(found) == wanted and found[-1][1] == found[k - 1][1] and wanted < _MOST_TIES:
+            wanted = min(4 * wanted, _MOST_TIES)
+            found = search(wanted)
+        return self.steady(found)[:k]
 
     def steady(self, ranking: Ranking) -> Ranking:
         """`ranking`, in which what is equally good comes by path and line: where a chunk lies in

@@ -8,6 +8,7 @@ which files those are, the generation says (`live`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
+from cidx_ref.index.analysis import Terms, terms_of_chunk
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
@@ -24,20 +26,23 @@ from cidx_ref.index.vocabulary import WORDS, WordFile, WordWriter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cidx_ref.index.analysis import Terms
-
 __all__ = ["STORE_FILES", "Segment", "SegmentWriter", "Written"]
 
 #: Without which a segment is none; vectors may be missing.
 STORE_FILES = (*FILES, WORDS)
+#: Words are collected anew where those of one chunk in so many are of a chunk that is gone: with
+#: that, an edit of thirty chunks costs 20 ms more, however many others are taken in with it.
+_GONE_SHARE = 5
 
 
 class Written(NamedTuple):
-    """What a manifest says of a segment: how much is in it, and the name of its vectors' file."""
+    """What a manifest says of a segment: how much is in it, the name of its vectors' file, and the
+    words of how many chunks it has, also of such as were dead when it was written."""
 
     files: int
     chunks: int
     vectors: str
+    worded: int
 
 
 class SegmentWriter:
@@ -48,6 +53,7 @@ class SegmentWriter:
         self._directory = directory
         self._store = ChunkWriter(directory)
         self._words = WordWriter()
+        self._worded = 0
         self._vectors = VectorWriter(dim, threads)
 
     @property
@@ -65,6 +71,7 @@ class SegmentWriter:
         self._store.add_file(file, chunks)
         for each in terms:
             self._words.add(each)
+            self._worded += 1
 
     def add_vectors(self, vectors: NDArray[np.float32]) -> None:
         """Add the vectors of the next chunks."""
@@ -78,14 +85,19 @@ class SegmentWriter:
             if chunks:
                 self._vectors.add(segment.vectors_of(chunks))
         self._words.add_all(segment.words)
+        self._worded += segment.worded
 
     def save(self) -> Written:
         """Write everything out."""
         assert self._vectors.count == self._store.chunk_count
         self._store.save()
+        chunks = self._store.chunk_count
+        if (self._worded - chunks) * _GONE_SHARE >= self._worded:
+            # Else words of what is gone would pile up from segment to segment, for ever.
+            self._words, self._worded = _words_of(self._directory.engine_path), chunks
         self._words.save(self._directory)
         vectors = self._vectors.save(self._directory)
-        return Written(self._store.file_count, self._store.chunk_count, vectors)
+        return Written(self._store.file_count, chunks, vectors, self._worded)
 
 
 class Segment:
@@ -106,6 +118,7 @@ class Segment:
             self.words = WordFile(directory)
         except (OSError, ValueError) as error:
             raise IndexUnusableError(f"segment: {error}") from None
+        self.worded: int = described["worded"]
         if (len(self.store.files), len(self.store)) != (described["files"], described["chunks"]):
             self.close()
             raise IndexUnusableError("segment: not as large as its manifest says")
@@ -129,3 +142,12 @@ class Segment:
         if self.vectors is not None:
             self.vectors.close()
             self.vectors = None
+
+
+def _words_of(directory: Path) -> WordWriter:
+    """The words of the texts that are stored there."""
+    words = WordWriter()
+    with closing(ChunkStore(directory)) as store:
+        for chunk in map(store.read, range(len(store))):
+            words.add(terms_of_chunk(chunk.path, chunk.name, chunk.text))
+    return words

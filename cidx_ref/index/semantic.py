@@ -107,6 +107,11 @@ class SemanticIndex:
             self._graph = _load_graph(path, dim, count) if count > EXACT_UP_TO else None
         self.count = count
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether every search looks at all vectors."""
+        return self._graph is None
+
     def search(
         self, vector: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
     ) -> list[tuple[int, float]]:
