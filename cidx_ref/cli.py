@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None, runtime: Runtime = SYSTEM) -> int:
     except OSError as error:
         return _give_up(error)
     except KeyboardInterrupt:
-        complain("interrupted (a daemon that is indexing goes on with it)")
+        goes_on = getattr(options, "run", None) in (commands.query, commands.index)
+        complain("interrupted" + " (a daemon that is indexing goes on with it)" * goes_on)
         return INTERRUPTED
     return status
 

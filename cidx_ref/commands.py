@@ -13,14 +13,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cidx_ref.errors import BadArgumentError, DaemonUnavailableError, NoIndexError
 
 if TYPE_CHECKING:
     from cidx_ref.client import DaemonClient
     from cidx_ref.project import Project
-    from cidx_ref.reports import IndexReport
+    from cidx_ref.reports import IndexReport, Skipped
     from cidx_ref.results import Answer
 
 __all__ = [
@@ -127,9 +127,18 @@ def index(options: argparse.Namespace) -> int:
 
 def skipped(options: argparse.Namespace) -> int:
     """List what the last index run left out."""
-    with _client(options) as daemon:
-        told = daemon.skipped()
     from cidx_ref.terminal import skipped_lines
+
+    project = _project(options)
+    daemon = _running(project)
+    if daemon is not None:  # which may be the only one that has the key
+        with daemon:
+            told = daemon.skipped()
+    else:
+        from cidx_ref.index.skipped import read_skipped
+        from cidx_ref.keys import account_key
+
+        told = cast("Skipped", read_skipped(project, account_key()))
 
     if options.json:
         print_json(told)
@@ -205,10 +214,14 @@ def status(options: argparse.Namespace) -> int:
     if daemon is not None:
         return say("status")(options, daemon)
     places = project.whereabouts()
+    from cidx_ref.launcher import is_claimed
+
+    is_between = is_claimed(project)  # by one that does not answer
     if options.json:
-        print_json({"running": False, **places})
+        print_json({"running": False, "starting_or_stopping": is_between, **places})
     else:
-        print("\n".join(["running: no", *_lines(places)]))
+        state = "starting or stopping" if is_between else "no"
+        print("\n".join([f"running: {state}", *_lines(places)]))
     return FOUND
 
 

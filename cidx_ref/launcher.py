@@ -7,6 +7,7 @@ end of its process.  A query that finds a daemon imports nothing of this.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -16,14 +17,14 @@ from pathlib import Path
 
 from cidx_ref._version import __version__
 from cidx_ref.backend import CONNECT_TIMEOUT_S, ConnectionLostError, Remote, decode
-from cidx_ref.errors import DaemonUnavailableError, ShuttingDownError
+from cidx_ref.errors import DaemonUnavailableError, ShuttingDownError, UntrustedError
 from cidx_ref.interpreter import python_command
-from cidx_ref.project import Project
+from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape
 from cidx_ref.sockets import is_answered
 
-__all__ = ["start_process", "stop"]
+__all__ = ["is_claimed", "start_process", "stop"]
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 40.0
@@ -101,10 +102,22 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
     It answers what is in flight first (SRV-4).  False if none runs.  Raises
     `DaemonUnavailableError` if it has not ended after 40 seconds, or is not ours to end.
     """
-    try:
-        remote = Remote(project)
-    except ConnectionLostError:
-        return False
+    deadline = runtime.monotonic() + _STOP_TIMEOUT_S
+    is_between = False
+    while True:
+        try:
+            remote = Remote(project)
+            break
+        except ConnectionLostError:
+            # One that is coming will answer; one that is going has been told to, by another client.
+            if not is_claimed(project):
+                return is_between
+            is_between = True
+            if runtime.monotonic() >= deadline:
+                raise DaemonUnavailableError(
+                    f"a process holds {project.directory}, and neither answers nor ends"
+                ) from None
+            runtime.sleep(_STOP_POLL_S)
     try:
         # Lost, or shutting down: another client has told it to stop, too.
         with suppress(ConnectionLostError, ShuttingDownError):
@@ -114,12 +127,23 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
                 _terminate(remote.pid)
     finally:
         remote.close()
-    deadline = runtime.monotonic() + _STOP_TIMEOUT_S
     while _is_alive(remote.pid) and not _is_a_host(remote.pid, project):
         if runtime.monotonic() >= deadline:
             raise DaemonUnavailableError(f"the daemon (pid {remote.pid}) does not stop")
         runtime.sleep(_STOP_POLL_S)
     return True
+
+
+def is_claimed(project: Project) -> bool:
+    """Whether a process holds the project: a daemon that serves it, that is coming, or going."""
+    try:
+        with project.open() as directory, open(directory.open_regular(LOCK), "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (OSError, UntrustedError):
+        return False
+    return False
 
 
 def _terminate(pid: int) -> None:

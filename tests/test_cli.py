@@ -130,7 +130,7 @@ def test_every_command_does_what_its_line_says(fresh: Project) -> None:
     }
     said = "".join(f"{key}: {place}\n" for key, place in places.items())
     assert text("status") == f"running: no\n{said}"
-    assert data("status") == {"running": False, **places}
+    assert data("status") == {"running": False, "starting_or_stopping": False, **places}
     assert text("stop") == "not running\n"
     assert data("stop") == {"status": "not running"}
     assert data("clear-cache") == {"status": "not running"}

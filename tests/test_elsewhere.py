@@ -526,6 +526,7 @@ def test_a_read_only_checkout_that_was_indexed_before_answers_in_all_modes(
     assert log.parent.parent == Path(os.environ[STATE_DIRECTORY], "projects")
     assert gone == {
         "running": False,
+        "starting_or_stopping": False,
         "address": str(log.with_name("daemon.sock")),
         "index_directory": str(project.root / DIRECTORY),
         "log": str(log),

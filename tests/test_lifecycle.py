@@ -31,13 +31,22 @@ from rpyc.utils.factory import unix_connect
 from cidx_ref import __version__
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
-from cidx_ref.errors import BusyError, CidxError, IndexingError, ShuttingDownError
+from cidx_ref.daemon.claim import Claim
+from cidx_ref.errors import (
+    BusyError,
+    CidxError,
+    DaemonUnavailableError,
+    IndexingError,
+    ShuttingDownError,
+)
 from cidx_ref.index.generation import Generations
 from cidx_ref.interpreter import python_command
-from cidx_ref.launcher import start_process
+from cidx_ref.launcher import start_process, stop
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.sockets import connect, is_answered
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.fixtures import build
 
 pytestmark = pytest.mark.once
 
@@ -503,11 +512,48 @@ def test_a_stop_that_comes_between_finding_the_daemon_and_asking_it_is_no_error(
         with client(project) as other:
             stopper = in_thread(other.shutdown)
             assert isinstance(until_refused(late.ping), ShuttingDownError)
-            assert run("stop", "--project", str(project.root))[0] == 0
+            second = popen("stop", "--project", str(project.root))
             held.release()
             stopper()
+            assert (*second.communicate(timeout=TIMEOUT_S), second.returncode)[1:] == ("", 0)
         answer()
         assert process.wait(TIMEOUT_S) == 0
+
+
+class _Waits(FakeRuntime):
+    """Does `meanwhile` when somebody waits."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def sleep(self, seconds: float) -> None:
+        self._meanwhile()
+        super().sleep(seconds)
+
+
+@pytest.mark.promise("SRV-4")
+def test_a_stop_waits_for_a_daemon_that_is_coming_or_going(project: Project) -> None:
+    """It answers nobody, and has the project all the same."""
+    claim = Claim(project)
+    assert claim.acquire()
+    assert run("status", "--project", str(project.root))[1].startswith(
+        "running: starting or stopping\n"
+    )
+    assert stop(project, _Waits(claim.release)) is True
+    assert stop(project) is False
+    assert run("status", "--project", str(project.root))[1].startswith("running: no\n")
+    assert claim.acquire()
+    with pytest.raises(DaemonUnavailableError, match="neither answers nor ends"):
+        stop(project, FakeRuntime())
+    claim.release()
+
+
+def test_what_was_left_out_is_told_without_a_daemon(project: Project) -> None:
+    (project.root / "b.bin").write_bytes(b"\0")
+    build(project)
+    assert run("skipped", "--project", str(project.root))[:2] == (0, "b.bin: binary\n")
+    assert not is_answered(project.socket_path)
 
 
 # Being robbed.

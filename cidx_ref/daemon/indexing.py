@@ -235,8 +235,7 @@ class IndexRuns:
                 # A merge changes what the index is called, and not what is in it.
                 self.confirmed = str(shared.report.get("generation")), self.confirmed[1]
             if shared.options.merge:
-                outcome = "done" if error is None else f"given up: {error}"
-                _log.info("merge %s", outcome)
+                _log.info("the merge %s", _outcome(shared))
             self._runs.remove(shared)
             self._changed.notify_all()
 
@@ -312,6 +311,13 @@ class _Listener:
 
     def ready(self, generation: str) -> None:
         self._prepare(generation)
+
+
+def _outcome(shared: _SharedRun) -> str:
+    if shared.error is None:
+        return "is done"
+    # What has changed goes first, and the next run says that a merge is due.
+    return "is put off" if shared.is_cancelled else f"failed: {shared.error}"
 
 
 def _again(error: BaseException) -> BaseException:
