@@ -1,8 +1,8 @@
 """Which test sees a mutant soonest, of those mutants that would take long by all tests.
 
-A mutant that `test_mutants` would take more than some three seconds of processor time for, or ten of
-waiting, has an entry: a quick test of the promise that it breaks, which fails with it each time.  An
-entry that does not hold any more fails the test of its mutant.
+A mutant that `test_mutants` would take more than some three seconds of processor time for, or ten
+of waiting, has an entry: a quick test of the promise that it breaks, which fails with it each time.
+An entry that does not hold any more fails the test of its mutant.
 """
 
 from __future__ import annotations
@@ -44,5 +44,19 @@ SOONEST: dict[str, str] = {
     ),
     "connections_survive_a_fork": (
         "test_fork.py::test_a_connection_of_another_process_is_not_used"
+    ),
+    "bombs_are_inflated": "test_limits.py::test_garbage_costs_its_sender_the_connection[zlib bomb]",
+    "the_clients_calls_count_twice": (
+        "test_health.py::test_each_call_is_counted_once_with_its_outcome"
+    ),
+    "failed_calls_do_not_count": "test_health.py::test_each_call_is_counted_once_with_its_outcome",
+    "the_cache_is_not_logged": "test_health.py::test_the_log_tells_what_happened_and_why",
+    "refusals_are_not_logged": "test_health.py::test_the_log_tells_what_happened_and_why",
+    "rare_words_are_left_to_the_graph": (
+        "test_semantic.py::test_a_rare_word_is_found_where_it_stands"
+    ),
+    "left_only_in_good_order": "test_gate.py::test_a_call_that_ends_badly_has_left_all_the_same",
+    "patient_with_every_byte": (
+        "test_limits.py::test_an_endless_drip_of_bytes_costs_the_connection_after_a_while"
     ),
 }
