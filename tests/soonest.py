@@ -1,4 +1,4 @@
-"""Which test sees a mutant soonest, of those mutants that would take long by all tests.
+"""Which test or search sees a mutant soonest, of those mutants that would take long by all of them.
 
 A mutant that `test_mutants` would take more than some three seconds of processor time for, or ten
 of waiting, has an entry: a quick test of the promise that it breaks, which fails with it each time.
@@ -7,7 +7,7 @@ An entry that does not hold any more fails the test of its mutant.
 
 from __future__ import annotations
 
-__all__ = ["SOONEST"]
+__all__ = ["SOONEST", "SOONEST_SEARCH"]
 
 #: By the name of the mutant: a test, with its file in this directory.
 SOONEST: dict[str, str] = {
@@ -59,4 +59,13 @@ SOONEST: dict[str, str] = {
     "patient_with_every_byte": (
         "test_limits.py::test_an_endless_drip_of_bytes_costs_the_connection_after_a_while"
     ),
+}
+
+#: By the name of a mutant that `test_interleavings` kills: a search of its promise that others with
+#: some seconds of processor time would come before.
+SOONEST_SEARCH: dict[str, str] = {
+    "disk_is_asked_before_the_lock": "PublishAndTwoQueries",
+    "each_request_makes_a_run": "SharedIndexRun",
+    "a_run_begins_beside_a_merge": "RunsAndMerges",
+    "named_before_it_listens": "ClientAndStarter",
 }
