@@ -27,6 +27,12 @@ SOONEST: dict[str, str] = {
     "changes_start_no_run": (
         "test_watch.py::test_a_run_begins_when_changes_have_settled_for_a_fifth_of_a_second"
     ),
+    "changes_settle_for_ever": (
+        "test_watch.py::test_a_file_that_is_written_without_end_is_run_for_each_second"
+    ),
+    "a_failed_run_is_not_tried_again": (
+        "test_watch.py::test_a_run_that_fails_is_tried_again_later_and_later"
+    ),
     "a_merge_counts_as_a_look_at_the_files": (
         "test_watch_races.py::test_fresh_means_fresh_whatever_the_order[EditsAndMerges]"
     ),
