@@ -301,6 +301,7 @@ def _patched() -> list[Any]:
         watch,
         watch.Watch,
         watched.WatchedTree,
+        watching,
         watching.Scan,
         watching.Session,
         writing.SegmentSink,
