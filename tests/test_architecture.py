@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -54,12 +56,14 @@ HEART = {
 }
 
 
-def _modules() -> dict[str, Path]:
+@cache
+def _modules() -> Mapping[str, Path]:
     paths = ROOT.rglob("*.py")
     return {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in paths}
 
 
-def _imports(path: Path, *, for_types: bool = False) -> set[str]:
+@cache
+def _imports(path: Path, *, for_types: bool = False) -> frozenset[str]:
     """Every module that `path` imports anywhere; not for type checking only, unless asked for."""
     found: set[str] = set()
     tree = ast.parse(path.read_text("utf-8"))
@@ -77,7 +81,7 @@ def _imports(path: Path, *, for_types: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
 
 
 def _floor(name: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cidx_ref.client import DaemonClient
@@ -262,6 +262,8 @@ _JSON = st.recursive(
 @given(others=st.dictionaries(st.text().filter(lambda key: key != "daemon"), _JSON, max_size=4),
        extra=st.dictionaries(st.text().filter(lambda key: key not in Config.__dataclass_fields__),
                              _JSON, max_size=2))  # fmt: skip
+# What fails with this is not made smaller.
+@example(others={"of another": [1]}, extra={"newer": {"a": None}})
 def test_init_keeps_what_belongs_to_other_programs(
     make_project: MakeProject, others: dict[str, Any], extra: dict[str, Any]
 ) -> None:

@@ -214,7 +214,7 @@ scripts: st.SearchStrategy[Script] = st.lists(
 
 
 @pytest.mark.promise("FRESH-4")
-@pytest.mark.parametrize("number", [24, pytest.param(500, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("number", [16, pytest.param(500, marks=pytest.mark.deep)])
 def test_after_any_edits_and_runs_the_index_is_what_one_built_anew_is(
     number: int, history: Path, figure: Callable[..., None]
 ) -> None:
@@ -427,7 +427,7 @@ def writer() -> Iterator[Callable[..., int]]:
 
 
 @pytest.mark.promise("FRESH-4", "WRITE-3")
-@pytest.mark.parametrize("number", [36, pytest.param(300, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("number", [24, pytest.param(300, marks=pytest.mark.deep)])
 def test_a_writer_killed_at_any_instant_leaves_the_old_index_or_the_new_and_the_next_goes_on(
     number: int, life: Life, writer: Callable[..., int], figure: Callable[..., None]
 ) -> None:

@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine
+from soonest import SOONEST_SEARCH
 
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.claim import Claim
@@ -61,13 +62,35 @@ def test_the_code_survives(search: Search, tried: RecordTried) -> None:
 def test_the_mutant_is_killed_by_the_promise_that_it_breaks(
     mutant: Mutant, planted: RecordMutant
 ) -> None:
-    killed = False
+    soonest = SOONEST_SEARCH.get(mutant.name)
+    killer = None
     try:
         with mutant.planted():
-            killed = any(_kills(search, mutant) for search in searches_of(mutant.promise))
+            killer = next((s for s in _soonest_first(mutant, soonest) if _kills(s, mutant)), None)
     finally:
-        planted(mutant.promise, mutant.name, killed=killed)
-    assert killed, f"survives: {mutant.what}"
+        planted(mutant.promise, mutant.name, killed=killer is not None)
+    assert killer, f"survives: {mutant.what}"
+    assert soonest in (None, killer.name), f"tests/soonest.py: {soonest} does not find it"
+
+
+def _soonest_first(mutant: Mutant, soonest: str | None) -> list[Search]:
+    """All searches of its promise."""
+    return sorted(searches_of(mutant.promise), key=lambda search: search.name != soonest)
+
+
+def test_the_entries_of_what_finds_it_soonest_are_for_mutants_that_are_planted_here() -> None:
+    assert SOONEST_SEARCH.keys() <= {str(each.id) for each in DIES}
+
+
+@pytest.mark.parametrize(("mutant", "soonest"), SOONEST_SEARCH.items())
+def test_the_search_that_finds_it_soonest_is_first_and_no_other_is_left_out(
+    mutant: str, soonest: str
+) -> None:
+    promise = MUTANTS[mutant].promise
+    first, *others = _soonest_first(MUTANTS[mutant], soonest)
+    assert first.name == soonest
+    assert [first, *others] != searches_of(promise), "it would be first anyhow"
+    assert others == [search for search in searches_of(promise) if search is not first]
 
 
 def _kills(search: Search, mutant: Mutant) -> bool:

@@ -1,8 +1,9 @@
 """The zoo as such; and no mutant of a promise without a search survives the tests of its promise.
 
 The others are killed in `test_interleavings`.  Here each is planted in a pytest of its own, which
-runs the tests that are marked with its promise until one fails.  That they pass without it, the
-run that this is a part of shows.
+runs the tests that are marked with its promise until one fails; where that would take long, first
+the one that `soonest` names, alone.  That they pass without it, the run that this is a part of
+shows.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from soonest import SOONEST
 
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant
 from cidx_ref.testing.own.searches import searches_of
@@ -43,11 +47,66 @@ DIES = [
 def test_the_mutant_is_killed_by_the_tests_of_the_promise_that_it_breaks(
     mutant: Mutant, planted: RecordMutant, tmp_path: Path
 ) -> None:
+    def run(tests: list[str]) -> tuple[int, str]:
+        return _run_with(mutant, tests, tmp_path)
+
+    death = _death(run, _files_that_name(mutant.promise), SOONEST.get(mutant.name))
+    planted(mutant.promise, mutant.name, killed=bool(death.killer))
+    assert death.status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), death.said
+    assert death.killer, f"survives: {mutant.what}\n{death.said}"
+    assert not death.wrong, death.wrong
+
+
+@dataclass(frozen=True)
+class Death:
+    """Of a mutant, if there is a `killer`."""
+
+    killer: str
+    #: Of the tests, and what they said.
+    status: int
+    said: str
+    #: What is wrong with the entry in `SOONEST`.
+    wrong: str = ""
+
+
+def _death(
+    run: Callable[[list[str]], tuple[int, str]], files: list[str], soonest: str | None
+) -> Death:
+    """By the test that sees the mutant soonest, or where that does not, by all of `files`.
+
+    The mutant is dead then as well, and what is wrong is the entry: it costs time at each run, and
+    would not be found otherwise.
+    """
+    told = ""
+    if soonest is not None:
+        status, told = run([str(TESTS / soonest)])
+        # There may be no such test, or it is not of this promise, or cannot be imported.
+        if killer := _killer(status, told):
+            return Death(killer, status, told)
+    status, said = run(files)
+    killer = _killer(status, said)
+    if soonest is None:
+        return Death(killer, status, said)
+    wrong = f"tests/soonest.py: {soonest} does not see it, and {killer or 'nobody'} does\n{told}"
+    return Death(killer, status, said, wrong)
+
+
+def _killer(status: int, said: str) -> str:
+    """The test that failed, in its body or in its fixtures."""
+    if status != pytest.ExitCode.TESTS_FAILED:
+        return ""
+    # A module that cannot be imported has no "::".
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+::.*?)(?: - .*)?$", said, re.MULTILINE)
+    return failed[1] if failed else ""
+
+
+def _run_with(mutant: Mutant, tests: list[str], tmp_path: Path) -> tuple[int, str]:
+    """Those of `tests` that are marked with its promise, until one fails."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", f"--basetemp={tmp_path}/in"]
     command += ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"]
     command += ["--cidx-promise", mutant.promise, "--cidx-mutant", mutant.name]
     done = subprocess.run(
-        [*command, *_files_that_name(mutant.promise)],
+        [*command, *tests],
         cwd=TESTS.parent,
         # It reports to us, and is no worker of whoever runs us.
         env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))},
@@ -57,12 +116,7 @@ def test_the_mutant_is_killed_by_the_tests_of_the_promise_that_it_breaks(
         text=True,
         timeout=PATIENCE_S,
     )
-    # A test, in its body or in its fixtures: a module that cannot be imported has no "::".
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S+::.*)", done.stdout, re.MULTILINE)
-    killed = done.returncode == pytest.ExitCode.TESTS_FAILED and bool(failed)
-    planted(mutant.promise, mutant.name, killed=killed)
-    assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), done.stdout
-    assert killed, f"survives: {mutant.what}\n{done.stdout}"
+    return done.returncode, done.stdout
 
 
 def _files_that_name(promise: str) -> list[str]:
@@ -77,6 +131,49 @@ def _files_that_name(promise: str) -> list[str]:
     found.sort(key=lambda path: (path.name in LAST, -counts[path]))
     assert found, f"no test names {promise}"
     return [str(path) for path in found]
+
+
+def test_the_entries_of_who_sees_it_soonest_are_for_mutants_that_are_planted_here() -> None:
+    assert SOONEST.keys() <= {str(each.id) for each in DIES}
+
+
+KILLED = (1, "F\nFAILED tests/test_a.py::test_x[a - b] - assert 1 == 2\n1 failed\n")
+
+
+def test_where_the_test_that_sees_it_soonest_does_no_other_is_run() -> None:
+    asked: list[list[str]] = []
+
+    def run(tests: list[str]) -> tuple[int, str]:
+        asked.append(tests)
+        return KILLED
+
+    death = _death(run, ["all"], "test_a.py::test_x")
+    assert (bool(death.killer), death.wrong) == (True, "")
+    assert asked == [[str(TESTS / "test_a.py::test_x")]]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (0, "1 passed"),
+        (2, "ERROR tests/test_a.py - ImportError"),
+        (4, "ERROR: not found: tests/test_a.py::test_x"),
+        (5, "1 deselected"),
+    ],
+    ids=["passes", "cannot be imported", "is gone", "is of another promise"],
+)
+@pytest.mark.parametrize("all_", [KILLED, (0, "9 passed")], ids=["killed", "survives"])
+def test_where_it_does_not_all_are_run_and_the_entry_is_told(
+    status: int, said: str, all_: tuple[int, str]
+) -> None:
+    def run(tests: list[str]) -> tuple[int, str]:
+        return all_ if tests == ["all"] else (status, said)
+
+    death = _death(run, ["all"], "test_a.py::test_x")
+    assert bool(death.killer) is (all_ is KILLED)
+    assert "test_a.py::test_x does not see it" in death.wrong
+    assert said in death.wrong
+    assert _death(run, ["all"], None).wrong == ""
 
 
 @pytest.mark.parametrize("mutant", EVERY)
@@ -204,6 +301,7 @@ def _patched() -> list[Any]:
         watch,
         watch.Watch,
         watched.WatchedTree,
+        watching,
         watching.Scan,
         watching.Session,
         writing.SegmentSink,

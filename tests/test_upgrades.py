@@ -924,12 +924,12 @@ def upgrade_and_ask(
     return right, wrong
 
 
-def test_a_hundred_queries_across_five_changes_of_version_and_environment_are_answered_right(
+def test_sixty_queries_across_each_change_of_version_and_environment_are_answered_right(
     project: Project, environment: Environments
 ) -> None:
-    right, wrong = upgrade_and_ask(project, environment, changes=5, queries=100)
+    right, wrong = upgrade_and_ask(project, environment, changes=4, queries=60)
     assert wrong == []
-    assert right >= 100
+    assert right >= 60
 
 
 @pytest.mark.deep

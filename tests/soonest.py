@@ -1,0 +1,77 @@
+"""Which test or search sees a mutant soonest, of those mutants that would take long by all of them.
+
+A mutant that `test_mutants` would take more than some three seconds of processor time for, or ten
+of waiting, has an entry: a quick test of the promise that it breaks, which fails with it each time.
+An entry that does not hold any more fails the test of its mutant.
+"""
+
+from __future__ import annotations
+
+__all__ = ["SOONEST", "SOONEST_SEARCH"]
+
+#: By the name of the mutant: a test, with its file in this directory.
+SOONEST: dict[str, str] = {
+    "nearest_in_the_order_of_the_files": (
+        "test_segments.py::test_the_nearest_of_all_segments_are_those_of_a_product_with_all_that_is_alive"
+    ),
+    "collisions_are_hits": (
+        "test_query.py::test_a_hit_that_shares_no_word_is_a_collision_and_left_out"
+    ),
+    "lines_from_nought": "test_query.py::test_a_hit_points_at_the_lines_that_it_shows",
+    "the_mtime_is_enough": "test_seen.py::test_an_edit_that_puts_the_mtime_back_is_seen",
+    "the_racy_case_is_forgotten": (
+        "test_seen.py::test_a_file_written_again_at_once_with_its_old_size_is_never_missed[4000000]"
+    ),
+    "filters_are_ignored": "test_query.py::test_filters_let_through_exactly_what_they_say",
+    "filtered_afterwards": "test_query.py::test_filters_let_through_exactly_what_they_say[fts]",
+    "changes_start_no_run": (
+        "test_watch.py::test_a_run_begins_when_changes_have_settled_for_a_fifth_of_a_second"
+    ),
+    "changes_settle_for_ever": (
+        "test_watch.py::test_a_file_that_is_written_without_end_is_run_for_each_second"
+    ),
+    "a_failed_run_is_not_tried_again": (
+        "test_watch.py::test_a_run_that_fails_is_tried_again_later_and_later"
+    ),
+    "a_merge_counts_as_a_look_at_the_files": (
+        "test_watch_races.py::test_fresh_means_fresh_whatever_the_order[EditsAndMerges]"
+    ),
+    "a_file_that_was_gone_does_not_belong": (
+        "test_watched_trees.py::test_a_file_that_was_gone_when_a_run_listed_is_not_taken_for_one_that_does_not_belong"
+    ),
+    "names_are_believed_after_an_overflow": (
+        "test_watched_trees.py::test_folders_that_were_replaced_while_events_were_lost_are_watched_anew"
+    ),
+    "anybody_may_say_what_was_seen": (
+        "test_seen.py::test_what_another_account_wrote_down_is_not_believed"
+    ),
+    "right_checksums_are_enough": (
+        "test_trust.py::test_an_index_of_another_account_is_not_loaded_and_said_to_be_one"
+    ),
+    "connections_survive_a_fork": (
+        "test_fork.py::test_a_connection_of_another_process_is_not_used"
+    ),
+    "bombs_are_inflated": "test_limits.py::test_garbage_costs_its_sender_the_connection[zlib bomb]",
+    "the_clients_calls_count_twice": (
+        "test_health.py::test_each_call_is_counted_once_with_its_outcome"
+    ),
+    "failed_calls_do_not_count": "test_health.py::test_each_call_is_counted_once_with_its_outcome",
+    "the_cache_is_not_logged": "test_health.py::test_the_log_tells_what_happened_and_why",
+    "refusals_are_not_logged": "test_health.py::test_the_log_tells_what_happened_and_why",
+    "rare_words_are_left_to_the_graph": (
+        "test_semantic.py::test_a_rare_word_is_found_where_it_stands"
+    ),
+    "left_only_in_good_order": "test_gate.py::test_a_call_that_ends_badly_has_left_all_the_same",
+    "patient_with_every_byte": (
+        "test_limits.py::test_an_endless_drip_of_bytes_costs_the_connection_after_a_while"
+    ),
+}
+
+#: By the name of a mutant that `test_interleavings` kills: a search of its promise that others with
+#: some seconds of processor time would come before.
+SOONEST_SEARCH: dict[str, str] = {
+    "disk_is_asked_before_the_lock": "PublishAndTwoQueries",
+    "each_request_makes_a_run": "SharedIndexRun",
+    "a_run_begins_beside_a_merge": "RunsAndMerges",
+    "named_before_it_listens": "ClientAndStarter",
+}
