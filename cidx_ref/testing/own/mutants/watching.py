@@ -46,7 +46,7 @@ def the_race_between_listing_and_arming_is_ignored() -> Iterator[None]:
 def freshness_is_what_is_known_already() -> Iterator[None]:
     """`is_fresh` does not read what the kernel has to tell."""
 
-    def is_fresh(self: Watch) -> bool:
+    def is_fresh(self: Watch, timeout_s: float = -1) -> bool:
         return self._session is not None and self._session.is_fresh
 
     with patch.object(Watch, "is_fresh", is_fresh):
@@ -60,7 +60,7 @@ def a_run_begins_without_reading_the_queue() -> Iterator[None]:
     scanning = Watch.scanning
 
     def undrained(self: Watch, run: object | None = None) -> None:
-        with patch.object(Watch, "_drain", lambda self, session: None):
+        with patch.object(Watch, "_drain", lambda self, session, outside: False):
             scanning(self, run)
 
     with patch.object(Watch, "scanning", undrained):
@@ -103,12 +103,12 @@ def new_folders_are_not_watched() -> Iterator[None]:
 @mutant("FRESH-1")
 def changes_start_no_run() -> Iterator[None]:
     """What is seen to change is counted, and left to whoever has the index run."""
-    due = Watch._due
+    due = Session.due_s
 
-    def never(self: Watch, session: Session, now_s: float) -> float | None:
-        return None if session.mode == "watching" else due(self, session, now_s)
+    def never(self: Session, now_s: float, wall_s: float) -> float | None:
+        return None if self.mode == "watching" else due(self, now_s, wall_s)
 
-    with patch.object(Watch, "_due", never):
+    with patch.object(Session, "due_s", never):
         yield
 
 
@@ -124,8 +124,8 @@ def a_failed_run_is_not_tried_again() -> Iterator[None]:
     """Once a run has failed, changes are run for when there are others."""
     retry = Session.retry
 
-    def never(self: Session, now_s: float, first_s: float, most_s: float) -> None:
-        retry(self, now_s, first_s, most_s)
+    def never(self: Session, now_s: float, problem: BaseException) -> None:
+        retry(self, now_s, problem)
         self.not_before_s = float("inf")
 
     with patch.object(Session, "retry", never):
