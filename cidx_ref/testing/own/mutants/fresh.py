@@ -49,8 +49,8 @@ def waiting_is_enough() -> Iterator[None]:
     """Whoever has waited is told that the answer is fresh, whatever came of it."""
     wait = Freshness._wait_for_a_run
 
-    def trust(self: Freshness, options: RunOptions, timeout_s: float) -> None:
-        wait(self, options, timeout_s)
+    def trust(self: Freshness, options: RunOptions, *seconds: float) -> None:
+        wait(self, options, *seconds)
 
     with patch.object(Freshness, "_wait_for_a_run", trust):
         yield
