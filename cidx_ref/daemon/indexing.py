@@ -117,6 +117,8 @@ class IndexRuns:
     def knows(self, generation: str) -> bool:
         """Whether the last run that has succeeded has left `generation`, or one that is under way
         makes it live; not so, if it was put there by somebody else."""
+        if self.confirmed is not None and self.confirmed[0] == generation:
+            return True  # the usual case, without the lock: each query asks
         with self._changed:
             is_confirmed = self.confirmed is not None and self.confirmed[0] == generation
             return is_confirmed or any(run.ready == generation for run in self._runs)

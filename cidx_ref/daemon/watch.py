@@ -11,7 +11,8 @@ The rules, from which everything below follows:
     if the run fails, it is dirty again.  So what changes during a run is dirty after it.
 
 3.  A run lists, and the folders that it names are armed before it looks at a file.  A folder that
-    has changed since the run began was changed after it was listed, perhaps: it is dirty.
+    has changed since the run began was changed after it was listed, perhaps: it is dirty.  So is
+    what decides about others, in such a folder and elsewhere (`outside`).
 
 4.  A run begins when changes have *settled* (`Session.settled_s`), never while a run is scanning.
     What cannot change the index starts none (`relevance`).
@@ -152,13 +153,26 @@ class Watch:
         where somebody is at work for `timeout_s` (negative: without end)."""
         if not self._lock.acquire(timeout=timeout_s):
             return False
-        is_fresh = self._ask_and_release(outside=True)
+        try:
+            session = self._session
+            if session is not None and self._drain(session, outside=True):
+                session.waiter.wake()  # what was read here wakes nobody
+            is_fresh = session is not None and session.is_fresh
+        finally:
+            self._lock.release()
         self._ledger.tell_all(self._lock)
         return is_fresh
 
     def is_unchanged(self) -> bool:
-        """As `is_fresh`, of the files themselves.  Waits for nothing: each query asks."""
-        return self._lock.acquire(blocking=False) and self._ask_and_release(outside=False)
+        """As `is_fresh`, of the files themselves; each query asks.  Waits for nothing, and leaves
+        to the watcher what there is to read: that may be a folder with all that is in it."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            session = self._session
+            return session is not None and session.is_fresh and not session.has_events()
+        finally:
+            self._lock.release()
 
     def describe(self) -> dict[str, Any]:
         """For a status, as plain data."""
@@ -210,19 +224,9 @@ class Watch:
 
     # Under the lock.
 
-    def _ask_and_release(self, *, outside: bool) -> bool:
-        """Whether all is fresh; and release the lock."""
-        try:
-            session = self._session
-            if session is not None and self._drain(session, outside=outside):
-                session.waiter.wake()  # what was read here wakes nobody
-            return session is not None and session.is_fresh
-        finally:
-            self._lock.release()
-
     def _drain(self, session: Session, *, outside: bool) -> bool:
-        """Read what the kernel has to tell by now; and look at what lies `outside`, of which it
-        tells nothing.  Returns whether there was a change."""
+        """Read what the kernel has to tell by now; and look `outside`, of which it tells nothing.
+        Returns whether there was a change."""
         tree, before = session.tree, (session.last_s, len(session.dirty), session.mode)
         if tree is not None and session.mode != "scanning":
             self._guarded(session, lambda: self._take(session, tree))
@@ -273,16 +277,13 @@ class Watch:
         if not ok:
             session.put_back(scan)
             return
-        if scan.is_unsure and not scan.has_listed:
-            session.is_unsure = True  # what it could not see may not be armed
-            session.note_change(self._runtime.monotonic())
-        elif scan.has_listed and session.mode == "starting":
+        now_s = self._runtime.monotonic()
+        session.hold(scan, now_s)
+        if scan.has_listed and session.mode == "starting":
             session.turn("watching", self._ledger.now())
             self._ledger.note("watching")
-        if session.relevance is not None:
-            session.relevance.remember(scan.outsiders)
         if scan.first_s is not None:
-            self._ledger.latencies.append(self._runtime.monotonic() - scan.first_s)
+            self._ledger.latencies.append(now_s - scan.first_s)
 
     def _open(self, session: Session) -> None:
         """Have events, if that is possible and there are none yet."""
@@ -299,10 +300,8 @@ class Watch:
         """`do` what needs events; scan where there are none to be had."""
         try:
             do()
-        except OSError as error:
+        except (OSError, NoEventsError) as error:
             self._fall_back(session, why_no_events(error))
-        except NoEventsError as error:
-            self._fall_back(session, str(error))
         except Exception as error:  # a mistake in here must not end what keeps the index fresh
             self._warn("watching failed", error)
             self._fall_back(session, type(error).__name__)

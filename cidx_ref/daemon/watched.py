@@ -123,6 +123,10 @@ class WatchedTree:
             self._remove(watch)
         return recent | self.outside.arm(self._events, is_recent, self._folders)
 
+    def has_events(self) -> bool:
+        """Whether there are any that `changes` has not looked at."""
+        return bool(self._unread) or self._events.has_any()
+
     def changes(self, room: int = _MAX_LOOKED_AT) -> Changes:
         """What has changed by now, by all events that are there.  Raises as `arm` does.
 

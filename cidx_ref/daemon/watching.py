@@ -18,7 +18,7 @@ from cidx_ref.daemon.ledger import short
 from cidx_ref.daemon.looked import has_changed_since
 from cidx_ref.daemon.outside import Outside
 from cidx_ref.daemon.relevance import Relevance
-from cidx_ref.daemon.watched import Changes, WatchedTree
+from cidx_ref.daemon.watched import Changes, NoEventsError, WatchedTree
 from cidx_ref.runtime import Runtime, Thread
 
 __all__ = [
@@ -66,8 +66,10 @@ def why_unseen(kind: str, what: str = "the project") -> str | None:
     return None
 
 
-def why_no_events(error: OSError) -> str:
+def why_no_events(error: OSError | NoEventsError) -> str:
     """What to say, and to do, about events that cannot be had."""
+    if isinstance(error, NoEventsError):
+        return str(error)
     return _WHY.get(error.errno or 0, f"no events can be had: {error.strerror}")
 
 
@@ -193,6 +195,10 @@ class Session:
         in_flight = any(scan.paths or scan.is_unsure for scan in self.scans.values())
         return self.mode == "watching" and not (self.is_unsure or self.dirty or in_flight)
 
+    def has_events(self) -> bool:
+        """Whether the kernel has something to tell."""
+        return self.tree is not None and self.tree.has_events()
+
     def count(self) -> None:
         """Have `pending` say what is known now."""
         scans = self.scans.values()
@@ -300,6 +306,14 @@ class Session:
         if before is not None:  # which has never ended
             self.put_back(before)
         self.count()
+
+    def hold(self, scan: Scan, now_s: float) -> None:
+        """What `scan` had in flight is live."""
+        if scan.is_unsure and not scan.has_listed:
+            self.is_unsure = True  # what it could not see may not be armed
+            self.note_change(now_s)
+        if self.relevance is not None:
+            self.relevance.remember(scan.outsiders)
 
     def put_back(self, scan: Scan) -> None:
         """What `scan` had in flight is dirty again."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref.daemon import relevance, watching
+from cidx_ref.daemon import gitstate, relevance, watching
+from cidx_ref.daemon.outside import Outside
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.daemon.watched import Changes, WatchedTree
 from cidx_ref.daemon.watching import Scan, Session
@@ -39,6 +40,50 @@ def a_failed_run_forgets_what_it_had_in_flight() -> Iterator[None]:
 def the_race_between_listing_and_arming_is_ignored() -> Iterator[None]:
     """A folder is clean when it is armed, though it has changed since it was listed."""
     with patch.object(Scan, "is_recent", lambda self, status, now_s, wall_s: False):
+        yield
+
+
+@mutant("FRESH-2")
+def a_folder_is_all_that_is_compared_when_it_is_armed() -> Iterator[None]:
+    """A file of patterns that was edited after the listing has left its folder as it was."""
+    with patch.object(WatchedTree, "_deciding", lambda self, *arguments: set()):
+        yield
+
+
+@mutant("FRESH-2")
+def the_number_of_entries_is_the_index() -> Iterator[None]:
+    """An index lists as much as it did, so it lists the same."""
+    with patch.object(gitstate, "what_it_lists", lambda data: data[:12]):
+        yield
+
+
+@mutant("FRESH-2")
+def a_git_directory_is_watched_as_it_was_found() -> Iterator[None]:
+    """`info` was not there, or is another one now, and nobody looks."""
+    with (
+        patch.object(gitstate, "_OWN", frozenset(("index", "HEAD"))),
+        patch.object(gitstate, "_SHARED", frozenset()),
+    ):
+        yield
+
+
+@mutant("FRESH-2")
+def what_is_outside_is_not_the_projects() -> Iterator[None]:
+    """What no watch is on does not change."""
+    with patch.object(Outside, "has_changed", lambda self: False):
+        yield
+
+
+@mutant("FRESH-2")
+def repositories_inside_are_folders() -> Iterator[None]:
+    """Only the project's own git directory is watched."""
+    add = Outside.add
+
+    def own(self: Outside, folder: str) -> None:
+        if not folder:
+            add(self, folder)
+
+    with patch.object(Outside, "add", own):
         yield
 
 
