@@ -208,6 +208,7 @@ def _patched() -> list[Any]:
         watch,
         watch.Watch,
         watched.WatchedTree,
+        watching,
         watching.Scan,
         watching.Session,
         writing.SegmentSink,

@@ -94,7 +94,6 @@ def test_an_index_that_is_as_it_was_after_another_one_was_listed_is_dirty(
     bench: Bench, root: Path
 ) -> None:
     bench.begin()
-    bench.after = lambda: None
     before = (root / ".git" / "index").read_bytes()
     lists = bench.lists
 
@@ -424,8 +423,9 @@ def test_what_is_not_watched_is_looked_at_soon_after_a_use_and_a_second_later_at
 
 
 @pytest.mark.promise("FRESH-2")
+@pytest.mark.parametrize("is_dirty", [False, True])
 def test_a_mount_in_the_tree_is_a_change_and_all_folders_are_armed_anew(
-    bench: Bench, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    bench: Bench, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_dirty: bool
 ) -> None:
     mounts = tmp_path / "mountinfo"
     old = f"21 1 8:1 / / rw - ext4 a rw\n22 21 8:2 / {root}-other rw - ext4 a rw\n"
@@ -434,9 +434,11 @@ def test_a_mount_in_the_tree_is_a_change_and_all_folders_are_armed_anew(
     bench.begin()
     mounts.write_text(f"{old}23 21 8:3 / /elsewhere rw - ext4 a rw\n")
     assert bench.watch.is_fresh()
+    if is_dirty:  # by something else
+        _git(root, "add", "-f", "g1.py")
+        assert _dirty(bench) == {MARK}
     mounts.write_text(f"{old}24 21 8:4 / {root}/pkg rw - tmpfs a rw\n")
     # What a mount does to its folder: it is another one by the same name, of which no event tells.
-    bench.before = lambda: None
     assert _dirty(bench) == {MARK}
     number = bench.session.tree._watches["pkg/"]  # type: ignore[union-attr]
     (root / "pkg").rename(root.parent / "under")

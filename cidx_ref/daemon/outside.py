@@ -130,7 +130,7 @@ class Outside:
         for folder in tuple(self._watches.get(event.watch, ())):
             repository = self._repositories[folder]
             if event.mask & IGNORED:  # the kernel has ended it
-                del repository.watches[event.watch]
+                repository.watches.pop(event.watch, None)
                 continue
             before = repository.watches
             if repository.is_told(event, events, in_doubt=self._is_listing):

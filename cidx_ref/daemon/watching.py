@@ -279,14 +279,13 @@ class Session:
             self.is_to_look, self._looked_s = True, now_s
         self.waiter.wake()
 
-    def look_outside(self, tree: WatchedTree, now_s: float) -> bool:
-        """Whether anything has changed that no event tells of."""
+    def look_outside(self, tree: WatchedTree, now_s: float) -> None:
+        """Have be dirty what has changed that no event tells of."""
         self.is_to_look, self._looked_s = False, now_s
-        if Outside.MARK in self.dirty or not (changed := tree.look_outside()):
-            return False
-        self.dirty |= changed
-        self.note_change(now_s)
-        return True
+        changed = tree.look_outside() - self.dirty
+        if changed:
+            self.dirty |= changed
+            self.note_change(now_s)
 
     def plan_scans(self, now_s: float, took_s: float) -> None:
         """A run that took so long is over: when the next one comes, where there are no events."""
