@@ -72,6 +72,8 @@ def pending_note(answer: Answer) -> str:
     if not answer.pending:
         return ""
     files, them = ("1 file", "it") if answer.pending == 1 else (f"{answer.pending} files", "them")
+    if answer.fresh is not None:  # it was asked for
+        return f"{files} changed since"
     return f"{files} changed since: --fresh waits for {them}"
 
 

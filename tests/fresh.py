@@ -51,8 +51,11 @@ class ToldWatch:
         self.on_pending()
         return self.known
 
-    def is_fresh(self) -> bool:
+    def is_fresh(self, timeout_s: float = -1) -> bool:
         return self.fresh
+
+    def is_unchanged(self) -> bool:
+        return self.is_fresh()
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -89,7 +92,7 @@ class ReadingWatch(ToldWatch):
         live, now = self._live, self._read()
         return None if live is None else len(dict(live.items() ^ now.items()))
 
-    def is_fresh(self) -> bool:
+    def is_fresh(self, timeout_s: float = -1) -> bool:
         return self.pending() == 0
 
     def _read(self) -> dict[str, bytes]:

@@ -148,10 +148,12 @@ FLOORS_WITHIN = {
     "daemon": [
         [
             *["claim", "entry", "eviction", "gate", "health", "indexing", "installation", "log"],
-            *["inotify", "memory", "relevance"],
+            *["gitindex", "inotify", "looked", "memory", "relevance"],
         ],
         ["cache", "gitstate"],
-        ["freshness", "succession", "watched"],
+        ["freshness", "outside", "succession"],
+        ["watched"],
+        ["ledger"],
         ["watching"],
         ["watch"],
         ["served"],

@@ -187,6 +187,8 @@ def test_a_time_out_says_so_and_ends_only_a_run_that_nobody_wants(
         (IndexingError("no space left"), "no space left"),
         (OSError(11, "no more processes"), "no more processes"),
         (ZeroDivisionError("/a/path"), "ZeroDivisionError; see daemon.log"),
+        (OSError("/a/path"), "OSError"),
+        (TimeoutError(110, "the disk has timed out"), "the disk has timed out"),
     ],
     ids=lambda part: type(part).__name__,
 )
@@ -252,6 +254,66 @@ def test_a_first_look_that_fails_costs_no_answer(make_project: MakeProject) -> N
         answer = desk.ask()
     assert (answer["generation"], answer["pending"]) == ("g1", None)
     assert "fresh_problem" not in answer
+
+
+@pytest.mark.promise("FRESH-2")
+def test_of_a_generation_that_was_put_in_the_place_of_the_last_runs_nothing_is_known(
+    watched: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an older index is that is put back from a backup, beside a running daemon."""
+    assert watched.watch is not None
+    unchanged: list[bool] = []
+    answer = FakeSnapshot.answer
+
+    def note(self: FakeSnapshot, search: Search) -> dict[str, Any]:
+        unchanged.append(search.is_unchanged)
+        return answer(self, search)
+
+    monkeypatch.setattr(FakeSnapshot, "answer", note)
+    watched.watch.fresh, watched.watch.known = True, 0
+    assert watched.ask()["pending"] == 0
+    watched.index.live = "g1"
+    old = watched.ask()
+    assert (old["generation"], old["pending"]) == ("g1", None)
+    assert unchanged == [True, False]
+    assert "doubt" in watched.watch.told, "which has a run made"
+    new = watched.ask(fresh=True)
+    assert (new["fresh"], new["generation"]) == (True, "g2")
+    assert watched.index.scans == 2
+    assert watched.ask()["pending"] == 0
+    watched.watch.told.clear()
+    assert watched.ask(fresh=True)["generation"] == "g2"
+    assert watched.index.scans == 2
+    assert "doubt" not in watched.watch.told
+
+
+@pytest.mark.promise("FRESH-2")
+def test_a_generation_that_a_run_is_making_live_is_no_strangers(watched: Desk) -> None:
+    assert watched.watch is not None
+    watched.watch.known = 0
+    seen: list[dict[str, Any]] = []
+    watched.runtime.at("publish", lambda: None)
+    watched.watch.told.clear()
+    done = watched.watch.done
+    watched.watch.done = lambda ok: (seen.append(watched.ask()), done(ok))[1]  # type: ignore[method-assign, func-returns-value]
+    assert watched.ask(fresh=True)["generation"] == "g3"
+    assert [(each["generation"], each["pending"]) for each in seen] == [("g3", 0)]
+    assert "doubt" not in watched.watch.told
+
+
+@pytest.mark.promise("TTL-5", "FRESH-1")
+def test_a_check_of_the_cache_during_the_first_query_does_not_end_the_watch(
+    make_project: MakeProject,
+) -> None:
+    desk = Desk(make_project({}), ToldWatch())
+    assert desk.watch is not None
+    desk.runtime.at("scan 1", lambda: desk.service.evict_expired())
+    desk.ask()
+    assert "rest" not in desk.watch.told
+    desk.service.exposed_clear_cache()
+    desk.watch.told.clear()
+    desk.service.evict_expired()
+    assert desk.watch.told == ["rest"], "nobody asks, and no index is in memory"
 
 
 @pytest.mark.promise("TTL-5")

@@ -478,3 +478,9 @@ def test_the_last_line_tells_what_has_changed_since(pending: int | None, line: s
     said = Answer((hit(),), "hybrid", "g1", 1.0, pending=pending)
     lines = render_answer(said, query="", width=None, color=False).splitlines()
     assert lines[-1] == line if line else "changed since" not in "\n".join(lines)
+
+
+def test_who_has_asked_for_a_fresh_answer_is_not_advised_to() -> None:
+    said = Answer((hit(),), "hybrid", "g1", 1.0, pending=1, fresh=False, fresh_problem="no space")
+    lines = render_answer(said, query="", width=None, color=False).splitlines()
+    assert lines[-1] == "1 file changed since"

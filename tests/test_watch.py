@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from watches import HOUR_S, Bench, FakeEvents, Still
+from watches import HOUR_S, Bench, FakeEvents, Still, folders_of
 
 from cidx_ref.daemon import inotify
 from cidx_ref.daemon.relevance import Relevance
@@ -447,6 +447,63 @@ def test_a_step_of_the_wall_clock_during_a_run_hides_no_change(root: Path) -> No
     bench.turn()
     assert bench.session.dirty >= {"", "pkg/", "pkg/deep/"}
     bench.close()
+
+
+# Who waits for whom.
+
+
+@pytest.mark.promise("PERF-3", "FRESH-2")
+def test_no_query_waits_while_folders_are_armed(bench: Bench) -> None:
+    """The lock is held for as long as that takes, which may be a second; or for ever, where a
+    folder is on a mount that hangs."""
+    bench.begin()
+    bench.runtime.advance(HOUR_S)  # so that a use would have something to do
+    seen: list[object] = []
+
+    def ask(folder: str) -> None:
+        bench.watch.use()
+        seen.append((bench.watch.is_unchanged(), bench.watch.pending()))
+        seen.append(bench.watch.is_fresh(timeout_s=0.01))
+
+    assert bench.watch.is_unchanged()
+    bench.events.on_add = ask
+    bench.lists = lambda: [*folders_of(bench.root), "new/"]
+    (bench.root / "new").mkdir()
+    bench.run()
+    assert seen == [(False, 0), False]
+
+
+@pytest.mark.promise("FRESH-1")
+def test_a_change_that_a_query_has_read_wakes_the_thread_that_waited_for_it(bench: Bench) -> None:
+    """Who comes first has the events, and the other one finds none."""
+    bench.begin()
+    woken: list[bool] = []
+    bench.session.waiter.wake = lambda: woken.append(True)  # type: ignore[method-assign]
+    assert bench.watch.is_fresh()
+    assert woken == []
+    bench.events.emit("", "a.py")
+    assert not bench.watch.is_unchanged()
+    assert bench.events.has_any(), "that reads nothing"
+    for _ in range(2):
+        assert not bench.watch.is_fresh()
+        assert woken == [True], "once, and not of what is known already"
+    assert not bench.watch.is_unchanged()
+    bench.run()
+    assert bench.watch.is_unchanged()
+
+
+def test_where_events_cannot_be_waited_for_there_are_scans(bench: Bench) -> None:
+    bench.begin()
+    session = bench.session
+
+    def fail(timeout_s: float | None) -> None:
+        raise ValueError("closed")
+
+    session.waiter.wait = fail  # type: ignore[method-assign]
+    bench.watch._wait(session, None)
+    said = bench.watch.describe()
+    assert (said["mode"], said["reason"]) == ("scanning", "events cannot be waited for: closed")
+    assert not bench.watch.is_fresh()
 
 
 # Folders that come and go.

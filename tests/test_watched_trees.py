@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -118,6 +121,34 @@ def test_a_tree_that_is_moved_in_is_seen_whole_and_one_that_is_moved_out_no_more
     bench.run()
     (outside / "pkg" / "b.py").write_text("y")
     assert bench.watch.is_fresh()
+
+
+@pytest.mark.promise("FRESH-1")
+def test_a_large_tree_that_is_moved_out_makes_no_overflow(
+    bench: Bench, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
+) -> None:
+    """The kernel tells of each watch that it is ended, and its queue holds so many events."""
+    monkeypatch.setattr("cidx_ref.daemon.watched._REMOVED_AT_ONCE", 16)
+    for number in range(100):
+        (root / "many" / f"d{number}").mkdir(parents=True)
+    bench.begin()
+    assert bench.session.tree is not None
+    events = bench.session.tree._events
+    waiting: list[int] = []
+    remove = events.remove
+
+    def count(watch: int) -> None:
+        remove(watch)
+        size = bytearray(4)
+        fcntl.ioctl(events.fileno(), termios.FIONREAD, size)  # type: ignore[attr-defined]
+        waiting.append(int.from_bytes(size, sys.byteorder) // 16)
+
+    monkeypatch.setattr(events, "remove", count)
+    (root / "many").rename(tmp_path_factory.mktemp("outside") / "many")
+    assert _dirty(bench) == {"many/"}
+    assert len(waiting) == 101
+    assert max(waiting) <= 16
+    assert bench.watch.describe()["folders"] == 3
 
 
 @pytest.mark.promise("TRUST-1")

@@ -73,6 +73,9 @@ class FakeEvents:
         self.removed.append(watch)
         self.armed -= {name for name, number in self._numbers.items() if number == watch}
 
+    def has_any(self) -> bool:
+        return bool(self._queue)
+
     def read(self) -> list[Event]:
         events, self._queue = self._queue, []
         return events

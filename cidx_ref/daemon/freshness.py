@@ -8,7 +8,8 @@ The rules:
 2.  A query with `fresh` is answered from an index that holds every change made before the call: at
     once, if the watch knows that nothing has changed; else after a run that has begun to scan after
     the call (FRESH-2; `indexing` shares no other).  If that takes too long, or fails, the answer
-    comes from what is live, and says so.
+    comes from what is live, and says so.  What the watch knows is of the generation that the last
+    run has left: of one that was put in its place, as from a backup, nothing is known.
 3.  The watch begins with the first query, by a run that scans.  That query waits for it, but not
     for long (FRESH-1).  It ends when no index is in memory any more.  Watching is no use (TTL-5).
 """
@@ -16,11 +17,12 @@ The rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from cidx_ref.daemon.indexing import IndexRuns
+from cidx_ref.daemon.indexing import IndexRuns, NotOverError
 from cidx_ref.errors import CidxError, ReplacedError
 from cidx_ref.index.port import RunOptions
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -57,8 +59,12 @@ class Watching(Protocol):
         """How many files are known to have changed since the live index's scan began; None while
         that is not known."""
 
-    def is_fresh(self) -> bool:
-        """Whether nothing that was changed before this call is missing from the live index."""
+    def is_fresh(self, timeout_s: float = -1) -> bool:
+        """Whether nothing that was changed before this call is missing from the live index; False
+        while that is not known, as where that takes longer than `timeout_s`."""
+
+    def is_unchanged(self) -> bool:
+        """As `is_fresh`, as far as files are concerned; waits for nothing."""
 
     def describe(self) -> dict[str, Any]:
         """What `status` and `metrics` say of it, as plain data."""
@@ -115,7 +121,10 @@ class NoWatch:
     def pending(self) -> int | None:
         return None
 
-    def is_fresh(self) -> bool:
+    def is_fresh(self, timeout_s: float = -1) -> bool:
+        return False
+
+    def is_unchanged(self) -> bool:
         return False
 
     def describe(self) -> dict[str, Any]:
@@ -147,8 +156,10 @@ class Freshness:
         self._current = current
         self._is_wanted = is_wanted
         self._options = options
+        self._runtime = runtime
         self._beginning = runtime.lock("freshness")
         self._is_watched = False
+        self._answering = 0
 
     def run(self) -> dict[str, Any]:
         """One index run, for the watch.  Raises what `IndexRuns.run` raises."""
@@ -159,7 +170,7 @@ class Freshness:
 
         Nothing is said, and no index made, where there is none of ours.
         """
-        if not self._is_watched and (fresh or self._is_wanted()) and not self._is_live():
+        if not self._is_watched and (fresh or self._is_wanted()) and self._live() is None:
             return {"pending": None}  # there is nothing to keep up to date, which the load says
         is_first = self._begin()
         if fresh:
@@ -178,7 +189,32 @@ class Freshness:
         One call of the system, where a look at the files of ten hits is thirty: after each of them
         a thread waits for the interpreter's lock, which ten readers share.
         """
-        return self._is_watched and self._watch.is_fresh()
+        return self._is_watched and self._watch.is_unchanged()
+
+    def is_of_another(self, generation: str) -> bool:
+        """Whether what the watch knows is not of `generation`, which answers: somebody else has put
+        that there.  Then the watch has a run made."""
+        if not self._is_watched or self._runs.confirmed is None or self._runs.knows(generation):
+            return False
+        if self._live() != generation:
+            return False  # a run has replaced it since it was pinned
+        self._watch.doubt()
+        return True
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """While a query is answered, the watch that it may just have begun does not rest."""
+        with self._beginning:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._beginning:
+                self._answering -= 1
+
+    @property
+    def is_answering(self) -> bool:
+        return self._answering > 0
 
     def indexed_at(self, generation: str | None, made_at: str | None) -> str | None:
         """When the scan began that the answer from `generation` is complete by: a run that has
@@ -211,12 +247,12 @@ class Freshness:
         """What `metrics` says of it."""
         return {k: v for k, v in self._watch.describe().items() if k not in _OF_STATUS}
 
-    def _is_live(self) -> bool:
+    def _live(self) -> str | None:
+        """Which generation is live; None if none is of ours."""
         try:
-            self._current()
+            return self._current()
         except CidxError:
-            return False
-        return True
+            return None
 
     def _begin(self) -> bool:
         """Have the project watched, if it is to be; whether it was not before."""
@@ -232,20 +268,31 @@ class Freshness:
 
     def _freshen(self, timeout_s: float) -> str | None:
         """Have every change that was made before this call be live; or why it is not."""
+        until_s = self._runtime.monotonic() + timeout_s
         options = self._options()  # first: by another configuration, nothing is fresh
-        return None if self._watch.is_fresh() else self._wait_for_a_run(options, timeout_s)
+        if self._watch.is_fresh(timeout_s):
+            live = self._live()
+            if live is not None and self._runs.knows(live):
+                return None
+        left_s = max(0.0, until_s - self._runtime.monotonic())
+        return self._wait_for_a_run(options, left_s, timeout_s)
 
-    def _wait_for_a_run(self, options: RunOptions, timeout_s: float) -> str | None:
+    def _wait_for_a_run(
+        self, options: RunOptions, timeout_s: float, said_s: float | None = None
+    ) -> str | None:
+        """Why there is none after `timeout_s`, or `said_s`, in which other waiting is included."""
         try:
             # What the watch has begun with is shared; and it goes on if this takes too long.
             self._runs.run(options, _ignore, timeout_s=timeout_s, keep=options.watch)
-        except TimeoutError:
-            return f"the index run was not over after {timeout_s:g} s"
+        except NotOverError:
+            return f"the index run was not over after {said_s or timeout_s:g} s"
         except ReplacedError:
             raise
         except (CidxError, OSError) as error:
             _log.warning("an index run for a query failed: %s", error)
-            return str(error) if isinstance(error, CidxError) else str(error.strerror)
+            if isinstance(error, OSError) and not isinstance(error, CidxError):
+                return error.strerror or type(error).__name__  # without its paths
+            return str(error)
         except Exception as error:  # a bug: its message may hold paths, and goes to the log
             _log.exception("an index run for a query failed")
             return f"{type(error).__name__}; see daemon.log"

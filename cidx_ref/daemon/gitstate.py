@@ -1,123 +1,149 @@
-"""What of the git directory decides which files belong: the index, HEAD, `info/exclude`.
+"""What of a git directory decides which files belong: the index, HEAD, `info/exclude`.
 
-git rewrites its index at each `git status`, which changes no listing: so the number of its entries
-is compared, and HEAD.  The git directory is opened as a listing opens it, and no link in it is
-followed.  What a linked worktree shares with others (`info/exclude`) is not watched.
+The git directory is opened as a listing opens it, and no link in it is followed; what a linked
+worktree shares with others (`info/exclude`) is in another one.  Both are watched.  Of the index
+that counts which a listing tells (`gitindex`).
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Callable, Collection, Hashable
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from cidx_ref.daemon import inotify
+from cidx_ref.daemon.gitindex import what_it_lists
 from cidx_ref.daemon.inotify import Event, Events
+from cidx_ref.daemon.looked import LookedAt
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory
-from cidx_ref.index.folders import read_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["GitState"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_HEADER_BYTES = 12  # of an index: "DIRC", the version, the number of entries
-_MAX_HEAD_BYTES = 4096
-_TOLD = frozenset(("index", "HEAD"))
+_MAX_INDEX_BYTES = 1 << 24  # some 150,000 files, which take a tenth of a second
+_OWN = frozenset(("index", "HEAD", "commondir", "info"))
+_SHARED, _INFO = frozenset(("info",)), frozenset(("exclude",))
+#: What else is to be watched has changed.
+_PLACES = frozenset(("commondir", "info"))
 _LOCK_S = 10.0  # a lock that is older may have been left behind
 
 
 class GitState:
-    """The git directory of the checkout at `root`, if there is one.  Not thread-safe."""
+    """The git directory of one checkout.  Not thread-safe: guarded by the watcher's lock."""
 
-    #: What a change of it is called among paths.
-    MARK = ".git/"
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._state: tuple[bytes, bytes] | None = None
-        #: The numbers of its watches, and of each whether it is on `info`.
-        self.watches: dict[int, bool] = {}
+    def __init__(
+        self, open_top: Callable[[], Directory], looked: LookedAt, trusted: Collection[int]
+    ) -> None:
+        """`open_top` opens the checkout; the directories must belong to one of `trusted`."""
+        self._open_top = open_top
+        self._looked = looked
+        self._trusted = trusted
+        self._state: Hashable = None
+        self._has_looked = False
+        #: The numbers of its watches, and the names in each of what tells of a change.
+        self.watches: dict[int, frozenset[str]] = {}
 
     def look(self) -> None:
         """A run is about to list: what changes from now on, has changed."""
         self._state = self._read()
+        self._has_looked = True
 
-    def arm(self, events: Events) -> bool:
-        """Watch it, if it can be watched and is not yet: True if it is watched from now on.
-
-        Raises `OSError` if the system has no watches left.
-        """
-        if self.watches:
-            return False
+    def arm(self, events: Events) -> None:
+        """Watch what can be watched of it.  Raises `OSError` if the system has no watches left."""
+        self.watches = {}
         try:
-            with self._open() as own:
-                self.watches[events.add(own.fd)] = False
-                info = os.open("info", _OPEN_DIRECTORY, dir_fd=own.fd)
-                try:
-                    self.watches[events.add(info)] = True
-                finally:
-                    os.close(info)
+            with self._open() as (own, shared):
+                self._watch(events, own.fd, _OWN)
+                self._watch(events, shared.fd, _SHARED)
+                with _info(shared) as info:
+                    self._watch(events, info.fd, _INFO)
         except UntrustedError:
             pass
         except OSError as error:
             if error.errno in inotify.EXHAUSTED:
                 raise
-        return bool(self.watches)
 
-    def disarm(self, events: Events) -> None:
-        """`.git` is another one now, or gone."""
-        for watch in self.watches:
-            events.remove(watch)
-        self.watches.clear()
-
-    def has_changed(self, event: Event | None = None) -> bool:
-        """Whether what it decides may have changed since `look`, as `event` in it tells."""
-        if event is None:
+    def has_changed(self, is_recent: Callable[[os.stat_result], bool] | None = None) -> bool:
+        """Whether what it decides may have changed since `look`; or, where nobody has looked, while
+        that `is_recent`."""
+        if self._has_looked or is_recent is None:
             return self._read() != self._state
-        if event.mask & inotify.IGNORED:
-            del self.watches[event.watch]
+        try:
+            with self._open() as (own, shared):
+                found = [own.status("index"), own.status("HEAD"), shared.status("info")]
+                with suppress(OSError), _info(shared) as info:
+                    found.append(info.status("exclude"))
+        except (OSError, UntrustedError):
+            return False  # the listing has had nothing of it either
+        finally:
+            self.look()
+        return any(each is not None and is_recent(each) for each in found)
+
+    def is_told(self, event: Event, events: Events, *, in_doubt: bool) -> bool:
+        """Whether `event` in one of the watched tells of a change.  `in_doubt`: a run is listing,
+        perhaps, and may have seen what was there for a moment."""
+        if event.name not in self.watches.get(event.watch, ()):
             return False
-        if self.watches[event.watch]:
-            return event.name == "exclude"
-        return event.name in _TOLD and self._read() != self._state
+        if event.name in _PLACES:
+            self.arm(events)
+        return in_doubt or self.has_changed()
 
     def is_locked(self, wall_s: float) -> bool:
         """Whether git is about to write its index, as it is during a checkout, by the wall clock
         `wall_s`."""
         try:
-            with self._open() as own:
+            with self._open() as (own, _):
                 status = own.status("index.lock")
         except (OSError, UntrustedError):
             return False
         return status is not None and abs(wall_s - status.st_mtime) < _LOCK_S
 
-    def _read(self) -> tuple[bytes, bytes] | None:
+    def _watch(self, events: Events, folder: int, names: frozenset[str]) -> None:
+        watch = events.add(folder)
+        self.watches[watch] = self.watches.get(watch, frozenset()) | names
+
+    def _read(self) -> Hashable:
         try:
-            with self._open() as own:
-                header = _read(own, "index", _HEADER_BYTES)[:_HEADER_BYTES]
-                return header[8:], _read(own, "HEAD", _MAX_HEAD_BYTES)
-        except (OSError, UntrustedError):
-            return None
+            with self._open() as (own, shared):
+                at = self._looked.at
+                place = str(own.path)
+                index = at(place, "index", folder=own.fd, most=_MAX_INDEX_BYTES, make=what_it_lists)
+                head = at(place, "HEAD", folder=own.fd)
+                try:
+                    with _info(shared) as info:
+                        return index, head, at(str(info.path), "exclude", folder=info.fd)
+                except OSError as error:
+                    return index, head, error.errno
+        except UntrustedError as error:
+            return str(error)
+        except OSError as error:
+            return error.errno
 
-    def _open(self) -> Directory:
-        from cidx_ref.index.git import open_git_directory
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Directory, Directory]]:
+        """Its own directory, and the one that it shares with others, if it does; else the same."""
+        from cidx_ref.index.git import open_git_directory, open_shared_directory
 
-        with Directory.open(self._root) as above:
-            found = above.status(".git")
-            if found is None:
+        with self._open_top() as above:
+            if above.status(".git") is None:
                 raise FileNotFoundError
-            own = open_git_directory(above)
-            try:
-                # As a listing has it: somebody else's is not looked into.
-                if os.fstat(own.fd).st_uid not in (os.geteuid(), os.fstat(above.fd).st_uid):
-                    raise UntrustedError("the git directory is another user's")
-            except BaseException:
-                own.close()
-                raise
-            return own
+            with open_git_directory(above) as own:
+                self._require_owner(own)
+                with open_shared_directory(own) as shared:
+                    self._require_owner(shared)
+                    yield own, shared
+
+    def _require_owner(self, directory: Directory) -> None:
+        # As a listing has it: somebody else's is not looked into.
+        if os.fstat(directory.fd).st_uid not in self._trusted:
+            raise UntrustedError("the git directory is another user's")
 
 
-def _read(directory: Directory, name: str, max_bytes: int) -> bytes:
-    try:
-        return read_regular(directory.fd, name, max_bytes) or b""
-    except FileNotFoundError:
-        return b""
+def _info(shared: Directory) -> Directory:
+    descriptor = os.open("info", _OPEN_DIRECTORY, dir_fd=shared.fd)
+    return Directory(descriptor, shared.path / "info")

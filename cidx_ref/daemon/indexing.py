@@ -28,13 +28,17 @@ from cidx_ref.index.port import Progress, Run, RunOptions
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.steps import Step
 
-__all__ = ["IndexRuns", "Observer"]
+__all__ = ["IndexRuns", "NotOverError", "Observer"]
 
 _log = logging.getLogger("cidx_ref")
 
 Event = tuple[int, int, str, str]
 #: Has a generation loaded that is about to become live.
 Prepare = Callable[[str], None]
+
+
+class NotOverError(TimeoutError):
+    """A run that somebody waits for takes longer than they would wait: no error of the run."""
 
 
 class Observer(Protocol):
@@ -95,7 +99,7 @@ class IndexRuns:
 
         `progress` is called in this thread.  `keep`: the run goes on when nobody waits for it any
         more.  `unasked`: it is not for a request, so that this call does not count as one
-        (`cancel_unasked`).  Raises what `port.Run.run` raises, and `TimeoutError` after
+        (`cancel_unasked`).  Raises what `port.Run.run` raises, and `NotOverError` after
         `timeout_s`.
         """
         until = None if timeout_s is None else self._runtime.monotonic() + timeout_s
@@ -105,10 +109,19 @@ class IndexRuns:
         finally:
             self._leave(shared, keep=keep, unasked=unasked)
         if not shared.is_done:
-            raise TimeoutError
+            raise NotOverError
         if shared.error is not None:
             raise _again(shared.error) from None
         return dict(shared.report)
+
+    def knows(self, generation: str) -> bool:
+        """Whether the last run that has succeeded has left `generation`, or one that is under way
+        makes it live; not so, if it was put there by somebody else."""
+        if self.confirmed is not None and self.confirmed[0] == generation:
+            return True  # the usual case, without the lock: each query asks
+        with self._changed:
+            is_confirmed = self.confirmed is not None and self.confirmed[0] == generation
+            return is_confirmed or any(run.ready == generation for run in self._runs)
 
     def close(self, timeout_s: float) -> None:
         """Begin no more runs, end those that are under way, and wait until they have ended."""
@@ -270,6 +283,8 @@ class _SharedRun:
         self.is_cancelled = False
         self.is_kept = False
         self.scanned_at: datetime | None = None
+        #: The generation that it makes live, once that is known.
+        self.ready: str | None = None
         self.is_done = False
         self.events: list[Event] = []
         self.report: dict[str, Any] = {}
@@ -310,6 +325,7 @@ class _Listener:
         self._runs._note(self._shared, (current, total, path, info))
 
     def ready(self, generation: str) -> None:
+        self._shared.ready = generation
         self._prepare(generation)
 
 

@@ -62,6 +62,9 @@ class Events(Protocol):
     def remove(self, watch: int) -> None:
         """Watch no more; what is known already may still be told."""
 
+    def has_any(self) -> bool:
+        """Whether there is something to read."""
+
     def read(self) -> list[Event]:
         """All that has happened by now, in its order.  Waits for nothing."""
 
@@ -138,12 +141,20 @@ class Inotify:
     def remove(self, watch: int) -> None:
         self._libc.inotify_rm_watch(self._descriptor, watch)  # it may be gone: with its folder
 
+    def has_any(self) -> bool:
+        return self._waiting() > 0
+
     def read(self) -> list[Event]:
         # What is there now in one piece, so that a writer who never rests cannot hold the reader.
+        waiting = self._waiting()
+        return parse(os.read(self._descriptor, waiting)) if waiting else []
+
+    def _waiting(self) -> int:
+        """So many bytes can be read."""
         size = bytearray(4)
         fcntl.ioctl(self._descriptor, termios.FIONREAD, size)
         (waiting,) = struct.unpack("i", size)
-        return parse(os.read(self._descriptor, waiting)) if waiting else []
+        return int(waiting)
 
     def wait(self, timeout_s: float | None) -> None:
         ready = self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))

@@ -84,17 +84,21 @@ class Served:
 
     def answer(self, search: Search, when: dict[str, Any]) -> Any:
         """The answer, and how fresh it is; `when` is as in `Freshness.before`."""
-        said = self.freshness.before(**when)
-        if self.freshness.is_unchanged():
-            search = replace(search, is_unchanged=True)
-        answer: Any = self._search(search)
+        with self.freshness.answering():
+            said = self.freshness.before(**when)
+            if self.freshness.is_unchanged():
+                search = replace(search, is_unchanged=True)
+            answer: Any = self._search(search)
         if not isinstance(answer, dict):  # of an index of another kind; the client says so
             return answer
         at = self.freshness.indexed_at(answer.get("generation"), answer.get("indexed_at"))
-        return {**answer, "indexed_at": at, **said}
+        return {**said, **answer, "indexed_at": at}
 
     def _search(self, search: Search) -> dict[str, Any]:
+        """The answer; it says so itself if what the watch knows is of another generation."""
         with self.cache.pin() as loaded:
+            if self.freshness.is_of_another(loaded.generation):
+                return {**loaded.answer(replace(search, is_unchanged=False)), "pending": None}
             answer: dict[str, Any] = loaded.answer(search)
             return answer
 
@@ -122,8 +126,9 @@ class Served:
     def evict_expired(self) -> bool:
         """Evict the cached index if its TTL has passed."""
         is_evicted = self.cache.evict_expired()
-        # None may have come of a load, either.
-        if self.cache.entry is None and not self.cache.is_loading:
+        # None may have come of a load, either; and a query may be about to begin one.
+        is_used = self.cache.is_loading or self.freshness.is_answering
+        if self.cache.entry is None and not is_used:
             self.freshness.rest()
         return is_evicted
 

@@ -11,7 +11,8 @@ The rules, from which everything below follows:
     if the run fails, it is dirty again.  So what changes during a run is dirty after it.
 
 3.  A run lists, and the folders that it names are armed before it looks at a file.  A folder that
-    has changed since the run began was changed after it was listed, perhaps: it is dirty.
+    has changed since the run began was changed after it was listed, perhaps: it is dirty.  So is
+    what decides about others, in such a folder and elsewhere (`outside`).
 
 4.  A run begins when changes have *settled* (`Session.settled_s`), never while a run is scanning.
     What cannot change the index starts none (`relevance`).
@@ -29,20 +30,22 @@ Decisions are made under one lock; runs are asked for, and waited for, outside o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cidx_ref.daemon.inotify import Events, Inotify
+from cidx_ref.daemon.ledger import Ledger, WatchListener, short
 from cidx_ref.daemon.relevance import Relevance
-from cidx_ref.daemon.watched import RootLostError, WatchedTree
+from cidx_ref.daemon.watched import NoEventsError, WatchedTree
 from cidx_ref.daemon.watching import (
-    Ledger,
+    MAX_RETRY_S,
+    OFF,
     Pause,
     Scan,
     Session,
-    WatchListener,
-    short,
+    tree_of,
     why_no_events,
     why_unseen,
 )
@@ -50,8 +53,6 @@ from cidx_ref.mounts import kind_of as kind_of_file_system
 from cidx_ref.runtime import SYSTEM, Runtime, Thread, get_ident
 
 __all__ = ["Watch", "WatchListener"]
-
-_RETRY_S, _MAX_RETRY_S = 1.0, 60.0
 
 
 class Watch:
@@ -89,12 +90,14 @@ class Watch:
 
     def use(self) -> None:
         """An index was used: begin to watch, if that is off.  Cheap: each query calls it."""
-        session = self._session
-        if self._is_closed or (session is not None and not session.is_to_hasten):
+        session, now_s = self._session, self._runtime.monotonic()
+        if self._is_closed or (session is not None and not session.is_to_hasten(now_s)):
             return
-        with self._lock:
+        if not self._lock.acquire(blocking=session is None):
+            return  # something is going on, and the next use hastens
+        try:
             if self._session is not None:
-                self._session.hasten()
+                self._session.hasten(now_s)
             if self._session is not None or self._is_closed:
                 return
             session = self._session = Session(self._runtime, self._ledger.now())
@@ -102,6 +105,8 @@ class Watch:
                 session.thread = self._runtime.thread(lambda: self._live(session), "watch")
             except RuntimeError:  # the system has no threads left; the next use tries again
                 self._session = None
+        finally:
+            self._lock.release()
 
     def rest(self) -> None:
         """The index is in memory no more: stop watching, and give everything back.
@@ -142,44 +147,49 @@ class Watch:
         session = self._session
         return None if session is None else session.pending
 
-    def is_fresh(self) -> bool:
+    def is_fresh(self, timeout_s: float = -1) -> bool:
         """Whether the live index holds every change made before this call, by what the kernel has
-        to tell by now; False while that is not known."""
-        with self._lock:
+        to tell by now, and by a look at what no event tells of; False while that is not known, as
+        where somebody is at work for `timeout_s` (negative: without end)."""
+        if not self._lock.acquire(timeout=timeout_s):
+            return False
+        try:
             session = self._session
-            if session is not None:
-                self._drain(session)
+            if session is not None and self._drain(session, outside=True):
+                session.waiter.wake()  # what was read here wakes nobody
             is_fresh = session is not None and session.is_fresh
+        finally:
+            self._lock.release()
         self._ledger.tell_all(self._lock)
         return is_fresh
 
+    def is_unchanged(self) -> bool:
+        """As `is_fresh`, of the files themselves; each query asks.  Waits for nothing, and leaves
+        to the watcher what there is to read: that may be a folder with all that is in it."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            session = self._session
+            return session is not None and session.is_fresh and not session.has_events()
+        finally:
+            self._lock.release()
+
     def describe(self) -> dict[str, Any]:
         """For a status, as plain data."""
-        with self._lock:
-            session = self._session
-            found = {
-                "mode": "off" if session is None else session.mode,
-                "since": None if session is None else session.since,
-                "folders": len(session.tree) if session is not None and session.tree else 0,
-                "pending": None if session is None else session.pending,
-                "reason": None if session is None else session.reason,
-                **self._ledger.describe(),
-            }
-        self._ledger.tell_all(self._lock)
-        return found
+        with self._locked() as session:
+            said = OFF if session is None else session.describe()
+            return {**said, **self._ledger.describe()}
 
     # What index runs tell, each in its own thread; `run` says which one, where that is not so.
 
     def scanning(self, run: object | None = None) -> None:
         """A run is about to look at the files."""
         key = get_ident() if run is None else run
-        with self._lock:
-            session = self._session
+        with self._locked() as session:
             if session is not None:
                 wall_s, now_s = self._runtime.now().timestamp(), self._runtime.monotonic()
-                self._drain(session)
+                self._drain(session, outside=True)
                 session.begin_scan(key, wall_s, now_s)
-        self._ledger.tell_all(self._lock)
 
     def listed(
         self,
@@ -190,47 +200,46 @@ class Watch:
         """A run has listed: these folders may hold what changes the index, and are armed when this
         returns; None: there are too many.  `files`: all that were listed, if they are known."""
         key = get_ident() if run is None else run
-        with self._lock:
-            session = self._session
+        with self._locked() as session:
             if session is not None and session.mode != "scanning":
                 self._guarded(session, lambda: self._arm(session, key, folders, files))
                 session.count()
-        self._ledger.tell_all(self._lock)
 
     def done(self, ok: bool, run: object | None = None) -> None:
         """A run is over.  `ok`: what it has found is live."""
         key = get_ident() if run is None else run
-        with self._lock:
-            session = self._session
+        with self._locked() as session:
             scan = session.scans.pop(key, None) if session is not None else None
             if session is not None and scan is not None:
                 self._settle(session, scan, ok)
                 session.count()
                 session.waiter.wake()
+
+    @contextmanager
+    def _locked(self) -> Iterator[Session | None]:
+        """The lock; what was noted under it is told after it."""
+        with self._lock:
+            yield self._session
         self._ledger.tell_all(self._lock)
 
     # Under the lock.
 
-    def _drain(self, session: Session) -> None:
-        """Read what the kernel has to tell by now."""
-        if session.tree is not None and session.mode != "scanning":
-            tree = session.tree
+    def _drain(self, session: Session, *, outside: bool) -> bool:
+        """Read what the kernel has to tell by now; and look `outside`, of which it tells nothing.
+        Returns whether there was a change."""
+        tree, before = session.tree, (session.last_s, len(session.dirty), session.mode)
+        if tree is not None and session.mode != "scanning":
             self._guarded(session, lambda: self._take(session, tree))
+            if outside and session.mode != "scanning":
+                now_s = self._runtime.monotonic()
+                self._guarded(session, lambda: session.look_outside(tree, now_s))
             session.count()
+        return before != (session.last_s, len(session.dirty), session.mode)
 
     def _take(self, session: Session, tree: WatchedTree) -> None:
         changes = tree.changes()
-        self._ledger.counts["events"] += changes.events
-        if changes.is_overflown:
-            self._ledger.counts["overflows"] += 1
-            self._ledger.note("overflow")
-            self._ledger.fall_back("events were lost")
-            session.is_unsure = True
-        if changes.paths or changes.is_overflown:
-            is_first = session.first_s is None
-            self._ledger.counts["coalesced"] += max(0, len(changes.paths) - is_first)
-            session.dirty |= changes.paths
-            session.note_change(self._runtime.monotonic())
+        self._ledger.take(changes, is_first=session.first_s is None)
+        session.take(changes, self._runtime.monotonic())
 
     def _arm(
         self,
@@ -256,6 +265,7 @@ class Watch:
         session.has_armed = True
         recent = tree.arm(folders, is_recent, scan.armed if scan is not None else ())
         self._take(session, tree)
+        tree.outside.listed()
         if recent:
             session.dirty |= recent
             session.note_change(now_s)
@@ -267,16 +277,13 @@ class Watch:
         if not ok:
             session.put_back(scan)
             return
-        if scan.is_unsure and not scan.has_listed:
-            session.is_unsure = True  # what it could not see may not be armed
-            session.note_change(self._runtime.monotonic())
-        elif scan.has_listed and session.mode == "starting":
+        now_s = self._runtime.monotonic()
+        session.hold(scan, now_s)
+        if scan.has_listed and session.mode == "starting":
             session.turn("watching", self._ledger.now())
             self._ledger.note("watching")
-        if session.relevance is not None:
-            session.relevance.remember(scan.outsiders)
         if scan.first_s is not None:
-            self._ledger.latencies.append(self._runtime.monotonic() - scan.first_s)
+            self._ledger.latencies.append(now_s - scan.first_s)
 
     def _open(self, session: Session) -> None:
         """Have events, if that is possible and there are none yet."""
@@ -287,16 +294,14 @@ class Watch:
             return
         events = session.waiter = self._open_events()
         session.relevance = Relevance(self._root, self._runtime, self._asks)
-        session.tree = WatchedTree(self._root, events, session.relevance)
+        session.tree = tree_of(self._root, events, session.relevance, self._runtime, self._kind_of)
 
     def _guarded(self, session: Session, do: Callable[[], object]) -> None:
         """`do` what needs events; scan where there are none to be had."""
         try:
             do()
-        except OSError as error:
+        except (OSError, NoEventsError) as error:
             self._fall_back(session, why_no_events(error))
-        except RootLostError as error:
-            self._fall_back(session, str(error))
         except Exception as error:  # a mistake in here must not end what keeps the index fresh
             self._warn("watching failed", error)
             self._fall_back(session, type(error).__name__)
@@ -319,28 +324,35 @@ class Watch:
                     wait_s = self._turn(session)
                 except Exception as error:
                     self._warn("the watcher failed", error)
-                    wait_s = _MAX_RETRY_S
+                    wait_s = MAX_RETRY_S
                 if not session.has_ended:
-                    session.waiter.wait(wait_s)
+                    self._wait(session, wait_s)
         finally:
             with self._lock:
                 session.close()
 
+    def _wait(self, session: Session, wait_s: float | None) -> None:
+        try:
+            session.waiter.wait(wait_s)
+        except Exception as error:
+            self._warn("the watcher cannot wait for events", error)
+            with self._locked():
+                self._fall_back(session, f"events cannot be waited for: {error}")
+
     def _turn(self, session: Session) -> float | None:
         """One turn: what is due; returns for how long there is nothing to do but to wait."""
-        with self._lock:
+        with self._locked():
             if session.has_ended:
                 return None
             if session.mode == "scanning":
                 session.use(Pause(self._runtime))
             elif session.tree is None:
                 self._guarded(session, lambda: self._open(session))
-            self._drain(session)
+            self._drain(session, outside=session.is_to_look)
             now_s = self._runtime.monotonic()
-            due_s = self._due(session, now_s)
+            due_s = session.due_s(now_s, self._runtime.now().timestamp())
             is_due = due_s is not None and due_s <= now_s
             session.is_running = session.is_running or is_due
-        self._ledger.tell_all(self._lock)
         if not is_due:
             return None if due_s is None else due_s - now_s
         try:
@@ -350,17 +362,6 @@ class Watch:
         except RuntimeError as error:
             self._has_run(session, now_s, error)
         return 0.0
-
-    def _due(self, session: Session, now_s: float) -> float | None:
-        """When a run is to be asked for; None: not before something happens."""
-        if session.is_running or session.scans:
-            return None
-        if session.mode == "scanning":
-            return max(session.next_scan_s, session.not_before_s)
-        if session.mode == "starting":
-            return max(now_s, session.not_before_s)
-        settled_s = session.settled_s(now_s, self._runtime.now().timestamp())
-        return None if settled_s is None else max(settled_s, session.not_before_s)
 
     # The thread of a run that was asked for.
 
@@ -374,14 +375,12 @@ class Watch:
         self._has_run(session, began_s, problem)
 
     def _has_run(self, session: Session, began_s: float, problem: BaseException | None) -> None:
-        with self._lock:
+        with self._locked():
             now_s = self._runtime.monotonic()
             session.is_running = False
             self._ledger.counts["runs"] += 1
             if problem is not None:
-                session.retry(now_s, _RETRY_S, _MAX_RETRY_S)
-                if session.mode != "scanning":
-                    session.reason = short(f"{type(problem).__name__}: {problem}")
+                session.retry(now_s, problem)
             elif not session.has_ended:
                 session.forget_failure()
                 if session.mode == "starting" and not session.has_armed:
@@ -393,7 +392,6 @@ class Watch:
             else:
                 self._ledger.note("run_failed", short(problem))
                 self._warn("an index run for what has changed failed", problem)
-        self._ledger.tell_all(self._lock)
 
     def _warn(self, what: str, error: BaseException) -> None:
         self._ledger.warn_once(f"{what}: {type(error).__name__}", str(error))

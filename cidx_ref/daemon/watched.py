@@ -12,28 +12,32 @@ Not thread-safe: guarded by the watcher's lock.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cidx_ref.daemon import inotify
-from cidx_ref.daemon.gitstate import GitState
 from cidx_ref.daemon.inotify import Event, Events
-from cidx_ref.daemon.relevance import Relevance
+from cidx_ref.daemon.outside import Outside
+from cidx_ref.daemon.relevance import PATTERN_FILES, Relevance
 from cidx_ref.index.folders import Folders
 
-__all__ = ["Changes", "RootLostError", "WatchedTree"]
+__all__ = ["Changes", "NoEventsError", "WatchedTree"]
 
 #: Entries that are looked at, in folders that are new, for one reading of events.
 _MAX_LOOKED_AT = 50_000
 _APPEARS = inotify.CREATE | inotify.MOVED_TO
 _VANISHES = inotify.DELETE | inotify.MOVED_FROM
+#: After so many watches that it has ended, the queue is read: the kernel tells each of them.
+_REMOVED_AT_ONCE = 4096
 _ROOT_LEAVES = inotify.DELETE_SELF | inotify.MOVE_SELF
 
 
-class RootLostError(Exception):
-    """The project's directory is not where it was, or its file system has been unmounted."""
+class NoEventsError(Exception):
+    """The project's directory is not where it was, or a file system in it is not there any more, or
+    is of a kind that makes no events."""
 
 
 @dataclass(slots=True)
@@ -49,17 +53,30 @@ class Changes:
 class WatchedTree:
     """The armed folders below `root`."""
 
-    def __init__(self, root: Path, events: Events, relevance: Relevance) -> None:
+    def __init__(
+        self,
+        root: Path,
+        events: Events,
+        relevance: Relevance,
+        outside: Outside,
+        why_unseen: Callable[[Path], str | None] = lambda path: None,
+    ) -> None:
+        """`why_unseen` says why changes in a folder make no events; None if they do."""
         self._root = root
         self._events = events
         self._relevance = relevance
+        self._why_unseen = why_unseen
+        #: The file systems of armed folders.
+        self._devices: set[int] = set()
+        self._unread: deque[Event] = deque()
+        self._removed = 0
         self._watches: dict[str, int] = {}
         # A folder that is mounted at two places has one watch.
         self._folders: dict[int, set[str]] = {}
         self._below: dict[str, set[str]] = {}
         #: Events were lost: a name may be another folder's now, which no watch is on.
         self._is_doubtful = False
-        self.git = GitState(root)
+        self.outside = outside
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -68,16 +85,26 @@ class WatchedTree:
         """Those that are armed."""
         return frozenset(self._watches)
 
+    def look_outside(self) -> set[str]:
+        """What has changed that no event tells of."""
+        if not self.outside.has_changed():
+            return set()
+        self._relevance.forget()
+        # A mount has the name of the folder that it hides.
+        self._is_doubtful = self._is_doubtful or self.outside.is_remounted
+        return {Outside.MARK}
+
     def arm(
         self,
         folders: Iterable[str],
         is_recent: Callable[[os.stat_result], bool],
         unwanted: Iterable[str],
     ) -> set[str]:
-        """Arm `folders`, those above them, and the git directory; disarm the `unwanted`, if they
-        are none of them.  Returns the newly armed whose status `is_recent`.
+        """Arm `folders`, those above them, and git's; disarm the `unwanted`, if they are none of
+        them.  Returns the newly armed whose status `is_recent`, and what decides about other files
+        in them.
 
-        Raises `OSError` where the system gives no more watches, and `RootLostError`.
+        Raises `OSError` where the system gives no more watches, and `NoEventsError`.
         """
         wanted = _with_those_above(folders)
         before = self._doubt() if self._is_doubtful else frozenset()
@@ -90,11 +117,15 @@ class WatchedTree:
                 status = self._arm(open_folders, folder)
                 if status is not None and is_recent(status):
                     recent.add(folder)
+                if status is not None:
+                    recent |= self._deciding(open_folders.at(folder), folder, is_recent)
         for watch in before - self._folders.keys():
-            self._events.remove(watch)
-        if self.git.arm(self._events) and self.git.has_changed():
-            recent.add(GitState.MARK)
-        return recent
+            self._remove(watch)
+        return recent | self.outside.arm(self._events, is_recent, self._folders)
+
+    def has_events(self) -> bool:
+        """Whether there are any that `changes` has not looked at."""
+        return bool(self._unread) or self._events.has_any()
 
     def changes(self, room: int = _MAX_LOOKED_AT) -> Changes:
         """What has changed by now, by all events that are there.  Raises as `arm` does.
@@ -103,15 +134,19 @@ class WatchedTree:
         """
         found = Changes(room=room)
         self._relevance.begin()
-        for event in self._events.read():
+        self._unread += self._events.read()
+        while self._unread:
+            event = self._unread.popleft()
             found.events += 1
             if event.mask & inotify.OVERFLOW:
                 found.is_overflown = self._is_doubtful = True
-            elif event.mask & inotify.UNMOUNT:
-                raise RootLostError("the project's file system was unmounted")
-            elif event.watch in self.git.watches:
+                continue
+            if event.mask & inotify.UNMOUNT:
+                self._unmounted(event.watch, found)
+                continue
+            if event.watch in self.outside:
                 self._take_git(event, found)
-            elif event.mask & inotify.IGNORED:
+            if event.mask & inotify.IGNORED:
                 self._gone(event.watch)
             else:
                 for folder in tuple(self._folders.get(event.watch, ())):
@@ -120,10 +155,18 @@ class WatchedTree:
 
     # Events.
 
+    def _unmounted(self, watch: int, found: Changes) -> None:
+        folders = self._folders.get(watch, set())
+        if "" in folders:
+            raise NoEventsError("the project's file system was unmounted")
+        found.paths |= folders or {Outside.MARK}
+        self._is_doubtful = True  # what it has hidden has the same names
+
     def _take_git(self, event: Event, found: Changes) -> None:
-        if self.git.has_changed(event):
+        changed = self.outside.changed_by(event, self._events, self._folders)
+        if changed:
             self._relevance.forget()
-            found.paths.add(GitState.MARK)
+            found.paths |= changed
 
     def _take(self, folder: str, event: Event, found: Changes) -> None:
         name, mask = event.name, event.mask
@@ -131,11 +174,13 @@ class WatchedTree:
         if not name:
             self._take_own(folder, mask, found)
         elif name == ".git":
-            if comes_or_goes:  # the folder becomes a repository, or is none any more
+            # The folder becomes a repository, or is none any more; a file names another one.
+            if comes_or_goes or not mask & inotify.IS_FOLDER:
                 self._relevance.forget()
                 found.paths.add(folder)
-                if not folder:
-                    self.git.disarm(self._events)
+                self.outside.drop(folder, self._events, self._folders)
+                if folder and not mask & _VANISHES:
+                    self.outside.add(folder)
         elif mask & inotify.IS_FOLDER:
             self._take_folder(folder, name, mask, found)
         elif self._relevance.may_matter(folder, name, is_written=not comes_or_goes):
@@ -144,7 +189,7 @@ class WatchedTree:
     def _take_own(self, folder: str, mask: int, found: Changes) -> None:
         """What has happened to `folder` itself; all but this the folder above it tells."""
         if not folder and mask & _ROOT_LEAVES:
-            raise RootLostError("the project's directory was moved or removed")
+            raise NoEventsError("the project's directory was moved or removed")
         if mask & inotify.ATTRIB:  # such as its permissions
             found.paths.add(folder)
 
@@ -196,6 +241,7 @@ class WatchedTree:
     ) -> None:
         if entry.name == ".git":
             found.paths.add(folder)
+            self.outside.add(folder)
         elif entry.is_dir(follow_symlinks=False):
             if self._relevance.may_enter(folder, entry.name):
                 inner.append(f"{folder}{entry.name}/")
@@ -210,7 +256,7 @@ class WatchedTree:
         self._watches.clear()
         self._folders.clear()
         self._below.clear()
-        self.git.disarm(self._events)
+        self.outside.disarm(self._events)
         self._is_doubtful = False
         return watches
 
@@ -220,7 +266,7 @@ class WatchedTree:
         except OSError as error:
             if error.errno in inotify.EXHAUSTED:
                 raise
-            raise RootLostError("the project's directory cannot be opened") from None
+            raise NoEventsError("the project's directory cannot be opened") from None
 
     def _arm(self, open_folders: Folders, folder: str) -> os.stat_result | None:
         """Watch `folder`: its status, read after that; None where there is no such folder that can
@@ -233,6 +279,10 @@ class WatchedTree:
             if error.errno in inotify.EXHAUSTED:
                 raise
             return None
+        if status.st_dev not in self._devices:
+            if why := self._why_unseen(self._root / folder):
+                raise NoEventsError(why)
+            self._devices.add(status.st_dev)
         if self._watches.get(folder, watch) != watch:
             self._unname(folder)
         self._watches[folder] = watch
@@ -240,6 +290,26 @@ class WatchedTree:
         if folder:
             self._below.setdefault(_above(folder), set()).add(folder)
         return status
+
+    def _deciding(
+        self, descriptor: int, folder: str, is_recent: Callable[[os.stat_result], bool]
+    ) -> set[str]:
+        """Those files in a newly armed folder that decide about others and whose status
+        `is_recent`: an edit leaves the folder's as it is.  The listing has looked at others later.
+        """
+        from cidx_ref.index.defaults import NEIGHBOURS
+
+        names = os.listdir(descriptor)
+        if folder and ".git" in names:
+            self.outside.add(folder)
+        found = set()
+        for name in names:
+            if name not in PATTERN_FILES and name not in NEIGHBOURS:
+                continue
+            with suppress(FileNotFoundError):
+                if is_recent(os.stat(name, dir_fd=descriptor, follow_symlinks=False)):
+                    found.add(folder + name)
+        return found
 
     def _disarm_all(self, folder: str) -> None:
         """Disarm `folder` and all below it."""
@@ -257,11 +327,19 @@ class WatchedTree:
         if folder in self._watches:
             watch = self._watches[folder]
             self._unname(folder)
-            if watch not in self._folders:
-                self._events.remove(watch)
+            if watch not in self._folders and watch not in self.outside:
+                self._remove(watch)
+
+    def _remove(self, watch: int) -> None:
+        self._events.remove(watch)
+        self._removed += 1
+        if self._removed % _REMOVED_AT_ONCE == 0:
+            self._unread += self._events.read()
 
     def _unname(self, folder: str) -> None:
         watch = self._watches.pop(folder)
+        if folder:
+            self.outside.drop(folder, self._events, self._folders)
         names = self._folders[watch]
         names.discard(folder)
         if not names:

@@ -7,46 +7,45 @@ not taken for reading `pending`, `mode` and `has_ended`.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
-from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any, Protocol
 
+from cidx_ref.daemon.inotify import Events
+from cidx_ref.daemon.ledger import short
+from cidx_ref.daemon.looked import has_changed_since
+from cidx_ref.daemon.outside import Outside
 from cidx_ref.daemon.relevance import Relevance
-from cidx_ref.daemon.watched import WatchedTree
-from cidx_ref.runtime import Lock, Runtime, Thread
-from cidx_ref.shown import escape
+from cidx_ref.daemon.watched import Changes, NoEventsError, WatchedTree
+from cidx_ref.runtime import Runtime, Thread
 
 __all__ = [
     "AT_MOST_S",
+    "MAX_RETRY_S",
+    "OFF",
     "SETTLE_S",
-    "Ledger",
     "Pause",
     "Scan",
     "Session",
     "Waiter",
-    "WatchListener",
-    "short",
+    "tree_of",
     "why_no_events",
     "why_unseen",
 ]
 
-_log = logging.getLogger("cidx_ref")
-
 SETTLE_S, AT_MOST_S = 0.2, 1.0
+_RETRY_S, MAX_RETRY_S = 1.0, 60.0
 #: So many changes while git has its index locked are a checkout, which is waited for, so long.
 _CHECKOUT_FILES, _CHECKOUT_S = 100, 10.0
 #: Between two scans: at least so long, so many times what the last one took, at most so long.
 _SCAN_S, _SCAN_TIMES, _MAX_SCAN_S = 2.0, 20.0, 60.0
 _SOON_S, _SOON_TIMES = 0.5, 2.0  # the same for a scan that an index was used before
-_MAX_REASON = 200
-_LATENCIES = 300
 #: So far may the wall clock move against the monotonic one before it counts as having been set.
 _STEP_S = 0.05
-#: The clock of a file system may be behind by a tick; that of FAT, which has even seconds, by two.
-_COARSE_S, _VERY_COARSE_S = 0.1, 2.1
+#: So long after the last look at what no event tells of, a use has it looked at again.
+_LOOK_S = 1.0
 
 # Where another machine, or a program, changes files of which the kernel hears nothing.
 _UNSEEN = re.compile(
@@ -60,16 +59,39 @@ _WHY = {
 }
 
 
-def why_unseen(kind: str) -> str | None:
-    """Why changes on a file system of this kind make no events; None if they do."""
+def why_unseen(kind: str, what: str = "the project") -> str | None:
+    """Why changes in `what`, on a file system of this kind, make no events; None if they do."""
     if _UNSEEN.fullmatch(kind):
-        return f"the project is on a file system without events ({kind})"
+        return f"{what} is on a file system without events ({kind})"
     return None
 
 
-def why_no_events(error: OSError) -> str:
+def why_no_events(error: OSError | NoEventsError) -> str:
     """What to say, and to do, about events that cannot be had."""
+    if isinstance(error, NoEventsError):
+        return str(error)
     return _WHY.get(error.errno or 0, f"no events can be had: {error.strerror}")
+
+
+#: What is said of a watcher that is off.
+OFF: dict[str, Any] = {
+    "mode": "off", "since": None, "folders": 0, "pending": None, "reason": None,
+}  # fmt: skip
+
+
+def tree_of(
+    root: Path,
+    events: Events,
+    relevance: Relevance,
+    runtime: Runtime,
+    kind_of: Callable[[Path], str],
+) -> WatchedTree:
+    """The folders below `root`, none of them armed."""
+
+    def unseen(folder: Path) -> str | None:
+        return why_unseen(kind_of(folder), f"the folder {folder.relative_to(root)}")
+
+    return WatchedTree(root, events, relevance, Outside(root, runtime), unseen)
 
 
 class Waiter(Protocol):
@@ -121,13 +143,11 @@ class Scan:
         self._now_s = now_s
 
     def is_recent(self, status: os.stat_result, now_s: float, wall_s: float) -> bool:
-        """Whether the folder of this `status` may have changed since the run began; it is `now_s`,
+        """Whether what has this `status` may have changed since the run began; it is `now_s`,
         by the wall clock `wall_s`."""
         if abs((wall_s - self._wall_s) - (now_s - self._now_s)) > _STEP_S:
             return True  # the wall clock has been set meanwhile
-        changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
-        coarse_s = _COARSE_S if changed_ns % 10**9 else _VERY_COARSE_S
-        return changed_ns / 1e9 >= self._wall_s - coarse_s
+        return has_changed_since(status, self._wall_s)
 
 
 class Session:
@@ -155,13 +175,29 @@ class Session:
         self.is_running = False
         self.not_before_s = self.next_scan_s = 0.0
         self._soon_s = 0.0
+        #: What no event tells of is to be looked at, and was looked at.
+        self.is_to_look = False
+        self._looked_s = 0.0
         self._delay_s = 0.0
         self.thread: Thread | None = None
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "mode": self.mode,
+            "since": self.since,
+            "folders": len(self.tree) if self.tree else 0,
+            "pending": self.pending,
+            "reason": self.reason,
+        }
 
     @property
     def is_fresh(self) -> bool:
         in_flight = any(scan.paths or scan.is_unsure for scan in self.scans.values())
         return self.mode == "watching" and not (self.is_unsure or self.dirty or in_flight)
+
+    def has_events(self) -> bool:
+        """Whether the kernel has something to tell."""
+        return self.tree is not None and self.tree.has_events()
 
     def count(self) -> None:
         """Have `pending` say what is known now."""
@@ -184,6 +220,13 @@ class Session:
             self.waiter, self.tree, self.relevance = waiter, None, None
             self.dirty, self.first_s = set(), None
 
+    def take(self, changes: Changes, now_s: float) -> None:
+        """Have what has changed be dirty."""
+        self.is_unsure = self.is_unsure or changes.is_overflown
+        if changes.paths or changes.is_overflown:
+            self.dirty |= changes.paths
+            self.note_change(now_s)
+
     def note_change(self, now_s: float) -> None:
         self.first_s = now_s if self.first_s is None else self.first_s
         self.last_s = now_s
@@ -193,6 +236,17 @@ class Session:
         self.note_change(now_s)
         self.count()
         self.waiter.wake()
+
+    def due_s(self, now_s: float, wall_s: float) -> float | None:
+        """When a run is to be asked for; None: not before something happens."""
+        if self.is_running or self.scans:
+            return None
+        if self.mode == "scanning":
+            return max(self.next_scan_s, self.not_before_s)
+        if self.mode == "starting":
+            return max(now_s, self.not_before_s)
+        settled_s = self.settled_s(now_s, wall_s)
+        return None if settled_s is None else max(settled_s, self.not_before_s)
 
     def settled_s(self, now_s: float, wall_s: float) -> float | None:
         """When what is dirty may be indexed, for all that is known now; None where nothing is.
@@ -204,20 +258,34 @@ class Session:
             return None
         due_s = min(self.last_s + SETTLE_S, self.first_s + AT_MOST_S)
         is_many = len(self.dirty) >= _CHECKOUT_FILES and now_s < self.first_s + _CHECKOUT_S
-        if due_s <= now_s and is_many and self.tree is not None and self.tree.git.is_locked(wall_s):
+        outside = self.tree.outside if self.tree is not None else None
+        if due_s <= now_s and is_many and outside is not None and outside.is_locked(wall_s):
             return now_s + SETTLE_S
         return due_s
 
-    @property
-    def is_to_hasten(self) -> bool:
-        """Whether a use makes the next scan come sooner."""
-        return self.mode == "scanning" and self._soon_s < self.next_scan_s
+    def is_to_hasten(self, now_s: float) -> bool:
+        """Whether a use makes the next scan come sooner; or a look at what no event tells of."""
+        if self.mode == "scanning":
+            return self._soon_s < self.next_scan_s
+        return self.mode == "watching" and now_s >= self._looked_s + _LOOK_S
 
-    def hasten(self) -> None:
+    def hasten(self, now_s: float) -> None:
         """An index is used: what has changed by now should be found soon."""
-        if self.is_to_hasten:
+        if not self.is_to_hasten(now_s):
+            return
+        if self.mode == "scanning":
             self.next_scan_s = self._soon_s
-            self.waiter.wake()
+        else:
+            self.is_to_look, self._looked_s = True, now_s
+        self.waiter.wake()
+
+    def look_outside(self, tree: WatchedTree, now_s: float) -> None:
+        """Have be dirty what has changed that no event tells of."""
+        self.is_to_look, self._looked_s = False, now_s
+        changed = tree.look_outside() - self.dirty
+        if changed:
+            self.dirty |= changed
+            self.note_change(now_s)
 
     def plan_scans(self, now_s: float, took_s: float) -> None:
         """A run that took so long is over: when the next one comes, where there are no events."""
@@ -230,13 +298,21 @@ class Session:
         armed = frozenset[str]()
         if self.tree is not None:
             armed = self.tree.folders()
-            self.tree.git.look()
+            self.tree.outside.look()
         before = self.scans.get(key)
         self.scans[key] = Scan(self.dirty, self.is_unsure, self.first_s, armed, wall_s, now_s)
         self.dirty, self.is_unsure, self.first_s = set(), False, None
         if before is not None:  # which has never ended
             self.put_back(before)
         self.count()
+
+    def hold(self, scan: Scan, now_s: float) -> None:
+        """What `scan` had in flight is live."""
+        if scan.is_unsure and not scan.has_listed:
+            self.is_unsure = True  # what it could not see may not be armed
+            self.note_change(now_s)
+        if self.relevance is not None:
+            self.relevance.remember(scan.outsiders)
 
     def put_back(self, scan: Scan) -> None:
         """What `scan` had in flight is dirty again."""
@@ -245,10 +321,12 @@ class Session:
         if scan.first_s is not None:
             self.first_s = min(scan.first_s, self.first_s or scan.first_s)
 
-    def retry(self, now_s: float, first_s: float, most_s: float) -> None:
+    def retry(self, now_s: float, problem: BaseException) -> None:
         """A run has failed: the next one comes later, each time more so."""
-        self._delay_s = min(most_s, max(first_s, 2 * self._delay_s))
+        self._delay_s = min(MAX_RETRY_S, max(_RETRY_S, 2 * self._delay_s))
         self.not_before_s = now_s + self._delay_s
+        if self.mode != "scanning":
+            self.reason = short(f"{type(problem).__name__}: {problem}")
 
     def forget_failure(self) -> None:
         self._delay_s = self.not_before_s = 0.0
@@ -258,70 +336,3 @@ class Session:
     def close(self) -> None:
         self.waiter.close()
         self.tree = self.relevance = None
-
-
-class WatchListener(Protocol):
-    """Is told what happens to the watcher; never called under its lock, from any thread."""
-
-    def __call__(self, event: str, detail: str = "", seconds: float = 0.0) -> None:
-        """`event`: watching, scanning (`detail`: why), run (`seconds`: how long), run_failed
-        (`detail`: why), overflow or rest."""
-
-
-class Ledger:
-    """What a watcher has counted, measured, logged and told, in all its sessions."""
-
-    def __init__(self, runtime: Runtime, tell: WatchListener) -> None:
-        self.counts = dict.fromkeys(("runs", "events", "coalesced", "overflows"), 0)
-        #: Seconds from the first of some changes to the index that holds them.
-        self.latencies: deque[float] = deque(maxlen=_LATENCIES)
-        self.last_fallback: dict[str, str] | None = None
-        self._runtime = runtime
-        self._tell = tell
-        self._untold: list[tuple[str, str, float]] = []
-        self._logged: set[str] = set()
-
-    def now(self) -> str:
-        return self._runtime.now().astimezone().isoformat(timespec="seconds")
-
-    def note(self, event: str, detail: str = "", seconds: float = 0.0) -> None:
-        """To be told when the lock is free."""
-        self._untold.append((event, detail, seconds))
-
-    def fall_back(self, reason: str) -> None:
-        """Events were lost, or there are none to be had."""
-        self.last_fallback = {"reason": reason, "at": self.now()}
-
-    def tell_all(self, lock: Lock) -> None:
-        """Tell what was noted under `lock`, which is free."""
-        with lock:
-            untold, self._untold = self._untold, []
-        for event, detail, seconds in untold:
-            try:
-                self._tell(event, detail, seconds)
-            except Exception as error:  # must not hold up an index run, or a query
-                self.warn_once(f"the watcher's listener failed: {type(error).__name__}", str(error))
-
-    def warn_once(self, kind: str, detail: str = "") -> None:
-        """Log it, unless something of this kind was logged before."""
-        if kind not in self._logged:
-            self._logged.add(kind)
-            _log.warning("%s%s", kind, f": {short(detail)}" if detail else "")
-
-    def describe(self) -> dict[str, Any]:
-        return {"last_fallback": self.last_fallback, **self.counts, **_seconds_of(self.latencies)}
-
-
-def short(text: object) -> str:
-    """`text`, which may hold names of the tree's choice, for one line."""
-    return escape(str(text))[:_MAX_REASON]
-
-
-def _seconds_of(latencies: deque[float]) -> dict[str, float | None]:
-    ordered = sorted(latencies)
-
-    def part(share: float) -> float | None:
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
-
-    last = latencies[-1] if latencies else None
-    return {"seconds_last": last, "seconds_p50": part(0.5), "seconds_p95": part(0.95)}

@@ -37,6 +37,7 @@ __all__ = [
     "list_checkout",
     "list_ignored",
     "open_git_directory",
+    "open_shared_directory",
 ]
 
 #: What a note begins with that says so.
@@ -230,8 +231,7 @@ def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, byte
             own = open_git_directory(above)
         with own:
             _require_owner(own, trusted)
-            shared = _read_pointer(own, "commondir", b"")
-            with _open(own, shared or ".") as common:
+            with open_shared_directory(own) as common:
                 _require_owner(common, trusted)
                 return {
                     "HEAD": b"ref: refs/heads/none\n",
@@ -260,6 +260,12 @@ def open_git_directory(above: Directory) -> Directory:
     except OSError as error:
         reason = f"names no git directory ({error.strerror}): repair it"
         raise UntrustedError(f"{above.path}/.git {reason}") from None
+
+
+def open_shared_directory(own: Directory) -> Directory:
+    """What the git directory `own` shares with others, being a linked worktree's; else itself.  Not
+    trusted.  Raises as `open_git_directory` does."""
+    return _open(own, _read_pointer(own, "commondir", b"") or ".")
 
 
 def _open(start: Directory, path: str) -> Directory:

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.daemon.freshness import Freshness, NoWatch
-from cidx_ref.daemon.indexing import _SharedRun
+from cidx_ref.daemon.indexing import IndexRuns, _SharedRun
 from cidx_ref.index import stale
 from cidx_ref.index.port import RunOptions
 from cidx_ref.testing.own.mutants.registry import mutant
@@ -49,8 +49,8 @@ def waiting_is_enough() -> Iterator[None]:
     """Whoever has waited is told that the answer is fresh, whatever came of it."""
     wait = Freshness._wait_for_a_run
 
-    def trust(self: Freshness, options: RunOptions, timeout_s: float) -> None:
-        wait(self, options, timeout_s)
+    def trust(self: Freshness, options: RunOptions, *seconds: float) -> None:
+        wait(self, options, *seconds)
 
     with patch.object(Freshness, "_wait_for_a_run", trust):
         yield
@@ -60,6 +60,13 @@ def waiting_is_enough() -> Iterator[None]:
 def a_new_configuration_is_left_to_the_next_change() -> Iterator[None]:
     """What is to be indexed has changed, and what the watch knows of files counts as fresh."""
     with patch.object(Freshness, "doubt", lambda self: None):
+        yield
+
+
+@mutant("FRESH-2")
+def any_generation_will_do() -> Iterator[None]:
+    """What the watch knows is taken for true of whatever is live."""
+    with patch.object(IndexRuns, "knows", lambda self, generation: True):
         yield
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref.daemon import relevance, watching
+from cidx_ref.daemon import gitstate, relevance, watching
+from cidx_ref.daemon.outside import Outside
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.daemon.watched import Changes, WatchedTree
 from cidx_ref.daemon.watching import Scan, Session
@@ -43,10 +44,54 @@ def the_race_between_listing_and_arming_is_ignored() -> Iterator[None]:
 
 
 @mutant("FRESH-2")
+def a_folder_is_all_that_is_compared_when_it_is_armed() -> Iterator[None]:
+    """A file of patterns that was edited after the listing has left its folder as it was."""
+    with patch.object(WatchedTree, "_deciding", lambda self, *arguments: set()):
+        yield
+
+
+@mutant("FRESH-2")
+def the_number_of_entries_is_the_index() -> Iterator[None]:
+    """An index lists as much as it did, so it lists the same."""
+    with patch.object(gitstate, "what_it_lists", lambda data: data[:12]):
+        yield
+
+
+@mutant("FRESH-2")
+def a_git_directory_is_watched_as_it_was_found() -> Iterator[None]:
+    """`info` was not there, or is another one now, and nobody looks."""
+    with (
+        patch.object(gitstate, "_OWN", frozenset(("index", "HEAD"))),
+        patch.object(gitstate, "_SHARED", frozenset()),
+    ):
+        yield
+
+
+@mutant("FRESH-2")
+def what_is_outside_is_not_the_projects() -> Iterator[None]:
+    """What no watch is on does not change."""
+    with patch.object(Outside, "has_changed", lambda self: False):
+        yield
+
+
+@mutant("FRESH-2")
+def repositories_inside_are_folders() -> Iterator[None]:
+    """Only the project's own git directory is watched."""
+    add = Outside.add
+
+    def own(self: Outside, folder: str) -> None:
+        if not folder:
+            add(self, folder)
+
+    with patch.object(Outside, "add", own):
+        yield
+
+
+@mutant("FRESH-2")
 def freshness_is_what_is_known_already() -> Iterator[None]:
     """`is_fresh` does not read what the kernel has to tell."""
 
-    def is_fresh(self: Watch) -> bool:
+    def is_fresh(self: Watch, timeout_s: float = -1) -> bool:
         return self._session is not None and self._session.is_fresh
 
     with patch.object(Watch, "is_fresh", is_fresh):
@@ -60,7 +105,7 @@ def a_run_begins_without_reading_the_queue() -> Iterator[None]:
     scanning = Watch.scanning
 
     def undrained(self: Watch, run: object | None = None) -> None:
-        with patch.object(Watch, "_drain", lambda self, session: None):
+        with patch.object(Watch, "_drain", lambda self, session, outside: False):
             scanning(self, run)
 
     with patch.object(Watch, "scanning", undrained):
@@ -103,12 +148,12 @@ def new_folders_are_not_watched() -> Iterator[None]:
 @mutant("FRESH-1")
 def changes_start_no_run() -> Iterator[None]:
     """What is seen to change is counted, and left to whoever has the index run."""
-    due = Watch._due
+    due = Session.due_s
 
-    def never(self: Watch, session: Session, now_s: float) -> float | None:
-        return None if session.mode == "watching" else due(self, session, now_s)
+    def never(self: Session, now_s: float, wall_s: float) -> float | None:
+        return None if self.mode == "watching" else due(self, now_s, wall_s)
 
-    with patch.object(Watch, "_due", never):
+    with patch.object(Session, "due_s", never):
         yield
 
 
@@ -124,8 +169,8 @@ def a_failed_run_is_not_tried_again() -> Iterator[None]:
     """Once a run has failed, changes are run for when there are others."""
     retry = Session.retry
 
-    def never(self: Session, now_s: float, first_s: float, most_s: float) -> None:
-        retry(self, now_s, first_s, most_s)
+    def never(self: Session, now_s: float, problem: BaseException) -> None:
+        retry(self, now_s, problem)
         self.not_before_s = float("inf")
 
     with patch.object(Session, "retry", never):
