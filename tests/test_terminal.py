@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cidx_ref.results import Answer, Hit
-from cidx_ref.shown import escape
+from cidx_ref.shown import escape, why
 from cidx_ref.terminal import ProgressBar, render_answer, unavailable_note, use_color
 
 SGR = re.compile(r"\x1b\[(?:0|2|32|1;31|1;35)m")
@@ -478,3 +478,21 @@ def test_the_last_line_tells_what_has_changed_since(pending: int | None, line: s
     said = Answer((hit(),), "hybrid", "g1", 1.0, pending=pending)
     lines = render_answer(said, query="", width=None, color=False).splitlines()
     assert lines[-1] == line if line else "changed since" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(28, "No space left on device", "/p/seen.bin"),
+            "/p/seen.bin: No space left on device",
+        ),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("of its own"), "of its own"),
+        (ValueError("not UTF-8"), "not UTF-8"),
+    ],
+)
+def test_a_sentence_says_of_an_error_where_and_why_and_no_number(
+    error: Exception, said: str
+) -> None:
+    assert why(error) == said

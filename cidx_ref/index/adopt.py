@@ -46,6 +46,7 @@ from cidx_ref.keys import Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import DIRECTORY, Project
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import why
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,13 +92,12 @@ def adopt(
         raise UntrustedError(f"an adopted index would be forgotten: {generations.key.problem}")
     try:
         project.create_directory(runtime)
-        with generations.writing(wait_s):
-            manifest, generation, building = _taken(found, generations, runtime)
+        with generations.writing(wait_s), generations.building() as (generation, building):
+            manifest = _taken(found, building, runtime)
             generations.seal(building, {**manifest, "generation": generation})
             generations.publish(generation, building)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise IndexingError(f"cannot write the index: {where}{error.strerror or error}") from None
+        raise IndexingError(f"cannot write the index: {why(error)}") from None
     counts = manifest["counts"]
     return {"generation": generation, "files": counts["files"], "chunks": counts["chunks"]}
 
@@ -111,18 +111,15 @@ def _source(project: Project) -> Path:
         raise UntrustedError(f"{in_the_tree}: {error.strerror}: adopt a copy of your own") from None
 
 
-def _taken(
-    found: Generations, generations: Generations, runtime: Runtime
-) -> tuple[dict[str, Any], str, Path]:
-    """The manifest of the live generation that was found, and the id and the place of its copy."""
+def _taken(found: Generations, building: Path, runtime: Runtime) -> dict[str, Any]:
+    """Check the live generation that was found, and copy it; its manifest."""
     try:
         with Lease(found.path(found.current()), runtime) as lease:
             manifest = _checked(lease.files)
-            generation, building = generations.begin()
             _copy(lease.files, manifest, building, runtime)
     except OSError as error:
-        raise IndexUnusableError(f"{error.filename}: {error.strerror}") from None
-    return manifest, generation, building
+        raise IndexUnusableError(why(error)) from None
+    return manifest
 
 
 def _copy(directory: Directory, manifest: dict[str, Any], building: Path, runtime: Runtime) -> None:

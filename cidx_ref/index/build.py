@@ -30,6 +30,7 @@ from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import why
 
 __all__ = ["bring_up_to_date"]
 
@@ -103,11 +104,11 @@ def bring_up_to_date(
             try:
                 save_skipped(project, job.skipped.as_dict(), generations.key, runtime)
             except (OSError, UntrustedError) as error:  # the index itself is live already
-                notes.append(f"the list of skipped files was not kept: {error}")
+                notes.append(f"the list of skipped files was not kept: {why(error)}")
             try:
                 seen.save(project, generations.key, runtime=runtime)
             except (OSError, UntrustedError) as error:
-                notes.append(f"what was read was not kept, and will be read again: {error}")
+                notes.append(f"what was read was not kept, and will be read again: {why(error)}")
         return {**report, "removed": removed, "notes": notes}
     except OSError as error:
         raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
@@ -170,7 +171,7 @@ class _Job:
                 assembly = making.complete(unmet.values())
                 manifest = assembly.finish(began, self.skipped.counts)
                 assembly.check(self._embedder)
-            generations.publish(assembly.generation, assembly.building, announce)
+                generations.publish(assembly.generation, assembly.building, announce)
         self._progress(len(self._listing.paths), "", "done")
         return self._report(manifest, assembly.sizes(), changed=True)
 

@@ -157,10 +157,16 @@ class Generations:
             finally:
                 directory.remove(name)
 
-    def discard(self, building: Path) -> None:
-        """Remove a generation that is being built.  Writers only."""
-        with self._opened() as directory:
-            directory.remove(building.name)
+    @contextmanager
+    def building(self) -> Iterator[tuple[str, Path]]:
+        """`begin`, and what has not been published when the block is left is removed: on a full
+        disk, nobody may write for days.  Writers only."""
+        generation, building = self.begin()
+        try:
+            yield generation, building
+        finally:
+            with self._opened() as directory:
+                directory.remove(building.name)
 
     def seal(
         self, building: Path, manifest: dict[str, Any], shared: dict[str, Any] | None = None
@@ -194,16 +200,19 @@ class Generations:
         """
         with self._opened() as directory:
             directory.rename(building.name, self.path(generation).name)
-            self._runtime.step(Step.RENAMED)
-            announce(generation)
-            link = f"{BUILDING}link"
-            directory.symlink(generation, link)
-            self._runtime.step(Step.LINKED)
-            _make_way(directory, _CURRENT)
-            directory.rename(link, _CURRENT)
-            directory.sync()
-            self._runtime.step(Step.PUBLISHED)
-            self._sweep(directory)
+            try:
+                self._runtime.step(Step.RENAMED)
+                announce(generation)
+                link = f"{BUILDING}link"
+                directory.symlink(generation, link)
+                self._runtime.step(Step.LINKED)
+                _make_way(directory, _CURRENT)
+                directory.rename(link, _CURRENT)
+                directory.sync()
+                self._runtime.step(Step.PUBLISHED)
+            finally:
+                # Whichever is live by now: the old one goes, or what was to take its place.
+                self._sweep(directory)
 
     def sweep(self) -> bool:
         """Remove what no reader uses; False if a writer is at work, which may have swept before

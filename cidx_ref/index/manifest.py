@@ -19,7 +19,7 @@ from typing import Any
 from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
 from cidx_ref.keys import Key, account_key
-from cidx_ref.shown import shown
+from cidx_ref.shown import shown, why
 
 __all__ = [
     "BUILDING",
@@ -248,7 +248,7 @@ def read_dead(directory: Directory, manifest: dict[str, Any]) -> dict[str, list[
             if not isinstance(numbers, list) or len(set(numbers)) != len(numbers):
                 raise ValueError(f"{name}: a file twice")
     except (OSError, UntrustedError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise IndexUnusableError(f"{DEAD}: {error}") from None
+        raise IndexUnusableError(f"{DEAD}: {why(error)}") from None
     except RecursionError:
         raise IndexUnusableError(f"{DEAD}: nested too deeply") from None
     return dead  # type: ignore[no-any-return]
