@@ -179,7 +179,7 @@ def rotten(project: Project, name: str) -> Path:
     return generation
 
 
-@pytest.mark.promise("WRITE-3")
+@pytest.mark.promise("FRESH-4", "WRITE-3")
 @pytest.mark.parametrize("name", [name for name in SOME_OF_EACH if name != "dead.json"])
 @pytest.mark.parametrize("where", ["taken in", "merged"])
 def test_a_run_that_meets_damage_of_what_a_daemon_has_verified_indexes_all_anew(
@@ -225,7 +225,7 @@ def test_a_run_that_fails_where_nothing_is_damaged_is_not_begun_again(project: P
     assert len(asked) == 1
 
 
-@pytest.mark.promise("WRITE-3")
+@pytest.mark.promise("FRESH-4", "WRITE-3")
 def test_a_merge_that_meets_damage_is_given_up_and_the_next_run_indexes_all_anew(
     make_project: MakeProject,
 ) -> None:

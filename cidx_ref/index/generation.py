@@ -210,9 +210,12 @@ class Generations:
                 directory.rename(link, _CURRENT)
                 directory.sync()
                 self._runtime.step(Step.PUBLISHED)
-            finally:
-                # Whichever is live by now: the old one goes, or what was to take its place.
+            except Exception:
+                # What is not live, nobody needs; and on a full disk it may be long until somebody
+                # writes again.
                 self._sweep(directory)
+                raise
+            self._sweep(directory)
 
     def sweep(self) -> bool:
         """Remove what no reader uses; False if a writer is at work, which may have swept before

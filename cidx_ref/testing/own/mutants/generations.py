@@ -1,4 +1,4 @@
-"""Broken writers and readers of generations (WRITE-1 to WRITE-3)."""
+"""Broken writers and readers of generations (WRITE-1 to WRITE-3, FRESH-4)."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def built_in_place() -> Iterator[None]:
         yield
 
 
-@mutant("WRITE-3")
+@mutant("WRITE-3", "half of it is left")
 def half_of_a_run_that_failed_stays() -> Iterator[None]:
     """What a run has written that fails lies there until somebody writes again."""
 
@@ -139,7 +139,7 @@ def half_of_a_run_that_failed_stays() -> Iterator[None]:
         yield
 
 
-@mutant("WRITE-3")
+@mutant("FRESH-4")
 def what_was_whole_once_is_taken_to_be_so() -> Iterator[None]:
     """A run that meets damage of what was verified before it fails, as does each one after it."""
     with (
