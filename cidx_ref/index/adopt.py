@@ -55,6 +55,7 @@ __all__ = ["adopt"]
 
 _MAX_FILE_BYTES = 1 << 28
 _MAX_ID = 1 << 40  # with the number of a chunk, it must go into 64 bits (`live.key_of`)
+_MAX_SEGMENT = 10**11  # of twelve digits, in a name (`manifest.is_segment_id`): there is room
 _FILES, _ROWS, _TEXTS = FILES
 # hnswlib 0.8, `saveIndex`: where the elements of the lowest layer begin, how many there may be and
 # are, their size, where in them label and vector lie, the top layer, where a search begins, the
@@ -94,7 +95,9 @@ def adopt(
         project.create_directory(runtime)
         with generations.writing(wait_s), generations.building() as (generation, building):
             manifest = _taken(found, building, runtime)
-            generations.seal(building, {**manifest, "generation": generation})
+            # The full text was made anew, without what is dead.
+            ours = {**manifest, "generation": generation, "dead_documents": 0}
+            generations.seal(building, ours)
             generations.publish(generation, building)
     except OSError as error:
         raise IndexingError(f"cannot write the index: {why(error)}") from None
@@ -181,12 +184,16 @@ def _checked(directory: Directory) -> dict[str, Any]:
         # An index run would go on from one of the two, and the other would be found for ever.
         _require(len(alive) == len(kept) and alive.isdisjoint(paths), f"{name}: a path twice")
         paths |= alive
-        live.update(files=len(kept), chunks=sum(file.chunks for file in kept))
+        chunks, guessed = sum(f.chunks for f in kept), sum(f.guessed for f in kept)
+        live.update(files=len(kept), chunks=chunks, guessed=guessed)
     _require(all(i < manifest["next_file"] for i in ids), "an id that is still to come")
     _require(manifest["next_file"] < _MAX_ID, "the next id")
+    _require(manifest["next_segment"] < _MAX_SEGMENT, "the next segment")
     counts = manifest["counts"]
     is_whole = (counts["files"], counts["chunks"]) == (live["files"], live["chunks"])
     _require(is_whole, f"not {counts['chunks']} chunks of {counts['files']} files")
+    # A run counts on from it, and must not come below zero.
+    _require(counts["guessed"] == live["guessed"], f"not {counts['guessed']} of them guessed")
     return manifest
 
 
