@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from cidx_ref.errors import BadArgumentError, CidxError, DaemonUnavailableError, from_kind
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
+from cidx_ref.shown import why
 from cidx_ref.sockets import connect as connect_socket
 from cidx_ref.sockets import peer_pid
 from cidx_ref.wire import Caller
@@ -113,7 +114,7 @@ class Remote:
         except TimeoutError:
             raise _TimedOutError(f"the daemon did not answer within {timeout_s:g} s") from None
         except (EOFError, OSError) as error:
-            raise ConnectionLostError(f"the connection was lost: {error}") from None
+            raise ConnectionLostError(f"the connection was lost: {why(error)}") from None
 
     def _call_with(self, method: str, arguments: str, callback: Progress) -> str:
         """A call in which the daemon calls us: RPyC itself, over a connection of its own."""

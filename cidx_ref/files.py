@@ -161,8 +161,7 @@ class Directory:
     def replace(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
         """Put `data` into the file `name`: a concurrent reader sees the old contents or the new."""
         temporary = f".{name}.{os.getpid()}"
-        with suppress(FileNotFoundError):
-            self.unlink(temporary)
+        self.remove(temporary)
         try:
             self.create(temporary, data)
             self.chmod(temporary, mode)

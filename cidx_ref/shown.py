@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["escape", "owner_name", "shown"]
+__all__ = ["escape", "owner_name", "shown", "why"]
 
 _MAX_CHARS = 200
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -24,6 +24,14 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # a number of thousands of digits, or very deep
         return f"a {type(value).__name__}"
     return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}..."
+
+
+def why(error: BaseException) -> str:
+    """What an exception says, as a part of a sentence: of an `OSError` the path and the reason, and
+    no number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _escape(char: str) -> str:

@@ -41,17 +41,24 @@ class Crash(BaseException):
 
 
 class Crashing(FakeRuntime):
-    """Crashes at the n-th step, whichever that is."""
+    """Crashes at the n-th step, whichever that is: what would run in `finally` changes no file."""
 
     def __init__(self, at: int) -> None:
         super().__init__()
         self.left = at
+        self.died_at = ""
 
     def step(self, name: str) -> None:
         super().step(name)
         self.left -= 1
         if self.left == 0:
+            self.died_at = name
             raise Crash(name)
+
+    def operation(self, kind: str, path: Path) -> None:
+        super().operation(kind, path)
+        if self.left <= 0:
+            raise Crash(kind)
 
 
 def change(project: Project) -> None:
@@ -100,7 +107,7 @@ def test_a_crash_at_any_step_leaves_the_old_index_or_the_new_one_whole(
         try:
             bring_up_to_date(project, HashingEmbedder(), runtime=runtime)
         except Crash:
-            outcomes.append((runtime.steps[-1], assert_old_or_new(project, old)))
+            outcomes.append((runtime.died_at, assert_old_or_new(project, old)))
         else:
             assert assert_old_or_new(project, old)
             break
@@ -214,8 +221,9 @@ def test_a_build_killed_outright_is_reported_and_leaves_the_old_index_or_the_new
     with pytest.raises(IndexingError, match=r"died \(exit status -9\)"):
         build_in_child(project)
     monkeypatch.delenv("CIDX_REF_EMBEDDER")
-    assert assert_old_or_new(project, old) is (step == "published")
-    assert build_in_child(project, wait_s=0)["changed"] is (step != "published")
+    is_live = step in ("published", "swept")  # there is nothing to sweep before the old one
+    assert assert_old_or_new(project, old) is is_live
+    assert build_in_child(project, wait_s=0)["changed"] is not is_live
     assert assert_old_or_new(project, old) is True
 
 
@@ -261,6 +269,7 @@ def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
     assert kind == "indexing_failed"
     assert "does not answer" not in message
     assert {"scanning": True} in said, "it had its turn"
+    assert sorted(os.listdir(project.generations)) == [old, "current"], "half of the new one"
     assert assert_old_or_new(project, old) is False
 
 
@@ -289,6 +298,8 @@ for left in range(0, needed, needed // int(sys.argv[2])):
         raise SystemExit(f"fits into {left} bytes, and {needed} were needed before")
     except IndexingError as error:
         print(error)
+    left_over = [name for name in os.listdir(project.generations) if name[0] == "."]
+    assert left_over == [], left_over
     os.unlink(root / ".git")
     generations = Generations(project.generations)
     generations.sweep()

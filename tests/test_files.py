@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -13,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from segments import in_segments
 
 import cidx_ref
 from cidx_ref.errors import CidxError, IndexingError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
+from cidx_ref.index import merging
 from cidx_ref.index.adopt import adopt
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.folders import read_regular
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import damaged_files, read_manifest
+from cidx_ref.index.merging import merge_segments
 from cidx_ref.keys import Key
 from cidx_ref.locks import try_lock
 from cidx_ref.project import Project
@@ -188,6 +192,16 @@ def test_a_replacement_that_fails_leaves_the_old_contents_and_nothing_beside_the
 
 
 @pytest.mark.promise("TRUST-1")
+def test_whatever_lies_where_a_replacement_is_written_first_is_removed(
+    directory: Directory, inside: Path
+) -> None:
+    for maker in (as_directory, as_fifo, as_file):
+        maker(inside, f".entry.{os.getpid()}")
+        directory.replace("entry", b"new")
+        assert os.listdir(inside) == ["entry"]
+
+
+@pytest.mark.promise("TRUST-1")
 def test_removing_goes_into_directories_and_through_no_link(
     directory: Directory, inside: Path, outside: Path
 ) -> None:
@@ -298,6 +312,12 @@ def assert_closed_but(opened: set[str], doing: list[str]) -> None:
     raise AssertionError(f"left open by a failure before: {doing}")
 
 
+def left_by_writers(project: Project) -> list[str]:
+    """What lies beside the generations, and is not the live one."""
+    live = Generations(project.generations).current()
+    return [name for name in os.listdir(project.generations) if name not in (live, "current")]
+
+
 def outcomes(
     make_project: Callable[..., Project], error: BaseException, *, dies: bool
 ) -> list[tuple[str, bool, BaseException | None]]:
@@ -317,6 +337,8 @@ def outcomes(
         except (Death, CidxError) as problem:
             raised = problem
         assert_closed_but(opened, runtime.operations[-1:])
+        if isinstance(raised, CidxError):
+            assert left_by_writers(project) == [], runtime.operations[number - 1]
         generations = Generations(project.generations)
         generations.sweep()  # as the next daemon does when it starts
         live = generations.current()
@@ -359,7 +381,38 @@ def test_a_failure_of_any_operation_leaves_the_old_index_or_the_new_whole_and_is
         else:
             assert isinstance(raised, IndexingError), f"{name}: {raised!r}"
             assert "No space left on device" in str(raised), name
+            assert "[Errno" not in str(raised), name
     figure("WRITE-3", "operations of an index run, each failed", len(found) - 1)
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_merge_of_which_any_operation_fails_leaves_nothing_that_was_written(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_project(name="whole")
+    live = in_segments(whole)
+    monkeypatch.setattr(merging, "due_merge", lambda sizes: [size.id for size in sizes])
+    monkeypatch.setattr(merging, "is_merge_due", lambda *_: True)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for number in count(1):
+        root = whole.root.parent / f"p{number}"
+        shutil.copytree(whole.root, root, symlinks=True)
+        project = Project.at(root)
+        runtime = FakeRuntime()
+        runtime.fail_at(number, full)
+        raised = None
+        try:
+            merge_segments(project, HashingEmbedder(), runtime=runtime)
+        except IndexingError as error:
+            raised = error
+        last = runtime.operations[number - 1 : number]
+        if raised is not None:
+            assert "No space left on device" in str(raised)
+            assert left_by_writers(project) == [], last
+        is_new = Generations(project.generations).current() != live.name
+        assert is_new or raised is not None, last
+        if not last:
+            return
 
 
 @pytest.mark.promise("WRITE-3")
@@ -380,6 +433,7 @@ def test_a_failure_of_any_operation_of_an_adoption_is_said_and_leaves_nothing_op
             said = str(error)
         assert "No space left on device" in said
         assert "None" not in said, "it says where"
+        assert not any(name.startswith(".building") for name in os.listdir(project.generations))
         assert_closed_but(opened, runtime.operations[-1:])
         if number > len(runtime.operations):
             return

@@ -7,30 +7,37 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from segments import live, segment
+from segments import graphs, indexed, live, nothing_tiny, segment
 
 from cidx_ref.cli import main
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import (
     BusyError,
     GenerationGone,
+    IndexingError,
     IndexUnusableError,
     NoIndexError,
     UntrustedError,
 )
+from cidx_ref.index import build, making, merging
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.index.manifest import damaged_files, read_manifest
+from cidx_ref.index.ours import OurIndex
+from cidx_ref.index.plan import SegmentSize
+from cidx_ref.index.port import RunOptions, Search
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.fixtures import MakeProject, write
 
 pytestmark = pytest.mark.once
 
@@ -161,6 +168,100 @@ def test_a_damaged_file_costs_at_most_the_engine_that_needs_it_and_indexing_repa
         before = live(project)
         assert index(project) != before.name
         assert_whole(project)
+
+
+def rotten(project: Project, name: str) -> Path:
+    """Have one bit of a file of the live generation be another: the path of that."""
+    generation = live(project)
+    path = generation / name
+    path.write_bytes(flip(path.read_bytes()))
+    assert damaged_files(generation, read_manifest(generation)) == {name: "wrong checksum"}
+    return generation
+
+
+@pytest.mark.promise("FRESH-4", "WRITE-3")
+@pytest.mark.parametrize("name", [name for name in SOME_OF_EACH if name != "dead.json"])
+@pytest.mark.parametrize("where", ["taken in", "merged"])
+def test_a_run_that_meets_damage_of_what_a_daemon_has_verified_indexes_all_anew(
+    segmented: Project, monkeypatch: pytest.MonkeyPatch, where: str, name: str
+) -> None:
+    """Whichever part of the run it is that reads the segment; and the daemon, which has in memory
+    what is damaged by now, goes on answering."""
+    index = OurIndex(segmented)
+    loaded = index.load(index.current())
+    before = rotten(segmented, in_its_segment(segmented, name))
+
+    def every(sizes: Iterable[SegmentSize], *_: object) -> list[str]:
+        return [size.id for size in sizes]
+
+    if where == "taken in":
+        monkeypatch.setattr(making, "taken_in", every)
+    else:
+        monkeypatch.setattr(build, "is_merge_due", lambda *_: True)
+        monkeypatch.setattr(merging, "is_merge_due", lambda sizes, *_: len(sizes) > 1)
+        monkeypatch.setattr(merging, "due_merge", every)
+    write(segmented.root, "more/new.py", "def new():\n    return 1\n")
+    report = bring_up_to_date(segmented, HashingEmbedder(), verified=before.name)
+    assert (report["changed"], report["files"], report["merge_due"]) == (True, 12, False)
+    answer = loaded.answer(Search(QUERY))
+    assert (answer["results"][0]["path"], answer.get("unavailable")) == ("net/retry.py", None)
+    loaded.close()
+    index.sweep()
+    assert_whole(segmented)
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_run_that_fails_where_nothing_is_damaged_is_not_begun_again(project: Project) -> None:
+    asked: list[list[str]] = []
+
+    class Failing(HashingEmbedder):
+        def embed_documents(self, texts: Sequence[str]) -> Any:
+            asked.append(list(texts))
+            raise ValueError("out of order")
+
+    write(project.root, "new.py", "def new():\n    return 1\n")
+    with pytest.raises(IndexingError, match="out of order"):
+        bring_up_to_date(project, Failing(), verified=live(project).name)
+    assert len(asked) == 1
+
+
+@pytest.mark.promise("FRESH-4", "WRITE-3")
+def test_a_merge_that_meets_damage_is_given_up_and_the_next_run_indexes_all_anew(
+    make_project: MakeProject,
+) -> None:
+    project = make_project()
+    with graphs(), nothing_tiny():
+        for number in range(4):  # of graphs so many are merged
+            write(project.root, f"more/{number}.py", f"def of_{number}():\n    return {number}\n")
+            report = indexed(project)
+    assert report["merge_due"]
+    index = OurIndex(project)
+    loaded = index.load(index.current())
+    rotten(project, f"{segment(live(project)).name}/chunks.bin")
+    with pytest.raises(IndexUnusableError, match=r"chunks\.bin: wrong checksum"):
+        index.begin_run(RunOptions(merge=True)).run(Unheard())
+    write(project.root, "more/new.py", "def new():\n    return 1\n")
+    assert index.begin_run(RunOptions()).run(Unheard())["files"] == 9
+    assert loaded.answer(Search(QUERY))["results"][0]["path"] == "net/retry.py"
+    loaded.close()
+    index.sweep()
+    assert_whole(project)
+
+
+class Unheard:
+    """Agrees to all that a run does."""
+
+    def ready(self, generation: str) -> None:
+        pass
+
+    def scanning(self) -> None:
+        pass
+
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
+        pass
+
+    def progress(self, current: int, total: int, path: str, info: str) -> None:
+        pass
 
 
 @pytest.mark.promise("WRITE-3")

@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from cidx_ref.errors import BusyError, NoIndexError
+from cidx_ref.errors import BusyError, IndexingError, NoIndexError
+from cidx_ref.index import generation
 from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.keys import KEY_BYTES, Key
@@ -249,13 +250,85 @@ def test_a_writer_passes_its_steps_in_order_and_removes_what_nobody_uses(
     new = publish(generations)
     assert old.name != new.name
     assert names(generations) == {new.name, "current", "notes.txt"}
-    # Swept on entering: four names.  And at the end: the old, the new, the link and the notes.
+    # Swept on entering: what was half removed.  And at the end: the old one.
     assert fake.steps == [
         "directory opened",
-        *("half removed", "swept", "swept", "swept", "swept"),
+        *("half removed", "swept"),
         *("begun", "unsealed", "sealed", "renamed", "linked", "published"),
-        *("half removed", "swept", "swept", "swept", "swept"),
+        *("half removed", "swept"),
     ]
+
+
+@pytest.mark.promise("WRITE-3", "TRUST-1")
+@pytest.mark.parametrize("name", ["!{:03}", ".building-{:06}-aaaaaa", "000{:03}-aaaaaa"])
+def test_what_came_with_a_clone_keeps_no_sweep_from_what_is_ours(
+    generations: Generations, name: str
+) -> None:
+    """However much of it there is, and however it is called."""
+    generations.directory.mkdir()
+    brought = {name.format(number) for number in range(300)}
+    for each in brought:
+        if name.startswith("0"):
+            foreign(generations, each)
+        else:
+            (generations.directory / each).mkdir()
+    for _ in range(3):
+        old = publish(generations)
+        live = publish(generations)
+        assert not old.exists()
+    ours = {live.name, "current"}
+    assert names(generations) == ours | (set() if name.startswith(".") else brought)
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_sweep_looks_at_a_bounded_number_of_what_came_with_a_clone(
+    generations: Generations, fake: FakeRuntime
+) -> None:
+    publish(generations)
+    for number in range(300):
+        foreign(generations, f"{2 * number:06}-aaaaaa")
+    fake.steps.clear()
+    generations.sweep()
+    assert fake.steps.count("swept") == 256
+
+
+@pytest.mark.promise("WRITE-3", "TRUST-1")
+@pytest.mark.parametrize("what", ["scratch", "link"])
+def test_what_an_earlier_writer_or_a_clone_has_left_is_in_nobody_s_way(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    publish(generations)
+    (generations.directory / f".building-{what}").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "_remove", lambda *_: None)
+        live = publish(generations)
+        with generations.writing(), generations.scratch() as scratch, generations.scratch() as more:
+            assert os.listdir(scratch) == os.listdir(more) == []
+    assert generations.current() == live.name
+    generations.sweep()
+    assert names(generations) == {live.name, "current"}
+
+
+@pytest.mark.promise("WRITE-3")
+def test_a_manifest_that_could_not_be_read_again_is_not_published(
+    generations: Generations,
+) -> None:
+    old = publish(generations)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"next_segment": 1 << 48}, f"manifest.json: next_segment: {1 << 48}"),
+        (
+            {"counts": {"files": 1, "chunks": 2, "guessed": -1}},
+            "manifest.json: counts: guessed: -1",
+        ),
+        ({"skipped": {"x" * (1 << 20): 1}}, "manifest.json: it is larger than 1048576 bytes"),
+    ]
+    for wrong, said in cases:
+        with generations.writing(), generations.building() as (name, building):
+            manifest = {**copy.deepcopy(HEAD), "generation": name, **wrong}
+            with pytest.raises(IndexingError, match=re.escape(said)) as raised:
+                generations.seal(building, manifest)
+        assert "run `cidx-ref index --full`" in str(raised.value)
+    assert names(generations) == {old.name, "current"}
 
 
 @pytest.mark.promise("WRITE-2")
@@ -645,6 +718,15 @@ def test_what_was_not_made_here_is_swept_by_nobody_and_removed_where_that_is_ask
         assert generations.remove_unverified() == [theirs.name]
         assert generations.remove_unverified() == []
     assert names(generations) == {live.name, "current", "notes.txt"}
+
+
+@pytest.mark.promise("WRITE-3")
+def test_what_is_live_is_never_removed_as_unverified(generations: Generations) -> None:
+    live = publish(generations)
+    (live / "manifest.json").write_text("{}")
+    with generations.writing():
+        assert generations.remove_unverified() == []
+    assert names(generations) == {live.name, "current"}
 
 
 @pytest.mark.promise("WRITE-3")

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from cidx_ref.files import Directory
 from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.changes import recipe
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.scan import SourceTree
 from cidx_ref.index.seen import Seen, SeenFiles
-from cidx_ref.keys import Key
+from cidx_ref.keys import Key, account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import MakeProject
 
@@ -369,4 +370,14 @@ def test_an_index_that_is_live_is_told_though_what_was_seen_cannot_be_kept(
     monkeypatch.setattr(SeenFiles, "save", full)
     report = bring_up_to_date(make_project(), HashingEmbedder())
     assert report["changed"]
-    assert [note for note in report["notes"] if "No space left" in note]
+    assert report["notes"] == [
+        "what was read was not kept, and will be read again: seen.bin: No space left on device"
+    ]
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_directory_where_what_was_seen_is_written_first_is_removed(empty: Project) -> None:
+    (empty.index_directory / ".seen.bin.new" / "deeper").mkdir(parents=True)
+    report = bring_up_to_date(empty, HashingEmbedder())
+    assert report["notes"] == []
+    assert known(empty, "a.py", key=account_key(), recipe=recipe(1_048_576)) is not None

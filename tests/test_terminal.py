@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cidx_ref.results import Answer, Hit
-from cidx_ref.shown import escape
+from cidx_ref.shown import escape, why
 from cidx_ref.terminal import ProgressBar, render_answer, unavailable_note, use_color
 
 SGR = re.compile(r"\x1b\[(?:0|2|32|1;31|1;35)m")
@@ -484,3 +484,21 @@ def test_who_has_asked_for_a_fresh_answer_is_not_advised_to() -> None:
     said = Answer((hit(),), "hybrid", "g1", 1.0, pending=1, fresh=False, fresh_problem="no space")
     lines = render_answer(said, query="", width=None, color=False).splitlines()
     assert lines[-1] == "1 file changed since"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(28, "No space left on device", "/p/seen.bin"),
+            "/p/seen.bin: No space left on device",
+        ),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("of its own"), "of its own"),
+        (ValueError("not UTF-8"), "not UTF-8"),
+    ],
+)
+def test_a_sentence_says_of_an_error_where_and_why_and_no_number(
+    error: Exception, said: str
+) -> None:
+    assert why(error) == said

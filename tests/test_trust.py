@@ -588,6 +588,35 @@ def test_an_id_that_no_chunk_could_be_called_by_is_not_adopted(foreign_segments:
 
 
 @pytest.mark.promise("TRUST-2")
+@pytest.mark.parametrize("number", [10**11, 10**13])
+def test_a_segment_s_number_that_no_name_has_room_for_is_not_adopted(
+    foreign_segments: Project, number: int
+) -> None:
+    forge(foreign_segments, {**manifest_of(foreign_segments), "next_segment": number})
+    with pytest.raises(IndexUnusableError, match="the next segment"):
+        adopt(foreign_segments)
+
+
+@pytest.mark.promise("TRUST-2")
+@pytest.mark.parametrize("guessed", [1, (1 << 48) - 1])
+def test_a_wrong_count_of_guessed_encodings_is_not_adopted(
+    foreign_segments: Project, guessed: int
+) -> None:
+    """The next run would count on from it, below zero or beyond what can be read again."""
+    whole = manifest_of(foreign_segments)
+    forge(foreign_segments, {**whole, "counts": {**whole["counts"], "guessed": guessed}})
+    with pytest.raises(IndexUnusableError, match=f"not {guessed} of them guessed"):
+        adopt(foreign_segments)
+
+
+@pytest.mark.promise("TRUST-2")
+def test_what_was_said_to_be_dead_in_the_full_text_is_not_taken(foreign_segments: Project) -> None:
+    forge(foreign_segments, {**manifest_of(foreign_segments), "dead_documents": 10**9})
+    adopt(foreign_segments)
+    assert manifest_of(foreign_segments)["dead_documents"] == 0
+
+
+@pytest.mark.promise("TRUST-2")
 def test_segments_that_are_right_are_adopted_and_an_index_run_goes_on_from_them(
     foreign_segments: Project,
 ) -> None:

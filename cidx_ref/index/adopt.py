@@ -46,6 +46,7 @@ from cidx_ref.keys import Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import DIRECTORY, Project
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import why
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +55,7 @@ __all__ = ["adopt"]
 
 _MAX_FILE_BYTES = 1 << 28
 _MAX_ID = 1 << 40  # with the number of a chunk, it must go into 64 bits (`live.key_of`)
+_MAX_SEGMENT = 10**11  # of twelve digits, in a name (`manifest.is_segment_id`): there is room
 _FILES, _ROWS, _TEXTS = FILES
 # hnswlib 0.8, `saveIndex`: where the elements of the lowest layer begin, how many there may be and
 # are, their size, where in them label and vector lie, the top layer, where a search begins, the
@@ -91,13 +93,14 @@ def adopt(
         raise UntrustedError(f"an adopted index would be forgotten: {generations.key.problem}")
     try:
         project.create_directory(runtime)
-        with generations.writing(wait_s):
-            manifest, generation, building = _taken(found, generations, runtime)
-            generations.seal(building, {**manifest, "generation": generation})
+        with generations.writing(wait_s), generations.building() as (generation, building):
+            manifest = _taken(found, building, runtime)
+            # The full text was made anew, without what is dead.
+            ours = {**manifest, "generation": generation, "dead_documents": 0}
+            generations.seal(building, ours)
             generations.publish(generation, building)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise IndexingError(f"cannot write the index: {where}{error.strerror or error}") from None
+        raise IndexingError(f"cannot write the index: {why(error)}") from None
     counts = manifest["counts"]
     return {"generation": generation, "files": counts["files"], "chunks": counts["chunks"]}
 
@@ -111,18 +114,15 @@ def _source(project: Project) -> Path:
         raise UntrustedError(f"{in_the_tree}: {error.strerror}: adopt a copy of your own") from None
 
 
-def _taken(
-    found: Generations, generations: Generations, runtime: Runtime
-) -> tuple[dict[str, Any], str, Path]:
-    """The manifest of the live generation that was found, and the id and the place of its copy."""
+def _taken(found: Generations, building: Path, runtime: Runtime) -> dict[str, Any]:
+    """Check the live generation that was found, and copy it; its manifest."""
     try:
         with Lease(found.path(found.current()), runtime) as lease:
             manifest = _checked(lease.files)
-            generation, building = generations.begin()
             _copy(lease.files, manifest, building, runtime)
     except OSError as error:
-        raise IndexUnusableError(f"{error.filename}: {error.strerror}") from None
-    return manifest, generation, building
+        raise IndexUnusableError(why(error)) from None
+    return manifest
 
 
 def _copy(directory: Directory, manifest: dict[str, Any], building: Path, runtime: Runtime) -> None:
@@ -185,12 +185,16 @@ def _checked(directory: Directory) -> dict[str, Any]:
         # An index run would go on from one of the two, and the other would be found for ever.
         _require(len(alive) == len(kept) and alive.isdisjoint(paths), f"{name}: a path twice")
         paths |= alive
-        live.update(files=len(kept), chunks=sum(file.chunks for file in kept))
+        chunks, guessed = sum(f.chunks for f in kept), sum(f.guessed for f in kept)
+        live.update(files=len(kept), chunks=chunks, guessed=guessed)
     _require(all(i < manifest["next_file"] for i in ids), "an id that is still to come")
     _require(manifest["next_file"] < _MAX_ID, "the next id")
+    _require(manifest["next_segment"] < _MAX_SEGMENT, "the next segment")
     counts = manifest["counts"]
     is_whole = (counts["files"], counts["chunks"]) == (live["files"], live["chunks"])
     _require(is_whole, f"not {counts['chunks']} chunks of {counts['files']} files")
+    # A run counts on from it, and must not come below zero.
+    _require(counts["guessed"] == live["guessed"], f"not {counts['guessed']} of them guessed")
     return manifest
 
 

@@ -33,6 +33,7 @@ from cidx_ref.index.snapshot import FULLTEXT, load_segment
 from cidx_ref.index.store import StoredChunk
 from cidx_ref.index.writing import SegmentSink
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import why
 from cidx_ref.steps import Step
 
 __all__ = ["Assembly"]
@@ -42,7 +43,10 @@ _REWRITTEN = (META, ".managed.json")
 
 
 class Assembly:
-    """The next generation after `base`, or the first one.  A context manager, for one thread."""
+    """The next generation after `base`, or the first one.  A context manager, for one thread.
+
+    What has not been published when it is left is removed.
+    """
 
     def __init__(
         self,
@@ -65,17 +69,20 @@ class Assembly:
         self._dead = {name: list(gone) for name, gone in base.dead.items()} if base else {}
         self._counts = Counter(before.get("counts", {}))
         self.written: dict[str, Written] = {}
-        self.generation, self.building = generations.begin()
         with ExitStack() as stack:
-            self._directory = stack.enter_context(own_directory(self.building, runtime=runtime))
-            self._stack = stack.pop_all()
+            self.generation, self.building = stack.enter_context(generations.building())
+            #: What is open, until all is written.
+            self._stack = stack.enter_context(ExitStack())
+            within = own_directory(self.building, runtime=runtime)
+            self._directory = self._stack.enter_context(within)
+            self._whole = stack.pop_all()
         self._fulltext: FullTextWriter | None = None
 
     def __enter__(self) -> Assembly:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+        self._whole.__exit__(*error)
 
     # What changes.
 
@@ -234,7 +241,7 @@ class Assembly:
                     if problem := segment.problem or _probe(segment, embedder):
                         raise IndexUnusableError(problem)
         except (CidxError, OSError) as error:
-            raise IndexingError(f"the new index failed its check: {error}") from None
+            raise IndexingError(f"the new index failed its check: {why(error)}") from None
 
     def _forget_what_is_dead(self) -> None:
         for name in [*self._kept]:

@@ -6,7 +6,6 @@ its scan.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, NamedTuple
 
 from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
@@ -90,11 +89,6 @@ class Base:
             )
             for name, described in self.manifest["segments"].items()
         ]
-
-    @property
-    def guessed(self) -> Counter[bool]:
-        """Of how many live files the encoding was guessed, or was not."""
-        return Counter(found.file.guessed for found in self.by_path.values())
 
     def close(self) -> None:
         self.lease.close()

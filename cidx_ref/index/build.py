@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
-from cidx_ref.errors import IndexingError, UntrustedError
+from cidx_ref.errors import CidxError, IndexingError, UntrustedError
 from cidx_ref.index.base import BaseFile, open_base
 from cidx_ref.index.belongs import Rules
 from cidx_ref.index.changes import Look
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.making import Helpers, Making, is_worth_it
+from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.index.plan import SegmentSize, is_merge_due
 from cidx_ref.index.port import Progress
 from cidx_ref.index.recipe import recipe
@@ -31,6 +33,7 @@ from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import why
 
 __all__ = ["bring_up_to_date"]
 
@@ -66,7 +69,8 @@ def bring_up_to_date(
     `keep_unverified`, and named under `removed`. `skipped` counts what was left out, by reason
     (`skipped.read_skipped` has the list). `notes` says, a sentence each, what a user should know of
     the run. The files of the generation `verified` are known to be as they were written; those of
-    any other are read, and if one is not, everything is indexed anew. Merges that are due are done
+    any other are read, and if one is not, everything is indexed anew; so it is if one of
+    `verified` turns out not to be. Merges that are due are done
     in the end; without `merge`, `merge_due` says so. Many files are indexed by so many `processes`
     at once, which have the configured embedder; 0: by this one. Raises `BusyError`,
     `IndexingError`, `UntrustedError`.
@@ -91,24 +95,25 @@ def bring_up_to_date(
                 project, generations, found, seen, embedder, max_file_size_bytes, progress, runtime
             )
             helpers = Helpers(processes, lock_fd, max_file_size_bytes) if processes else None
-            report = job.run(began, announce, helpers, full=full, verified=verified)
-            for _ in range(_MAX_MERGES if merge else 0):
-                if not report["merge_due"]:
-                    break
-                from cidx_ref.index.merging import merge_once
-
-                verified = report["generation"]  # what is new was checked, the rest before
-                report |= merge_once(generations, embedder, announce, runtime, verified=verified)
+            run = partial(job.run, began, announce, helpers, merge=merge)
+            try:
+                report = run(full=full, verified=verified)
+            except (CidxError, OSError):
+                # What was said to be as it was written may have been damaged since.  Whichever
+                # engine has met that, and however it has put it: the files tell.
+                if not verified or not _is_damaged(generations):
+                    raise
+                report = run(full=True, verified="")
             removed = [] if keep_unverified else generations.remove_unverified()
             notes = [*found.notes, *_notes(generations.key)]
             try:
                 save_skipped(project, job.skipped.as_dict(), generations.key, runtime)
             except (OSError, UntrustedError) as error:  # the index itself is live already
-                notes.append(f"the list of skipped files was not kept: {error}")
+                notes.append(f"the list of skipped files was not kept: {why(error)}")
             try:
                 seen.save(project, generations.key, runtime=runtime)
             except (OSError, UntrustedError) as error:
-                notes.append(f"what was read was not kept, and will be read again: {error}")
+                notes.append(f"what was read was not kept, and will be read again: {why(error)}")
         return {**report, "removed": removed, "notes": notes}
     except OSError as error:
         raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
@@ -145,10 +150,33 @@ class _Job:
         announce: Callable[[str], object],
         helpers: Helpers | None,
         *,
+        merge: bool,
         full: bool,
         verified: str,
     ) -> dict[str, Any]:
         """Publish what is to be published; what to report."""
+        report = self._index(began, announce, helpers, full=full, verified=verified)
+        for _ in range(_MAX_MERGES if merge else 0):
+            if not report["merge_due"]:
+                break
+            from cidx_ref.index.merging import merge_once
+
+            verified = report["generation"]  # what is new was checked, the rest before
+            report |= merge_once(
+                self._generations, self._embedder, announce, self._runtime, verified=verified
+            )
+        return report
+
+    def _index(
+        self,
+        began: str,
+        announce: Callable[[str], object],
+        helpers: Helpers | None,
+        *,
+        full: bool,
+        verified: str,
+    ) -> dict[str, Any]:
+        self.skipped = SkippedFiles(self._listing.skipped)
         generations = self._generations
         base = None if full else open_base(generations, self._recipe, verified)
         with base or nullcontext(), SourceTree(self._root) as tree:
@@ -171,7 +199,7 @@ class _Job:
                 assembly = making.complete(unmet.values())
                 manifest = assembly.finish(began, self.skipped.counts)
                 assembly.check(self._embedder)
-            generations.publish(assembly.generation, assembly.building, announce)
+                generations.publish(assembly.generation, assembly.building, announce)
         self._progress(len(self._listing.paths), "", "done")
         return self._report(manifest, assembly.sizes(), changed=True)
 
@@ -236,6 +264,15 @@ class _Job:
             "skipped": dict(self.skipped.counts),
             "merge_due": is_merge_due(sizes, counts["chunks"], manifest["dead_documents"]),
         }
+
+
+def _is_damaged(generations: Generations) -> bool:
+    """Whether any file of the live generation is not what its manifest says."""
+    try:
+        directory = generations.path(generations.current())
+        return bool(damaged_files(directory, read_manifest(directory, generations.key)))
+    except (CidxError, OSError):
+        return True
 
 
 def _notes(key: Key) -> list[str]:

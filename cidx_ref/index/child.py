@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from cidx_ref.errors import IndexingError, ShuttingDownError, from_kind
+from cidx_ref.errors import CidxError, IndexingError, ShuttingDownError, from_kind
 from cidx_ref.index.port import RunListener, RunOptions
 from cidx_ref.interpreter import python_command
 from cidx_ref.keys import Key
@@ -44,11 +44,13 @@ class BuildProcess:
         embedder: str,
         key: Key,
         verified: str = "",
+        failed: Callable[[], object] = lambda: None,
         ended: Callable[[], object] = lambda: None,
     ) -> None:
         """`embedder` is the id of the one that will search, which must be the one that builds;
         `key` signs the index; `verified` is a generation whose files need not be read again;
-        `ended` is called when the child has ended, in whatever way."""
+        `failed` is called when the run has failed, and was not cancelled or refused; `ended`
+        is called when the child has ended, in whatever way."""
         job = {
             "embedder": embedder,
             "root": str(project.root),
@@ -61,6 +63,7 @@ class BuildProcess:
         base = project.places.base if project.places.is_chosen else None
         environment[INDEX_DIRECTORY] = os.fspath(base) if base is not None else ""
         self._key = key
+        self._failed = failed
         self._ended = ended
         self._cancelled = False
         # A file and not a pipe: no thread reads along, and a full pipe would stop the child.
@@ -86,6 +89,10 @@ class BuildProcess:
         """
         try:
             return self._relay(listener)
+        except CidxError as error:
+            if error.failure:
+                self._failed()
+            raise
         finally:
             self._ended()
 

@@ -22,19 +22,26 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
 from cidx_ref.errors import BusyError, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, own_directory
-from cidx_ref.index.manifest import BUILDING, DIGEST, MANIFEST, not_ours, read_manifest
+from cidx_ref.index.manifest import (
+    BUILDING,
+    DIGEST,
+    MANIFEST,
+    not_ours,
+    read_manifest,
+    written_manifest,
+)
 from cidx_ref.keys import Key, account_key
 from cidx_ref.locks import try_lock
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -46,7 +53,7 @@ _CURRENT = "current"
 _ID = re.compile(r"(\d{6,12})-[0-9a-f]{6}")
 #: Counting stops here: what came with a clone may have any number.
 _MAX_NUMBER = 10**11
-#: So many entries are looked at by a sweep; what came with a clone may have any number.
+#: So many entries of a kind are looked at by a sweep; what came with a clone may have any number.
 _MAX_SWEPT = 256
 _POLL_S = 0.02
 
@@ -149,7 +156,7 @@ class Generations:
     def scratch(self) -> Iterator[Path]:
         """An empty directory for as long as the block runs.  Writers only: what is left of one that
         dies is swept by the next."""
-        name = f"{BUILDING}scratch"
+        name = f"{BUILDING}scratch-{secrets.token_hex(3)}"  # which nothing is in the way of
         with self._opened() as directory:
             directory.make(name).close()
             try:
@@ -157,16 +164,22 @@ class Generations:
             finally:
                 directory.remove(name)
 
-    def discard(self, building: Path) -> None:
-        """Remove a generation that is being built.  Writers only."""
-        with self._opened() as directory:
-            directory.remove(building.name)
+    @contextmanager
+    def building(self) -> Iterator[tuple[str, Path]]:
+        """`begin`, and what has not been published when the block is left is removed: on a full
+        disk, nobody may write for days.  Writers only."""
+        generation, building = self.begin()
+        try:
+            yield generation, building
+        finally:
+            with self._opened() as directory:
+                directory.remove(building.name)
 
     def seal(
         self, building: Path, manifest: dict[str, Any], shared: dict[str, Any] | None = None
     ) -> None:
         """Write the manifest, with size and checksum of every file, sign it, and put all of it on
-        disk.
+        disk.  Raises `IndexingError` for a manifest that could not be read again.
 
         `shared` are the files that another generation has, too, as its manifest has them: they are
         on disk, and are not read again.
@@ -178,7 +191,7 @@ class Generations:
         manifest[DIGEST] = self.key.digest(manifest)
         self._runtime.step(Step.UNSEALED)
         with own_directory(building, runtime=self._runtime) as directory:
-            directory.create(MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
+            directory.create(MANIFEST, written_manifest(manifest))
             directory.make_durable(shared.keys())
         self._runtime.step(Step.SEALED)
 
@@ -194,15 +207,21 @@ class Generations:
         """
         with self._opened() as directory:
             directory.rename(building.name, self.path(generation).name)
-            self._runtime.step(Step.RENAMED)
-            announce(generation)
-            link = f"{BUILDING}link"
-            directory.symlink(generation, link)
-            self._runtime.step(Step.LINKED)
-            _make_way(directory, _CURRENT)
-            directory.rename(link, _CURRENT)
-            directory.sync()
-            self._runtime.step(Step.PUBLISHED)
+            try:
+                self._runtime.step(Step.RENAMED)
+                announce(generation)
+                link = f"{BUILDING}link-{secrets.token_hex(3)}"
+                directory.symlink(generation, link)
+                self._runtime.step(Step.LINKED)
+                _make_way(directory, _CURRENT)
+                directory.rename(link, _CURRENT)
+                directory.sync()
+                self._runtime.step(Step.PUBLISHED)
+            except Exception:
+                # What is not live, nobody needs; and on a full disk it may be long until somebody
+                # writes again.
+                self._sweep(directory)
+                raise
             self._sweep(directory)
 
     def sweep(self) -> bool:
@@ -218,12 +237,14 @@ class Generations:
 
     def remove_unverified(self) -> list[str]:
         """Remove what looks like a generation and the key does not vouch for, unless a reader uses
-        it; the ids of what was removed.  Writers only, and only where the user asked for it."""
+        it, or it is live; the ids of what was removed.  Writers only, and only where the user asked
+        for it."""
         with self._opened() as directory:
+            live = _live(directory)
             foreign = [
                 name
                 for name in directory.names()
-                if _ID.fullmatch(name) and self._is_foreign(directory, name)
+                if _ID.fullmatch(name) and name != live and self._is_foreign(directory, name)
             ]
             for name in foreign:
                 self._remove_unused(directory, name)
@@ -232,14 +253,19 @@ class Generations:
 
     def _sweep(self, directory: Directory) -> None:
         # Only under the writers' lock: whatever is being built then is a dead writer's.
-        try:
-            live = directory.readlink(_CURRENT)
-        except OSError:
-            live = None
-        for name in directory.names()[:_MAX_SWEPT]:
-            if name.startswith(BUILDING):
-                _remove(directory, name)
-            elif _ID.fullmatch(name) and name != live and not self._is_foreign(directory, name):
+        live = _live(directory)
+        names = directory.names()
+        for name in [name for name in names if name.startswith(BUILDING)][:_MAX_SWEPT]:
+            _remove(directory, name)
+            self._runtime.step(Step.SWEPT)
+        # Ours have the highest numbers of all that were there when they were made (`begin`).
+        numbers = {
+            name: int(match[1])
+            for name in names
+            if name != live and (match := _ID.fullmatch(name)) and int(match[1]) <= _MAX_NUMBER
+        }
+        for name in nlargest(_MAX_SWEPT, numbers, key=numbers.__getitem__):
+            if not self._is_foreign(directory, name):
                 self._remove_unused(directory, name)
             self._runtime.step(Step.SWEPT)
 
@@ -295,6 +321,14 @@ def _opened(generations: Path, runtime: Runtime) -> Directory:
     """The directory of generations; it, and what it lies in, must be the user's own."""
     with own_directory(generations.parent, runtime=runtime) as above:
         return above.sub(generations.name)
+
+
+def _live(directory: Directory) -> str | None:
+    """What `current` names, if anything."""
+    try:
+        return directory.readlink(_CURRENT)
+    except OSError:
+        return None
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -47,7 +47,10 @@ class Helpers:
 
 
 class Making:
-    """The next generation after `base`.  A context manager, for one thread."""
+    """The next generation after `base`.  A context manager, for one thread.
+
+    What has not been published when it is left is removed.
+    """
 
     def __init__(
         self,
@@ -67,15 +70,12 @@ class Making:
         self._added = 0
         #: Whether any file has been added.
         self.has_added = False
-        self._is_complete = False
 
     def __enter__(self) -> Making:
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
-        if self._begun is not None and not self._is_complete:
-            self._generations.discard(self._begun[0].building)
 
     def add(self, source: SourceFile) -> None:
         """Index a file."""
@@ -128,7 +128,6 @@ class Making:
         alone = 0 if assembly.written else self._added
         assembly.merge(taken_in(assembly.kept(), alone), sink)
         sink.finish()
-        self._is_complete = True
         return assembly
 
     def _begin(self) -> tuple[Assembly, SegmentSink]:

@@ -16,10 +16,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
+from cidx_ref.errors import IndexingError, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
 from cidx_ref.keys import Key, account_key
-from cidx_ref.shown import shown
+from cidx_ref.shown import shown, why
 
 __all__ = [
     "BUILDING",
@@ -40,6 +40,7 @@ __all__ = [
     "read_manifest",
     "unlisted",
     "unnamed_files",
+    "written_manifest",
 ]
 
 FORMAT = 5
@@ -99,6 +100,19 @@ def parse_manifest(directory: Directory) -> dict[str, Any]:
     if problem is not None:
         raise not_ours(name, problem)
     return manifest  # type: ignore[no-any-return]
+
+
+def written_manifest(manifest: dict[str, Any]) -> bytes:
+    """A signed manifest as it is on disk.  Raises `IndexingError` if it could not be read again."""
+    text = json.dumps(manifest, indent=1).encode("ascii")
+    problem = _problem_with(manifest, _SHAPE, MANIFEST)
+    if problem is None and len(text) > _MAX_MANIFEST_BYTES:
+        problem = f"{MANIFEST}: it is larger than {_MAX_MANIFEST_BYTES} bytes"
+    if problem is not None:
+        raise IndexingError(
+            f"the new index could not be read again ({problem}): run `cidx-ref index --full`"
+        )
+    return text
 
 
 def not_ours(name: str, problem: str = "") -> NoIndexError:
@@ -256,7 +270,7 @@ def read_dead(directory: Directory, manifest: dict[str, Any]) -> dict[str, list[
             if not isinstance(numbers, list) or len(set(numbers)) != len(numbers):
                 raise ValueError(f"{name}: a file twice")
     except (OSError, UntrustedError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise IndexUnusableError(f"{DEAD}: {error}") from None
+        raise IndexUnusableError(f"{DEAD}: {why(error)}") from None
     except RecursionError:
         raise IndexUnusableError(f"{DEAD}: nested too deeply") from None
     return dead  # type: ignore[no-any-return]

@@ -52,7 +52,7 @@ def merge_once(
                 sink.finish()
             manifest = assembly.finish(before["created_at"], before["skipped"])
             assembly.check(embedder)
-        generations.publish(assembly.generation, assembly.building, announce)
+            generations.publish(assembly.generation, assembly.building, announce)
     due = is_merge_due(assembly.sizes(), counts["chunks"], manifest["dead_documents"])
     return {"generation": manifest["generation"], "merge_due": due}
 

@@ -111,8 +111,15 @@ class OurIndex:
             embedder=self._embedder.id,
             key=self._key,
             verified=self._verified,
+            failed=self._run_has_failed,
             ended=self._run_has_ended,
         )
+
+    def _run_has_failed(self) -> None:
+        # Perhaps because of what has become of a file since it was verified.  A run by itself finds
+        # that out, but a merge looks at no sources, and of a process that has died nobody knows.
+        # So the next run reads all files, once.
+        self._verified = ""
 
     def _run_has_ended(self) -> None:
         # While it was writing, a sweep may have been asked for, and it has swept before.

@@ -139,8 +139,7 @@ class SeenFiles:
             # There is one writer, so one name will do; and no fsync: half a file is no use, and
             # does no harm.
             temporary = f".{SEEN}.new"
-            with suppress(FileNotFoundError):
-                directory.unlink(temporary)
+            directory.remove(temporary)
             try:
                 with directory.writer(temporary) as file:
                     file.writelines(self._written(key))

@@ -22,6 +22,7 @@ from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.store import FILES, ChunkStore, ChunkWriter
 from cidx_ref.index.vocabulary import WORDS, WordFile, WordWriter
+from cidx_ref.shown import why
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +118,7 @@ class Segment:
             self.store = ChunkStore(directory)
             self.words = WordFile(directory)
         except (OSError, ValueError) as error:
-            raise IndexUnusableError(f"segment: {error}") from None
+            raise IndexUnusableError(f"segment: {why(error)}") from None
         self.worded: int = described["worded"]
         if (len(self.store.files), len(self.store)) != (described["files"], described["chunks"]):
             self.close()

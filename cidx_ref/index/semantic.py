@@ -21,6 +21,7 @@ import numpy as np
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
 from cidx_ref.index.manifest import GRAPH, MATRIX
+from cidx_ref.shown import why
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -292,7 +293,7 @@ def _mapped(path: Path) -> mmap.mmap | bytes:
             size = os.fstat(file.fileno()).st_size
             return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
     except (OSError, ValueError) as error:
-        raise IndexUnusableError(f"semantic index: {error}") from None
+        raise IndexUnusableError(f"semantic index: {why(error)}") from None
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

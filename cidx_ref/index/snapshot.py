@@ -26,6 +26,7 @@ from cidx_ref.index.semantic import SPACE
 from cidx_ref.index.stale import Staleness
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import why
 
 __all__ = ["FULLTEXT", "IndexSnapshot", "load_segment"]
 
@@ -184,8 +185,7 @@ class IndexSnapshot:
             finally:
                 _remove(links)
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise IndexUnusableError(f"full-text index: {where}{error.strerror}") from None
+            raise IndexUnusableError(f"full-text index: {why(error)}") from None
 
     def _try(self, engine: str, load: Callable[[], T]) -> T | None:
         try:

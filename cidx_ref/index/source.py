@@ -12,6 +12,7 @@ from cidx_ref.index.loaded import LoadedSegments
 from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import why
 from cidx_ref.steps import Step
 
 if TYPE_CHECKING:
@@ -77,5 +78,5 @@ class GenerationSource:
         except NoIndexError:
             return {"generation": None, "matches_manifest": None, "damaged": {}}
         except (IndexUnusableError, UntrustedError, OSError) as error:
-            return {"generation": None, "matches_manifest": False, "damaged": {"": str(error)}}
+            return {"generation": None, "matches_manifest": False, "damaged": {"": why(error)}}
         return {"generation": generation, "matches_manifest": not damaged, "damaged": damaged}

@@ -23,6 +23,7 @@ from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filelist import FILE_LIST, StoredFile, read_files, write_files
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.matching import PathSet
+from cidx_ref.shown import why
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +120,7 @@ class ChunkStore:
                 size = file.seek(0, 2)
                 self._texts = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
         except (OSError, ValueError, TypeError) as error:
-            raise IndexUnusableError(f"chunk store: {error}") from None
+            raise IndexUnusableError(f"chunk store: {why(error)}") from None
         # In one piece: a column of the table would be copied for every search in it.
         self._offsets = np.ascontiguousarray(self._rows["offset"])
         self._file_of = np.ascontiguousarray(self._rows["file"])

@@ -1,17 +1,19 @@
-"""Broken writers and readers of generations (WRITE-1 to WRITE-3)."""
+"""Broken writers and readers of generations (WRITE-1 to WRITE-3, FRESH-4)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from cidx_ref.errors import NoIndexError
 from cidx_ref.files import Directory, own_directory
-from cidx_ref.index import generation
+from cidx_ref.index import build, generation
 from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.index.ours import OurIndex
 from cidx_ref.testing.own.mutants.registry import mutant
 
 
@@ -121,6 +123,28 @@ def built_in_place() -> Iterator[None]:
         patch.object(Generations, "begin", over),
         patch.object(Generations, "publish", publish),
         patch.object(Directory, "create", write_over),
+    ):
+        yield
+
+
+@mutant("WRITE-3", "half of it is left")
+def half_of_a_run_that_failed_stays() -> Iterator[None]:
+    """What a run has written that fails lies there until somebody writes again."""
+
+    @contextmanager
+    def building(self: Generations) -> Iterator[tuple[str, Path]]:
+        yield self.begin()
+
+    with patch.object(Generations, "building", building):
+        yield
+
+
+@mutant("FRESH-4")
+def what_was_whole_once_is_taken_to_be_so() -> Iterator[None]:
+    """A run that meets damage of what was verified before it fails, as does each one after it."""
+    with (
+        patch.object(build, "_is_damaged", lambda generations: False),
+        patch.object(OurIndex, "_run_has_failed", lambda self: None),
     ):
         yield
 

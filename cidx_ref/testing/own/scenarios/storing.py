@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 from weakref import finalize
@@ -168,6 +169,36 @@ class DyingWriter(_OnDisk):
         # The next writer finds nothing in its way, and clears up.
         assert self.write() == self.read()
         super().check()
+
+
+class FullDisk(_OnDisk):
+    """The disk is full at some step of a writer, which lives: nothing that it has written stays."""
+
+    promises = frozenset({"WRITE-3"})
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        for step in ("written", "unsealed", "sealed", "renamed", "linked", "published"):
+            runtime.at(step, self._may_be_full)
+
+    def _may_be_full(self) -> None:
+        if self.runtime.branch("the disk is full"):
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"writer": self._write}
+
+    def _write(self) -> None:
+        generations = Generations(self.directory, self.runtime, key=_KEY)
+        with suppress(OSError), generations.writing(), generations.building() as (name, building):
+            (building / "chunks").write_text(name)
+            self.runtime.step("written")
+            generations.seal(building, _manifest(name))
+            generations.publish(name, building)
+
+    def check(self) -> None:
+        left = sorted(os.listdir(self.directory))
+        assert left == sorted([self.read(), "current"]), f"half of it is left: {left}"
 
 
 def _manifest(generation: str) -> dict[str, Any]:
