@@ -47,6 +47,7 @@ class Watching(Protocol):
 
     def scanning(self) -> None: ...
     def listed(self, folders: list[str] | None, files: list[str]) -> None: ...
+    def unread(self, found: dict[str, Any]) -> None: ...
     def done(self, ok: bool) -> None:
         """See `indexing.Observer`."""
 
@@ -104,6 +105,9 @@ class NoWatch:
         pass
 
     def listed(self, folders: list[str] | None, files: list[str]) -> None:
+        pass
+
+    def unread(self, found: dict[str, Any]) -> None:
         pass
 
     def done(self, ok: bool) -> None:

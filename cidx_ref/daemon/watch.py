@@ -42,6 +42,7 @@ from cidx_ref.daemon.watching import (
     Scan,
     Session,
     WatchListener,
+    described,
     short,
     why_no_events,
     why_unseen,
@@ -156,15 +157,7 @@ class Watch:
     def describe(self) -> dict[str, Any]:
         """For a status, as plain data."""
         with self._lock:
-            session = self._session
-            found = {
-                "mode": "off" if session is None else session.mode,
-                "since": None if session is None else session.since,
-                "folders": len(session.tree) if session is not None and session.tree else 0,
-                "pending": None if session is None else session.pending,
-                "reason": None if session is None else session.reason,
-                **self._ledger.describe(),
-            }
+            found = {**described(self._session), **self._ledger.describe()}
         self._ledger.tell_all(self._lock)
         return found
 
@@ -196,6 +189,12 @@ class Watch:
                 self._guarded(session, lambda: self._arm(session, key, folders, files))
                 session.count()
         self._ledger.tell_all(self._lock)
+
+    def unread(self, found: dict[str, Any], run: object | None = None) -> None:
+        """A run has skipped these: see `indexing.Observer`."""
+        with self._lock:
+            if self._session is not None:
+                self._session.unread(get_ident() if run is None else run, found)
 
     def done(self, ok: bool, run: object | None = None) -> None:
         """A run is over.  `ok`: what it has found is live."""
@@ -273,8 +272,7 @@ class Watch:
         elif scan.has_listed and session.mode == "starting":
             session.turn("watching", self._ledger.now())
             self._ledger.note("watching")
-        if session.relevance is not None:
-            session.relevance.remember(scan.outsiders)
+        session.learn(scan, self._runtime.monotonic())
         if scan.first_s is not None:
             self._ledger.latencies.append(self._runtime.monotonic() - scan.first_s)
 

@@ -92,6 +92,8 @@ class WatchedTree:
                     recent.add(folder)
         for watch in before - self._folders.keys():
             self._events.remove(watch)
+        if before:  # what was read meanwhile was watched by nobody
+            self._relevance.forget()
         if self.git.arm(self._events) and self.git.has_changed():
             recent.add(GitState.MARK)
         return recent
@@ -107,6 +109,7 @@ class WatchedTree:
             found.events += 1
             if event.mask & inotify.OVERFLOW:
                 found.is_overflown = self._is_doubtful = True
+                self._relevance.forget()
             elif event.mask & inotify.UNMOUNT:
                 raise RootLostError("the project's file system was unmounted")
             elif event.watch in self.git.watches:
@@ -131,7 +134,8 @@ class WatchedTree:
         if not name:
             self._take_own(folder, mask, found)
         elif name == ".git":
-            if comes_or_goes:  # the folder becomes a repository, or is none any more
+            # The folder becomes a repository, or is none any more; or the file names another.
+            if comes_or_goes or not mask & inotify.IS_FOLDER:
                 self._relevance.forget()
                 found.paths.add(folder)
                 if not folder:
@@ -140,6 +144,7 @@ class WatchedTree:
             self._take_folder(folder, name, mask, found)
         elif self._relevance.may_matter(folder, name, is_written=not comes_or_goes):
             found.paths.add(folder + name)
+            self._relevance.note(folder + name, is_gone=bool(mask & _VANISHES))
 
     def _take_own(self, folder: str, mask: int, found: Changes) -> None:
         """What has happened to `folder` itself; all but this the folder above it tells."""
@@ -151,6 +156,8 @@ class WatchedTree:
     def _take_folder(self, above: str, name: str, mask: int, found: Changes) -> None:
         folder = f"{above}{name}/"
         is_armed = folder in self._watches
+        if mask & (_APPEARS | _VANISHES):
+            self._relevance.forget_folder(folder)
         if mask & _VANISHES:
             if is_armed:
                 self._disarm_all(folder)
@@ -201,6 +208,7 @@ class WatchedTree:
                 inner.append(f"{folder}{entry.name}/")
         elif self._relevance.may_matter(folder, entry.name):
             found.paths.add(folder + entry.name)
+            self._relevance.note(folder + entry.name, is_gone=False)
 
     # Watches.
 

@@ -7,6 +7,7 @@ How that directory comes about, and what git is asked, is the matter of `git`.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,9 @@ class Git:
     runtime: Runtime
     limits: Limits
 
-    def list_paths(self, arguments: list[str]) -> list[str]:
-        """What git prints, by paths.  Raises `FailedError`."""
+    def list_paths(self, arguments: list[str], fine: Collection[int] = ()) -> list[str]:
+        """What git prints, by paths.  Raises `FailedError`, unless it ends with a status that is
+        `fine`."""
         chosen = [*_SETTINGS, *(_SPARSE_SETTINGS if "--sparse" in arguments else [])]
         settings = [word for setting in chosen for word in ("-c", setting)]
         output = run(
@@ -60,6 +62,7 @@ class Git:
             env=self._environment(),
             limits=self.limits,
             runtime=self.runtime,
+            fine=fine,
         )
         return list(filter(None, os.fsdecode(output).split("\0")))
 
