@@ -57,7 +57,7 @@ _TRACKED = ["ls-files", "-z", "-t", "--cached"]  # with a letter for what each p
 _UNTRACKED = ["ls-files", "-z", "-t", "--others", "--exclude-standard"]
 _TRACKED_AND_NEW = [*_TRACKED, "--others", "--exclude-standard"]
 _IGNORED = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"]
-_MATCHED = ["check-ignore", "-z", "--no-index", "--"]
+_MATCHED = ["check-ignore", "--no-index", "--"]
 _NONE_MATCHED = 1  # its exit status
 #: Folders are asked about so many characters of them at once, and so often.
 _ASKED_CHARS, _ASKED_TIMES = 1 << 16, 16
@@ -146,9 +146,10 @@ def list_ignored(
             # Those, too, in which merely all that is there now is ignored.
             listed = [path for path in git.list_paths([*_IGNORED, *more]) if path[-1:] == "/"]
             return [
-                path[len("./") :]
+                line[len("./") :]
                 for some in _portions(listed)
-                for path in git.list_paths([*_MATCHED, *some], fine={_NONE_MATCHED})
+                for line in git.list_paths([*_MATCHED, *some], end="\n", fine={_NONE_MATCHED})
+                if line.startswith("./")  # else it is quoted, and left in doubt
             ]
     return None
 
