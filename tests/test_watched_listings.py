@@ -373,6 +373,23 @@ def test_what_a_run_has_met_at_another_moment_is_known(bench: Listed, skipped: P
     assert bench.content() == bench.found
 
 
+@pytest.mark.promise("FRESH-1")
+def test_what_was_passed_over_while_a_run_failed_is_run_for(bench: Listed, skipped: Path) -> None:
+    def fail() -> None:
+        _append(skipped)
+        bench.watch.is_fresh()
+        raise ZeroDivisionError
+
+    bench.between = fail
+    with pytest.raises(ZeroDivisionError):
+        bench.run()
+    bench.between = lambda: None
+    assert not bench.watch.is_fresh()
+    bench.runtime.advance(1)
+    assert bench.turn() is None
+    assert bench.watch.is_fresh()
+
+
 @pytest.mark.promise("FRESH-2")
 @pytest.mark.parametrize("how", ["failed", "silent", "late"])
 def test_in_doubt_what_grows_starts_a_run(

@@ -272,7 +272,8 @@ class Watch:
         elif scan.has_listed and session.mode == "starting":
             session.turn("watching", self._ledger.now())
             self._ledger.note("watching")
-        session.learn(scan, self._runtime.monotonic())
+        if session.learn(scan):
+            session.note_change(self._runtime.monotonic())
         if scan.first_s is not None:
             self._ledger.latencies.append(self._runtime.monotonic() - scan.first_s)
 

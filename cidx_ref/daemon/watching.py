@@ -263,20 +263,24 @@ class Session:
         if key in self.scans:
             self.scans[key].unread = found
 
-    def learn(self, scan: Scan, now_s: float) -> None:
-        """What a run that has succeeded says of the files that it left out."""
-        if self.relevance is not None:
-            self.relevance.remember(scan.outsiders)
-            changed = self.relevance.remember_unread(scan.unread)
-            if changed:
-                self.dirty |= changed
-                self.note_change(now_s)
+    def learn(self, scan: Scan) -> bool:
+        """What a run that has succeeded says of the files that it left out; whether some of them
+        are dirty by that."""
+        if self.relevance is None:
+            return False
+        self.relevance.remember(scan.outsiders)
+        changed = self.relevance.remember_unread(scan.unread)
+        self.dirty |= changed
+        return bool(changed)
 
     def put_back(self, scan: Scan) -> None:
         """What `scan` had in flight is dirty again."""
         self.dirty |= scan.paths
         if self.relevance is not None:  # nobody knows what it has made of those
-            self.dirty |= self.relevance.remember_unread({})
+            changed = self.relevance.remember_unread({})
+            self.dirty |= changed
+            if changed and self.first_s is None:
+                self.first_s = scan._now_s
         self.is_unsure = self.is_unsure or scan.is_unsure
         if scan.first_s is not None:
             self.first_s = min(scan.first_s, self.first_s or scan.first_s)
