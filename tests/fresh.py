@@ -41,6 +41,9 @@ class ToldWatch:
     def listed(self, folders: list[str] | None, files: list[str]) -> None:
         self.told.append(f"listed {folders}")
 
+    def unread(self, found: dict[str, Any]) -> None:
+        """Nothing is known by it."""
+
     def done(self, ok: bool) -> None:
         self.told.append(f"done {ok}")
 

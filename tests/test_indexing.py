@@ -352,6 +352,9 @@ class Told:
     def listed(self, folders: list[str] | None, files: list[str]) -> None:
         self.told.append(folders)
 
+    def unread(self, found: dict[str, Any]) -> None:
+        self.told.append(found)
+
     def done(self, ok: bool) -> None:
         self.told.append(ok)
 
@@ -399,6 +402,18 @@ def test_an_observer_that_fails_costs_no_run() -> None:
     bench.held(1).go()
     bench.finish()
     assert bench.outcomes["one"] == {"generation": "g1"}
+
+
+def test_an_observer_is_told_what_a_run_has_skipped_and_whoever_asked_for_it_is_not() -> None:
+    class Skipping(Held):
+        def run(self, listener: RunListener) -> dict[str, Any]:
+            listener.scanning()
+            return {"generation": "g1", "unread": {"large": ["a.log"]}}
+
+    told = Told()
+    runs = IndexRuns(lambda options: Skipping(1), Bench().prepared, observer=told)
+    assert runs.run(RunOptions(), lambda *event: None) == {"generation": "g1"}
+    assert told.told == ["scanning", {"large": ["a.log"]}, True]
 
 
 def test_an_observer_is_told_what_a_run_has_listed() -> None:

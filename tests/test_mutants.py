@@ -220,6 +220,7 @@ def _patched() -> list[Any]:
         build,
         fulltext,
         generation,
+        gitrun,
         live,
         loaded,
         making,
@@ -236,6 +237,7 @@ def _patched() -> list[Any]:
         text,
         writing,
     )
+    from cidx_ref.index import watched as watched_folders
 
     places: list[Any] = [
         accept.SocketServer,
@@ -303,9 +305,12 @@ def _patched() -> list[Any]:
         text,
         transport,
         transport._Connection,
+        gitrun.Git,
         relevance,
+        relevance.Relevance,
         watch,
         watch.Watch,
+        watched_folders._Looking,
         watched.WatchedTree,
         watching,
         watching.Scan,

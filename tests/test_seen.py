@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from cidx_ref.files import Directory
 from cidx_ref.index.build import bring_up_to_date
-from cidx_ref.index.changes import recipe
 from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.recipe import recipe
 from cidx_ref.index.scan import SourceTree
 from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.keys import Key, account_key

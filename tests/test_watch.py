@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,63 @@ def test_what_was_listed_is_not_looked_through_for_each_change(root: Path) -> No
     relevance.begin()
     assert relevance.may_matter("sub/", "b.py", is_written=True)
     assert relevance.outside(["a.py", "sub/b.py"]) == []
+
+
+# Runs that follow each other.
+
+
+def _write_for(bench: Bench, seconds: float, takes_s: float) -> list[float]:
+    """Have a file written twenty times a second, also while a run takes place; when each ended."""
+    ended: list[float] = []
+
+    def run() -> None:
+        until = bench.runtime.monotonic() + takes_s
+        while bench.runtime.monotonic() < until:
+            bench.runtime.advance(0.05)
+            bench.events.emit("", "a.py")
+        bench.watch.pending()
+        bench.watch.describe()
+        bench.watch.is_fresh()
+        ended.append(bench.runtime.monotonic())
+
+    bench.after = run
+    end = bench.runtime.monotonic() + seconds
+    while bench.runtime.monotonic() < end:
+        bench.events.emit("", "a.py")
+        bench.turn()
+        bench.runtime.advance(0.05)
+    return ended
+
+
+@pytest.mark.promise("FRESH-1")
+@pytest.mark.parametrize(("takes_s", "most_s"), [(0.1, 1.2), (0.5, 3.0), (10.0, 15.2)])
+def test_what_is_written_all_the_time_costs_a_part_of_the_machine_and_is_found_soon(
+    bench: Bench, takes_s: float, most_s: float
+) -> None:
+    bench.begin()
+    bench.runtime.advance(60)
+    ended = _write_for(bench, 20 * max(1.0, takes_s), takes_s)
+    pauses = [after - before for before, after in pairwise(ended)]
+    assert max(pauses) <= most_s
+    # From the third run on: not more than a fifth, but where five seconds are less than that.
+    assert min(pauses[3:]) >= min(5 * takes_s, takes_s + 5.0)
+
+
+@pytest.mark.promise("FRESH-1")
+def test_a_change_after_a_quiet_time_is_run_for_at_once_whatever_was_before(bench: Bench) -> None:
+    bench.begin()
+    _write_for(bench, 20, 0.5)
+    bench.after = lambda: bench.runtime.advance(0.5)
+    bench.runtime.advance(10)
+    bench.turn()
+    for _ in range(3):
+        bench.runtime.advance(10)
+        runs = bench.runs
+        bench.events.emit("", "a.py")
+        bench.turn()
+        bench.runtime.advance(0.2)
+        bench.turn()
+        assert bench.runs == runs + 1
 
 
 # In flight.

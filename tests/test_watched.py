@@ -55,6 +55,51 @@ def test_what_is_ignored_or_left_out_as_a_whole_is_not_watched(root: Path) -> No
     assert watched(root) == SEEN
 
 
+def test_what_info_exclude_ignores_is_not_watched_whatever_it_is_called(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    folders = ["secret", "with space", "\u00fc", ":!odd", "*", "#"]
+    for folder in folders:
+        write(root, f"{folder}/x.py", "x = 1\n")
+    write(root, "data/a.log", "x\n")
+    git(root, "init", "-q")
+    names = ["/secret/", "with space", "\u00fc/", ":!odd", "\\*/", "\\#", "*.log", ""]
+    (root / ".git" / "info" / "exclude").write_text("\n".join(names))
+    assert watched(root) == ["", "data/"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", 'a"b', "a\\b"])
+def test_in_doubt_a_folder_is_watched_whose_name_git_has_to_quote(
+    tmp_path: Path, name: str
+) -> None:
+    root = tmp_path / "root"
+    write(root, f"{name}/x.log", "x\n")
+    write(root, ".gitignore", "*.log\n")
+    git(root, "init", "-q")
+    assert watched(root) == ["", f"{name}/"]
+
+
+def test_of_very_many_ignored_folders_some_are_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cidx_ref.index.git._ASKED_CHARS", 20)
+    monkeypatch.setattr("cidx_ref.index.git._ASKED_TIMES", 3)
+    root = tmp_path / "root"
+    for number in range(20):
+        write(root, f"d{number:02}/out/x", "x\n")
+        write(root, f"d{number:02}/x.py", "x\n")
+    git(root, "init", "-q")
+    (root / ".git" / "info" / "exclude").write_text("out/\n")
+    found = watched(root)
+    assert found is not None
+    assert 1 + 20 < len(found) < 1 + 2 * 20
+
+
+def test_folders_that_are_too_deep_to_be_watched_are_too_many(tmp_path: Path) -> None:
+    deep = "/".join(["d"] * 202)
+    (tmp_path / "root" / deep).mkdir(parents=True)
+    assert watched(tmp_path / "root") is None
+
+
 def test_an_empty_folder_is_watched_for_its_first_file_comes_later(root: Path) -> None:
     (root / "new" / "er").mkdir(parents=True)
     (root / "src" / "empty").mkdir()

@@ -49,6 +49,7 @@ class Watching(Protocol):
 
     def scanning(self) -> None: ...
     def listed(self, folders: list[str] | None, files: list[str]) -> None: ...
+    def unread(self, found: dict[str, Any]) -> None: ...
     def done(self, ok: bool) -> None:
         """See `indexing.Observer`."""
 
@@ -110,6 +111,9 @@ class NoWatch:
         pass
 
     def listed(self, folders: list[str] | None, files: list[str]) -> None:
+        pass
+
+    def unread(self, found: dict[str, Any]) -> None:
         pass
 
     def done(self, ok: bool) -> None:

@@ -54,6 +54,10 @@ class Observer(Protocol):
     def listed(self, folders: list[str] | None, files: list[str]) -> None:
         """It has listed; see `port.RunListener`."""
 
+    def unread(self, found: dict[str, Any]) -> None:
+        """The run, which is about to be done, has skipped listed files for their size (`large`,
+        beyond the `limit`), or as `binary`; some of them, if they are very many."""
+
     def done(self, ok: bool) -> None:
         """The run, which was scanning, is over; `ok`: what it has seen is live."""
 
@@ -217,6 +221,8 @@ class IndexRuns:
                 shared.report = run.run(_Listener(self, shared, prepare))
         except BaseException as problem:
             error = problem
+        if unread := shared.report.pop("unread", None):
+            self._observe(lambda observer: observer.unread(unread))
         if shared.scanned_at is not None:
             # Before anybody is told that the run is over, who would ask what is pending.
             self._observe(lambda observer: observer.done(error is None))

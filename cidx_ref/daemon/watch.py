@@ -109,10 +109,8 @@ class Watch:
             self._lock.release()
 
     def rest(self) -> None:
-        """The index is in memory no more: stop watching, and give everything back.
-
-        A run that nobody else waits for is cancelled, and not waited for.
-        """
+        """The index is in memory no more: stop watching, and give everything back.  A run that
+        nobody else waits for is cancelled, and not waited for."""
         with self._lock:
             session, self._session = self._session, None
             if session is None:
@@ -164,8 +162,7 @@ class Watch:
         return is_fresh
 
     def is_unchanged(self) -> bool:
-        """As `is_fresh`, of the files themselves; each query asks.  Waits for nothing, and leaves
-        to the watcher what there is to read: that may be a folder with all that is in it."""
+        """As `is_fresh`, of the files alone; each query asks.  Waits for nothing, reads nothing."""
         if not self._lock.acquire(blocking=False):
             return False
         try:
@@ -204,6 +201,12 @@ class Watch:
             if session is not None and session.mode != "scanning":
                 self._guarded(session, lambda: self._arm(session, key, folders, files))
                 session.count()
+
+    def unread(self, found: dict[str, Any], run: object | None = None) -> None:
+        """A run has skipped these: see `indexing.Observer`."""
+        with self._lock:
+            if self._session is not None:
+                self._session.unread(get_ident() if run is None else run, found)
 
     def done(self, ok: bool, run: object | None = None) -> None:
         """A run is over.  `ok`: what it has found is live."""

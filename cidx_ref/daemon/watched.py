@@ -121,6 +121,8 @@ class WatchedTree:
                     recent |= self._deciding(open_folders.at(folder), folder, is_recent)
         for watch in before - self._folders.keys():
             self._remove(watch)
+        if before:  # what was read meanwhile was watched by nobody
+            self._relevance.forget()
         return recent | self.outside.arm(self._events, is_recent, self._folders)
 
     def has_events(self) -> bool:
@@ -140,6 +142,7 @@ class WatchedTree:
             found.events += 1
             if event.mask & inotify.OVERFLOW:
                 found.is_overflown = self._is_doubtful = True
+                self._relevance.forget()
                 continue
             if event.mask & inotify.UNMOUNT:
                 self._unmounted(event.watch, found)
@@ -185,6 +188,7 @@ class WatchedTree:
             self._take_folder(folder, name, mask, found)
         elif self._relevance.may_matter(folder, name, is_written=not comes_or_goes):
             found.paths.add(folder + name)
+            self._relevance.note(folder + name, is_gone=bool(mask & _VANISHES))
 
     def _take_own(self, folder: str, mask: int, found: Changes) -> None:
         """What has happened to `folder` itself; all but this the folder above it tells."""
@@ -196,6 +200,8 @@ class WatchedTree:
     def _take_folder(self, above: str, name: str, mask: int, found: Changes) -> None:
         folder = f"{above}{name}/"
         is_armed = folder in self._watches
+        if mask & (_APPEARS | _VANISHES):
+            self._relevance.forget_folder(folder)
         if mask & _VANISHES:
             if is_armed:
                 self._disarm_all(folder)
@@ -247,6 +253,7 @@ class WatchedTree:
                 inner.append(f"{folder}{entry.name}/")
         elif self._relevance.may_matter(folder, entry.name):
             found.paths.add(folder + entry.name)
+            self._relevance.note(folder + entry.name, is_gone=False)
 
     # Watches.
 

@@ -42,6 +42,9 @@ _CHECKOUT_FILES, _CHECKOUT_S = 100, 10.0
 #: Between two scans: at least so long, so many times what the last one took, at most so long.
 _SCAN_S, _SCAN_TIMES, _MAX_SCAN_S = 2.0, 20.0, 60.0
 _SOON_S, _SOON_TIMES = 0.5, 2.0  # the same for a scan that an index was used before
+#: A run that follows another one within so long comes after a pause: what one takes, or so many
+#: times that where files change all the while, but never longer.
+_FOLLOWS_S, _PAUSE_TIMES, _MAX_PAUSE_S = 2.0, 4.0, 5.0
 #: So far may the wall clock move against the monotonic one before it counts as having been set.
 _STEP_S = 0.05
 #: So long after the last look at what no event tells of, a use has it looked at again.
@@ -139,6 +142,8 @@ class Scan:
         self.armed = armed
         self.has_listed = False
         self.outsiders: list[str] = []
+        #: The listed files that it has skipped for their size, or as binary.
+        self.unread: dict[str, Any] = {}
         self._wall_s = wall_s
         self._now_s = now_s
 
@@ -179,6 +184,7 @@ class Session:
         self.is_to_look = False
         self._looked_s = 0.0
         self._delay_s = 0.0
+        self._ended_s, self._pause_s, self._pause_times = float("-inf"), 0.0, 0.0
         self.thread: Thread | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -207,7 +213,8 @@ class Session:
             return
         paths = self.dirty.union(*(scan.paths for scan in scans))
         # Of a folder that is dirty as a whole it is known only that something has changed.
-        files = sum(path[-1:] not in ("", "/") for path in paths)
+        fleeting = self.relevance.fleeting if self.relevance is not None else ()
+        files = sum(path[-1:] not in ("", "/") and path not in fleeting for path in paths)
         self.pending = files or int(bool(paths))
 
     def turn(self, mode: str, since: str, reason: str | None = None) -> None:
@@ -292,6 +299,18 @@ class Session:
         pause_s = min(_MAX_SCAN_S, max(_SCAN_S, _SCAN_TIMES * took_s))
         self.next_scan_s = now_s + pause_s
         self._soon_s = now_s + min(pause_s, max(_SOON_S, _SOON_TIMES * took_s))
+        if self.mode == "watching":
+            self._pause(now_s, took_s)
+
+    def _pause(self, now_s: float, took_s: float) -> None:
+        """Have what changes again and again cost a part of the machine, and not all of it."""
+        times = 0.0
+        if now_s - took_s - self._ended_s < self._pause_s + _FOLLOWS_S:
+            is_busy = self.first_s is not None
+            times = min(_PAUSE_TIMES, max(1.0, 2 * self._pause_times)) if is_busy else 1.0
+        self._ended_s, self._pause_times = now_s, times
+        self._pause_s = min(_MAX_PAUSE_S, times * took_s)
+        self.not_before_s = max(self.not_before_s, now_s + self._pause_s)
 
     def begin_scan(self, key: Hashable, wall_s: float, now_s: float) -> None:
         """Put what is dirty in flight."""
@@ -307,16 +326,32 @@ class Session:
         self.count()
 
     def hold(self, scan: Scan, now_s: float) -> None:
-        """What `scan` had in flight is live."""
+        """What `scan` had in flight is live, and what it says of files that it left out is
+        known; some of them are dirty by that."""
+        is_dirty = False
         if scan.is_unsure and not scan.has_listed:
-            self.is_unsure = True  # what it could not see may not be armed
-            self.note_change(now_s)
+            is_dirty = self.is_unsure = True  # what it could not see may not be armed
         if self.relevance is not None:
             self.relevance.remember(scan.outsiders)
+            changed = self.relevance.remember_unread(scan.unread)
+            self.dirty |= changed
+            is_dirty = is_dirty or bool(changed)
+        if is_dirty:
+            self.note_change(now_s)
+
+    def unread(self, key: Hashable, found: dict[str, Any]) -> None:
+        """The run `key` has skipped these."""
+        if key in self.scans:
+            self.scans[key].unread = found
 
     def put_back(self, scan: Scan) -> None:
         """What `scan` had in flight is dirty again."""
         self.dirty |= scan.paths
+        if self.relevance is not None:  # nobody knows what it has made of those
+            changed = self.relevance.remember_unread({})
+            self.dirty |= changed
+            if changed and self.first_s is None:
+                self.first_s = scan._now_s
         self.is_unsure = self.is_unsure or scan.is_unsure
         if scan.first_s is not None:
             self.first_s = min(scan.first_s, self.first_s or scan.first_s)

@@ -25,7 +25,7 @@ from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.index.plan import SegmentSize, is_merge_due
 from cidx_ref.index.port import Progress
 from cidx_ref.index.recipe import recipe
-from cidx_ref.index.scan import Listing, SourceTree, list_files
+from cidx_ref.index.scan import BINARY, TOO_LARGE, Listing, SourceTree, list_files
 from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
 from cidx_ref.index.watched import watched_folders
@@ -37,6 +37,7 @@ from cidx_ref.shown import why
 
 __all__ = ["bring_up_to_date"]
 
+_MAX_UNREAD = 1_000  # of each kind
 _MAX_MERGES = 64  # one after the other; what is due then, is due in the next run
 
 
@@ -67,12 +68,13 @@ def bring_up_to_date(
     `announce(generation)` just before a new one becomes live. `key` signs what is built (default:
     the account's); generations that it does not vouch for are removed in the end, except with
     `keep_unverified`, and named under `removed`. `skipped` counts what was left out, by reason
-    (`skipped.read_skipped` has the list). `notes` says, a sentence each, what a user should know of
-    the run. The files of the generation `verified` are known to be as they were written; those of
-    any other are read, and if one is not, everything is indexed anew; so it is if one of
-    `verified` turns out not to be. Merges that are due are done
-    in the end; without `merge`, `merge_due` says so. Many files are indexed by so many `processes`
-    at once, which have the configured embedder; 0: by this one. Raises `BusyError`,
+    (`skipped.read_skipped` has the list); with `listed`, `unread` names files that were skipped for
+    their size, with its `limit`, or as binary. `notes` says, a sentence each, what a user should
+    know of the run. The files of the generation `verified` are known to be as they were written;
+    those of any other are read, and if one is not, everything is indexed anew; so it is if one of
+    `verified` turns out not to be. Merges that are due are done in the end; without `merge`,
+    `merge_due` says so. Many files are indexed by so many `processes` at once, which have the
+    configured embedder; 0: by this one. Raises `BusyError`,
     `IndexingError`, `UntrustedError`.
     """
     project.check()
@@ -114,7 +116,8 @@ def bring_up_to_date(
                 seen.save(project, generations.key, runtime=runtime)
             except (OSError, UntrustedError) as error:
                 notes.append(f"what was read was not kept, and will be read again: {why(error)}")
-        return {**report, "removed": removed, "notes": notes}
+        unread = {} if listed is None else {"unread": job.unread()}
+        return {**report, **unread, "removed": removed, "notes": notes}
     except OSError as error:
         raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
 
@@ -249,6 +252,14 @@ class _Job:
                 del unmet[taken.path]
             else:
                 making.add_taken(taken.file, terms)
+
+    def unread(self) -> dict[str, Any]:
+        """What was skipped for its size, or as binary: see `daemon.indexing.Observer`."""
+        return {
+            "limit": self._max_bytes,
+            "large": self.skipped.by_reason(TOO_LARGE, _MAX_UNREAD),
+            "binary": self.skipped.by_reason(BINARY, _MAX_UNREAD),
+        }
 
     def _progress(self, current: int, path: str, info: str) -> None:
         self._tell(current, len(self._listing.paths), path, info)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import codecs
 import re
 
-__all__ = ["Decoded", "decode"]
+__all__ = ["Decoded", "decode", "is_surely_binary"]
 
 #: The text, and whether its encoding was a guess.
 Decoded = tuple[str, bool]
@@ -27,6 +27,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_BEGINNINGS_OF_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0")
 
 # Beginnings of what may have no zero byte in its first kilobytes, and too few control characters.
 # Prose may begin with the letters of some, so what comes after these counts, too.
@@ -104,9 +105,15 @@ _NOT_ASCII = re.compile("[^\0-\x7f]")
 _STRAYS = {0xDC00 + byte: _LAST_RESORT[byte] for byte in range(128, 256)}
 
 
+def is_surely_binary(head: bytes) -> bool:
+    """Whether any file that begins so is binary to `decode`; else that is not known."""
+    is_marked = head[:2] in _BEGINNINGS_OF_MARKS
+    return not is_marked and b"\0" in head[:_PREFIX_BYTES]
+
+
 def decode(data: bytes) -> Decoded | None:
     """The text of `data`, without a mark, that UTF-8 can encode; None where it is binary."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff", b"\0\0"):
+    if data[:2] in _BEGINNINGS_OF_MARKS:
         for mark, encoding in _MARKS:
             if data.startswith(mark) and (found := _wide(data[len(mark) :], encoding)):
                 return found

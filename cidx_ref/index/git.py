@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from heapq import nlargest
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory, own_directory
+from cidx_ref.index.defaults import why_named
 from cidx_ref.index.folders import read_regular
 from cidx_ref.index.gitrun import Git
 from cidx_ref.index.limited import FailedError, HeldUpError, Limits
@@ -56,6 +58,10 @@ _TRACKED = ["ls-files", "-z", "-t", "--cached"]  # with a letter for what each p
 _UNTRACKED = ["ls-files", "-z", "-t", "--others", "--exclude-standard"]
 _TRACKED_AND_NEW = [*_TRACKED, "--others", "--exclude-standard"]
 _IGNORED = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"]
+_MATCHED = ["check-ignore", "--no-index", "--"]
+_NONE_MATCHED = 1  # its exit status
+#: Folders are asked about so many characters of them at once, and so often.
+_ASKED_CHARS, _ASKED_TIMES = 1 << 16, 16
 _STAGED = ["ls-files", "-z", "--stage"]
 #: In an index: the mode of a submodule's entry, and the name of the part on sparse folders.
 _LINK_MODE, _SPARSE_FOLDERS = b"\0\0\xe0\0", b"sdir"
@@ -127,7 +133,8 @@ def list_checkout(
 def list_ignored(
     root: Path, scratch: Path, runtime: Runtime = SYSTEM, limits: Limits | None = None
 ) -> list[str] | None:
-    """The folders below `root`, ending in "/", that git ignores as a whole; None if it cannot say.
+    """The folders below `root`, ending in "/", that a pattern ignores for git, and so all that ever
+    comes to lie in them; None if it cannot say.  If they are very many, some are missing.
 
     `scratch` is as `list_checkout` has left it.
     """
@@ -137,8 +144,38 @@ def list_ignored(
     for more in ([], ["--sparse"]):  # an index that is sparse cannot be expanded
         with suppress(FailedError, UntrustedError):
             git = Git(_find_program(), root, top, scratch, runtime, limits or Limits())
-            return [path for path in git.list_paths([*_IGNORED, *more]) if path[-1:] == "/"]
+            # Those, too, in which merely all that is there now is ignored.
+            listed = [path for path in git.list_paths([*_IGNORED, *more]) if path[-1:] == "/"]
+            return [
+                line[len("./") :]
+                for some in _portions(listed)
+                for line in git.list_paths([*_MATCHED, *some], end="\n", fine={_NONE_MATCHED})
+                if line.startswith("./")  # else it is quoted, and left in doubt
+            ]
     return None
+
+
+def _portions(folders: list[str]) -> Iterator[list[str]]:
+    """The first of `folders` as arguments, which cannot be any number."""
+    portion: list[str] = []
+    times = chars = 0
+    for folder in folders:
+        if why_named(*_cut(folder)) is not None:  # nobody needs to know
+            continue
+        if chars + len(folder) > _ASKED_CHARS and portion:
+            yield portion
+            portion, chars, times = [], 0, times + 1
+            if times == _ASKED_TIMES:
+                return
+        portion.append(f"./{folder}")  # or ":" would have a meaning
+        chars += len(folder)
+    if portion:
+        yield portion
+
+
+def _cut(folder: str) -> tuple[str, str]:
+    above = folder[: folder[:-1].rfind("/") + 1]
+    return above, folder[len(above) : -1]
 
 
 def is_checkout(folder: int) -> bool:

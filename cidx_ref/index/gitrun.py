@@ -7,6 +7,7 @@ How that directory comes about, and what git is asked, is the matter of `git`.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ _ENVIRONMENT = {
 _SETTINGS = [
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
+    "core.quotePath=false",
     "protocol.allow=never",
     "index.threads=1",  # else git trusts a table of offsets in the index
 ]
@@ -50,8 +52,11 @@ class Git:
     runtime: Runtime
     limits: Limits
 
-    def list_paths(self, arguments: list[str]) -> list[str]:
-        """What git prints, by paths.  Raises `FailedError`."""
+    def list_paths(
+        self, arguments: list[str], *, end: str = "\0", fine: Collection[int] = ()
+    ) -> list[str]:
+        """What git prints, by paths, each with an `end`.  Raises `FailedError`, unless it ends with
+        a status that is `fine`."""
         chosen = [*_SETTINGS, *(_SPARSE_SETTINGS if "--sparse" in arguments else [])]
         settings = [word for setting in chosen for word in ("-c", setting)]
         output = run(
@@ -60,8 +65,9 @@ class Git:
             env=self._environment(),
             limits=self.limits,
             runtime=self.runtime,
+            fine=fine,
         )
-        return list(filter(None, os.fsdecode(output).split("\0")))
+        return list(filter(None, os.fsdecode(output).split(end)))
 
     def _environment(self) -> dict[str, str]:
         kept = {

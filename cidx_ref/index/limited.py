@@ -9,7 +9,7 @@ import resource
 import selectors
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +56,13 @@ def run(
     env: dict[str, str],
     limits: Limits,
     runtime: Runtime = SYSTEM,
+    fine: Collection[int] = (),
 ) -> bytes:
     """What `command` prints, its program being named by its absolute path.
 
     It has no input, and a process group of its own, all of which ends with it.  Raises
-    `FailedError`, with the last line of its standard error, if it does not end with status 0.
+    `FailedError`, with the last line of its standard error, if it does not end with status 0,
+    or one that is `fine`.
     """
     with _started(command, cwd, env, limits) as process:
         output, errors = _collect(process, limits, runtime)
@@ -68,7 +70,7 @@ def run(
             process.wait(limits.wall_s)
     if process.returncode == -signal.SIGXCPU:
         raise HeldUpError(f"it took {limits.cpu_s} s of processor time")
-    if process.returncode != 0:
+    if process.returncode != 0 and process.returncode not in fine:
         last = (errors.splitlines() or [b""])[-1]
         raise FailedError(os.fsdecode(last[:200]) or f"exit status {process.returncode}")
     return output

@@ -37,7 +37,16 @@ class OwnIgnores:
             self._asking[inside] = self._made(inside)
         return self._asking[inside]
 
+    @property
+    def placed(self) -> list[str]:
+        """The patterns that ask for something within what is left out, as seen from the folder."""
+        return [line[1:] for line in self._kept(inside=True) if line.startswith("!")]
+
     def _made(self, inside: bool) -> IgnoreRules:
+        kept = self._kept(inside)
+        return self.rules if kept == self._text.split("\n") else IgnoreRules("\n".join(kept))
+
+    def _kept(self, inside: bool) -> list[str]:
         lines = self._text.split("\n")
         kept = []
         leaves_out = False
@@ -47,7 +56,7 @@ class OwnIgnores:
             elif (inside and not _is_placed(line)) or (leaves_out and _is_nameless(line)):
                 continue
             kept.append(line)
-        return self.rules if len(kept) == len(lines) else IgnoreRules("\n".join(kept))
+        return kept
 
 
 def as_bytes(data: bytes) -> str:

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from heapq import nsmallest
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from cidx_ref.errors import UntrustedError
@@ -44,6 +44,10 @@ class SkippedFiles:
     def counts(self) -> dict[str, int]:
         """By reason; all of them."""
         return dict(sorted(Counter(self._reasons.values()).items()))
+
+    def by_reason(self, reason: str, at_most: int) -> list[str]:
+        """The first paths that were skipped for it."""
+        return list(islice((path for path, why in self._reasons.items() if why == reason), at_most))
 
     def as_dict(self) -> dict[str, Any]:
         """`reports.Skipped`, as plain data."""

@@ -9,9 +9,12 @@ from unittest.mock import patch
 
 from cidx_ref.daemon import gitstate, relevance, watching
 from cidx_ref.daemon.outside import Outside
+from cidx_ref.daemon.relevance import Relevance
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.daemon.watched import Changes, WatchedTree
 from cidx_ref.daemon.watching import Scan, Session
+from cidx_ref.index import watched
+from cidx_ref.index.gitrun import Git
 from cidx_ref.testing.own.mutants.registry import mutant
 
 
@@ -135,6 +138,82 @@ def names_are_believed_after_an_overflow() -> Iterator[None]:
 def a_file_that_was_gone_does_not_belong() -> Iterator[None]:
     """A file that a run did not list is taken for one that does not belong, though it was gone."""
     with patch.object(relevance, "_is_there", lambda folders, path: True):
+        yield
+
+
+@mutant("FRESH-2")
+def a_folder_of_ignored_files_is_an_ignored_one() -> Iterator[None]:
+    """A folder in which all that is there now is ignored is not watched, as if a pattern matched
+    it."""
+    list_paths = Git.list_paths
+
+    def all_of_them(self: Git, arguments: list[str], **options: Any) -> list[str]:
+        is_asked = arguments[0] == "check-ignore"
+        folders = [each for each in arguments if each.startswith("./")]
+        return folders if is_asked else list_paths(self, arguments, **options)
+
+    with patch.object(Git, "list_paths", all_of_them):
+        yield
+
+
+@mutant("FRESH-2")
+def a_tracked_folder_that_a_pattern_ignores_is_not_entered() -> Iterator[None]:
+    """A folder that comes back is asked about by its name and the patterns alone."""
+    with patch.object(Relevance, "_is_on_the_way", lambda self, folder: False):
+        yield
+
+
+@mutant("FRESH-2")
+def what_is_left_out_is_not_watched_for_what_had_it_left_out() -> Iterator[None]:
+    """A folder that is left out for what lies in it is as one that is left out by its name."""
+    enter = watched._Looking.enter
+
+    def but_those(self: Any, descriptor: int, place: Any) -> list[Any]:
+        return [each for each in enter(self, descriptor, place) if not each.inside]
+
+    with patch.object(watched._Looking, "enter", but_those):
+        yield
+
+
+@mutant("FRESH-2")
+def what_did_not_belong_never_does() -> Iterator[None]:
+    """What a run has seen there, and not listed, is passed over, whatever comes in its place."""
+    may_matter = Relevance.may_matter
+
+    def never(self: Relevance, folder: str, name: str, *, is_written: bool = False) -> bool:
+        if folder + name in self._outsiders:
+            return False
+        return may_matter(self, folder, name, is_written=is_written)
+
+    with patch.object(Relevance, "may_matter", never):
+        yield
+
+
+@mutant("FRESH-2")
+def patterns_outlive_their_folder() -> Iterator[None]:
+    """What a folder's patterns said is believed of the folder that takes its place."""
+    with patch.object(Relevance, "forget_folder", lambda self, folder: None):
+        yield
+
+
+@mutant("FRESH-2")
+def what_was_passed_over_during_a_run_is_forgotten() -> Iterator[None]:
+    """A file that was too large before a run, and after it, is taken for one that the run has not
+    read."""
+    remember = Relevance.remember_unread
+
+    def forgetful(self: Relevance, found: dict[str, Any]) -> set[str]:
+        remember(self, found)
+        return set()
+
+    with patch.object(Relevance, "remember_unread", forgetful):
+        yield
+
+
+@mutant("FRESH-1")
+def runs_never_pause() -> Iterator[None]:
+    """What is written all the time has one run follow the other."""
+    with patch.object(watching, "_PAUSE_TIMES", 0.0):
         yield
 
 
