@@ -121,6 +121,7 @@ def _patched() -> list[Any]:
         build,
         fulltext,
         generation,
+        gitrun,
         live,
         loaded,
         making,
@@ -136,6 +137,7 @@ def _patched() -> list[Any]:
         text,
         writing,
     )
+    from cidx_ref.index import watched as watched_folders
 
     places: list[Any] = [
         accept.SocketServer,
@@ -200,10 +202,14 @@ def _patched() -> list[Any]:
         text,
         transport,
         transport._Connection,
+        gitrun.Git,
         relevance,
+        relevance.Relevance,
         watch,
         watch.Watch,
+        watched_folders._Looking,
         watched.WatchedTree,
+        watching,
         watching.Scan,
         watching.Session,
         writing.SegmentSink,
