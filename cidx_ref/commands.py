@@ -215,13 +215,14 @@ def status(options: argparse.Namespace) -> int:
         return say("status")(options, daemon)
     places = project.whereabouts()
     from cidx_ref.launcher import is_claimed
+    from cidx_ref.terminal import plain_lines
 
     is_between = is_claimed(project)  # by one that does not answer
     if options.json:
         print_json({"running": False, "starting_or_stopping": is_between, **places})
     else:
         state = "starting or stopping" if is_between else "no"
-        print("\n".join([f"running: {state}", *_lines(places)]))
+        print("\n".join([f"running: {state}", *plain_lines(places)]))
     return FOUND
 
 
@@ -242,7 +243,9 @@ def say(method: str) -> Callable[..., int]:
         if options.json:
             print_json(told)
         else:
-            print("\n".join(_lines(told)))
+            from cidx_ref.terminal import plain_lines
+
+            print("\n".join(plain_lines(told)))
         return FOUND
 
     return run
@@ -382,23 +385,3 @@ def print_json(value: Any) -> None:
     """Print `value` as one line of JSON."""
     # ASCII: a path that is not UTF-8 arrives as escaped surrogates, as Python's json reads them.
     print(json.dumps(value))
-
-
-def _lines(value: Any, indent: str = "") -> list[str]:
-    """A readable form of what the daemon says: one `key: value` a line."""
-    lines: list[str] = []
-    pairs = value.items() if isinstance(value, dict) else ((f"{i}", v) for i, v in enumerate(value))
-    for key, item in pairs:
-        if isinstance(item, dict | list) and item:
-            lines += [f"{indent}{key}:", *_lines(item, indent + "  ")]
-        else:
-            lines.append(f"{indent}{key}: {_plain(item)}")
-    return lines
-
-
-def _plain(value: Any) -> str:
-    from cidx_ref.shown import escape
-
-    if isinstance(value, str):
-        return escape(value)
-    return "none" if value in ({}, []) else json.dumps(value)

@@ -5,9 +5,10 @@ Whatever a file or a path holds, nothing of it but printable text reaches the te
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cidx_ref.shown import escape
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ProgressBar",
     "pending_note",
+    "plain_lines",
     "render_answer",
     "run_summary",
     "skipped_lines",
@@ -99,6 +101,24 @@ def skipped_lines(skipped: Skipped) -> Iterator[str]:
     more = sum(skipped["counts"].values()) - len(skipped["files"])
     if more:
         yield f"and {more} more"
+
+
+def plain_lines(value: Any, indent: str = "") -> list[str]:
+    """A readable form of what the daemon says: one `key: value` a line."""
+    lines: list[str] = []
+    pairs = value.items() if isinstance(value, dict) else ((f"{i}", v) for i, v in enumerate(value))
+    for key, item in pairs:
+        if isinstance(item, dict | list) and item:
+            lines += [f"{indent}{key}:", *plain_lines(item, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {_said(item)}")
+    return lines
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, str):
+        return escape(value)
+    return "none" if value in ({}, []) else json.dumps(value)
 
 
 class ProgressBar:

@@ -170,7 +170,7 @@ FLOORS_WITHIN = {
             *["chunk", "decode", "defaults", "filelist", "folders", "hybrid", "languages"],
             *["limited", "manifest", "plan", "recipe", "text"],
         ],
-        ["gitrun"],
+        ["gitdir", "gitrun"],
         [
             *["analysis", "filters", "generated", "generation", "git", "matching", "notebook"],
             *["query", "seen", "semantic", "skipped"],

@@ -127,7 +127,7 @@ class GitState:
     @contextmanager
     def _open(self) -> Iterator[tuple[Directory, Directory]]:
         """Its own directory, and the one that it shares with others, if it does; else the same."""
-        from cidx_ref.index.git import open_git_directory, open_shared_directory
+        from cidx_ref.index.gitdir import open_git_directory, open_shared_directory
 
         with self._open_top() as above:
             if above.status(".git") is None:

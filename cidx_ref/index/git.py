@@ -10,11 +10,9 @@ end: it runs under limits (`index.limited`).
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -26,30 +24,31 @@ from pathlib import Path
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index.defaults import why_named
-from cidx_ref.index.folders import read_regular
+from cidx_ref.index.gitdir import (
+    find_top,
+    open_below,
+    open_git_directory,
+    open_shared_directory,
+    read_below,
+    require_owner,
+)
 from cidx_ref.index.gitrun import Git
 from cidx_ref.index.limited import FailedError, HeldUpError, Limits
 from cidx_ref.runtime import SYSTEM, Runtime
-from cidx_ref.shown import owner_name
 
 __all__ = [
     "COULD_NOT_LIST",
     "GitListing",
-    "is_checkout",
     "list_checkout",
     "list_ignored",
-    "open_git_directory",
-    "open_shared_directory",
 ]
 
 #: What a note begins with that says so.
 COULD_NOT_LIST = "git could not list the files in"
 _MAX_INDEX_BYTES = 1 << 28  # some two million files
 _MAX_TEXT_BYTES = 1 << 20  # of `config` and `info/exclude`
-_MAX_POINTER_BYTES = 1 << 13  # of a file that names a directory
 _TRIED_SHARED_INDEXES = 8
 _MAX_NOTE = 1000  # characters
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _ADVICE = (
     " (look for a FIFO called .gitignore, or HEAD in a .git, and for patterns with many stars)"
@@ -115,7 +114,7 @@ def list_checkout(
     `OSError` if `scratch` cannot be written.
     """
     listing = GitListing()
-    top = _find_top(root) if within is None else root
+    top = find_top(root) if within is None else root
     if top is None:
         return listing
     try:
@@ -138,7 +137,7 @@ def list_ignored(
 
     `scratch` is as `list_checkout` has left it.
     """
-    top = _find_top(root)
+    top = find_top(root)
     if top is None or not (scratch / "HEAD").is_file():
         return None
     for more in ([], ["--sparse"]):  # an index that is sparse cannot be expanded
@@ -176,17 +175,6 @@ def _portions(folders: list[str]) -> Iterator[list[str]]:
 def _cut(folder: str) -> tuple[str, str]:
     above = folder[: folder[:-1].rfind("/") + 1]
     return above, folder[len(above) : -1]
-
-
-def is_checkout(folder: int) -> bool:
-    """Whether the open directory `folder` is the top of a checkout, with a `.git` that is one."""
-    above = Directory(folder, Path())  # which is not closed here
-    try:
-        with open_git_directory(above) as own:
-            return own.status("HEAD") is not None
-    except (OSError, UntrustedError):
-        found = above.status(".git")
-        return found is not None and stat.S_ISLNK(found.st_mode)
 
 
 def _ask(git: Git, listing: GitListing, index: bytes) -> None:
@@ -230,18 +218,6 @@ def _find_links(listing: GitListing, lines: list[str]) -> None:
 # What `.git` is.
 
 
-def _find_top(root: Path) -> Path | None:
-    """The nearest of `root` and its ancestors that has `.git`, of whatever kind; None without.
-
-    One that cannot be used is not passed over: what lies further out is another repository.
-    """
-    for directory in (root, *root.parents):
-        with suppress(OSError):
-            os.lstat(directory / ".git")
-            return directory
-    return None
-
-
 def _find_program() -> str:
     """Git's absolute path; `UntrustedError` if it is not in PATH.
 
@@ -264,12 +240,12 @@ def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, byte
     try:
         trusted = {os.geteuid(), root.stat().st_uid}
         with Directory.open(top) as above:
-            _require_owner(above, trusted)
+            require_owner(above, trusted)
             own = open_git_directory(above)
         with own:
-            _require_owner(own, trusted)
+            require_owner(own, trusted)
             with open_shared_directory(own) as common:
-                _require_owner(common, trusted)
+                require_owner(common, trusted)
                 return {
                     "HEAD": b"ref: refs/heads/none\n",
                     "config": _configuration(common),
@@ -281,73 +257,6 @@ def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, byte
         raise UntrustedError(f"{top}/.git cannot be used: {error.strerror}") from None
 
 
-def open_git_directory(above: Directory) -> Directory:
-    """What `.git` in the open directory `above` is, or names; not trusted.
-
-    Raises `OSError` where there is none, `UntrustedError` where it is broken.
-    """
-    try:
-        return _open(above, ".git")
-    except NotADirectoryError:  # a link is none either
-        named = _read_pointer(above, ".git", b"gitdir: ") or ""
-    try:
-        with _open(above, named) as own:
-            os.stat("HEAD", dir_fd=own.fd, follow_symlinks=False)
-            return _open(own, ".")
-    except OSError as error:
-        reason = f"names no git directory ({error.strerror}): repair it"
-        raise UntrustedError(f"{above.path}/.git {reason}") from None
-
-
-def open_shared_directory(own: Directory) -> Directory:
-    """What the git directory `own` shares with others, being a linked worktree's; else itself.  Not
-    trusted.  Raises as `open_git_directory` does."""
-    return _open(own, _read_pointer(own, "commondir", b"") or ".")
-
-
-def _open(start: Directory, path: str) -> Directory:
-    """The directory at `path`, seen from `start`; its last name must be no link."""
-    return Directory(os.open(path, _OPEN_DIRECTORY, dir_fd=start.fd), start.path / path)
-
-
-def _read_pointer(directory: Directory, name: str, prefix: bytes) -> str | None:
-    """The path in the file `name`, after `prefix`; None if there is no such file."""
-    data = _read(directory, name, _MAX_POINTER_BYTES)
-    if data is None:
-        return None
-    path = data.removeprefix(prefix).rstrip(b"\r\n")
-    if not data.startswith(prefix) or not path or b"\0" in path:
-        raise UntrustedError(f"{directory.path / name} names no directory: repair it")
-    return os.fsdecode(path)
-
-
-def _read(directory: Directory, name: str, max_bytes: int) -> bytes | None:
-    """The regular file `name`; None if there is none.  Raises `UntrustedError` for all else."""
-    path = directory.path / name
-    try:
-        if os.stat(name, dir_fd=directory.fd, follow_symlinks=False).st_size > max_bytes:
-            raise UntrustedError(f"{path} is larger than {max_bytes} bytes")
-        data = read_regular(directory.fd, name, max_bytes)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UntrustedError(f"{path} is a symbolic link, and is not followed") from None
-        raise UntrustedError(f"{path} cannot be read: {error.strerror}") from None
-    if data is None:
-        raise UntrustedError(f"{path} is not a regular file: remove it")
-    return data  # but for a byte, if the file has grown meanwhile
-
-
-def _require_owner(directory: Directory, trusted: set[int]) -> None:
-    owner = os.fstat(directory.fd).st_uid
-    if owner not in trusted:
-        raise UntrustedError(
-            f"{directory.path} belongs to {owner_name(owner)}, and is not used: "
-            "search a copy of your own"
-        )
-
-
 # What of it is passed on.
 
 
@@ -355,7 +264,7 @@ def _configuration(common: Directory) -> bytes:
     """The least that git needs.  The repository's own is looked at for one word only."""
     config = None
     with suppress(UntrustedError):  # taken for one of SHA-1; if it is not, git will say so
-        config = _read(common, "config", _MAX_TEXT_BYTES)
+        config = read_below(common, "config", _MAX_TEXT_BYTES)
     text = b"[core]\n\tbare = false\n"
     if config and _SHA256.search(config):
         text += b"\trepositoryFormatVersion = 1\n[extensions]\n\tobjectFormat = sha256\n"
@@ -364,8 +273,8 @@ def _configuration(common: Directory) -> bytes:
 
 def _read_exclude(common: Directory, listing: GitListing) -> bytes:
     try:
-        with _open(common, "info") as info:
-            return _read(info, "exclude", _MAX_TEXT_BYTES) or b""
+        with open_below(common, "info") as info:
+            return read_below(info, "exclude", _MAX_TEXT_BYTES) or b""
     except FileNotFoundError:
         return b""
     except NotADirectoryError:
@@ -378,7 +287,7 @@ def _read_exclude(common: Directory, listing: GitListing) -> bytes:
 
 def _read_index(own: Directory) -> dict[str, bytes]:
     """The index, and the file that it is split into, if it is; neither in a new repository."""
-    index = _read(own, "index", _MAX_INDEX_BYTES)
+    index = read_below(own, "index", _MAX_INDEX_BYTES)
     if index is None:
         return {}
     names = [name for name in os.listdir(own.fd) if _SHARED_INDEX.fullmatch(name)]
@@ -390,7 +299,7 @@ def _read_index(own: Directory) -> dict[str, bytes]:
     # use, so it is among the newest; older ones are left over.
     for name in nlargest(_TRIED_SHARED_INDEXES, names, key=modified):
         if bytes.fromhex(name.partition(".")[2]) in index:
-            return {"index": index, name: _read(own, name, _MAX_INDEX_BYTES) or b""}
+            return {"index": index, name: read_below(own, name, _MAX_INDEX_BYTES) or b""}
     return {"index": index}
 
 

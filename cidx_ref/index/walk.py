@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from cidx_ref.files import is_plain
 from cidx_ref.index.folders import Folders, read_regular
-from cidx_ref.index.git import is_checkout
+from cidx_ref.index.gitdir import is_checkout
 from cidx_ref.index.matching import Folder, IgnoreRules
 from cidx_ref.project import DIRECTORY
 from cidx_ref.runtime import Runtime
