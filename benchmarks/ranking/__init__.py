@@ -1,0 +1,8 @@
+"""Whether the right file comes first: questions on real repositories, in many languages.
+
+    tox -e ranking                                       all repositories
+    tox -e ranking -- --part report --beside old.json    one half, beside an earlier run
+
+`questions` reads the questions, which lie beside it, `fetch` and `unpack` bring the sources,
+`systems` asks, `judge` gives marks, and `tables` prints them.
+"""
