@@ -70,7 +70,9 @@ def unavailable_note(answer: Answer) -> str:
 
 
 def pending_note(answer: Answer) -> str:
-    """One line on what `answer` does not know of yet; "" if that is nothing, or is not known."""
+    """One line on what `answer` does not know of yet; "" if that is nothing."""
+    if answer.pending is None and answer.fresh is None and answer.indexed_at is not None:
+        return "whether files have changed since is not known: --fresh looks"
     if not answer.pending:
         return ""
     files, them = ("1 file", "it") if answer.pending == 1 else (f"{answer.pending} files", "them")

@@ -471,11 +471,11 @@ def test_a_hit_whose_file_has_changed_says_so_beside_its_place() -> None:
         (1, "1 file changed since: --fresh waits for it"),
         (2, "2 files changed since: --fresh waits for them"),
         (0, None),
-        (None, None),
+        (None, "whether files have changed since is not known: --fresh looks"),
     ],
 )
 def test_the_last_line_tells_what_has_changed_since(pending: int | None, line: str | None) -> None:
-    said = Answer((hit(),), "hybrid", "g1", 1.0, pending=pending)
+    said = Answer((hit(),), "hybrid", "g1", 1.0, pending=pending, indexed_at="2026-01-01T12:00:00Z")
     lines = render_answer(said, query="", width=None, color=False).splitlines()
     assert lines[-1] == line if line else "changed since" not in "\n".join(lines)
 

@@ -215,9 +215,6 @@ def _find_links(listing: GitListing, lines: list[str]) -> None:
     listing.tracked = [path for path in listing.tracked if path not in links]
 
 
-# What `.git` is.
-
-
 def _find_program() -> str:
     """Git's absolute path; `UntrustedError` if it is not in PATH.
 
