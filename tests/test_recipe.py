@@ -13,7 +13,7 @@ from cidx_ref.index import recipe as module
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.recipe import cutting_rules, recipe
-from cidx_ref.project import Project
+from cidx_ref.testing.own.fixtures import MakeProject
 
 #: What they import that has no say: how files are found and stored, and how a query is read.
 OTHERS = ("scan.py", "filelist.py", "query.py")
@@ -71,8 +71,10 @@ def test_without_sources_the_version_stands_for_them(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.promise("FRESH-4")
 def test_an_index_that_was_made_by_other_rules_is_made_anew(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    project = make_project({"a.py": "x = 1\n"})
+
     def run() -> bool:
         changed: bool = bring_up_to_date(project, HashingEmbedder())["changed"]
         return changed
