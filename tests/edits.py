@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -661,12 +661,21 @@ def scratch() -> Iterator[Path]:
 @contextmanager
 def nothing_left_open() -> Iterator[None]:
     """No descriptor is left."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = _open_files().keys()
     yield
     for _ in _patience():
-        if set(os.listdir("/proc/self/fd")) <= before:
+        left = {fd: name for fd, name in _open_files().items() if fd not in before}
+        if not left:
             return
-    raise AssertionError("a file is left open")
+    raise AssertionError(f"left open: {left}")
+
+
+def _open_files() -> dict[str, str]:
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that lists them
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
+    return found
 
 
 def _patience() -> Iterator[None]:
