@@ -36,9 +36,6 @@ SOONEST: dict[str, str] = {
     "a_merge_counts_as_a_look_at_the_files": (
         "test_watch_races.py::test_fresh_means_fresh_whatever_the_order[EditsAndMerges]"
     ),
-    "a_file_that_was_gone_does_not_belong": (
-        "test_watched_trees.py::test_a_file_that_was_gone_when_a_run_listed_is_not_taken_for_one_that_does_not_belong"
-    ),
     "names_are_believed_after_an_overflow": (
         "test_watched_trees.py::test_folders_that_were_replaced_while_events_were_lost_are_watched_anew"
     ),

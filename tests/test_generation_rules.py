@@ -36,7 +36,7 @@ HEAD = {
     "generation": ID,
     "created_at": "2026-01-01T12:00:00+00:00",
     "embedder": {"id": "none", "dim": 3},
-    "rules": "",
+    "rules": "0" * 32,
     "space": "cosine",
     "counts": {"files": 1, "chunks": 2, "guessed": 0},
     "segments": {SEGMENT: {"files": 1, "chunks": 2, "vectors": "vectors.f32", "worded": 2}},

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import venv
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,15 +159,25 @@ def rules(include: list[str], exclude: list[str]) -> Any:
 
 def listed(root: Path, include: list[str] | None = None, exclude: list[str] | None = None) -> Any:
     """The listing of `root`, and no descriptor is left open by it."""
-    before = os.listdir("/proc/self/fd")
+    before = _open_below(root)
     told: dict[str, Any] = {}
     if include or exclude:
         told["rules"] = rules(include or [], exclude or [])
     with TemporaryDirectory() as scratch:
         found: Listing = list_files(root, Path(scratch), SYSTEM, **told)
+        assert _open_below(Path(scratch)) == set()
     # Fewer, if the collector has closed what an earlier test left to it.
-    assert {*os.listdir("/proc/self/fd")} <= {*before}
+    assert _open_below(root) <= before
     return found
+
+
+def _open_below(directory: Path) -> set[tuple[str, str]]:
+    """What this process has open there; what threads of earlier tests have is their matter."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that lists them
+            found.add((fd, os.readlink(f"/proc/self/fd/{fd}")))
+    return {(fd, path) for fd, path in found if path.startswith(os.path.realpath(directory))}
 
 
 def run(

@@ -5,8 +5,8 @@ which it is not sure starts a run.  None is started by
 
 -   what can never belong, by its name: `.git`, `.code-indexer`, folders like `node_modules`;
 -   a path that was not listed, and that the nearest `.gitignore` with a say plainly ignores;
--   a path that changed before a run looked, was there, and was not listed: it is remembered, until
-    it comes anew, or something changes that decides about other files, as files of patterns do;
+-   a path that changed before a run looked, and was not listed: it is remembered, until it comes
+    anew, or something changes that decides about other files, as files of patterns do;
 -   a file that is written, and that the last run has skipped for its size, or as binary, while that
     is still so (a log that grows).
 
@@ -92,16 +92,12 @@ class Relevance:
             self._chains.clear()
 
     def outside(self, paths: Iterable[str]) -> list[str]:
-        """Those of `paths`, all changed before the last listing, that were there and not listed."""
+        """Those of `paths`, all changed before the last listing, that were not listed; one that was
+        not there comes anew when it comes."""
         files = self._files
         if files is None:
             return []
-        unlisted = sorted(path for path in paths if path not in files)[:_MAX_REMEMBERED]
-        try:
-            with closing(Folders(self._root)) as folders:
-                return [path for path in unlisted if _is_there(folders, path)]
-        except OSError:
-            return []
+        return sorted(path for path in paths if path not in files)[:_MAX_REMEMBERED]
 
     def remember(self, outsiders: Iterable[str]) -> None:
         """These do not belong, by a run that has looked at them."""
@@ -281,14 +277,6 @@ def _is_in(folder: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _is_there(folders: Folders, path: str) -> bool:
-    folder, slash, name = path.rpartition("/")
-    try:
-        return bool(name) and _is_in(folders.at(folder + slash), name)
-    except OSError:
-        return False
 
 
 def _way(folder: str) -> Iterable[str]:

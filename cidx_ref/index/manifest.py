@@ -131,6 +131,10 @@ def _is_checksum(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
+def _is_rules(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
+
+
 def _is_time(value: Any) -> bool:
     from datetime import datetime
 
@@ -166,7 +170,7 @@ _SHAPE: dict[Any, Any] = {
     "embedder": {"id": str, "dim": _is_dim},
     "space": str,
     "counts": {"files": _is_count, "chunks": _is_count, "guessed": _is_count},
-    "rules": str,
+    "rules": _is_rules,
     "segments": {
         is_segment_id: {
             "files": _is_count,

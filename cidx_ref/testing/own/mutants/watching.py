@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
-from cidx_ref.daemon import gitstate, relevance, watching
+from cidx_ref.daemon import gitstate, watching
 from cidx_ref.daemon.outside import Outside
 from cidx_ref.daemon.relevance import Relevance
 from cidx_ref.daemon.watch import Watch
@@ -131,13 +131,6 @@ def an_overflow_is_an_event_like_others() -> Iterator[None]:
 def names_are_believed_after_an_overflow() -> Iterator[None]:
     """A folder that was replaced while events were lost is taken for the one that is watched."""
     with patch.object(WatchedTree, "_doubt", lambda self: frozenset()):
-        yield
-
-
-@mutant("FRESH-2")
-def a_file_that_was_gone_does_not_belong() -> Iterator[None]:
-    """A file that a run did not list is taken for one that does not belong, though it was gone."""
-    with patch.object(relevance, "_is_there", lambda folders, path: True):
         yield
 
 

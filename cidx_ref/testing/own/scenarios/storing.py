@@ -207,7 +207,7 @@ def _manifest(generation: str) -> dict[str, Any]:
         "generation": generation,
         "created_at": "2026-01-01T00:00:00+00:00",
         "embedder": {"id": "none", "dim": 1},
-        "rules": "",
+        "rules": "0" * 32,
         "space": "none",
         "counts": {"files": 1, "chunks": 1, "guessed": 0},
         "segments": {},
