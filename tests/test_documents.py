@@ -9,6 +9,8 @@ import pytest
 
 from cidx_ref.testing.promises.registry import PROMISES
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -27,6 +27,8 @@ from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.testing.clock import FakeRuntime
 
+pytestmark = pytest.mark.once
+
 KEY = Key(b"k" * KEY_BYTES)
 FILES = {"a.bin": b"alpha", "deeper/b.bin": b"", "deeper/c.bin": b"\0" * 9}
 ID = "000001-aaaaaa"

@@ -21,6 +21,8 @@ from cidx_ref.errors import BusyError, NoIndexError, ShuttingDownError
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.testing.clock import FakeRuntime
 
+pytestmark = pytest.mark.once
+
 _PATIENCE_S = 30.0
 
 

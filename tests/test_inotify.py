@@ -13,6 +13,8 @@ from cidx_ref.daemon import inotify
 from cidx_ref.daemon.inotify import Event, Inotify, parse
 from cidx_ref.runtime import SYSTEM
 
+pytestmark = pytest.mark.once
+
 PATIENCE_S = 30.0
 
 

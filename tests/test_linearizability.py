@@ -24,6 +24,8 @@ from cidx_ref.testing.own.fixtures import build, served, write
 from cidx_ref.testing.own.models import CacheState, cache_model, generation_model
 from cidx_ref.testing.promises.report import RecordTried
 
+pytestmark = pytest.mark.once
+
 WAIT_S = 60.0
 RUNS = 3
 

@@ -24,6 +24,8 @@ from cidx_ref.index.plan import (
 from cidx_ref.index.segment import STORE_FILES
 from cidx_ref.index.semantic import EXACT_UP_TO
 
+pytestmark = pytest.mark.once
+
 MATRIX_CHUNKS = 4096
 
 

@@ -20,6 +20,8 @@ from ranking.questions import QUESTIONS, Question, Repository, faults, repositor
 from ranking.tables import differences
 from ranking.unpack import UnsafeArchiveError, unpack
 
+pytestmark = pytest.mark.once
+
 BENCHMARK = QUESTIONS.parent
 
 

@@ -11,6 +11,8 @@ import pytest
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.project import Project
 
+pytestmark = pytest.mark.once
+
 
 def _questions() -> list[tuple[str, str]]:
     path = Path(__file__).with_name("questions.py")

@@ -18,6 +18,8 @@ from cidx_ref.index.stale import Staleness
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import MakeProject, build
 
+pytestmark = pytest.mark.once
+
 Change = Callable[[Path], object]
 
 

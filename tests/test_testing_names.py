@@ -13,6 +13,8 @@ import pytest
 from cidx_ref import testing
 from cidx_ref.interpreter import python_command
 
+pytestmark = pytest.mark.once
+
 #: What a test must not pay for that wants a clock.
 HEAVY = {"numpy", "hypothesis", "rpyc", "hnswlib", "tantivy", "locust", "gevent", "pytest"}
 

@@ -16,6 +16,8 @@ from cidx_ref.daemon.relevance import Relevance
 from cidx_ref.errors import BusyError
 from cidx_ref.runtime import SYSTEM
 
+pytestmark = pytest.mark.once
+
 FOLDER = inotify.IS_FOLDER
 
 

@@ -22,6 +22,8 @@ from cidx_ref.testing.own.fake_index import FakeIndex
 from cidx_ref.testing.own.mutants import MUTANTS
 from cidx_ref.testing.own.scenarios.common import unprepared
 
+pytestmark = pytest.mark.once
+
 EDITS = 2
 #: The folder was made before, whatever the time is.
 LATER_S = 100 * 365 * 86_400.0

@@ -19,6 +19,8 @@ from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import MakeProject, git, write
 
+pytestmark = pytest.mark.once
+
 TREE = {
     "src/a.py": "a = 1\n",
     "src/deep/er/b.py": "b = 2\n",

@@ -17,6 +17,8 @@ from watches import Bench, Still
 from cidx_ref.daemon import outside
 from cidx_ref.daemon.gitindex import what_it_lists
 
+pytestmark = pytest.mark.once
+
 MARK = ".git/"
 
 

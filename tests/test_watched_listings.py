@@ -23,6 +23,8 @@ from cidx_ref.index.scan import BINARY, TOO_LARGE, Listing, SourceFile, SourceTr
 from cidx_ref.index.watched import watched_folders
 from cidx_ref.testing.own.fixtures import git, write
 
+pytestmark = pytest.mark.once
+
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n"
 MAX_BYTES = 1 << 20
 

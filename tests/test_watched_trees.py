@@ -19,6 +19,8 @@ from watches import Bench, Still, files_of, folders_of
 from cidx_ref.daemon.inotify import OVERFLOW, Event
 from cidx_ref.runtime import SYSTEM
 
+pytestmark = pytest.mark.once
+
 PATIENCE_S = 30.0
 
 
