@@ -13,19 +13,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
+from cidx_ref.index import semantic
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.manifest import GRAPH, MATRIX
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
 from cidx_ref.index.search import answer
-from cidx_ref.index.semantic import EXACT_UP_TO, SemanticIndex, VectorWriter
+from cidx_ref.index.semantic import EF_SEARCH, EXACT_UP_TO, SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
@@ -417,3 +419,30 @@ def test_of_rare_words_the_first_hit_is_that_of_exact_search(
             right += abs(hits[0]["score"] - first[1]) < 1e-5
     figure("QRY-1", f"of {sample} rare words, first hit as by exact search", right)
     assert sample - right <= max(1, 0.005 * sample)
+
+
+@pytest.mark.promise("PERF-1")
+@pytest.mark.parametrize("share", [0.05, 0.13, 0.2, 0.24])
+def test_where_little_may_not_be_found_the_graph_asks_nobody_about_each_vector(
+    tmp_path: Path, share: float
+) -> None:
+    """A fifth of a segment may be dead; a function that the graph calls takes ten times as long."""
+    count = EXACT_UP_TO * 3 // 2
+    stored = vectors(count)
+    index = SemanticIndex(written(tmp_path / "vectors", stored), dim=DIM, count=count)
+    allowed = np.random.default_rng(1).random(count) >= share
+    asked: list[tuple[int, object]] = []
+    ask = semantic._ask
+
+    def noted(graph: Any, unit: Any, k: int, accepts: Any = None) -> Any:
+        asked.append((k, accepts))
+        return ask(graph, unit, k, accepts)
+
+    with patch.object(semantic, "_ask", noted):
+        for k in (10, 192, EF_SEARCH):
+            labels, scores = index.nearest(stored[7] / np.linalg.norm(stored[7]), k, allowed)
+            assert len(labels) == k
+            assert allowed[labels].all()
+            assert (np.diff(scores) <= 1e-6).all()
+    assert [accepts for _, accepts in asked] == [None] * 3
+    assert max(k for k, _ in asked) <= EF_SEARCH

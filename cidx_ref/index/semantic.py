@@ -173,6 +173,8 @@ class SemanticIndex:
             if allowed is None:
                 return np.arange(self.count), self._vectors.cosines(unit)
             labels = np.flatnonzero(allowed)
+            if len(labels) * _MOSTLY > self.count:
+                return labels, self._vectors.cosines(unit)[labels]  # to copy them takes longer
         elif allowed is not None:
             labels = labels[allowed[labels]]
         return labels, self._vectors.cosines(unit, labels)
@@ -199,9 +201,9 @@ class SemanticIndex:
         # Where most may be found, some more are asked for, and what may not is dropped: a filter
         # that the graph calls for each vector it meets takes ten times as long.
         refused = self.count - candidates
-        more = k + 2 * -(-k * refused // self.count) + _SURPLUS
-        if refused * _MOSTLY <= self.count and more <= EF_SEARCH:
-            found = _ask(self._graph, unit, more)
+        if refused * _MOSTLY <= self.count:
+            more = k + 2 * -(-k * refused // self.count) + _SURPLUS
+            found = _ask(self._graph, unit, min(more, EF_SEARCH))
             if found is not None:
                 labels, scores = found
                 kept = allowed[labels]
