@@ -43,7 +43,7 @@ _PAGE = 10  # hits: a shorter list is made complete
 _SCANNED_BYTES = 24 << 20  # text times words that it is read for: some 30 ms
 _SCANNED_PARTS = 4  # of words, that all texts are read for however large they are
 _SCANNED_HITS = 4096  # chunks that one reading of all texts collects
-_TIES, _MOST_TIES = 16, 1024  # asked for beyond what is wanted, of which some may be as good
+_TIES, _MOST_TIES = 4, 1024  # asked for beyond what is wanted, of which some may be as good
 _POOL = 100  # hits of each engine that are fused; more only where more are wanted
 
 Ranking = list[tuple[int, float]]
@@ -248,6 +248,8 @@ class _Engines:
     def steady(self, ranking: Ranking) -> Ranking:
         """`ranking`, in which what is equally good comes by path and line: where a chunk lies in
         the index says what was edited last, and nothing else."""
+        if len({score for _, score in ranking}) == len(ranking):
+            return ranking
         place_of = self._snapshot.chunks.place_of
         found: Ranking = []
         for _, group in groupby(ranking, key=itemgetter(1)):
@@ -324,8 +326,7 @@ def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, d
         "semantic_count": len(semantic.ranking),
         "fts_count": len(fulltext.ranking),
     }
-    for each in (semantic, fulltext, symbols):
-        each.ranking = engines.steady(each.ranking)
+    semantic.ranking = engines.steady(semantic.ranking)
     attempts = {"semantic": semantic, "fts": fulltext}
     failed = {engine: str(a.error) for engine, a in attempts.items() if a.error is not None}
     if failed:
