@@ -43,7 +43,7 @@ _PAGE = 10  # hits: a shorter list is made complete
 _SCANNED_BYTES = 24 << 20  # text times words that it is read for: some 30 ms
 _SCANNED_PARTS = 4  # of words, that all texts are read for however large they are
 _SCANNED_HITS = 4096  # chunks that one reading of all texts collects
-_TIES, _MOST_TIES = 4, 1024  # asked for beyond what is wanted, of which some may be as good
+_TIES, _MOST_TIES = 8, 64  # asked for beyond what is wanted, of which some may be as good
 _POOL = 100  # hits of each engine that are fused; more only where more are wanted
 
 Ranking = list[tuple[int, float]]
@@ -236,13 +236,11 @@ class _Engines:
         return self._snapshot.chunks.file_of(number)
 
     def _first(self, search: Callable[[int], Ranking], k: int) -> Ranking:
-        """The `k` best, and of equally good ones the first ones by path and line: so many more are
-        asked for as that takes."""
-        wanted = k + _TIES
-        found = search(wanted)
-        while len(found) == wanted and found[-1][1] == found[k - 1][1] and wanted < _MOST_TIES:
-            wanted = min(4 * wanted, _MOST_TIES)
-            found = search(wanted)
+        """The `k` best, and of equally good ones the first ones by path and line, unless there are
+        very many: where files are copies of each other, all would cost more than the search."""
+        found = search(k + _TIES)
+        if len(found) == k + _TIES and found[-1][1] == found[k - 1][1]:
+            found = search(k + _MOST_TIES)
         return self.steady(found)[:k]
 
     def steady(self, ranking: Ranking) -> Ranking:
