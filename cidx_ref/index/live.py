@@ -116,6 +116,13 @@ class LiveChunks:
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
         return part.first_file + part.segment.store.file_of(chunk - part.first_chunk)
 
+    def files_of(self, chunks: Sequence[int]) -> list[int]:
+        """The numbers of the files that `chunks` are parts of."""
+        if len(self.parts) == 1:
+            within: list[int] = self.parts[0].segment.store.files_of(chunks).tolist()
+            return within
+        return [self.file_of(chunk) for chunk in chunks]
+
     def file(self, number: int) -> StoredFile:
         part = self.parts[bisect_right(self._first_files, number) - 1]
         return part.segment.store.files[number - part.first_file]

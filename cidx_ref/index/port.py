@@ -37,6 +37,8 @@ class Search:
     filters: Filters = field(default_factory=Filters)
     #: Whether it is known that no file has changed since it was indexed: none need be looked at.
     is_unchanged: bool = False
+    #: Whether each hit says what made its score.
+    explain: bool = False
 
 
 class Loaded(Protocol):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query, parsed
+from cidx_ref.index.rank import WEIGHTS, Found, Ranked, Weights
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.text import terms
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -31,8 +31,6 @@ __all__ = ["Snapshot", "answer"]
 
 _log = logging.getLogger("cidx_ref")
 
-_SEMANTIC_WEIGHT = 0.6  # of BM25's in the fusion; the default embedder is the weaker of the two
-_SYMBOL_WEIGHT = 2.0  # of a chunk that is called what the query says
 # A search that looks at what it found, and drops some of it, needs more than are wanted.
 _SURPLUS = 192
 _MAX_LOOKS = 1 << 16  # a word looked for in one of them is a look: together some 20 ms
@@ -44,7 +42,7 @@ _SCANNED_BYTES = 24 << 20  # text times words that it is read for: some 30 ms
 _SCANNED_PARTS = 4  # of words, that all texts are read for however large they are
 _SCANNED_HITS = 4096  # chunks that one reading of all texts collects
 _TIES, _MOST_TIES = 8, 64  # asked for beyond what is wanted, of which some may be as good
-_POOL = 100  # hits of each engine that are fused; more only where more are wanted
+_POOL = 100  # candidates of each engine; more only where more hits are wanted
 
 Ranking = list[tuple[int, float]]
 
@@ -70,6 +68,7 @@ def answer(
     embedder: Embedder,
     runtime: Runtime = SYSTEM,
     staleness: Staleness | None = None,
+    weights: Weights = WEIGHTS,
 ) -> dict[str, Any]:
     """The answer as a plain dictionary: see `results.Answer` for its fields; with `staleness`, it
     says of which hits the file has changed.
@@ -80,17 +79,20 @@ def answer(
     started = runtime.monotonic()
     engines = _Engines(snapshot, search, embedder, parsed(search.text))
     extra: dict[str, Any] = {}
+    order: _Order
     if search.mode == "semantic":
-        ranking = engines.semantic(search.limit)
-    elif search.mode == "fts":
-        ranking = engines.fulltext(search.limit)
+        order = _AsFound(engines.semantic(search.limit))
     else:
-        ranking, extra = _hybrid(engines, search.limit, runtime)
-    ranking = engines.steady(ranking)
-    hits = [engines.hit(chunk, score) for chunk, score in ranking]
+        found, extra = _candidates(engines, search, runtime)
+        order = engines.ranked(found, weights)
+    best = engines.first(order, search.limit)
+    hits = [engines.hit(chunk, score) for chunk, score in best]
+    if search.explain:
+        for hit, (chunk, _) in zip(hits, best, strict=True):
+            hit["signals"] = {name: round(value, 3) for name, value in order.signals(chunk).items()}
     if staleness is not None:
         chunks = snapshot.chunks
-        staleness.mark(hits, [chunks.digest_of(chunks.file_of(chunk)) for chunk, _ in ranking])
+        staleness.mark(hits, [chunks.digest_of(chunks.file_of(chunk)) for chunk, _ in best])
     return {
         "results": hits,
         "mode": search.mode,
@@ -117,12 +119,24 @@ class _Engines:
         engine = self._snapshot.semantic
         if engine is None:
             raise IndexUnusableError(self._snapshot.unavailable["semantic"])
-        near = _Near(engine, self._embedded(), None if self._mask is None else self._mask.chunks)
+        near = self._near(engine)
         if self._query.phrases:
             return self._quoting(near, k)
         if self._is_lexical:
             return self._sharing_words(near, max(k, _PAGE))[:k]
         return near.search(k)
+
+    def nearest(self, k: int) -> Ranking:
+        """The `k` nearest, to be ranked among others: of a lexical embedder some may be collisions
+        of hashes (`sharing`)."""
+        engine = self._snapshot.semantic
+        if engine is None or self._query.phrases or not self._is_lexical:
+            return self.semantic(k)
+        return self._near(engine).search(k)
+
+    def _near(self, engine: Nearest) -> _Near:
+        allowed = None if self._mask is None else self._mask.chunks
+        return _Near(engine, self._embedded(), allowed)
 
     def _embedded(self) -> NDArray[np.float32]:
         try:
@@ -232,8 +246,20 @@ class _Engines:
         files = None if self._mask is None else self._mask.files
         return self._first(lambda more: engine.definitions(self._query, more, files), k)
 
-    def file_of(self, number: int) -> int:
-        return self._snapshot.chunks.file_of(number)
+    def ranked(self, found: Found, weights: Weights) -> Ranked:
+        engine = self._snapshot.fulltext
+        frequencies = {} if engine is None else engine.frequencies(self._query.terms)
+        return Ranked(found, self._query, self._snapshot.chunks, frequencies, weights)
+
+    def first(self, order: _Order, k: int) -> Ranking:
+        """The first `k`, without what a lexical embedder alone has found, by a collision."""
+        read = self._snapshot.chunks.read
+        shares = (
+            hit
+            for hit in self.steady(order.order)
+            if not self._is_lexical or order.is_of_words(hit[0]) or self._probes.touch(read(hit[0]))
+        )
+        return list(islice(shares, k))
 
     def _first(self, search: Callable[[int], Ranking], k: int) -> Ranking:
         """The `k` best, and of equally good ones the first ones by path and line, unless there are
@@ -304,38 +330,65 @@ def _rarest(words: dict[str, int]) -> list[str]:
     return [word for word, so_far in zip(words, chunks, strict=True) if so_far <= _RARE]
 
 
-def _hybrid(engines: _Engines, limit: int, runtime: Runtime) -> tuple[Ranking, dict[str, Any]]:
-    """Both engines at once, the full text in a thread of its own: a slow embedder holds up
-    nothing but its own query, which a shared pool of threads would not guarantee (RPC-4)."""
-    pool = max(_POOL, limit)
-    fulltext, semantic = _Attempt(engines.fulltext), _Attempt(engines.semantic)
-    symbols = _Attempt(engines.definitions)
+class _Order(Protocol):
+    """Chunks with their scores, best first, and why."""
+
+    @property
+    def order(self) -> Ranking: ...
+    def is_of_words(self, chunk: int) -> bool: ...
+    def signals(self, chunk: int) -> dict[str, float]: ...
+
+
+class _AsFound:
+    """One engine's ranking as it is: nearest neighbours stay nearest neighbours."""
+
+    def __init__(self, ranking: Ranking) -> None:
+        self.order = ranking
+
+    def is_of_words(self, chunk: int) -> bool:
+        return True  # the engine has seen to it
+
+    def signals(self, chunk: int) -> dict[str, float]:
+        return {"semantic": dict(self.order)[chunk]}
+
+
+def _candidates(
+    engines: _Engines, search: Search, runtime: Runtime
+) -> tuple[Found, dict[str, Any]]:
+    pool = max(_POOL, search.limit)
+    if search.mode == "hybrid":
+        return _hybrid(engines, pool, runtime)
+    return Found(engines.fulltext(pool), (), engines.definitions(pool)), {}
+
+
+def _hybrid(engines: _Engines, pool: int, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
+    """What both engines find, at once, the full text in a thread of its own: a slow embedder holds
+    up nothing but its own query, which a shared pool of threads would not guarantee (RPC-4)."""
+    fulltext, semantic = _Attempt(engines.fulltext), _Attempt(engines.nearest)
+    definitions = _Attempt(engines.definitions)
 
     def both_of_tantivy() -> None:
         fulltext.run(pool)
-        symbols.run(pool)
+        definitions.run(pool)
 
     helper = runtime.thread(both_of_tantivy, "full text")
     semantic.run(pool)
     helper.join()
     if semantic.error is not None and fulltext.error is not None:
         raise semantic.error
+    if semantic.error is None and len(fulltext.ranking) < _PAGE:
+        semantic = _Attempt(engines.semantic)  # where parts of words count, too
+        semantic.run(pool)
     extra: dict[str, Any] = {
         "semantic_count": len(semantic.ranking),
         "fts_count": len(fulltext.ranking),
     }
-    semantic.ranking = engines.steady(semantic.ranking)
     attempts = {"semantic": semantic, "fts": fulltext}
     failed = {engine: str(a.error) for engine, a in attempts.items() if a.error is not None}
     if failed:
         extra["unavailable"] = failed
-    fused = fuse(
-        (1.0, fulltext.items()),
-        (_SEMANTIC_WEIGHT, semantic.items()),
-        (_SYMBOL_WEIGHT, symbols.items()),
-    )
-    files = {chunk: engines.file_of(chunk) for chunk, _ in fused}
-    return spread(rank_groups(fused, files.__getitem__), files.__getitem__)[:limit], extra
+    semantic.ranking = engines.steady(semantic.ranking)
+    return Found(fulltext.ranking, semantic.ranking, definitions.ranking), extra
 
 
 class _Attempt:
@@ -345,9 +398,6 @@ class _Attempt:
         self._search = search
         self.ranking: Ranking = []
         self.error: Exception | None = None
-
-    def items(self) -> list[int]:
-        return [chunk for chunk, _ in self.ranking]
 
     def run(self, k: int) -> None:
         try:

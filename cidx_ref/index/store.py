@@ -167,6 +167,11 @@ class ChunkStore:
         """The number of the file that `chunk` is part of."""
         return int(self._file_of[chunk])
 
+    def files_of(self, chunks: Sequence[int]) -> NDArray[np.int64]:
+        """The numbers of the files that `chunks` are parts of."""
+        numbers: NDArray[np.int64] = self._file_of[list(chunks)]
+        return numbers
+
     def chunks_of(self, file: int) -> range:
         return range(int(self.firsts[file]), int(self.firsts[file + 1]))
 

@@ -1,0 +1,84 @@
+"""What a file is there for, as far as its path tells: tests, examples, documents, data.
+
+Such files speak of the code that somebody looks for, often in plainer words than the code does, so
+that they come before it where words alone count (`rank`).  They are what is looked for only where
+the question says so.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+__all__ = ["ASKED_BY", "purpose"]
+
+#: By purpose, the terms by which a query asks for such files.
+ASKED_BY = {
+    "test": frozenset("test spec fixtur mock unittest testcas".split()),
+    "example": frozenset("exampl sampl demo tutori benchmark bench script".split()),
+    "document": frozenset(
+        "doc docs document documentation readm changelog manual guid tutori licens news".split()
+    ),
+    "declaration": frozenset("declar stub typing".split()),
+    "data": frozenset("json yaml yml toml xml csv svg css scss fixtur translat local".split()),
+    "generated": frozenset("generat vendor minifi".split()),
+}
+
+# Names of folders, in lower case.  The first folder from the top that is named decides.
+_FOLDERS = {
+    "test": "test tests testing spec specs __tests__ __mocks__ testdata test-data test_data "
+    "fixture fixtures mocks e2e integration-test integration-tests testsuite testsuites "
+    "androidtest commontest jvmtest unittest unittests conformance",
+    "example": "example examples sample samples demo demos tutorial tutorials playground sandbox "
+    "cookbook benchmark benchmarks bench perf fuzz fuzzing contrib extras scripts hack",
+    "document": "doc docs documentation book guide guides man manual website changelog changelogs "
+    "changelog.d changes newsfragments release-notes releasenotes rfcs",
+    "declaration": "typings typeshed stubs @types",
+    "generated": "vendor vendored third_party third-party thirdparty 3rdparty external extern "
+    "_vendor node_modules bower_components dist generated __generated__",
+}
+_BY_FOLDER = {name: what for what, names in _FOLDERS.items() for name in names.split()}
+
+_ENDINGS = {
+    "document": "md markdown mdx rst rest txt text adoc asciidoc org pod tex textile rdoc",
+    "data": "json json5 jsonc jsonl yaml yml toml xml csv tsv svg ini cfg conf properties po pot "
+    "lock scm css scss less sass plist strings resx html htm sql snap",
+    "declaration": "pyi",
+}
+_BY_ENDING = {ending: what for what, endings in _ENDINGS.items() for ending in endings.split()}
+# A page of a manual: `tmux.1`, `libfoo.3`.
+_MANUAL = re.compile(r"\d[a-z]?")
+
+# Names of files that are documents whatever their ending.
+_PAPERS = frozenset(
+    "readme changelog changes history news authors contributors contributing license licence "
+    "copying todo install upgrading security notice maintainers thanks credits faq".split()
+)
+_TEST_NAME = re.compile(
+    r"(?:^(?:test|spec)[_\-.])|(?:[_\-.](?:test|tests|spec|specs|mock)$)"
+    r"|(?:[a-z0-9](?:Test|Tests|TestCase|Spec|Specs|Mock)$)|(?:^(?:Test|Mock)[A-Z])|(?:^conftest$)"
+)
+_GENERATED_NAME = re.compile(
+    r"(?:_pb2(?:_grpc)?|\.pb|\.g|\.generated|\.designer|\.min)$", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=1 << 14)
+def purpose(path: str) -> str:
+    """One of the keys of `ASKED_BY`; "" for code, and for what nothing is known of."""
+    *folders, name = path.split("/")
+    stem, _, ending = name.rpartition(".")
+    if not stem:
+        stem, ending = name, ""
+    for folder in folders:
+        if what := _BY_FOLDER.get(folder.lower()):
+            return what
+    if _TEST_NAME.search(stem):
+        return "test"
+    if stem.partition(".")[0].partition("-")[0].lower() in _PAPERS or _MANUAL.fullmatch(ending):
+        return "document"
+    if _GENERATED_NAME.search(stem):
+        return "generated"
+    if stem.endswith(".d") and ending in ("ts", "mts", "cts"):
+        return "declaration"
+    return _BY_ENDING.get(ending.lower(), "")

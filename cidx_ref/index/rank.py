@@ -1,0 +1,199 @@
+"""The ranking stage: which of some hundred candidates comes first, and why.
+
+The engines say how well the words of a chunk fit those of the query.  Here is what else tells the
+right place: what a chunk defines, what else was found in its file, what the file is called and
+what it is there for.  Each signal is a function of its own, with a weight that switches it off;
+what each brings stands in DECISIONS.md, and `tox -e ranking` prints it.
+
+A chunk's own signals are added; those of its file multiply, so that they mean as much for a good
+chunk as for a better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from math import log
+from operator import itemgetter
+from typing import NamedTuple, Protocol
+
+from cidx_ref.index.filelist import StoredFile
+from cidx_ref.index.purpose import ASKED_BY, purpose
+from cidx_ref.index.query import Query
+
+__all__ = ["WEIGHTS", "Files", "Found", "Ranked", "Weights"]
+
+#: How well chunks fit, best first.
+Ranking = Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What each signal weighs.  With 0 it is off; so are `repeat` and a purpose with 1."""
+
+    fulltext: float = 1.0
+    semantic: float = 0.4
+    definition: float = 0.6
+    siblings: float = 0.2
+    path: float = 0.8
+    folder: float = 0.4  # of `path`
+    repeat: float = 0.5
+    purpose: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "test": 0.4,
+            "example": 0.5,
+            "document": 0.4,
+            "declaration": 0.7,
+            "data": 0.6,
+            "generated": 0.4,
+        }
+    )
+
+
+WEIGHTS = Weights()
+
+# Of the other chunks of a file so many count, each less than the one before it.
+_SIBLINGS = 5
+_FADE = 0.7
+
+
+class Found(NamedTuple):
+    """The candidates: what each engine found, and the chunks that are called what is asked for."""
+
+    fulltext: Ranking = ()
+    semantic: Ranking = ()
+    definitions: Ranking = ()
+
+
+class Files(Protocol):
+    """What is known of the files of the candidates."""
+
+    def files_of(self, chunks: Sequence[int]) -> list[int]: ...
+    def file(self, number: int) -> StoredFile: ...
+    def __len__(self) -> int: ...
+
+
+class Ranked:
+    """The candidates of one query in their order, and what made it."""
+
+    def __init__(
+        self,
+        found: Found,
+        query: Query,
+        files: Files,
+        frequencies: Mapping[str, int],
+        weights: Weights = WEIGHTS,
+    ) -> None:
+        """`frequencies` says in how many chunks each term of the query stands."""
+        self._weights = weights
+        self._parts = _own_signals(found, weights)
+        self._own = _together(self._parts.values())
+        self._rarity = _rarity(query, frequencies, len(files))
+        self._asked = _asked_for(query)
+        best_first = sorted(self._own, key=self._own.__getitem__, reverse=True)
+        self._of_file: dict[int, list[int]] = {}
+        for chunk, number in zip(best_first, files.files_of(best_first), strict=True):
+            self._of_file.setdefault(number, []).append(chunk)
+        self._files = files
+        #: (chunk, score), best first; of equally good ones, the first one found comes first.
+        self.order = sorted(self._scored(), key=itemgetter(1), reverse=True)
+
+    def is_of_words(self, chunk: int) -> bool:
+        """Whether more than the semantic search found it."""
+        return any(chunk in part for name, part in self._parts.items() if name != "semantic")
+
+    def signals(self, chunk: int) -> dict[str, float]:
+        """What made the score of `chunk`: first what was added, then what multiplied that sum."""
+        (number,) = self._files.files_of([chunk])
+        chunks = self._of_file[number]
+        own = {name: part[chunk] for name, part in self._parts.items() if chunk in part}
+        path = self._files.file(number).path
+        factors = {
+            "path": _path_factor(path, self._rarity, self._weights),
+            purpose(path) or "purpose": self._purpose_factor(path),
+            "repeat": 1.0 if chunk == chunks[0] else self._weights.repeat,
+        }
+        return {
+            **own,
+            "siblings": self._lift(chunks),
+            **{name: factor for name, factor in factors.items() if factor != 1},
+        }
+
+    def _scored(self) -> Iterator[tuple[int, float]]:
+        for number, chunks in self._of_file.items():
+            path = self._files.file(number).path
+            factor = _path_factor(path, self._rarity, self._weights) * self._purpose_factor(path)
+            lift = self._lift(chunks)
+            for chunk in chunks:
+                yield chunk, (self._own[chunk] + lift) * factor
+                if chunk == chunks[0]:
+                    factor *= self._weights.repeat
+
+    def _lift(self, chunks: Sequence[int]) -> float:
+        """What the other chunks of a file that were found say for it."""
+        others = islice(chunks, 1, 1 + _SIBLINGS)
+        share, lift = self._weights.siblings, 0.0
+        for chunk in others:
+            lift += share * self._own[chunk]
+            share *= _FADE
+        return lift
+
+    def _purpose_factor(self, path: str) -> float:
+        what = purpose(path)
+        return 1.0 if not what or what in self._asked else self._weights.purpose[what]
+
+
+def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:
+    """By signal and chunk, what adds to the scores."""
+    return {
+        "fulltext": _weighted(found.fulltext, weights.fulltext),
+        "semantic": _weighted(found.semantic, weights.semantic),
+        "definition": dict.fromkeys((chunk for chunk, _ in found.definitions), weights.definition),
+    }
+
+
+def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
+    """The scores as shares of the best one: BM25's own say nothing beside another query's."""
+    if not ranking or ranking[0][1] <= 0:
+        return {}
+    share = weight / ranking[0][1]
+    return {chunk: share * score for chunk, score in ranking if score > 0}
+
+
+def _together(parts: Iterable[Mapping[int, float]]) -> dict[int, float]:
+    sums: dict[int, float] = {}
+    for part in parts:
+        for chunk, score in part.items():
+            sums[chunk] = sums.get(chunk, 0.0) + score
+    return sums
+
+
+def _rarity(query: Query, frequencies: Mapping[str, int], count: int) -> dict[str, float]:
+    """How much each term of the query says, all together 1: BM25's weight of a term."""
+    said = {term: log(1 + (count - n + 0.5) / (n + 0.5)) for term, n in frequencies.items()}
+    if not said:
+        return dict.fromkeys(query.terms, 1 / max(1, len(query.terms)))
+    together = sum(said.values())
+    return {term: rarity / together for term, rarity in said.items()}
+
+
+def _path_factor(path: str, rarity: Mapping[str, float], weights: Weights) -> float:
+    """More where the words of the query stand in the file's name, or in that of a folder.
+
+    As parts of words, too: `front` and `matter` in `frontmatter`.
+    """
+    folder, _, name = path.lower().rpartition("/")
+    in_name = in_folder = 0.0
+    for term, share in rarity.items():
+        if term in name:
+            in_name += share
+        elif term in folder:
+            in_folder += share
+    return 1 + weights.path * (in_name + weights.folder * in_folder)
+
+
+def _asked_for(query: Query) -> frozenset[str]:
+    """The purposes of which the query says that such files are looked for."""
+    terms = set(query.terms)
+    return frozenset(what for what, words in ASKED_BY.items() if not terms.isdisjoint(words))
