@@ -269,6 +269,7 @@ class _Engines:
             "snippet": snippet,
             "snippet_start": snippet_start,
             "name": chunk.name,
+            "kind": chunk.kind,
         }
 
 
