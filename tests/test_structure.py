@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cidx_ref import CIDXDaemonService
@@ -35,6 +35,7 @@ CHUNKS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(CHUNKS, max_size=4), max_size=4))
 def test_a_store_gives_back_what_a_chunk_is_and_what_it_defines(files: list[list[Chunk]]) -> None:
     expected = []
