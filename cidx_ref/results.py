@@ -20,7 +20,8 @@ class Hit:
     `open()` takes it).  `line_start` and `line_end` are 1-based and inclusive, `snippet_start` is
     the number of the snippet's first line.  `score` orders the hits of one answer; its unit
     depends on the mode (semantic: cosine similarity; fts: BM25; hybrid: reciprocal ranks).
-    `name` is the qualified name of what the chunk holds, or "".  `stale`: the file has changed, or
+    `name` is the qualified name of what the chunk holds, or "", and `kind` what that is: a
+    "function", "method", "class", "heading" and so on, or "".  `stale`: the file has changed, or
     gone, since it was indexed; what is shown is what it held then.
     """
 
@@ -33,6 +34,7 @@ class Hit:
     snippet_start: int = 0
     name: str = ""
     stale: bool = False
+    kind: str = ""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Hit:

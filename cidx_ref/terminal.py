@@ -238,6 +238,8 @@ def _headline(hit: Hit) -> list[_Piece]:
         pieces.append((" (stale)", ""))
     pieces.append((f"  {_score(hit.score)}", _FAINT))
     pieces.extend((f"  {_clean(text)}", "") for text in (hit.language, hit.name) if text)
+    if hit.kind:  # last, so that of a headline that is too long it goes first
+        pieces.append((f"  {_clean(hit.kind)}", _FAINT))
     return pieces
 
 

@@ -167,9 +167,11 @@ FLOORS_WITHIN = {
     ],
     "index": [
         [
-            *["chunk", "decode", "defaults", "filelist", "folders", "hybrid", "languages"],
-            *["limited", "manifest", "plan", "recipe", "text"],
+            *["decode", "defaults", "filelist", "folders", "hybrid", "languages"],
+            *["limited", "manifest", "plan", "recipe", "structure", "text"],
         ],
+        ["pythonic"],
+        ["chunk"],
         ["gitdir", "gitrun"],
         [
             *["analysis", "filters", "generated", "generation", "git", "matching", "notebook"],

@@ -20,6 +20,7 @@ from cidx_ref.index.chunk import (
     chunk,
     definition,
 )
+from cidx_ref.index.structure import KINDS
 
 
 def python(text: str) -> list[Chunk]:
@@ -350,6 +351,67 @@ def test_bad_escapes_in_python_give_no_warning() -> None:
     assert outline(chunk("def f(): return '\\d'\n", "python")) == [("f", 1, 1)]
 
 
+def test_a_piece_says_what_kind_of_thing_it_is_and_what_its_lines_define() -> None:
+    chunks = python("""
+        import os
+        LIMIT, (LOW, HIGH) = 3, (1, 2)
+        name: str
+        os.x = y[0] = 4
+        if os:
+            FALLBACK = LIMIT = 5
+
+        class Color(Enum):
+            RED = 1
+            def mix(self):
+                local = 2
+                def inner(): pass
+            class Deep:
+                field: int = 3
+
+        async def main():
+            pass
+
+        last = main()
+        LAST = 1
+        done = 2
+    """)
+    assert [(piece.name, piece.kind, piece.defines) for piece in chunks] == [
+        ("", "", ("LIMIT", "LOW", "HIGH", "name", "FALLBACK")),
+        ("Color", "class", ("Color", "RED")),
+        ("Color.mix", "method", ("mix",)),
+        ("Color.Deep", "class", ("Deep", "field")),
+        ("main", "function", ("main",)),
+        ("", "", ("last", "LAST", "done")),
+    ]
+
+
+def test_a_few_lines_that_stay_with_a_definition_are_among_what_it_defines() -> None:
+    chunks = python("import os\ndef get(): pass\nboth = 1\ndef more(): pass\n")
+    assert [(piece.name, piece.defines) for piece in chunks] == [
+        ("", ()),
+        ("get", ("get", "both")),
+        ("more", ("more",)),
+    ]
+
+
+def test_only_the_first_piece_of_a_long_definition_defines_it() -> None:
+    for text in ("def f():\n" + "    x = 1\n" * 300, f"def f(a='{'word ' * 9000}'): pass\n"):
+        chunks = chunk(text, "python")
+        assert {piece.name for piece in chunks} == {"f"}
+        assert {piece.kind for piece in chunks} == {"function"}
+        assert [piece.defines for piece in chunks] == [("f",)] + [()] * (len(chunks) - 1)
+
+
+def test_where_a_decorated_definition_is_cut_before_its_name_a_later_piece_defines_it() -> None:
+    text = "@d(\n" + "    1,\n" * 100 + ")\ndef f(): pass\n"
+    assert [piece.defines for piece in chunk(text, "python")] == [(), ("f",)]
+
+
+def test_each_kind_is_one_that_an_index_can_store() -> None:
+    assert KINDS[0] == ""
+    assert len(set(KINDS)) == len(KINDS) < 256
+
+
 # Every other language
 
 
@@ -593,6 +655,9 @@ def test_no_text_of_whatever_size_has_more_pieces_than_a_segment_should(unit: st
         ("cell 3", ""),
         ("cell 12: Model.fit", "Model.fit"),
         ("cell", "cell"),
+        ("cell 4: Note: well > Done", "Note: well > Done"),
+        ("Note: well", "Note: well"),
+        ("cell x: y", "cell x: y"),
     ],
 )
 def test_the_number_of_a_cell_is_no_part_of_what_it_defines(name: str, defined: str) -> None:

@@ -64,6 +64,15 @@ def outline(found: list[Chunk]) -> list[tuple[str, int, int]]:
     return [(piece.name, piece.line_start, piece.line_end) for piece in found]
 
 
+def test_what_a_cell_defines_is_known_by_its_kind_and_name() -> None:
+    """The piece of a notebook's cell is called after the cell, and still defines what it does."""
+    found = chunks(cell("RATE = 3\n\ndef fit(x):\n    return x\n"))
+    assert [(piece.name, piece.kind, piece.defines) for piece in found] == [
+        ("cell 1", "", ("RATE",)),
+        ("cell 1: fit", "function", ("fit",)),
+    ]
+
+
 def test_cells_are_counted_from_one_and_their_lines_within_them() -> None:
     found = chunks(
         cell(["# Title\n", "\n", "About quokkas."], "markdown"),

@@ -357,9 +357,8 @@ def test_a_segment_that_is_copied_is_the_same_without_what_is_left_out(
             )
             words, worded = source.words.terms("body"), source.worded
             if name == "c":  # of which much is dead, so the words are those of what is left
-                texts = [
-                    terms_of_chunk(c.path, c.name, c.text) for c in map(source.store.read, old)
-                ]
+                kept_chunks = map(source.store.read, old)
+                texts = [terms_of_chunk(c.path, c.name, c.text, c.defines) for c in kept_chunks]
                 words, worded = {word for each in texts for word in each.body.split()}, len(old)
             assert (copied.words.terms("body"), copied.worded) == (words, worded)
 

@@ -101,6 +101,15 @@ def test_a_hit_is_a_clickable_headline_and_its_numbered_snippet() -> None:
     )
 
 
+def test_the_kind_of_what_was_found_stands_at_the_end_of_its_headline_and_is_cut_first() -> None:
+    found = hit(kind="method")
+    assert render(found).splitlines()[0] == "pkg/cache.py:44  0.83  python  IndexCache.pin  method"
+    painted = render(found, color=True).splitlines()[0]
+    assert painted.endswith("IndexCache.pin\x1b[2m  method\x1b[0m")
+    narrow = render(found, width=48).splitlines()[0]
+    assert narrow == "pkg/cache.py:44  0.83  python  IndexCache.pin  …"
+
+
 def test_a_blank_line_stands_between_hits_and_none_after_the_last() -> None:
     text = render(hit(), hit(path="b.py"))
     assert text.count("\n\n") == 1

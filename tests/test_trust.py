@@ -361,7 +361,7 @@ def text_of_other_chunks(directory: Path) -> None:
         FullTextWriter(inner) as writer,
     ):
         for n in range(8):
-            terms = terms_of_chunk("a.py", "a", "attackers_lure")
+            terms = terms_of_chunk("a.py", "a", "attackers_lure", ["a"])
             writer.add(key=key_of(999_999, n), file=999_999, terms=terms)
         writer.commit()
 
@@ -468,6 +468,8 @@ SPOILED = {
     "line end": (set_row("line_end", 0), "chunks.npy: lines"),
     "name": (set_row("name_size", 1 << 31), "chunks.npy: texts"),
     "text": (set_row("text_size", 1 << 31), "chunks.npy: texts"),
+    "definitions": (set_row("defines_size", 1 << 31), "chunks.npy: texts"),
+    "kind": (set_row("kind", 250), "chunks.npy: an unknown kind"),
     "offset": (set_row("offset", 1 << 60), "chunks.npy: texts"),
     "pickle": (pickled_rows, "chunks.npy: "),
     "others": (other_rows, "chunks.npy: not"),

@@ -25,7 +25,7 @@ import numpy as np
 
 from cidx_ref.errors import IndexingError, IndexUnusableError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory, is_plain, own_directory
-from cidx_ref.index.analysis import terms_of_chunk
+from cidx_ref.index.analysis import terms_of_file
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.fulltext import FullTextWriter
 from cidx_ref.index.generation import Generations, Lease
@@ -41,6 +41,7 @@ from cidx_ref.index.manifest import (
 )
 from cidx_ref.index.snapshot import FULLTEXT
 from cidx_ref.index.store import FILES, ROW, TEXT_CODEC, ChunkStore
+from cidx_ref.index.structure import KINDS
 from cidx_ref.index.vocabulary import WORDS, WordWriter
 from cidx_ref.keys import Key
 from cidx_ref.mounts import write_problem
@@ -151,8 +152,8 @@ def _add_texts(
     store: ChunkStore, dead: set[int], words: WordWriter, fulltext: FullTextWriter
 ) -> None:
     for number, file in enumerate(store.files):
-        for ordinal, chunk in enumerate(map(store.read, store.chunks_of(number))):
-            terms = terms_of_chunk(file.path, chunk.name, chunk.text)
+        chunks = map(store.read, store.chunks_of(number))
+        for ordinal, terms in enumerate(terms_of_file(file.path, chunks)):
             words.add(terms)
             if number not in dead:
                 fulltext.add(key=key_of(file.id, ordinal), file=file.id, terms=terms)
@@ -267,9 +268,11 @@ def _checked_file(row: Any) -> StoredFile:
 
 
 def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> None:
-    sizes = rows["name_size"].astype(np.uint64) + rows["text_size"]
+    parts = ("name_size", "defines_size", "text_size")
+    sizes = np.sum([rows[part].astype(np.uint64) for part in parts], axis=0, dtype=np.uint64)
     ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(sizes)])
     _require(bool(np.all(rows["file"] < files)), f"{_ROWS}: a chunk of no file")
+    _require(bool(np.all(rows["kind"] < len(KINDS))), f"{_ROWS}: an unknown kind")
     _require(
         bool(np.all((rows["line_start"] >= 1) & (rows["line_start"] <= rows["line_end"]))),
         f"{_ROWS}: lines that do not exist",
@@ -279,10 +282,12 @@ def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> Non
         f"{_ROWS}: texts that do not follow each other",
     )
     for row in rows:
-        start, middle = int(row["offset"]), int(row["offset"]) + int(row["name_size"])
+        start = int(row["offset"])
         try:
-            texts[start:middle].tobytes().decode(*TEXT_CODEC)
-            texts[middle : middle + int(row["text_size"])].tobytes().decode(*TEXT_CODEC)
+            for part in parts:
+                end = start + int(row[part])
+                texts[start:end].tobytes().decode(*TEXT_CODEC)
+                start = end
         except UnicodeDecodeError:
             raise IndexUnusableError(f"not adopted: {_TEXTS}: not UTF-8") from None
 

@@ -7,14 +7,15 @@ the full text is made anew of the texts that are stored; both must come to the s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cidx_ref.index.chunk import definition
 from cidx_ref.index.text import symbols, terms, terms_of, whole_identifiers, words
 
-__all__ = ["Terms", "embedded_text", "terms_of_chunk"]
+__all__ = ["Terms", "embedded_text", "terms_of_chunk", "terms_of_file"]
 
 # Path and qualified name count as text that is there twice.  In a field of their own they are so
 # short that BM25 takes one word of a path for more than a sentence of the text.
@@ -24,8 +25,8 @@ _TITLE_REPEATS = 2
 class Terms(NamedTuple):
     """The terms of a chunk, with spaces between them.
 
-    `body` is its text, and what it is called; `identifier` has each name as a whole; `symbol` is
-    what the chunk itself is called.
+    `body` is its text, and what it is called; `identifier` has each name as a whole; `symbol` has
+    what the chunk itself defines.
     """
 
     body: str
@@ -33,16 +34,40 @@ class Terms(NamedTuple):
     symbol: str
 
 
-def terms_of_chunk(path: str, name: str, text: str) -> Terms:
-    """The terms of a chunk of the file at `path`, whose qualified name is `name`."""
-    name = definition(name)
-    title = f"{path} {name}"
+class Piece(Protocol):
+    """What is looked at of a chunk, stored or not."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def defines(self) -> tuple[str, ...]: ...
+
+
+def terms_of_file(path: str, chunks: Iterable[Piece]) -> list[Terms]:
+    """The terms of all chunks of the file at `path`, in their order.
+
+    The first one is called what the file is called, if it defines nothing.
+    """
+    stem = PurePosixPath(path).stem
+    return [
+        terms_of_chunk(path, each.name, each.text, each.defines or ((stem,) if not place else ()))
+        for place, each in enumerate(chunks)
+    ]
+
+
+def terms_of_chunk(path: str, name: str, text: str, called: Iterable[str]) -> Terms:
+    """The terms of a chunk of the file at `path`, whose qualified name is `name`.
+
+    `called` is what it would be asked for by: the simple names of what it defines.
+    """
+    title = f"{path} {definition(name)}"
     found = words(text)
-    called = words(name.rpartition(".")[2]) or words(PurePosixPath(path).stem)
     return Terms(
         " ".join(chain(terms(title) * _TITLE_REPEATS, terms_of(found))),
         " ".join(whole_identifiers(found)),
-        " ".join(symbols(called)),
+        " ".join(symbols(words(" ".join(called)))),
     )
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import ast
+from cidx_ref.index.pythonic import python_outline
+from cidx_ref.index.structure import Outline, names_by_piece
 
 __all__ = [
     "MAX_CHARS",
@@ -41,22 +40,27 @@ _WORD_REACH = 256  # characters at the end of a piece among which the end of a w
 _MIN_OVERLAP = 200
 _MAX_OVERLAP = 300
 
-# A name and lines: from the first number, counted from 0, to before the second.
-_Span = tuple[str, int, int]
+# A name, its kind, and lines: from the first number, counted from 0, to before the second.
+_Span = tuple[str, str, int, int]
+_Window = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """The lines `line_start` to `line_end`, counted from 1 and inclusive, joined by "\\n".
 
-    `name` is the definition they are of, such as "Class.method", or "".  Of what is too long there
-    are several, and the first or the last of their lines may be a part of a line.
+    `name` is the definition they are of, such as "Class.method", or "", and `kind` what that is
+    (one of `structure.KINDS`).  Of what is too long there are several, and the first or the last of
+    their lines may be a part of a line.  `defines` are the simple names of all that these very
+    lines define: of a long definition, the first piece has its name.
     """
 
     name: str
     line_start: int
     line_end: int
     text: str
+    kind: str = ""
+    defines: tuple[str, ...] = ()
 
 
 def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]:
@@ -68,33 +72,47 @@ def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]
     than `MAX_PIECES` has larger ones, without names.
     """
     lines = text.split("\n")
-    spans = _python_spans(text, lines) if language == "python" else None
-    if spans is None and parsed is not None:
-        spans = _python_spans(parsed, lines)
-    if spans is None:
-        spans = [("", start, end) for start, end in _text_windows(lines)]
-    trimmed = ((name, *_trimmed(lines, start, end)) for name, start, end in spans)
-    spans = [(name, start, end) for name, start, end in trimmed if start < end]
+    outline = python_outline(text, lines) if language == "python" else None
+    if outline is None and parsed is not None:
+        outline = python_outline(parsed, lines)
+    if outline is None:
+        spans = [("", "", start, end) for start, end in _text_windows(lines)]
+    else:
+        spans = _outlined(outline, lines)
+    trimmed = ((name, kind, *_trimmed(lines, *span)) for name, kind, *span in spans)
+    spans = [span for span in trimmed if span[2] < span[3]]
     if len(spans) > MAX_PIECES:
         spans = _joined(spans, lines)
-    found = [Chunk(name, start + 1, end, "\n".join(lines[start:end])) for name, start, end in spans]
-    return _of_bounded_size(found)
+    found = _of_bounded_size(
+        Chunk(name, start + 1, end, "\n".join(lines[start:end]), kind)
+        for name, kind, start, end in spans
+    )
+    return _with_names(found, outline) if outline is not None else found
+
+
+def _with_names(chunks: list[Chunk], outline: Outline) -> list[Chunk]:
+    """`chunks`, with what each of them defines."""
+    spans = [(piece.line_start - 1, piece.line_end) for piece in chunks]
+    named = zip(chunks, names_by_piece(outline.names, spans), strict=True)
+    return [replace(piece, defines=names) if names else piece for piece, names in named]
 
 
 def _joined(spans: list[_Span], lines: list[str]) -> list[_Span]:
     """The spans, with as many in one as are not too long together."""
     before = list(accumulate((len(line) + 1 for line in lines), initial=0))
     joined: list[_Span] = []
-    for _, start, end in spans:
-        if joined and before[end] - before[joined[-1][1]] <= MAX_CHARS:
-            start = joined.pop()[1]
-        joined.append(("", start, end))
+    for *_, start, end in spans:
+        if joined and before[end] - before[joined[-1][2]] <= MAX_CHARS:
+            start = joined.pop()[2]
+        joined.append(("", "", start, end))
     return joined
 
 
 def definition(name: str) -> str:
     """What the chunk called `name` defines, without the number of a notebook's cell."""
-    return "" if name.startswith("cell ") and ":" not in name else name.rpartition(": ")[2]
+    cell, _, rest = name.partition(": ")
+    number = cell.removeprefix("cell ")
+    return rest if number != cell and number.isdecimal() else name
 
 
 def _of_bounded_size(chunks: Iterable[Chunk]) -> list[Chunk]:
@@ -130,7 +148,7 @@ def _pieces(whole: Chunk, first: int) -> Iterator[Chunk]:
         begin = start if between.count("\n") > 1 or between.strip() else _overlap(text, start)
         number = whole.line_start + bisect_right(starts, begin) - 1
         last = whole.line_start + bisect_right(starts, end - 1) - 1
-        yield Chunk(whole.name, number, last, text[begin:end])
+        yield Chunk(whole.name, number, last, text[begin:end], whole.kind)
         before = end
 
 
@@ -193,7 +211,7 @@ def _trimmed(lines: list[str], start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _text_windows(lines: list[str]) -> Iterator[tuple[int, int]]:
+def _text_windows(lines: list[str]) -> Iterator[_Window]:
     """Windows that end at a gap if one is near, and otherwise overlap."""
     start, last = _trimmed(lines, 0, len(lines))
     while last - start > _TEXT_WINDOW:
@@ -210,79 +228,30 @@ def _is_gap(line: str) -> bool:
     return line in ("}", "};") or not line.strip()
 
 
-def _python_spans(text: str, lines: list[str]) -> list[_Span] | None:
-    """The spans of the definitions and of what lies between them; None if this is not Python."""
-    import ast
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escapes in the strings of a source file
-            # A lone "\r" ends a line to the parser, but not here.
-            tree = ast.parse(text.replace("\r\n", "\n").replace("\r", " "))
-        definitions = list(_definitions(tree.body, "", lines, 0))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    runs = _with_small_rests_joined(_runs(definitions, len(lines)), lines)
+def _outlined(outline: Outline, lines: list[str]) -> list[_Span]:
+    """The spans of the definitions and of what lies between them."""
+    runs = _with_small_rests_joined(_runs(outline, len(lines)), lines)
     return [
-        (name, *window)
-        for name, start, end in runs
-        for window in _python_windows(lines, start, end)
+        (name, kind, *window)
+        for name, kind, start, end in runs
+        for window in _windows(lines, start, end)
     ]
 
 
-def _definitions(
-    body: Iterable[ast.stmt | ast.excepthandler], prefix: str, lines: list[str], floor: int
-) -> Iterator[_Span]:
-    """The functions and classes in `body`, outer ones first, but none that are in a function.
-
-    `floor` is the line at which the comments of the first of them may begin.
-    """
-    import ast
-
-    for node in body:
-        end = node.end_lineno or node.lineno
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            name = prefix + node.name
-            yield name, _first_line(node, lines, floor), end
-            if isinstance(node, ast.ClassDef):
-                yield from _definitions(node.body, name + ".", lines, node.lineno)
-        else:  # such as `if` or `try`
-            children = ast.iter_child_nodes(node)
-            inner = (child for child in children if isinstance(child, ast.stmt | ast.excepthandler))
-            yield from _definitions(inner, prefix, lines, floor)
-        floor = end
-
-
-def _first_line(
-    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, lines: list[str], floor: int
-) -> int:
-    """Where the comments right above `node` begin, or its decorators, or itself."""
-    first = min(part.lineno for part in (node, *node.decorator_list)) - 1
-    column = node.col_offset  # a deeper comment belongs to what is above it
-    while first > floor and lines[first - 1].find("#") == column == _indent(lines[first - 1]):
-        first -= 1
-    return first
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _runs(definitions: list[_Span], length: int) -> list[tuple[int, _Span]]:
+def _runs(outline: Outline, length: int) -> list[tuple[int, _Span]]:
     """The stretches of lines that belong to the same innermost definition, with its number.
 
     Number 0 is the module, which has no name.
     """
     owners = [0] * length
-    for number, (_, start, end) in enumerate(definitions, 1):
+    for number, (_, _, start, end) in enumerate(outline.definitions, 1):
         owners[start:end] = [number] * (end - start)
-    names = ["", *(name for name, _, _ in definitions)]
+    names = [("", ""), *((each.name, each.kind) for each in outline.definitions)]
     runs = []
     start = 0
     for owner, same in groupby(owners):
         end = start + len(list(same))
-        runs.append((owner, (names[owner], start, end)))
+        runs.append((owner, (*names[owner], start, end)))
         start = end
     return runs
 
@@ -295,19 +264,19 @@ def _with_small_rests_joined(runs: list[tuple[int, _Span]], lines: list[str]) ->
     """
     joined: list[_Span] = []
     seen: set[int] = set()
-    for place, (owner, (name, start, end)) in enumerate(runs):
+    for place, (owner, (name, kind, start, end)) in enumerate(runs):
         filled = sum(1 for line in lines[start:end] if line.strip())
         if owner in seen and filled < _FEW_LINES and place < len(runs) - 1:
-            before, first, _ = joined.pop()
-            joined.append((before, first, end))
+            *before, first, _ = joined.pop()
+            joined.append((before[0], before[1], first, end))
         else:
-            joined.append((name, start, end))
+            joined.append((name, kind, start, end))
         if filled:
             seen.add(owner)
     return joined
 
 
-def _python_windows(lines: list[str], start: int, end: int) -> Iterator[tuple[int, int]]:
+def _windows(lines: list[str], start: int, end: int) -> Iterator[_Window]:
     start, end = _trimmed(lines, start, end)
     if end - start > MAX_LINES:
         while end - start > _PYTHON_WINDOW:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cidx_ref.index import languages
-from cidx_ref.index.analysis import Terms, terms_of_chunk
+from cidx_ref.index.analysis import Terms, terms_of_file
 from cidx_ref.index.chunk import MAX_PIECES, Chunk, chunk
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.notebook import is_notebook, read_notebook
@@ -15,7 +15,7 @@ __all__ = ["cut", "indexed"]
 def indexed(source: SourceFile, file_id: int) -> tuple[StoredFile, list[Chunk], list[Terms]]:
     """A file as segments and full text have it."""
     language, chunks = cut(source)
-    terms = [terms_of_chunk(source.path, piece.name, piece.text) for piece in chunks]
+    terms = terms_of_file(source.path, chunks)
     file = StoredFile(file_id, source.path, language, source.digest, source.guessed, len(chunks))
     return file, chunks, terms
 

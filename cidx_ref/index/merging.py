@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cidx_ref.errors import IndexingError
-from cidx_ref.index.analysis import terms_of_chunk
+from cidx_ref.index.analysis import terms_of_file
 from cidx_ref.index.assembly import Assembly
 from cidx_ref.index.base import Base, open_base
 from cidx_ref.index.embed import Embedder
@@ -85,5 +85,4 @@ def _add_all(base: Base, assembly: Assembly) -> None:
     """Add all live chunks to the full text, from the texts that are stored."""
     for name in base.files:
         for file, chunks in assembly.stored(name):
-            terms = [terms_of_chunk(file.path, chunk.name, chunk.text) for chunk in chunks]
-            assembly.add_terms(file, terms)
+            assembly.add_terms(file, terms_of_file(file.path, chunks))

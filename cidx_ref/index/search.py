@@ -295,6 +295,7 @@ class _Engines:
             "snippet": snippet,
             "snippet_start": snippet_start,
             "name": chunk.name,
+            "kind": chunk.kind,
         }
 
 

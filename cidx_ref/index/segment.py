@@ -16,7 +16,7 @@ import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
-from cidx_ref.index.analysis import Terms, terms_of_chunk
+from cidx_ref.index.analysis import Terms, terms_of_file
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
@@ -149,6 +149,7 @@ def _words_of(directory: Path) -> WordWriter:
     """The words of the texts that are stored there."""
     words = WordWriter()
     with closing(ChunkStore(directory)) as store:
-        for chunk in map(store.read, range(len(store))):
-            words.add(terms_of_chunk(chunk.path, chunk.name, chunk.text))
+        for number, file in enumerate(store.files):
+            for each in terms_of_file(file.path, map(store.read, store.chunks_of(number))):
+                words.add(each)
     return words

@@ -1,9 +1,10 @@
 """The chunks of one segment: what each is, where it lies, and its text.
 
 Three files: `files.json` (one array a file), `chunks.npy` (one row a chunk, memory-mapped) and
-`chunks.bin` (names and texts, memory-mapped).  A daemon with a hundred thousand chunks holds no
-Python object for any of them.  Files and chunks are numbered from 0 within their segment; of a
-file, which has an id that no other file of the index ever has, all chunks lie side by side.
+`chunks.bin` (of each chunk its name, what it defines, and its text; memory-mapped).  A daemon with
+a hundred thousand chunks holds no Python object for any of them.  Files and chunks are numbered
+from 0 within their segment; of a file, which has an id that no other file of the index ever has,
+all chunks lie side by side.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filelist import FILE_LIST, StoredFile, read_files, write_files
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.matching import PathSet
+from cidx_ref.index.structure import KINDS
 from cidx_ref.shown import why
 
 if TYPE_CHECKING:
@@ -39,10 +41,13 @@ ROW = np.dtype(
         ("line_start", "<u4"),
         ("line_end", "<u4"),
         ("name_size", "<u4"),
+        ("defines_size", "<u4"),
         ("text_size", "<u4"),
         ("offset", "<u8"),
+        ("kind", "<u1"),
     ]
 )
+_KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 _SCAN_BYTES = 4 << 20  # looked through at once, so that a long scan lets other threads in between
 _STRETCH_BYTES = 1 << 16  # read and searched at once; more would not stay in a core's cache
 TEXT_CODEC = ("utf-8", "surrogatepass")
@@ -50,6 +55,8 @@ TEXT_CODEC = ("utf-8", "surrogatepass")
 
 class StoredChunk(NamedTuple):
     """One chunk, with all that a hit shows of it.  Lines are 1-based and inclusive.
+
+    `kind` and `defines` are as in `chunk.Chunk`.
 
     A tuple, because a search makes some hundreds: a frozen dataclass takes four times as long.
     """
@@ -60,6 +67,8 @@ class StoredChunk(NamedTuple):
     line_start: int
     line_end: int
     text: str
+    kind: str = ""
+    defines: tuple[str, ...] = ()
 
 
 class ChunkWriter:
@@ -70,7 +79,7 @@ class ChunkWriter:
         self._stack = ExitStack()
         self._texts = self._stack.enter_context(directory.writer(_TEXTS))
         self._files: list[StoredFile] = []
-        self._rows: list[tuple[int, int, int, int, int, int]] = []
+        self._rows: list[tuple[int, ...]] = []
         self._offset = 0
 
     @property
@@ -86,12 +95,13 @@ class ChunkWriter:
         number = len(self._files)
         begun = len(self._rows)
         for chunk in chunks:
-            name, text = chunk.name.encode(*TEXT_CODEC), chunk.text.encode(*TEXT_CODEC)
-            self._rows.append(
-                (number, chunk.line_start, chunk.line_end, len(name), len(text), self._offset)
-            )
-            self._texts.write(name + text)
-            self._offset += len(name) + len(text)
+            parts = (chunk.name, "\n".join(chunk.defines), chunk.text)
+            name, defines, text = (part.encode(*TEXT_CODEC) for part in parts)
+            sizes = (len(name), len(defines), len(text))
+            lines = (chunk.line_start, chunk.line_end)
+            self._rows.append((number, *lines, *sizes, self._offset, _KIND_NUMBERS[chunk.kind]))
+            self._texts.write(name + defines + text)
+            self._offset += sum(sizes)
         self._files.append(file._replace(chunks=len(self._rows) - begun))
 
     def __enter__(self) -> ChunkWriter:
@@ -147,15 +157,19 @@ class ChunkStore:
             self._texts.close()
 
     def read(self, chunk: int) -> StoredChunk:
-        file, line_start, line_end, name_size, text_size, offset = self._rows[chunk].item()
-        middle = offset + name_size
+        file, line_start, line_end, *sizes, offset, kind = self._rows[chunk].item()
+        middle = offset + sizes[0]
+        begin = middle + sizes[1]
+        defines = self._texts[middle:begin].decode(*TEXT_CODEC)
         return StoredChunk(
             path=self.files[file].path,
             language=self.files[file].language,
             name=self._texts[offset:middle].decode(*TEXT_CODEC),
             line_start=line_start,
             line_end=line_end,
-            text=self._texts[middle : middle + text_size].decode(*TEXT_CODEC),
+            text=self._texts[begin : begin + sizes[2]].decode(*TEXT_CODEC),
+            kind=KINDS[kind],
+            defines=tuple(defines.split("\n")) if defines else (),
         )
 
     def place_of(self, chunk: int) -> tuple[str, int]:
@@ -200,9 +214,7 @@ class ChunkStore:
         position = self._find(wanted, 0)
         while position >= 0 and len(found) < k:
             chunk = int(np.searchsorted(self._offsets, position, side="right")) - 1
-            end = int(self._rows["offset"][chunk]) + int(
-                self._rows["name_size"][chunk] + self._rows["text_size"][chunk]
-            )
+            end = self._end(chunk)
             inside = position + len(wanted) <= end
             if inside and (allowed is None or allowed[chunk]):
                 found.append(chunk)
@@ -242,9 +254,14 @@ class ChunkStore:
     def _joined(self, chunks: range) -> StoredChunk:
         first, last = self._rows[chunks.start].item(), self._rows[chunks.stop - 1].item()
         paths = [file.path for file in self.files[first[0] : last[0] + 1]]
-        end = last[5] + last[3] + last[4]
-        text = self._texts[first[5] : end].decode(*TEXT_CODEC)
+        begin, end = int(self._offsets[chunks.start]), self._end(chunks.stop - 1)
+        text = self._texts[begin:end].decode(*TEXT_CODEC)
         return StoredChunk("\n".join(paths), "", "", first[1], last[2], text)
+
+    def _end(self, chunk: int) -> int:
+        """Where the texts of `chunk` end."""
+        whole = chunk + 1 < len(self._offsets)
+        return int(self._offsets[chunk + 1]) if whole else len(self._texts)
 
     def _find(self, wanted: bytes, start: int) -> int:
         for begin in range(start, len(self._texts), _SCAN_BYTES):
