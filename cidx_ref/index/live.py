@@ -116,12 +116,18 @@ class LiveChunks:
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
         return part.first_file + part.segment.store.file_of(chunk - part.first_chunk)
 
-    def files_of(self, chunks: Sequence[int]) -> list[int]:
-        """The numbers of the files that `chunks` are parts of."""
-        if len(self.parts) == 1:
-            within: list[int] = self.parts[0].segment.store.files_of(chunks).tolist()
-            return within
-        return [self.file_of(chunk) for chunk in chunks]
+    def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
+        """Of each of the `chunks` the number of its file, and its qualified name."""
+        numbers = np.asarray(chunks, np.intp)
+        files, names = np.empty(len(numbers), np.intp), [""] * len(numbers)
+        of_part = np.searchsorted(self._first_chunks, numbers, side="right") - 1
+        for place in np.unique(of_part).tolist():
+            part, at = self.parts[place], np.flatnonzero(of_part == place)
+            store, inner = part.segment.store, numbers[at] - part.first_chunk
+            files[at] = store.files_of(inner) + part.first_file
+            for index, name in zip(at.tolist(), store.names_of(inner), strict=True):
+                names[index] = name
+        return files.tolist(), names
 
     def file(self, number: int) -> StoredFile:
         part = self.parts[bisect_right(self._first_files, number) - 1]

@@ -90,6 +90,11 @@ class Query:
         return symbols(islice(named, MAX_TERMS))
 
     @_Lazy
+    def is_name(self) -> bool:
+        """Whether all of it is one name, be it a qualified one: `parse`, `Parser.parse`."""
+        return bool(self.words) and not self.phrases and len(self.text.split()) == 1
+
+    @_Lazy
     def phrases(self) -> list[list[str]]:
         """The terms of each phrase that stands in double quotes: of the first 16 phrases, and of
         each the first 256 terms."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from math import log
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -34,11 +34,12 @@ class Weights:
 
     fulltext: float = 1.0
     semantic: float = 0.4
-    definition: float = 0.6
-    siblings: float = 0.2
+    definition: float = 0.6  # where the query is a name
+    name: float = 1.0
+    siblings: float = 0.15
     path: float = 0.8
-    folder: float = 0.4  # of `path`
-    repeat: float = 0.5
+    folder: float = 0.7  # of `path`
+    repeat: float = 0.7
     purpose: Mapping[str, float] = field(
         default_factory=lambda: {
             "test": 0.4,
@@ -69,7 +70,7 @@ class Found(NamedTuple):
 class Files(Protocol):
     """What is known of the files of the candidates."""
 
-    def files_of(self, chunks: Sequence[int]) -> list[int]: ...
+    def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]: ...
     def file(self, number: int) -> StoredFile: ...
     def __len__(self) -> int: ...
 
@@ -87,25 +88,35 @@ class Ranked:
     ) -> None:
         """`frequencies` says in how many chunks each term of the query stands."""
         self._weights = weights
-        self._parts = _own_signals(found, weights)
-        self._own = _together(self._parts.values())
+        self._files = files
         self._rarity = _rarity(query, frequencies, len(files))
         self._asked = _asked_for(query)
-        best_first = sorted(self._own, key=self._own.__getitem__, reverse=True)
+        if not query.is_name:
+            found = found._replace(definitions=())
+        self._parts = _own_signals(found, weights)
+        chunks = list(dict.fromkeys(chain.from_iterable(self._parts.values())))
+        numbers, names = files.files_and_names(chunks)
+        self._parts["name"] = {
+            chunk: weights.name * share
+            for chunk, name in zip(chunks, names, strict=True)
+            if name and (share := _said_in(name.lower(), self._rarity))
+        }
+        self._own = _together(self._parts.values())
+        self._file_of = dict(zip(chunks, numbers, strict=True))
         self._of_file: dict[int, list[int]] = {}
-        for chunk, number in zip(best_first, files.files_of(best_first), strict=True):
-            self._of_file.setdefault(number, []).append(chunk)
-        self._files = files
-        #: (chunk, score), best first; of equally good ones, the first one found comes first.
+        # Within a file a lower number is an earlier line: ties do not depend on who found them.
+        for chunk in sorted(sorted(chunks), key=self._own.__getitem__, reverse=True):
+            self._of_file.setdefault(self._file_of[chunk], []).append(chunk)
+        #: (chunk, score), best first.
         self.order = sorted(self._scored(), key=itemgetter(1), reverse=True)
 
     def is_of_words(self, chunk: int) -> bool:
         """Whether more than the semantic search found it."""
-        return any(chunk in part for name, part in self._parts.items() if name != "semantic")
+        return chunk in self._parts["fulltext"] or chunk in self._parts["definition"]
 
     def signals(self, chunk: int) -> dict[str, float]:
         """What made the score of `chunk`: first what was added, then what multiplied that sum."""
-        (number,) = self._files.files_of([chunk])
+        number = self._file_of[chunk]
         chunks = self._of_file[number]
         own = {name: part[chunk] for name, part in self._parts.items() if chunk in part}
         path = self._files.file(number).path
@@ -191,6 +202,11 @@ def _path_factor(path: str, rarity: Mapping[str, float], weights: Weights) -> fl
         elif term in folder:
             in_folder += share
     return 1 + weights.path * (in_name + weights.folder * in_folder)
+
+
+def _said_in(text: str, rarity: Mapping[str, float]) -> float:
+    """How much of the query stands in `text`, as parts of words, too."""
+    return sum([share for term, share in rarity.items() if term in text])
 
 
 def _asked_for(query: Query) -> frozenset[str]:

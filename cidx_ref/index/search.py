@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import accumulate, chain, groupby, islice
 from operator import itemgetter
@@ -267,20 +267,23 @@ class _Engines:
         found = search(k + _TIES)
         if len(found) == k + _TIES and found[-1][1] == found[k - 1][1]:
             found = search(k + _MOST_TIES)
-        return self.steady(found)[:k]
+        if len(found) <= k:
+            return found
+        last = found[k - 1][1]
+        better = [hit for hit in found if hit[1] > last]
+        return better + self._placed(hit for hit in found if hit[1] == last)[: k - len(better)]
 
-    def steady(self, ranking: Ranking) -> Ranking:
+    def steady(self, ranking: Ranking) -> Iterator[tuple[int, float]]:
         """`ranking`, in which what is equally good comes by path and line: where a chunk lies in
         the index says what was edited last, and nothing else."""
-        if len({score for _, score in ranking}) == len(ranking):
-            return ranking
-        place_of = self._snapshot.chunks.place_of
-        found: Ranking = []
-        for _, group in groupby(ranking, key=itemgetter(1)):
-            tied = list(group)
-            if len(tied) > 1:
-                tied.sort(key=lambda hit: place_of(hit[0]))
-            found += tied
+        for _, tied in groupby(ranking, key=itemgetter(1)):
+            yield from self._placed(tied)
+
+    def _placed(self, hits: Iterable[tuple[int, float]]) -> Ranking:
+        found = list(hits)
+        if len(found) > 1:
+            place_of = self._snapshot.chunks.place_of
+            found.sort(key=lambda hit: place_of(hit[0]))
         return found
 
     def hit(self, number: int, score: float) -> dict[str, Any]:
@@ -388,7 +391,6 @@ def _hybrid(engines: _Engines, pool: int, runtime: Runtime) -> tuple[Found, dict
     failed = {engine: str(a.error) for engine, a in attempts.items() if a.error is not None}
     if failed:
         extra["unavailable"] = failed
-    semantic.ranking = engines.steady(semantic.ranking)
     return Found(fulltext.ranking, semantic.ranking, definitions.ranking), extra
 
 

@@ -181,10 +181,19 @@ class ChunkStore:
         """The number of the file that `chunk` is part of."""
         return int(self._file_of[chunk])
 
-    def files_of(self, chunks: Sequence[int]) -> NDArray[np.int64]:
+    def files_of(self, chunks: NDArray[np.intp]) -> NDArray[np.int64]:
         """The numbers of the files that `chunks` are parts of."""
-        numbers: NDArray[np.int64] = self._file_of[list(chunks)]
+        numbers: NDArray[np.int64] = self._file_of[chunks]
         return numbers
+
+    def names_of(self, chunks: NDArray[np.intp]) -> list[str]:
+        """The qualified names of `chunks`."""
+        rows, texts = self._rows[chunks], self._texts
+        begins, sizes = rows["offset"].tolist(), rows["name_size"].tolist()
+        return [
+            texts[begin : begin + size].decode(*TEXT_CODEC)
+            for begin, size in zip(begins, sizes, strict=True)
+        ]
 
     def chunks_of(self, file: int) -> range:
         return range(int(self.firsts[file]), int(self.firsts[file + 1]))
