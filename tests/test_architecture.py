@@ -167,10 +167,10 @@ FLOORS_WITHIN = {
     ],
     "index": [
         [
-            *["decode", "defaults", "filelist", "folders", "hybrid", "languages"],
+            *["decode", "defaults", "filelist", "folders", "languages"],
             *["limited", "manifest", "plan", "recipe", "structure", "text"],
         ],
-        ["pythonic"],
+        ["purpose", "pythonic"],
         ["chunk"],
         ["gitdir", "gitrun"],
         [
@@ -180,7 +180,7 @@ FLOORS_WITHIN = {
         ["attributes", "base", "ownignores", "vocabulary", "walk"],
         ["checkouts"],
         ["belongs"],
-        ["embed", "port", "scan", "store"],
+        ["embed", "port", "rank", "scan", "store"],
         ["changes", "child", "cutting", "segment", "snippet", "stale", "watched"],
         ["live", "loaded", "writing"],
         ["builder", "fulltext", "nearest"],

@@ -20,7 +20,6 @@ from cidx_ref.files import Directory
 from cidx_ref.index import query as query_module
 from cidx_ref.index import search as search_module
 from cidx_ref.index.embed import HashingEmbedder
-from cidx_ref.index.hybrid import fuse, rank_groups, spread
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.query import Query
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
@@ -356,7 +355,7 @@ def test_filters_let_through_exactly_what_they_say(
     filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
     found = _ask(code, mode, query, limit=1000, **filters)["results"]
     expected = [hit for hit in everything if passes(hit["path"])]
-    if mode == "hybrid":  # its scores are ranks, and those move up
+    if mode != "semantic":  # scores are shares of the best that was found
         assert {hit["path"] for hit in found} == {hit["path"] for hit in expected}
     else:
         assert [hit["path"] for hit in found] == [hit["path"] for hit in expected]
@@ -480,29 +479,6 @@ def test_an_embedder_that_fails_costs_a_hybrid_search_its_half_only(project: Pro
     with pytest.raises(InternalError, match="RuntimeError"):
         _ask(service, "semantic", "retry")
     service.exposed_clear_cache()
-
-
-@pytest.mark.promise("QRY-3")
-def test_fusing_prefers_what_both_rankings_have_and_spreading_the_next_file() -> None:
-    fused = fuse((1.0, [1, 2, 3]), (0.5, [3, 4]))
-    assert [item for item, _ in fused] == [3, 1, 2, 4]
-    assert dict(fused)[3] == pytest.approx(1 / 13 + 0.5 / 11)
-    assert fuse((1.0, []), (1.0, [7])) == [(7, approx(1 / 11))]
-    same_file = spread([(1, 1.0), (2, 0.99), (3, 0.9)], {1: "a", 2: "a", 3: "b"}.__getitem__)
-    assert [item for item, _ in same_file] == [1, 3, 2]
-
-
-@pytest.mark.promise("QRY-3")
-def test_a_file_of_which_much_was_found_comes_before_one_with_a_single_hit() -> None:
-    files = {1: "a", 2: "b", 3: "b", **dict.fromkeys(range(10, 20), "c")}.__getitem__
-    assert rank_groups([(1, 0.2), (2, 0.199), (3, 0.198)], files) == [
-        (2, approx(0.199 + 0.5 / 11)),
-        (3, approx(0.198 + 0.5 / 11)),
-        (1, approx(0.2 + 0.5 / 12)),
-    ]
-    weak = [(1, 0.2), *((item, 0.03) for item in range(10, 20))]
-    assert rank_groups(weak, files)[0] == (1, approx(0.2 + 0.5 / 11)), "five count, not ten"
-    assert rank_groups([], files) == []
 
 
 # QRY-4

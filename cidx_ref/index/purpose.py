@@ -8,20 +8,21 @@ the question says so.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import cache, lru_cache
 
-__all__ = ["ASKED_BY", "purpose"]
+from cidx_ref.index.text import terms
 
-#: By purpose, the terms by which a query asks for such files.
+__all__ = ["ASKED_BY", "asked_for", "purpose"]
+
+#: By purpose, the words by which a query asks for such files.
 ASKED_BY = {
-    "test": frozenset("test spec fixtur mock unittest testcas".split()),
-    "example": frozenset("exampl sampl demo tutori benchmark bench script".split()),
-    "document": frozenset(
-        "doc docs document documentation readm changelog manual guid tutori licens news".split()
-    ),
-    "declaration": frozenset("declar stub typing".split()),
-    "data": frozenset("json yaml yml toml xml csv svg css scss fixtur translat local".split()),
-    "generated": frozenset("generat vendor minifi".split()),
+    "test": "test spec fixture mock unittest testcase",
+    "example": "example sample demo tutorial benchmark script",
+    "document": "doc docs document documentation readme changelog manual guide license news",
+    "declaration": "declaration stub typing",
+    "data": "json yaml yml toml xml csv svg css scss fixture translation locale",
+    "generated": "generated vendor minified",
 }
 
 # Names of folders, in lower case.  The first folder from the top that is named decides.
@@ -49,7 +50,7 @@ _BY_ENDING = {ending: what for what, endings in _ENDINGS.items() for ending in e
 # A page of a manual: `tmux.1`, `libfoo.3`.
 _MANUAL = re.compile(r"\d[a-z]?")
 
-# Names of files that are documents whatever their ending.
+# Names of files that are documents without an ending.
 _PAPERS = frozenset(
     "readme changelog changes history news authors contributors contributing license licence "
     "copying todo install upgrading security notice maintainers thanks credits faq".split()
@@ -75,10 +76,25 @@ def purpose(path: str) -> str:
             return what
     if _TEST_NAME.search(stem):
         return "test"
-    if stem.partition(".")[0].partition("-")[0].lower() in _PAPERS or _MANUAL.fullmatch(ending):
+    if (not ending and stem.lower() in _PAPERS) or _MANUAL.fullmatch(ending):
         return "document"
     if _GENERATED_NAME.search(stem):
         return "generated"
     if stem.endswith(".d") and ending in ("ts", "mts", "cts"):
         return "declaration"
     return _BY_ENDING.get(ending.lower(), "")
+
+
+def asked_for(terms_of_query: Iterable[str]) -> frozenset[str]:
+    """The purposes that a query with these terms asks for."""
+    by_term = _by_term()
+    return frozenset(what for term in terms_of_query for what in by_term.get(term, ()))
+
+
+@cache
+def _by_term() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for what, words in ASKED_BY.items():
+        for term in terms(words):
+            found.setdefault(term, []).append(what)
+    return found

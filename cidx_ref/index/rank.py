@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from cidx_ref.index.filelist import StoredFile
-from cidx_ref.index.purpose import ASKED_BY, purpose
+from cidx_ref.index.purpose import asked_for, purpose
 from cidx_ref.index.query import Query
 
 __all__ = ["WEIGHTS", "Files", "Found", "Ranked", "Weights"]
@@ -34,7 +34,7 @@ class Weights:
 
     fulltext: float = 1.0
     semantic: float = 0.4
-    definition: float = 0.6  # where the query is a name
+    definition: float = 2.0  # where the query is a name: more than all else together
     name: float = 1.0
     siblings: float = 0.15
     path: float = 0.8
@@ -90,7 +90,7 @@ class Ranked:
         self._weights = weights
         self._files = files
         self._rarity = _rarity(query, frequencies, len(files))
-        self._asked = _asked_for(query)
+        self._asked = asked_for(query.terms)
         if not query.is_name:
             found = found._replace(definitions=())
         self._parts = _own_signals(found, weights)
@@ -166,10 +166,9 @@ def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:
 
 def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
     """The scores as shares of the best one: BM25's own say nothing beside another query's."""
-    if not ranking or ranking[0][1] <= 0:
-        return {}
-    share = weight / ranking[0][1]
-    return {chunk: share * score for chunk, score in ranking if score > 0}
+    best = max((score for _, score in ranking), default=0.0)
+    share = weight / best if best > 0 else 0.0
+    return {chunk: share * max(score, 0.0) for chunk, score in ranking}
 
 
 def _together(parts: Iterable[Mapping[int, float]]) -> dict[int, float]:
@@ -207,9 +206,3 @@ def _path_factor(path: str, rarity: Mapping[str, float], weights: Weights) -> fl
 def _said_in(text: str, rarity: Mapping[str, float]) -> float:
     """How much of the query stands in `text`, as parts of words, too."""
     return sum([share for term, share in rarity.items() if term in text])
-
-
-def _asked_for(query: Query) -> frozenset[str]:
-    """The purposes of which the query says that such files are looked for."""
-    terms = set(query.terms)
-    return frozenset(what for what, words in ASKED_BY.items() if not terms.isdisjoint(words))

@@ -111,6 +111,7 @@ class _Engines:
         self._snapshot = snapshot
         self._query = query
         self._embedder = embedder
+        self._vector: NDArray[np.float32] | None = None
         self._is_lexical = getattr(embedder, "lexical", False)
         self._probes = Probes(query)
         self._mask = snapshot.chunks.mask(search.filters)
@@ -136,7 +137,9 @@ class _Engines:
 
     def _near(self, engine: Nearest) -> _Near:
         allowed = None if self._mask is None else self._mask.chunks
-        return _Near(engine, self._embedded(), allowed)
+        if self._vector is None:  # a hybrid search may look twice
+            self._vector = self._embedded()
+        return _Near(engine, self._vector, allowed)
 
     def _embedded(self) -> NDArray[np.float32]:
         try:

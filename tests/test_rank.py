@@ -1,0 +1,172 @@
+"""The ranking stage by itself: each signal does what it says, and can be switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from cidx_ref.index.filelist import StoredFile
+from cidx_ref.index.purpose import ASKED_BY, asked_for, purpose
+from cidx_ref.index.query import Query
+from cidx_ref.index.rank import WEIGHTS, Found, Ranked, Weights
+
+OFF = Weights(
+    fulltext=1.0, semantic=0.0, definition=0.0, name=0.0, siblings=0.0, path=0.0, repeat=1.0,
+    purpose=dict.fromkeys(WEIGHTS.purpose, 1.0),
+)  # fmt: skip
+
+
+class _Tree:
+    """Files with a chunk for each name: chunks are numbered through all of them."""
+
+    def __init__(self, files: dict[str, list[str]]) -> None:
+        self._paths = list(files)
+        self._chunks = [(n, name) for n, names in enumerate(files.values()) for name in names]
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
+        return [self._chunks[n][0] for n in chunks], [self._chunks[n][1] for n in chunks]
+
+    def file(self, number: int) -> StoredFile:
+        return StoredFile(number, self._paths[number], "python", "", False, 1)
+
+
+def _order(
+    files: dict[str, list[str]], query: str, found: Found, weights: Weights, often: int = 1
+) -> list[int]:
+    asked = Query(query)
+    frequencies = dict.fromkeys(asked.terms, often)
+    ranked = Ranked(found, asked, _Tree(files), frequencies, weights)
+    scores = [score for _, score in ranked.order]
+    assert scores == sorted(scores, reverse=True)
+    for chunk, score in ranked.order:
+        assert _product(ranked.signals(chunk)) == pytest.approx(score), "what explains it makes it"
+    return [chunk for chunk, _ in ranked.order]
+
+
+ADDED = ("fulltext", "semantic", "definition", "name", "siblings")
+
+
+def _product(signals: dict[str, float]) -> float:
+    score = sum(signals.get(name, 0.0) for name in ADDED)
+    for name, factor in signals.items():
+        if name not in ADDED:
+            score *= factor
+    return score
+
+
+@pytest.mark.promise("QRY-3")
+def test_without_any_signal_the_order_is_that_of_the_full_text() -> None:
+    files = {"tests/test_a.py": ["a"], "a.py": ["b"], "docs/a.md": ["c"]}
+    found = Found([(2, 9.0), (0, 3.0), (1, 1.0)], [(1, 0.9)], [(1, 0.0)])
+    assert _order(files, "a", found, OFF) == [2, 0, 1]
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize(
+    ("signal", "files", "query", "found"),
+    [
+        ("semantic", {"a.py": [""], "b.py": [""]}, "x", Found([(0, 2.0), (1, 1.9)], [(1, 0.5)])),
+        ("definition", {"a.py": [""], "b.py": [""]}, "x", Found([(0, 2.0), (1, 1)], (), [(1, 1)])),
+        ("name", {"a.py": [""], "b.py": ["Box.open_lid"]}, "open lid", Found([(0, 2.0), (1, 1.5)])),
+        (
+            "siblings",
+            {"a.py": [""], "b.py": ["", "", ""]},
+            "x",
+            Found([(0, 2.0), (1, 1.9), (2, 1.8), (3, 1.7)]),
+        ),
+        ("path", {"a.py": [""], "cookies.py": [""]}, "a cookie", Found([(0, 2.0), (1, 1.5)])),
+        ("path", {"a.py": [""], "cookie/b.py": [""]}, "cookie", Found([(0, 2.0), (1, 1.5)])),
+        ("repeat", {"a.py": ["", ""], "b.py": [""]}, "x", Found([(0, 2.0), (1, 1.9), (2, 1.8)])),
+        ("purpose", {"tests/a.py": [""], "b.py": [""]}, "x", Found([(0, 2.0), (1, 1.5)])),
+    ],
+)  # fmt: skip
+def test_each_signal_lifts_what_it_is_for_and_nothing_where_it_is_off(
+    signal: str, files: dict[str, list[str]], query: str, found: Found
+) -> None:
+    as_found = [chunk for chunk, _ in found.fulltext]
+    assert _order(files, query, found, OFF) == as_found
+    on = replace(OFF, **{signal: getattr(WEIGHTS, signal)})
+    assert _order(files, query, found, on) != as_found
+
+
+@pytest.mark.promise("QRY-3")
+def test_what_is_called_as_asked_for_comes_first_however_often_others_use_it() -> None:
+    files = {f"use{n}.py": [""] for n in range(9)} | {"lib.py": ["", "frob"]}
+    uses = [(n, 9.0 - n / 10) for n in range(9)]
+    found = Found([*uses, (10, 0.5)], [(n, 0.9) for n in range(9)], [(10, 1.0)])
+    assert _order(files, "frob", found, WEIGHTS)[0] == 10
+    assert _order(files, "why does frob_it fail", found, WEIGHTS)[0] != 10, "a mention in passing"
+
+
+@pytest.mark.promise("QRY-3")
+def test_a_test_comes_first_where_tests_are_asked_for() -> None:
+    files = {"cookies.py": [""], "tests/test_cookies.py": [""]}
+    found = Found([(1, 2.0), (0, 1.5)])
+    assert _order(files, "how are cookies read", found, WEIGHTS) == [0, 1]
+    assert _order(files, "tests of cookies", found, WEIGHTS) == [1, 0]
+
+
+@pytest.mark.promise("QRY-3")
+def test_of_one_file_equally_good_chunks_come_by_their_lines() -> None:
+    files = {"a.py": ["", "", ""]}
+    for ranking in ([(2, 1.0), (0, 1.0), (1, 1.0)], [(1, 1.0), (2, 1.0), (0, 1.0)]):
+        assert _order(files, "x", Found(ranking), WEIGHTS)[0] == 0
+
+
+@pytest.mark.promise("QRY-3")
+def test_nothing_found_is_nothing_ranked_and_odd_scores_do_no_harm() -> None:
+    files = {"a.py": ["", ""]}
+    assert _order(files, "x", Found(), WEIGHTS) == []
+    assert _order(files, "x", Found((), [(1, -0.5), (0, -0.7)]), WEIGHTS) == [0, 1]
+    assert _order(files, "", Found([(1, 0.0)]), WEIGHTS) == [1]
+    assert _order(files, "x", Found([(1, 1.0)]), WEIGHTS, often=10_000) == [1]
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("src/flask/sessions.py", ""),
+        ("lib/jekyll/cleaner.rb", ""),
+        ("tests/test_sessions.py", "test"),
+        ("pkg/server_test.go", "test"),
+        ("src/app/app.component.spec.ts", "test"),
+        ("src/main/java/org/x/LatestTest.java", "test"),
+        ("src/main/java/org/x/Contest.java", ""),
+        ("src/main/java/org/x/Latest.java", ""),
+        ("spec/parser_spec.rb", "test"),
+        ("conftest.py", "test"),
+        ("attestation.go", ""),
+        ("examples/chat/main.rs", "example"),
+        ("docs/topics/jobs.rst", "document"),
+        ("README", "document"),
+        ("CHANGES", "document"),
+        ("CHANGELOG-2.x.md", "document"),
+        ("tmux.1", "document"),
+        ("history.c", ""),
+        ("typings/xterm.d.ts", "declaration"),
+        ("lib/index.d.ts", "declaration"),
+        ("pkg/x.pyi", "declaration"),
+        ("languages.toml", "data"),
+        ("Makefile", ""),
+        (".gitignore", ""),
+        ("api/v1/api.pb.go", "generated"),
+        ("vendor/x/y.go", "generated"),
+        ("a/b_pb2.py", "generated"),
+        ("jquery.min.js", "generated"),
+    ],
+)
+def test_a_path_tells_what_a_file_is_there_for(path: str, what: str) -> None:
+    assert purpose(path) == what
+
+
+def test_each_purpose_has_a_weight_and_words_to_ask_for_it() -> None:
+    assert WEIGHTS.purpose.keys() == ASKED_BY.keys()
+    for what, words in ASKED_BY.items():
+        for word in words.split():
+            assert what in asked_for(Query(f"zebra {word}").terms)
+    assert not asked_for(Query("how does it open").terms)
