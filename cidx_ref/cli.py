@@ -172,6 +172,9 @@ def _add_query(query: argparse.ArgumentParser) -> None:
         action="store_true",
         help="bring the index up to date first, where files have changed",
     )
+    query.add_argument(
+        "--explain", action="store_true", help="show of each hit what made its score"
+    )
     query.add_argument("--no-build", action="store_true", help="fail where there is no index")
 
 

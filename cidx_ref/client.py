@@ -130,12 +130,13 @@ class DaemonClient:
         exclude_paths: Iterable[str] = (),
         fresh: bool = False,
         timeout_s: float | None = None,
+        explain: bool = False,
     ) -> Answer:
         """Search.  `mode` is "hybrid", "semantic" or "fts"; `languages` are names like "python",
         `paths` and `exclude_paths` patterns as in .gitignore.  With `fresh`, the answer is from an
         index that holds every change made before this call; if that is not to be had within
         `timeout_s` (0.05 to 3600; default: 60), it is from the one that is there, and its `fresh`
-        is False.
+        is False.  With `explain`, each hit says what made its score (`Hit.signals`).
 
         Raises `NoIndexError`, `IndexUnusableError`, `BadArgumentError`.
         """
@@ -149,6 +150,7 @@ class DaemonClient:
             "limit": limit,
             **{name: listed(name, value) for name, value in filters.items() if value},
             **({"fresh": fresh} if fresh is not False else {}),
+            **({"explain": explain} if explain is not False else {}),
             **({"timeout_s": timeout_s} if timeout_s is not None else {}),
         }
         answer = self._call(_METHODS[mode], arguments, more_s=patience(timeout_s) if fresh else 0)

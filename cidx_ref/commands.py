@@ -59,6 +59,7 @@ def query(options: argparse.Namespace) -> int:
             "paths": [_from_root(glob, root) for glob in options.path],
             "exclude_paths": [_from_root(glob, root) for glob in options.exclude_path],
             "fresh": options.fresh,
+            "explain": options.explain,
         }
         try:
             answer = _asked(daemon, text, wanted)
@@ -349,8 +350,9 @@ def _as_dict(answer: Answer) -> dict[str, Any]:
 
     found = asdict(answer)
     for hit in found["results"]:
-        if not hit["stale"]:  # as the daemon has it
-            del hit["stale"]
+        for name in ("stale", "signals"):
+            if not hit[name]:  # as the daemon has it
+                del hit[name]
     always = ("indexed_at", "pending")
     return {key: value for key, value in found.items() if value is not None or key in always}
 

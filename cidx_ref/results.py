@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-__all__ = ["Answer", "Hit"]
+__all__ = ["ADDED_SIGNALS", "Answer", "Hit"]
+
+#: The signals that a score adds up; all others multiply the sum.
+ADDED_SIGNALS = ("fulltext", "semantic", "definition", "name", "siblings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,10 @@ class Hit:
     `name` is the qualified name of what the chunk holds, or "", and `kind` what that is: a
     "function", "method", "class", "heading" and so on, or "".  `stale`: the file has changed, or
     gone, since it was indexed; what is shown is what it held then.
+
+    `signals` says what made the score, where it was asked for (`explain`): what was added by its
+    name ("fulltext", "semantic", "definition", "name", "siblings"), then the factors of the sum
+    ("path", "repeat", and what the file is there for, such as "test").
     """
 
     path: str
@@ -35,6 +42,7 @@ class Hit:
     name: str = ""
     stale: bool = False
     kind: str = ""
+    signals: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Hit:

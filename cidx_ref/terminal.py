@@ -216,6 +216,8 @@ def _terminal_width(stream: TextIO | None) -> int:
 
 def _hit(hit: Hit, words: re.Pattern[str] | None) -> Iterator[list[_Piece]]:
     yield _headline(hit)
+    if hit.signals:
+        yield [(f"  {_explained(hit)}", _FAINT)]
     if not hit.snippet:
         return
     lines = hit.snippet.removesuffix("\n").split("\n")
@@ -241,6 +243,20 @@ def _headline(hit: Hit) -> list[_Piece]:
     if hit.kind:  # last, so that of a headline that is too long it goes first
         pieces.append((f"  {_clean(hit.kind)}", _FAINT))
     return pieces
+
+
+def _explained(hit: Hit) -> str:
+    """What made the score of `hit`: a sum, and its factors."""
+    from cidx_ref.results import ADDED_SIGNALS
+
+    added = [f"{name} {hit.signals[name]:.2f}" for name in ADDED_SIGNALS if hit.signals.get(name)]
+    factors = [
+        f" * {_clean(name)} {value:.2f}"
+        for name, value in hit.signals.items()
+        if name not in ADDED_SIGNALS
+    ]
+    total = " + ".join(added)
+    return f"= {f'({total})' if factors and len(added) > 1 else total}{''.join(factors)}"
 
 
 def _score(score: float) -> str:

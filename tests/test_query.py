@@ -29,6 +29,7 @@ from cidx_ref.index.source import GenerationSource
 from cidx_ref.index.store import StoredChunk
 from cidx_ref.index.text import words
 from cidx_ref.project import Project
+from cidx_ref.results import ADDED_SIGNALS
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import MakeProject, build
@@ -674,6 +675,24 @@ def test_who_asks_for_a_name_gets_what_is_called_so_first(make_project: MakeProj
     first = _ask(service, "hybrid", "frobnicate")["results"][0]
     assert (first["path"], first["line_start"]) == ("lib.py", 1)
     service.exposed_clear_cache()
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hit_says_what_made_its_score_where_it_is_asked_to(
+    code: CIDXDaemonService, mode: str
+) -> None:
+    plain = _ask(code, mode, "parse headers")["results"]
+    explained = _ask(code, mode, "parse headers", explain=True)["results"]
+    assert len(explained) > 1
+    assert not any("signals" in hit for hit in plain)
+    for hit in explained:
+        signals = hit.pop("signals")
+        score = sum(value for name, value in signals.items() if name in ADDED_SIGNALS)
+        for name, factor in signals.items():
+            score *= 1 if name in ADDED_SIGNALS else factor
+        assert score == approx(hit["score"], rel=0.01, abs=0.01)
+    assert explained == plain
 
 
 @pytest.mark.promise("QRY-3")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import ASKED_BY, asked_for, purpose
 from cidx_ref.index.query import Query
-from cidx_ref.index.rank import WEIGHTS, Found, Ranked, Weights
+from cidx_ref.index.rank import SIGNALS, WEIGHTS, Found, Ranked, Weights
+from cidx_ref.results import ADDED_SIGNALS
 
-OFF = Weights(
-    fulltext=1.0, semantic=0.0, definition=0.0, name=0.0, siblings=0.0, path=0.0, repeat=1.0,
-    purpose=dict.fromkeys(WEIGHTS.purpose, 1.0),
-)  # fmt: skip
+OFF = reduce(Weights.without, SIGNALS, WEIGHTS)
 
 
 class _Tree:
@@ -48,13 +47,10 @@ def _order(
     return [chunk for chunk, _ in ranked.order]
 
 
-ADDED = ("fulltext", "semantic", "definition", "name", "siblings")
-
-
 def _product(signals: dict[str, float]) -> float:
-    score = sum(signals.get(name, 0.0) for name in ADDED)
+    score = sum(signals.get(name, 0.0) for name in ADDED_SIGNALS)
     for name, factor in signals.items():
-        if name not in ADDED:
+        if name not in ADDED_SIGNALS:
             score *= factor
     return score
 

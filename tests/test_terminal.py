@@ -468,6 +468,14 @@ def test_the_module_is_cheap_to_import() -> None:
     assert not {"shutil", "unicodedata", "dataclasses", "numpy"} & set(done.stdout.split())
 
 
+def test_a_hit_shows_what_made_its_score_where_that_was_asked_for() -> None:
+    signals = {"fulltext": 0.9, "semantic": 0.0, "siblings": 0.1, "path": 1.25, "test": 0.4}
+    lines = render(hit(signals=signals)).splitlines()
+    assert lines[1] == "  = (fulltext 0.90 + siblings 0.10) * path 1.25 * test 0.40"
+    assert render(hit(signals={"semantic": 0.5})).splitlines()[1] == "  = semantic 0.50"
+    assert "=" not in render(hit())
+
+
 def test_a_hit_whose_file_has_changed_says_so_beside_its_place() -> None:
     lines = render(hit(stale=True)).splitlines()
     assert lines[0] == "pkg/cache.py:44 (stale)  0.83  python  IndexCache.pin"

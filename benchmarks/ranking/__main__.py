@@ -123,6 +123,10 @@ def _marked(repository: Repository, ready: Asked) -> list[dict[str, Any]]:
             "text": question.text,
             "ndcg": {name: ndcg(paths, wanted) for name, paths in firsts.items()},
             "ndcg_of_files": {name: ndcg(distinct(paths), wanted) for name, paths in manys.items()},
+            "ndcg_without": {
+                mode: {name: ndcg(ask(question.text, DEPTH), wanted) for name, ask in each.items()}
+                for mode, each in ready.without.items()
+            },
         }
         if repository.part == "choose":
             record["found"] = firsts

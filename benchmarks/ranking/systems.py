@@ -20,6 +20,7 @@ from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.port import MODES, Search
+from cidx_ref.index.rank import SIGNALS, WEIGHTS, Weights
 from cidx_ref.index.search import Snapshot, answer
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
@@ -42,6 +43,8 @@ class Asked:
     systems: dict[str, Ask]
     files: frozenset[str]
     chunks: int
+    #: By mode and signal, this project without that signal.
+    without: dict[str, dict[str, Ask]]
 
 
 @contextmanager
@@ -57,17 +60,29 @@ def asked(root: Path) -> Iterator[Asked]:
         systems: dict[str, Ask] = {**ours, "bm25": Bm25(snapshot.chunks).ask}
         if program := shutil.which("rg"):
             systems["ripgrep"] = partial(_ripgrep, program, root)
+        without = {
+            mode: {
+                signal: partial(_ours, snapshot, embedder, mode, weights=WEIGHTS.without(signal))
+                for signal in SIGNALS
+            }
+            for mode in ("hybrid", "fts")
+        }
         chunks = snapshot.chunks
         files = frozenset(chunks.place_of(number)[0] for number in range(chunks.places))
-        yield Asked(systems, files, len(chunks))
+        yield Asked(systems, files, len(chunks), without)
     finally:
         snapshot.close()
 
 
 def _ours(
-    snapshot: Snapshot, embedder: HashingEmbedder, mode: str, question: str, limit: int
+    snapshot: Snapshot,
+    embedder: HashingEmbedder,
+    mode: str,
+    question: str,
+    limit: int,
+    weights: Weights = WEIGHTS,
 ) -> list[str]:
-    hits = answer(snapshot, Search(question, mode, limit), embedder)["results"]
+    hits = answer(snapshot, Search(question, mode, limit), embedder, weights=weights)["results"]
     return [hit["path"] for hit in hits]
 
 

@@ -73,8 +73,24 @@ def _part(report: Mapping[str, Any], part: str) -> Iterator[str]:
     yield from _rows(records, ">10.3f")
     by_file = means(records, "part", "ndcg_of_files")[part]
     yield _row("all, among files", len(records), by_file, ">10.3f")
+    yield from _signals(records)
     for name, one in held.items():
         yield from (f"  not in the index: {name}: {path}" for path in one.get("not_indexed", []))
+
+
+def _signals(records: Sequence[Record]) -> Iterator[str]:
+    """What each signal brings: how much lower the mean is without it."""
+    modes = records[0].get("ndcg_without", {})
+    if not modes:
+        return
+    yield ""
+    yield f"{'what brings':<18}{'':>10}" + "".join(f"{mode:>10}" for mode in modes)
+    for signal in next(iter(modes.values())):
+        brought = [
+            sum(r["ndcg"][mode] - r["ndcg_without"][mode][signal] for r in records) / len(records)
+            for mode in modes
+        ]
+        yield f"{signal:<18}{'':>10}" + "".join(f"{each:>+10.3f}" for each in brought)
 
 
 def _rows(records: Sequence[Record], form: str) -> Iterator[str]:

@@ -28,7 +28,7 @@ _MAX_ITEMS = 1000
 _MAX_ITEM_CHARS = 4096
 _MAX_WAIT_S = 31_536_000  # a year; NaN and infinity are not at most that, either
 _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.05, 3600
-_OF_QUERIES = ("languages", "paths", "exclude_paths", "fresh", "timeout_s")
+_OF_QUERIES = ("languages", "paths", "exclude_paths", "explain", "fresh", "timeout_s")
 
 
 def check_structure(text: object) -> None:
@@ -51,7 +51,7 @@ def check_path(project_path: object) -> None:
 
 
 def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """`text`, `limit` and `filters` for a `Search`.  Raises `BadArgumentError`."""
+    """`text`, `limit`, `filters` and `explain` for a `Search`.  Raises `BadArgumentError`."""
     if not is_a(text, str):
         raise BadArgumentError(f"query: must be a string, not {type(text).__name__}")
     check_length(text)
@@ -64,7 +64,10 @@ def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str,
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
         **_globs(extra),
     )
-    return {"text": str(text), "limit": limit, "filters": filters}
+    explain = extra.get("explain", False)
+    if not is_a(explain, bool):
+        raise BadArgumentError(f"explain: {shown(explain)}: must be true or false")
+    return {"text": str(text), "limit": limit, "filters": filters, "explain": explain}
 
 
 def freshness_options(extra: Mapping[str, Any]) -> dict[str, Any]:

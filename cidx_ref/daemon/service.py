@@ -105,7 +105,8 @@ class CIDXDaemonService(ExposedService):
         """Semantic search.  `languages`, `paths` and `exclude_paths` filter in every mode.
 
         With `fresh`, the answer is from an index that holds every change made before the call, for
-        which `timeout_s` is waited at most; `fresh` and `fresh_problem` say what came of it.
+        which `timeout_s` is waited at most; `fresh` and `fresh_problem` say what came of it.  With
+        `explain`, each hit has `signals`: what made its score.
         """
         return self._query("query", "semantic", project_path, query, limit, kwargs)
 

@@ -12,7 +12,7 @@ chunk as for a better one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from math import log
 from operator import itemgetter
@@ -22,7 +22,7 @@ from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import asked_for, purpose
 from cidx_ref.index.query import Query
 
-__all__ = ["WEIGHTS", "Files", "Found", "Ranked", "Weights"]
+__all__ = ["SIGNALS", "WEIGHTS", "Files", "Found", "Ranked", "Weights"]
 
 #: How well chunks fit, best first.
 Ranking = Sequence[tuple[int, float]]
@@ -51,8 +51,15 @@ class Weights:
         }
     )
 
+    def without(self, signal: str) -> Weights:
+        """These, with one of `SIGNALS` switched off."""
+        off = {"repeat": 1.0, "purpose": dict.fromkeys(self.purpose, 1.0)}
+        return replace(self, **{signal: off.get(signal, 0.0)})
+
 
 WEIGHTS = Weights()
+#: What can be switched off; without the full text, there is little to rank.
+SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purpose")
 
 # Of the other chunks of a file so many count, each less than the one before it.
 _SIBLINGS = 5
