@@ -60,7 +60,7 @@ def asked(root: Path) -> Iterator[Asked]:
         systems: dict[str, Ask] = {**ours, "bm25": Bm25(snapshot.chunks).ask}
         if program := shutil.which("rg"):
             systems["ripgrep"] = partial(_ripgrep, program, root)
-        without = {
+        without: dict[str, dict[str, Ask]] = {
             mode: {
                 signal: partial(_ours, snapshot, embedder, mode, weights=WEIGHTS.without(signal))
                 for signal in SIGNALS

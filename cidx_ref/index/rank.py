@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from math import log
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import asked_for, purpose
@@ -53,7 +53,7 @@ class Weights:
 
     def without(self, signal: str) -> Weights:
         """These, with one of `SIGNALS` switched off."""
-        off = {"repeat": 1.0, "purpose": dict.fromkeys(self.purpose, 1.0)}
+        off: dict[str, Any] = {"repeat": 1.0, "purpose": dict.fromkeys(self.purpose, 1.0)}
         return replace(self, **{signal: off.get(signal, 0.0)})
 
 

@@ -1,0 +1,238 @@
+"""Who asks for a name is shown where it is defined, before the twenty files that use it.
+
+In each language, functions, types, constants and what else has a name; among thousands of chunks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.port import Search
+from cidx_ref.index.search import answer
+from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.index.source import GenerationSource
+from cidx_ref.project import Project
+
+pytestmark = pytest.mark.once
+
+EMBEDDER = HashingEmbedder()
+USERS = 20
+
+#: Language: ending, what defines the names, and how they are used.
+LANGUAGES = {
+    "python": (
+        "py",
+        {
+            "spin_rotor": 'def spin_rotor(speed):\n    """Turn it."""\n    return speed * 2\n',
+            "RotorPlan": "class RotorPlan:\n    def __init__(self):\n        self.speed = 1\n",
+            "MAX_ROTORS": "import os\n\nMAX_ROTORS = 40\nNAME = os.sep\n",
+            "RotorMap": "from typing import Dict\n\nRotorMap = Dict[str, int]\n",
+        },
+        "from rotor import {name}\n\ndef run{n}():\n    a = {name}({n})\n    return {name}, a\n",
+    ),
+    "javascript": (
+        "js",
+        {
+            "spinGyro": "export function spinGyro(speed) {\n  return speed * 2;\n}\n",
+            "GyroPlan": "class GyroPlan {\n  constructor() { this.speed = 1; }\n}\n",
+            "MAX_GYROS": "const fs = require('fs');\n\nconst MAX_GYROS = 40;\n",
+            "stopGyro": "const stopGyro = (speed) => {\n  return speed - 1;\n};\n",
+        },
+        "import {{ {name} }} from './gyro';\n\nlet a{n} = {name}({n});\nuse({name}, a{n});\n",
+    ),
+    "typescript": (
+        "ts",
+        {
+            "spinVane": "export function spinVane(speed: number) {\n  return speed * 2;\n}\n",
+            "VanePlan": "export interface VanePlan {\n  speed: number;\n}\n",
+            "VaneMap": "export type VaneMap = Map<string, number>;\n",
+            "VaneKind": "export enum VaneKind {\n  Up,\n  Down,\n}\n",
+            "MAX_VANES": "export const MAX_VANES: number = 40;\n",
+        },
+        "import {{ {name} }} from './vane';\n\nlet a{n}: any = {name};\nuse({name}, a{n});\n",
+    ),
+    "go": (
+        "go",
+        {
+            "SpinBlade": "package blade\n\nfunc SpinBlade(speed int) int {\n\treturn speed * 2\n}\n",
+            "BladePlan": "package blade\n\ntype BladePlan struct {\n\tSpeed int\n}\n",
+            "MaxBlades": "package blade\n\nconst MaxBlades = 40\n",
+            "HaltBlade": "package blade\n\nfunc (s *Set) HaltBlade() int {\n\treturn s.n - 1\n}\n",
+        },
+        "package main\n\nfunc run{n}() {{\n\ta := blade.{name}({n})\n\tuse(blade.{name}, a)\n}}\n",
+    ),
+    "rust": (
+        "rs",
+        {
+            "spin_screw": "pub fn spin_screw(speed: u32) -> u32 {\n    speed * 2\n}\n",
+            "ScrewPlan": "pub struct ScrewPlan {\n    speed: u32,\n}\n",
+            "MAX_SCREWS": "pub const MAX_SCREWS: usize = 40;\n",
+            "Screwing": "pub trait Screwing {\n    fn go(&self);\n}\n",
+            "screw_all": "macro_rules! screw_all {\n    ($x:expr) => { $x * 2 };\n}\n",
+        },
+        "use crate::screw::{name};\n\nfn run{n}() {{\n    let a = {name}({n});\n    go({name}, a);\n}}\n",
+    ),
+    "java": (
+        "java",
+        {
+            "spinWheel": "class Wheels {\n  int spinWheel(int speed) {\n    return speed * 2;\n  }\n}\n",
+            "WheelPlan": "public interface WheelPlan {\n  int speed();\n}\n",
+            "MAX_WHEELS": "class Limits {\n  static final int MAX_WHEELS = 40;\n}\n",
+            "WheelKind": "public enum WheelKind { BIG, SMALL }\n",
+        },
+        "class Run{n} {{\n  void go() {{\n    var a = x.{name}({n});\n    use({name}, a);\n  }}\n}}\n",
+    ),
+    "c": (
+        "c",
+        {
+            "spin_crank": "int spin_crank(int speed)\n{\n\treturn speed * 2;\n}\n",
+            "crank_plan": "struct crank_plan {\n\tint speed;\n};\n",
+            "MAX_CRANKS": "#define MAX_CRANKS 40\n",
+            "crank_t": "typedef unsigned long crank_t;\n",
+        },
+        '#include "crank.h"\n\nint run{n}(void)\n{{\n\tint a = {name}({n});\n\treturn use({name}, a);\n}}\n',
+    ),
+    "cpp": (
+        "cpp",
+        {
+            "spinPiston": "int Engine::spinPiston(int speed) {\n  return speed * 2;\n}\n",
+            "PistonPlan": "class PistonPlan {\n public:\n  int speed;\n};\n",
+            "kMaxPistons": "constexpr int kMaxPistons = 40;\n",
+            "PistonMap": "using PistonMap = std::map<int, int>;\n",
+        },
+        '#include "piston.h"\n\nint run{n}() {{\n  auto a = {name}({n});\n  return use({name}, a);\n}}\n',
+    ),
+    "csharp": (
+        "cs",
+        {
+            "SpinCog": "class Cogs {\n  int SpinCog(int speed) {\n    return speed * 2;\n  }\n}\n",
+            "ICogPlan": "public interface ICogPlan {\n  int Speed();\n}\n",
+            "MaxCogs": "class Limits {\n  public const int MaxCogs = 40;\n}\n",
+            "CogKind": "public enum CogKind { Big, Small }\n",
+        },
+        "class Run{n} {{\n  void Go() {{\n    var a = x.{name}({n});\n    Use({name}, a);\n  }}\n}}\n",
+    ),
+    "ruby": (
+        "rb",
+        {
+            "spin_lever": "def spin_lever(speed)\n  speed * 2\nend\n",
+            "LeverPlan": "class LeverPlan\n  def initialize\n    @speed = 1\n  end\nend\n",
+            "MAX_LEVERS": "MAX_LEVERS = 40\n",
+            "LeverTools": "module LeverTools\n  def go\n    1\n  end\nend\n",
+        },
+        "require 'lever'\n\ndef run{n}\n  a = {name}({n})\n  use({name}, a)\nend\n",
+    ),
+    "php": (
+        "php",
+        {
+            "spinWinch": "<?php\nfunction spinWinch($speed) {\n    return $speed * 2;\n}\n",
+            "WinchPlan": "<?php\nclass WinchPlan {\n    public $speed = 1;\n}\n",
+            "MAX_WINCHES": "<?php\nconst MAX_WINCHES = 40;\n",
+            "Winching": "<?php\ntrait Winching {\n    public function go() { return 1; }\n}\n",
+        },
+        "<?php\nfunction run{n}() {{\n    $a = {name}({n});\n    return use_it({name}, $a);\n}}\n",
+    ),
+    "kotlin": (
+        "kt",
+        {
+            "spinHoist": "fun spinHoist(speed: Int): Int {\n    return speed * 2\n}\n",
+            "HoistPlan": "data class HoistPlan(val speed: Int)\n",
+            "MAX_HOISTS": "const val MAX_HOISTS = 40\n",
+            "HoistPool": "object HoistPool {\n    fun go() = 1\n}\n",
+        },
+        "import hoist.{name}\n\nfun run{n}() {{\n    val a = {name}({n})\n    use({name}, a)\n}}\n",
+    ),
+    "swift": (
+        "swift",
+        {
+            "spinPulley": "func spinPulley(speed: Int) -> Int {\n    return speed * 2\n}\n",
+            "PulleyPlan": "struct PulleyPlan {\n    var speed: Int\n}\n",
+            "PulleyLike": "protocol PulleyLike {\n    func go()\n}\n",
+            "maxPulleys": "let maxPulleys = 40\n",
+        },
+        "import Pulley\n\nfunc run{n}() {{\n    let a = {name}({n})\n    use({name}, a)\n}}\n",
+    ),
+    "scala": (
+        "scala",
+        {
+            "spinAxle": "object Axles {\n  def spinAxle(speed: Int): Int = {\n    speed * 2\n  }\n}\n",
+            "AxlePlan": "case class AxlePlan(speed: Int)\n",
+            "AxleLike": "trait AxleLike {\n  def go(): Int\n}\n",
+        },
+        "import axle.{name}\n\ndef run{n}() = {{\n  val a = {name}({n})\n  use({name}, a)\n}}\n",
+    ),
+    "lua": (
+        "lua",
+        {
+            "spin_gear": "local M = {}\n\nfunction M.spin_gear(speed)\n  return speed * 2\nend\n\nreturn M\n",
+            "halt_gear": "local function halt_gear(speed)\n  return speed - 1\nend\n",
+        },
+        "local gear = require('gear')\n\nlocal a{n} = gear.{name}({n})\nuse(gear.{name}, a{n})\n",
+    ),
+    "shell": (
+        "sh",
+        {
+            "spin_valve": "spin_valve() {\n  echo $(($1 * 2))\n}\n",
+            "MAX_VALVES": "MAX_VALVES=40\nexport MAX_VALVES\n",
+        },
+        ". ./valve.sh\n\na{n}=$({name} {n})\nuse ${name} $a{n}\n",
+    ),
+    "markdown": (
+        "md",
+        {"Flywheels": "# Flywheels\n\nHeavy, round and slow to stop.\n"},
+        "See {name}, the {name} of chapter {n}, and {name} again.\n",
+    ),
+}  # fmt: skip
+
+CASES = [(language, name) for language, (_, names, _) in LANGUAGES.items() for name in names]
+
+
+def _path(language: str, name: str) -> str:
+    ending, names, _ = LANGUAGES[language]
+    return f"{language}/part{list(names).index(name)}.{ending}"
+
+
+def _files() -> Iterator[tuple[str, str]]:
+    for language, (ending, names, use) in LANGUAGES.items():
+        for name, text in names.items():
+            yield _path(language, name), text
+            for n in range(USERS):
+                where = f"{language}/use/{name.lower()}{n}.{ending}"
+                yield where, use.format(name=name, n=n)
+    rng = random.Random(7)
+    vocabulary = ["".join(rng.choices("bcdfghklmnprtvz", k=7)) for _ in range(3000)]
+    for n in range(3000):
+        yield f"noise/{n % 50}/n{n}.txt", " ".join(rng.choices(vocabulary, k=12)) + "\n"
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
+    root = tmp_path_factory.mktemp("definitions")
+    for path, text in _files():
+        where = Path(root, path)
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text(text, "utf-8")
+    project = Project.at(root)
+    bring_up_to_date(project, EMBEDDER)
+    generations = GenerationSource(project.generations, EMBEDDER)
+    loaded = generations.load(generations.current())
+    yield loaded
+    loaded.close()
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("mode", ["hybrid", "fts"])
+@pytest.mark.parametrize(("language", "name"), CASES)
+def test_the_definition_comes_before_all_who_use_it(
+    snapshot: IndexSnapshot, language: str, name: str, mode: str
+) -> None:
+    for query in (name, f"{name}()"):
+        found = answer(snapshot, Search(query, mode), EMBEDDER)["results"]
+        assert len(found) == 10
+        assert found[0]["path"] == _path(language, name), query
