@@ -170,7 +170,9 @@ FLOORS_WITHIN = {
             *["decode", "defaults", "filelist", "folders", "hybrid", "languages"],
             *["limited", "manifest", "plan", "recipe", "structure", "text"],
         ],
-        ["pythonic"],
+        ["headings", "layout", "patterns", "pythonic"],
+        ["heads", "heads_more"],
+        ["outlines"],
         ["chunk"],
         ["gitdir", "gitrun"],
         [
