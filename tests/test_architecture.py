@@ -170,7 +170,9 @@ FLOORS_WITHIN = {
             *["decode", "defaults", "filelist", "folders", "languages"],
             *["limited", "manifest", "plan", "recipe", "structure", "text"],
         ],
-        ["purpose", "pythonic"],
+        ["headings", "layout", "patterns", "purpose", "pythonic"],
+        ["heads", "heads_more"],
+        ["outlines"],
         ["chunk"],
         ["gitdir", "gitrun"],
         [

@@ -1,8 +1,8 @@
 """Where a file is cut into the pieces that a search can find.
 
 Lines are what "\\n" ends, numbered from 1: not what `str.splitlines` makes of a form feed.
-Python is cut at its definitions, and every other language at gaps between its lines.  A line that
-is longer than a piece should be, as of data and of what a program wrote, is cut, too.
+What has an outline is cut at its definitions (`layout`), and all else at gaps between its lines.  A
+line that is longer than a piece should be, as of data and of what a program wrote, is cut, too.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
+from itertools import accumulate
 
-from cidx_ref.index.pythonic import python_outline
+from cidx_ref.index.layout import MAX_LINES, Span, by_gaps, laid_out, trimmed
+from cidx_ref.index.outlines import outline_of
 from cidx_ref.index.structure import Outline, names_by_piece
 
 __all__ = [
@@ -25,12 +26,6 @@ __all__ = [
     "definition",
 ]
 
-MAX_LINES = 100  # a Python definition that is longer is cut into windows
-_PYTHON_WINDOW = 80
-_TEXT_WINDOW = 50
-_OVERLAP = 10
-_GAP_REACH = 15  # lines at the end of a window among which a gap is looked for
-_FEW_LINES = 3
 MAX_LINE_CHARS = 2000  # a line of more is cut
 MAX_CHARS = 12_000  # of a chunk: as much as the longest definitions have that are written by hand
 MAX_PIECES = 8192  # of a file, but for those of long lines: half of what a segment may have
@@ -39,10 +34,6 @@ _WORD_REACH = 256  # characters at the end of a piece among which the end of a w
 # Not fewer than the first; up to the second if a word or a line begins there.
 _MIN_OVERLAP = 200
 _MAX_OVERLAP = 300
-
-# A name, its kind, and lines: from the first number, counted from 0, to before the second.
-_Span = tuple[str, str, int, int]
-_Window = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +63,10 @@ def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]
     than `MAX_PIECES` has larger ones, without names.
     """
     lines = text.split("\n")
-    outline = python_outline(text, lines) if language == "python" else None
+    outline = outline_of(language, text, lines)
     if outline is None and parsed is not None:
-        outline = python_outline(parsed, lines)
-    if outline is None:
-        spans = [("", "", start, end) for start, end in _text_windows(lines)]
-    else:
-        spans = _outlined(outline, lines)
-    trimmed = ((name, kind, *_trimmed(lines, *span)) for name, kind, *span in spans)
-    spans = [span for span in trimmed if span[2] < span[3]]
+        outline = outline_of(language, parsed, lines)
+    spans = list(_spans(outline, language, lines))
     if len(spans) > MAX_PIECES:
         spans = _joined(spans, lines)
     found = _of_bounded_size(
@@ -90,6 +76,18 @@ def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]
     return _with_names(found, outline) if outline is not None else found
 
 
+def _spans(outline: Outline | None, language: str, lines: list[str]) -> Iterator[Span]:
+    is_outlined = outline is not None and (outline.definitions or language == "python")
+    if outline is not None and is_outlined:
+        found = iter(laid_out(outline, lines, sparing=language != "python"))
+    else:
+        found = by_gaps(lines)
+    for span in found:
+        start, end = trimmed(lines, span.start, span.end)
+        if start < end:
+            yield span._replace(start=start, end=end)
+
+
 def _with_names(chunks: list[Chunk], outline: Outline) -> list[Chunk]:
     """`chunks`, with what each of them defines."""
     spans = [(piece.line_start - 1, piece.line_end) for piece in chunks]
@@ -97,14 +95,14 @@ def _with_names(chunks: list[Chunk], outline: Outline) -> list[Chunk]:
     return [replace(piece, defines=names) if names else piece for piece, names in named]
 
 
-def _joined(spans: list[_Span], lines: list[str]) -> list[_Span]:
+def _joined(spans: list[Span], lines: list[str]) -> list[Span]:
     """The spans, with as many in one as are not too long together."""
     before = list(accumulate((len(line) + 1 for line in lines), initial=0))
-    joined: list[_Span] = []
-    for *_, start, end in spans:
-        if joined and before[end] - before[joined[-1][2]] <= MAX_CHARS:
-            start = joined.pop()[2]
-        joined.append(("", "", start, end))
+    joined: list[Span] = []
+    for _, _, start, end in spans:
+        if joined and before[end] - before[joined[-1].start] <= MAX_CHARS:
+            start = joined.pop().start
+        joined.append(Span("", "", start, end))
     return joined
 
 
@@ -162,7 +160,7 @@ def _cuts(text: str, lines: list[str], starts: list[int], first: int) -> Iterato
         is_long = place < len(lines) and len(lines[place]) > MAX_LINE_CHARS
         full = starts[min(place + 1, len(lines))] - starts[begun] > MAX_CHARS - _MAX_OVERLAP
         if is_long or full or place == len(lines):
-            start, end = _trimmed(lines, begun, place)
+            start, end = trimmed(lines, begun, place)
             if start < end:
                 yield starts[start], starts[end] - 1
             begun = place
@@ -200,86 +198,3 @@ def _may_cut(text: str, place: int) -> bool:
 
 def _is_of_word(character: str) -> bool:
     return character == "_" or character.isalnum()
-
-
-def _trimmed(lines: list[str], start: int, end: int) -> tuple[int, int]:
-    """The span without the blank lines at its ends."""
-    while start < end and not lines[start].strip():
-        start += 1
-    while start < end and not lines[end - 1].strip():
-        end -= 1
-    return start, end
-
-
-def _text_windows(lines: list[str]) -> Iterator[_Window]:
-    """Windows that end at a gap if one is near, and otherwise overlap."""
-    start, last = _trimmed(lines, 0, len(lines))
-    while last - start > _TEXT_WINDOW:
-        full = start + _TEXT_WINDOW
-        gaps = (end for end in range(full, full - _GAP_REACH, -1) if _is_gap(lines[end - 1]))
-        end = next(gaps, None)
-        yield start, end or full
-        start, _ = _trimmed(lines, end or full - _OVERLAP, last)
-    yield start, last
-
-
-def _is_gap(line: str) -> bool:
-    """Whether a blank line, or the end of an outermost block in braces."""
-    return line in ("}", "};") or not line.strip()
-
-
-def _outlined(outline: Outline, lines: list[str]) -> list[_Span]:
-    """The spans of the definitions and of what lies between them."""
-    runs = _with_small_rests_joined(_runs(outline, len(lines)), lines)
-    return [
-        (name, kind, *window)
-        for name, kind, start, end in runs
-        for window in _windows(lines, start, end)
-    ]
-
-
-def _runs(outline: Outline, length: int) -> list[tuple[int, _Span]]:
-    """The stretches of lines that belong to the same innermost definition, with its number.
-
-    Number 0 is the module, which has no name.
-    """
-    owners = [0] * length
-    for number, (_, _, start, end) in enumerate(outline.definitions, 1):
-        owners[start:end] = [number] * (end - start)
-    names = [("", ""), *((each.name, each.kind) for each in outline.definitions)]
-    runs = []
-    start = 0
-    for owner, same in groupby(owners):
-        end = start + len(list(same))
-        runs.append((owner, (*names[owner], start, end)))
-        start = end
-    return runs
-
-
-def _with_small_rests_joined(runs: list[tuple[int, _Span]], lines: list[str]) -> list[_Span]:
-    """The runs, but a few lines between two definitions go to the one before them.
-
-    The first lines of a class or module stay by themselves, however few, and so do the last lines
-    of the module.
-    """
-    joined: list[_Span] = []
-    seen: set[int] = set()
-    for place, (owner, (name, kind, start, end)) in enumerate(runs):
-        filled = sum(1 for line in lines[start:end] if line.strip())
-        if owner in seen and filled < _FEW_LINES and place < len(runs) - 1:
-            *before, first, _ = joined.pop()
-            joined.append((before[0], before[1], first, end))
-        else:
-            joined.append((name, kind, start, end))
-        if filled:
-            seen.add(owner)
-    return joined
-
-
-def _windows(lines: list[str], start: int, end: int) -> Iterator[_Window]:
-    start, end = _trimmed(lines, start, end)
-    if end - start > MAX_LINES:
-        while end - start > _PYTHON_WINDOW:
-            yield start, start + _PYTHON_WINDOW
-            start, _ = _trimmed(lines, start + _PYTHON_WINDOW - _OVERLAP, end)
-    yield start, end

@@ -18,7 +18,8 @@ __all__ = ["cutting_rules", "recipe"]
 _READING = ("scan.py", "decode.py", "notebook.py", "generated.py", "defaults.py")
 #: What comes of it: pieces, their names, their terms, and the vectors of the default embedder.
 _CUTTING = (
-    *("decode.py", "notebook.py", "languages.py", "structure.py", "pythonic.py", "chunk.py"),
+    *("decode.py", "notebook.py", "languages.py", "structure.py", "pythonic.py", "patterns.py"),
+    *("heads.py", "heads_more.py", "headings.py", "outlines.py", "layout.py", "chunk.py"),
     "cutting.py",
     *("text.py", "analysis.py", "embed.py", "rarity.txt"),
 )

@@ -14,7 +14,7 @@ __all__ = ["KINDS", "Definition", "Outline", "names_by_piece"]
 KINDS = (
     "",
     *("function", "method", "class", "interface", "struct", "enum", "trait", "type", "module"),
-    *("constant", "variable", "macro", "heading", "declaration", "test", "impl", "table"),
+    *("constant", "variable", "macro", "heading", "test", "impl", "table", "field"),
 )
 
 
@@ -55,7 +55,8 @@ def names_by_piece(
     for _, end in spans:
         own: dict[str, None] = {}
         while 0 <= line < end:
-            own[name] = None
+            if name:
+                own[name] = None
             line, name = next(left, (-1, ""))
         found.append(tuple(own))
     return found

@@ -1,0 +1,497 @@
+"""Outlines by the lines of a text: how the head of a definition is found, and where it ends.
+
+People indent.  A definition begins with a line that looks like one (`heads` has the patterns of
+each language), and ends with the brace, or the word, that stands where it began, or before what
+stands there next.  So each line is looked at once, nothing is kept of a line but how far it is
+indented, and a text that no parser takes has an outline, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from cidx_ref.index.structure import Definition, Outline
+
+__all__ = ["CONTAINERS", "Rule", "Syntax", "outlined"]
+
+#: In which a function is a method.
+CONTAINERS = frozenset("class interface struct enum trait impl constant".split())
+
+_MAX_HEAD_CHARS = 300  # of a line that is looked at
+_MAX_HEAD_LINES = 24
+_MAX_NAME_CHARS = 120
+_MAX_DEPTH = 32
+_TAB = 4
+_DOLLARS = re.compile(r"\$\w*\$")
+_BEGIN = re.compile(r"BEGIN\b", re.IGNORECASE)
+_END = re.compile(r"END\b\s*(?:\w+\s*)?(?:[;$/]|$)", re.IGNORECASE)
+_NAME = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)")
+_GROUP = re.compile(r"\(\?P<\w+>")
+_JOINTS = re.compile(r"::|->|[:.]+")
+
+
+class Rule(NamedTuple):
+    """How a line looks that begins a definition.
+
+    `pattern` matches it from its first letter on.  Its groups: `name`; `of`, what that is a part
+    of.  Without a `name`, or with an empty one, it has none, and is looked into.
+
+    `into`: what lies in it is looked at.  `flat`: only where it is not indented, or right within
+    what is looked into.  `within`: only there; `outside`: not in a type.  `body`: only if a body follows, or, with `bare`, in
+    such a container, a semicolon.  `closes`: what can open its body, as the end of a line.
+    `members` are names that stand in lines right within it.
+    """
+
+    pattern: re.Pattern[str]
+    kind: str
+    into: bool = False
+    flat: bool = False
+    within: bool = False
+    outside: bool = False
+    within_kind: str = ""
+    body: bool = False
+    near: bool = False
+    bare: frozenset[str] = frozenset()
+    opens: str = "{"
+    members: re.Pattern[str] | None = None
+    #: That it ends where its line does, whatever follows.
+    single: re.Pattern[str] | None = None
+    #: The name stands behind its end, as in `typedef struct { } Name;`.
+    named_at_end: re.Pattern[str] | None = None
+
+
+class Syntax(NamedTuple):
+    """What a language looks like.
+
+    `ends`: what a line begins with that ends a definition.  `layout`: so does any line that is
+    not further indented.  `above`: lines that belong to what is below them.  `comments`: what a
+    comment of several lines begins with, and ends with.  `line_comment`: what ends code in a line.
+    `more`: what a line begins with that goes on with what is above it.  `clauses`: definitions of
+    one name that follow each other are one.
+    """
+
+    rules: tuple[Rule, ...]
+    above: re.Pattern[str]
+    ends: tuple[str, ...] = ("}",)
+    layout: bool = False
+    comments: tuple[tuple[str, str], ...] = (("/*", "*/"),)
+    line_comment: str = "//"
+    more: re.Pattern[str] = re.compile(r"[{)\]:,|&=.<>?+#-]|where\b|public:|private:|protected:")
+    clauses: bool = False
+    heredoc: str = ""
+    macro: re.Pattern[str] | None = None
+    statement: bool = False
+
+
+class _Open:
+    """A definition that has begun, and whose end has not been met."""
+
+    __slots__ = (
+        "at",
+        "first_member",
+        "has_body",
+        "indent",
+        "kind",
+        "name",
+        "quotes",
+        "raw",
+        "rule",
+        "start",
+    )
+
+    def __init__(self, rule: Rule, name: str, start: int, at: int, indent: int, raw: int) -> None:
+        self.rule = rule
+        self.kind = rule.kind  # or, where it has no name, that of what it is in
+        self.name = name
+        self.start = start
+        self.at = at  # its place among the definitions, or -1
+        self.indent = indent
+        self.raw = raw  # characters of that
+        self.has_body = False
+        self.quotes = 0  # "$$" of SQL
+        self.first_member = -1  # how far the first line in it is indented
+
+
+def outlined(syntax: Syntax, lines: Sequence[str]) -> Outline:
+    """The outline of a text of `lines`."""
+    reader = _Reader(syntax, lines)
+    reader.read()
+    # Outer ones first, which begin no later, and end no earlier.
+    definitions = sorted(
+        (Definition(*each) for each in reader.found), key=lambda each: (each.start, -each.end)
+    )
+    return Outline(definitions, sorted(reader.names, key=lambda each: each[0]))
+
+
+class _Reader:
+    def __init__(self, syntax: Syntax, lines: Sequence[str]) -> None:
+        self._syntax = syntax
+        self._any = _any_of(syntax.rules)
+        self._lines = lines
+        self._stack: list[_Open] = []
+        #: Where comments above the next definition may begin.
+        self._floor = 0
+        self._code = -1  # the last line that is code
+        self._until = 0  # lines before this one have been taken in
+        #: Name, kind, start and end of each definition.
+        self.found: list[tuple[str, str, int, int]] = []
+        self.names: list[tuple[int, str]] = []
+
+    def read(self) -> None:
+        closing = ""
+        comments = self._syntax.comments
+        begins = tuple(begin for begin, _ in comments)
+        heredoc = self._syntax.heredoc
+        for number, line in enumerate(self._lines):
+            if number < self._until:
+                continue
+            if closing:
+                closing = "" if closing in line else closing
+                continue
+            if self._stack:
+                top = self._stack[-1]
+                if not top.rule.into and top.has_body and line[: top.raw + 1].isspace():
+                    self._code = number
+                    continue
+            bare = line.strip()
+            if not bare:
+                continue
+            if bare.startswith(begins):
+                begin, end = next(each for each in comments if bare.startswith(each[0]))
+                _, closed, bare = bare[len(begin) :].partition(end)
+                bare = bare.strip()
+                closing = "" if closed else end
+                if not bare:
+                    continue
+            if heredoc and bare.endswith(heredoc) and bare.count(heredoc) % 2:
+                closing = heredoc
+                continue
+            self._line(number, line, bare[:_MAX_HEAD_CHARS])
+        self._close(0, len(self._lines))
+
+    def _line(self, number: int, line: str, bare: str) -> None:
+        raw = len(line) - len(line.lstrip())
+        indent = len(line[:raw].expandtabs(_TAB)) if "\t" in line[:raw] else raw
+        stack = self._stack
+        if self._is_of_what_follows(bare) and (not stack or indent <= stack[-1].indent):
+            if stack and (self._syntax.layout or not stack[-1].has_body):
+                self._close(indent, number)
+            return
+        macro = self._syntax.macro
+        if macro is not None and bare[0] == "#" and (met := macro.match(bare)):
+            self._aside(number, met["name"], indent)
+            return
+        self._take(number, bare, indent, raw)
+        self._code = number
+
+    def _aside(self, number: int, name: str, indent: int) -> None:
+        """Take in a macro, which may stand anywhere and ends nothing."""
+        end = number + 1
+        while end < len(self._lines) and self._lines[end - 1].rstrip().endswith("\\"):
+            end += 1
+        self.names.append((number, name))
+        if not self._stack or self._stack[-1].rule.into:
+            self.found.append((name, "macro", self._first_line(number, indent), end))
+            self._floor = end
+        self._code = end - 1
+        self._until = end
+
+    def _is_of_what_follows(self, bare: str) -> bool:
+        """Whether a line is a comment, or an attribute that has a line of its own."""
+        return self._syntax.above.match(bare) is not None
+
+    def _take(self, number: int, bare: str, indent: int, raw: int) -> None:
+        stack = self._stack
+        if stack and indent <= stack[-1].indent and self._is_end(number, indent, bare):
+            return
+        top = stack[-1] if stack else None
+        if top is not None and indent > top.indent and not top.rule.into and top.has_body:
+            return
+        if top is None or top.has_body or indent <= top.indent:
+            if top is not None and indent > top.indent and top.first_member < 0:
+                top.first_member = indent
+            if self._begin(number, bare, indent, raw):
+                return
+        if top is not None:
+            if indent > top.indent and top.has_body and top.rule.members is not None:
+                if indent <= top.first_member and (met := top.rule.members.match(bare)):
+                    self._name(number, met["name"])
+                    if top.kind == "enum" and "," in bare and "(" not in bare:
+                        for more in bare.split(",")[1:]:
+                            if met := _NAME.match(more):
+                                self._name(number, met["name"])
+            elif not top.has_body or (self._syntax.statement and not top.rule.into):
+                self._head_goes_on(top, number, bare)
+
+    def _is_end(self, number: int, indent: int, bare: str) -> bool:
+        """Whether the line ends the innermost definition, or is certainly a part of it."""
+        syntax, top = self._syntax, self._stack[-1]
+        if _begins_with(bare, syntax.ends) or (top.has_body and bare[0] in ")]"):
+            if _tail(bare, syntax.line_comment)[-1:] in ("{", "("):  # such as `} else {`
+                top.has_body = True
+                return True
+            self._close(indent + 1, number)
+            if self._stack and self._stack[-1].indent >= indent:
+                self._end(self._stack.pop(), number)
+            return True
+        if syntax.more.match(bare):
+            if not top.has_body or (syntax.statement and not top.rule.into):
+                self._head_goes_on(top, number, bare)
+            return True
+        if syntax.layout or not top.has_body:
+            self._close(indent, number)
+        return False
+
+    def _begin(self, number: int, bare: str, indent: int, raw: int) -> bool:
+        """Begin the definition that the line is the head of, if it is one."""
+        first = self._any.match(bare)
+        if first is None or len(self._stack) >= _MAX_DEPTH:
+            return False
+        outer = self._outer(indent)
+        rules = self._syntax.rules
+        for place in range(int((first.lastgroup or "r0")[1:]), len(rules)):
+            rule = rules[place]
+            if self._is_out_of_place(rule, outer, indent):
+                continue
+            met = rule.pattern.match(bare)
+            if met is not None and self._has_body(rule, number, outer):
+                break
+        else:
+            return False
+        start = self._first_line(number, indent)
+        self._close(indent, start)
+        self._open(rule, met, number, start, indent, raw)
+        return True
+
+    def _is_out_of_place(self, rule: Rule, outer: _Open | None, indent: int) -> bool:
+        if outer is None:
+            return rule.within or (rule.flat and indent > 0)
+        if rule.within_kind not in ("", outer.kind) or (rule.flat and indent > outer.first_member):
+            return True
+        return rule.outside and outer.kind in CONTAINERS
+
+    def _outer(self, indent: int) -> _Open | None:
+        """The innermost that is indented less."""
+        return next((one for one in reversed(self._stack) if one.indent < indent), None)
+
+    def _has_body(self, rule: Rule, number: int, outer: _Open | None) -> bool:
+        if not rule.body:
+            return True
+        if rule.near and not self._opens_near(number):
+            return False
+        end = _end_of_head(self._lines, number, self._syntax.line_comment, rule.pattern)
+        return end == "{" or (end == ";" and outer is not None and outer.kind in rule.bare)
+
+    def _opens_near(self, number: int) -> bool:
+        """Whether a body begins in the line, or in the next one."""
+        line = self._lines[number]
+        after = self._lines[number + 1].lstrip() if number + 1 < len(self._lines) else ""
+        return "{" in line or line.rstrip().endswith((":", ",")) or after.startswith(("{", ":"))
+
+    def _open(
+        self, rule: Rule, met: re.Match[str], number: int, start: int, indent: int, raw: int
+    ) -> None:
+        groups = met.groupdict()
+        own = _bare_name(groups.get("name") or "")
+        parts = [part for part in _JOINTS.split(groups.get("of") or "") if part]
+        parts = [part for part in parts if part != "prototype"]  # of JavaScript
+        outer = self._stack[-1] if self._stack else None
+        prefix = outer.name if outer is not None else ""
+        name = ".".join(filter(None, (prefix, *parts, *_JOINTS.split(own)))) if own else prefix
+        at = -1
+        if own:
+            kind = rule.kind
+            in_type = parts or (outer is not None and outer.kind in CONTAINERS)
+            if kind == "function" and in_type and not self._syntax.statement:
+                kind = "method"
+            simple = name.rpartition(".")[2]
+            clause = self._syntax.clauses and self.found and self.found[-1][0] == name
+            if clause and not self._stack_has(len(self.found) - 1):
+                at = len(self.found) - 1
+            else:
+                at = len(self.found)
+                self.found.append((name, kind, start, number + 1))
+                if kind != "impl":
+                    self.names.append((number, simple))
+        one = _Open(rule, name, start, at, indent, raw)
+        if not own and outer is not None:
+            one.kind = outer.kind
+        self._stack.append(one)
+        self._floor = number + 1
+        self._head_goes_on(one, number, met.string, first=True)
+
+    def _stack_has(self, at: int) -> bool:
+        return any(one.at == at for one in self._stack)
+
+    def _head_goes_on(self, top: _Open, number: int, bare: str, first: bool = False) -> None:
+        """See whether the head of `top` ends in this line, and how."""
+        syntax = self._syntax
+        tail = _tail(bare, syntax.line_comment)
+        if top.rule.single is not None and first and top.rule.single.search(tail):
+            self._end(self._stack.pop(), number)
+        elif tail[-1:] and tail[-1] in top.rule.opens:
+            top.has_body = True
+        elif (
+            first
+            and top.rule.members is not None
+            and "{" in tail
+            and tail.count("{") == tail.count("}")
+        ):
+            for part in tail.partition("{")[2].rpartition("}")[0].replace(";", ";,").split(","):
+                if met := top.rule.members.match(part.strip()):
+                    self._name(number, met["name"])
+            self._end(self._stack.pop(), number, bare)
+        elif syntax.statement:
+            top.quotes += len(_DOLLARS.findall(bare))
+            top.has_body |= _BEGIN.match(bare) is not None
+            is_over = _END.match(bare) if top.has_body else tail[-1:] == ";"
+            if is_over and top.quotes % 2 == 0:
+                self._end(self._stack.pop(), number, bare)
+        elif tail[-1:] == ";" or (tail[-1:] == "}" and tail.count("{") <= tail.count("}")):
+            self._end(self._stack.pop(), number, bare)
+        elif tail.count("{") > tail.count("}"):
+            top.has_body = True
+        elif syntax.ends and syntax.ends[0] == "end":
+            top.has_body = True
+
+    def _close(self, indent: int, number: int) -> None:
+        """End all that are indented at least so much, before the line `number`."""
+        last = min(number - 1, self._code)
+        while self._stack and self._stack[-1].indent >= indent:
+            self._end(self._stack.pop(), last)
+
+    def _end(self, one: _Open, last: int, bare: str = "") -> None:
+        """`last` is the last line of `one`."""
+        if one.rule.named_at_end is not None and one.at < 0:
+            line = bare or self._lines[last].strip()[:_MAX_HEAD_CHARS]
+            if met := one.rule.named_at_end.search(line):
+                name = ".".join(filter(None, (one.name, met["name"])))
+                self.found.append((name, one.rule.kind, one.start, last + 1))
+                self._name(last, met["name"])
+        if one.at >= 0:
+            name, kind, start, end = self.found[one.at]
+            self.found[one.at] = (name, kind, start, max(end, last + 1))
+        self._floor = max(self._floor, last + 1)
+
+    def _name(self, number: int, name: str) -> None:
+        self.names.append((number, _bare_name(name)))
+
+    def _first_line(self, number: int, indent: int) -> int:
+        """Where the comments, attributes and the like right above a line begin."""
+        above, lines, first = self._syntax.above, self._lines, number
+        ends = tuple(end for _, end in self._syntax.comments)
+        while first > self._floor:
+            line = lines[first - 1].strip()
+            if self._syntax.heredoc and line == self._syntax.heredoc:
+                begin = self._begin_of_heredoc(first - 1)
+            elif ends and line.endswith(ends):
+                begin = self._begin_of_comment(first - 1, line)
+            elif line in (")", ")]", "})", "])"):
+                begin = self._begin_of_attribute(first - 1, above)
+            else:
+                begin = first - 1 if line and above.match(line) else -1
+            if begin < 0:
+                break
+            first = begin
+        return first
+
+    def _begin_of_comment(self, last: int, line: str) -> int:
+        """Where the comment begins that ends in the line `last`; -1 if it is none."""
+        for begin, end in self._syntax.comments:
+            if line.endswith(end):
+                for first in range(last, self._floor - 1, -1):
+                    at = self._lines[first].find(begin)
+                    if at >= 0:
+                        return first if not self._lines[first][:at].strip() else -1
+        return -1
+
+    def _begin_of_heredoc(self, last: int) -> int:
+        for first in range(last - 1, self._floor - 1, -1):
+            line = self._lines[first].strip()
+            if line.endswith(self._syntax.heredoc):
+                return first if self._syntax.above.match(line) else -1
+        return -1
+
+    def _begin_of_attribute(self, last: int, above: re.Pattern[str]) -> int:
+        for first in range(last - 1, max(self._floor, last - _MAX_HEAD_LINES) - 1, -1):
+            line = self._lines[first].strip()
+            if not line:
+                break
+            if above.match(line):
+                return first
+        return -1
+
+
+@cache
+def _any_of(rules: tuple[Rule, ...]) -> re.Pattern[str]:
+    """Matches what any of `rules` does, and names the first one of them: "r" and its place."""
+    one_by_one = (
+        f"(?P<r{place}>{_flagged(_GROUP.sub('(?:', rule.pattern.pattern), rule)})"
+        for place, rule in enumerate(rules)
+    )
+    return re.compile("|".join(one_by_one))
+
+
+def _flagged(pattern: str, rule: Rule) -> str:
+    return f"(?i:{pattern})" if rule.pattern.flags & re.IGNORECASE else pattern
+
+
+def _bare_name(name: str) -> str:
+    """A name without its quotes."""
+    name = name[:_MAX_NAME_CHARS].strip("`\"'#")
+    name = name[1:-1] if name[:1] == "[" and name[-1] == "]" and name != "[]" else name
+    return name.replace(".", " ").replace(":", " ") if " " in name else name
+
+
+def _begins_with(bare: str, ends: Iterable[str]) -> bool:
+    for end in ends:
+        if bare.startswith(end):
+            after = bare[len(end) : len(end) + 1]
+            if not end.isalpha() or not (after.isalnum() or after == "_"):
+                return True
+    return False
+
+
+def _tail(bare: str, line_comment: str) -> str:
+    """The code of a line, without a comment behind it."""
+    at = bare.find(f" {line_comment}") if line_comment else -1
+    if at < 0:
+        at = bare.find("\t" + line_comment) if line_comment else -1
+    if at >= 0:
+        bare = bare[:at]
+    elif bare.endswith("*/"):
+        bare = bare[: max(0, bare.rfind("/*"))]
+    return bare.rstrip()
+
+
+def _end_of_head(
+    lines: Sequence[str], number: int, line_comment: str, pattern: re.Pattern[str]
+) -> str:
+    """What ends a head that begins in the line `number`: "{", ";" or neither, also where another
+    head begins before."""
+    indent = _indent(lines[number])
+    for place, bare in enumerate(_some(lines, number)):
+        if place and _indent(lines[number + place]) <= indent and pattern.match(bare):
+            return ""
+        tail = _tail(bare, line_comment)
+        if tail.endswith("{") or (tail.endswith("}") and "{" in tail):
+            return "{"
+        if tail.endswith(";"):
+            return ";" if tail.count("{") <= tail.count("}") and "{" not in tail else "{"
+        if "{" in tail:
+            return "{"
+        if tail.endswith("}") or not tail:
+            return ""
+    return ""
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _some(lines: Sequence[str], number: int) -> Iterator[str]:
+    for at in range(number, min(len(lines), number + _MAX_HEAD_LINES)):
+        yield lines[at].strip()[:_MAX_HEAD_CHARS]

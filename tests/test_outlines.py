@@ -1,0 +1,1187 @@
+"""What each language defines, and where: small files as people write them, and any text at all."""
+
+from __future__ import annotations
+
+import random
+import time
+from itertools import pairwise
+from textwrap import dedent
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cidx_ref.index.chunk import MAX_CHARS, MAX_LINE_CHARS, MAX_PIECES, Chunk, chunk
+from cidx_ref.index.layout import MAX_LINES
+from cidx_ref.index.outlines import OUTLINED, outline_of
+from cidx_ref.index.structure import KINDS, Outline
+
+pytestmark = pytest.mark.once
+
+
+class Sample(NamedTuple):
+    """A text, its definitions as "kind name first-last", and the names that it defines beside
+    those of its definitions."""
+
+    text: str
+    definitions: str
+    more: str = ""
+
+
+SAMPLES = {
+    "c": Sample(
+        r"""
+/* Licence */
+#include <a.h>
+#define MAX 3
+#define FOO(a) \
+    do { a; } while (0)
+
+struct foo {
+	int a;
+	struct bar *b;
+};
+typedef struct {
+	int y;
+} Point;
+typedef int (*cb)(int);
+typedef unsigned long u64;
+enum color { RED, GREEN };
+enum {
+	ONE,
+	TWO = 2,
+};
+static int helper(void);
+extern int g;
+static const char *names[] = {
+	"a",
+};
+int counter = 0;
+
+/*
+ * Start it.
+ */
+static int
+start_it(struct foo *f,
+    int b)
+{
+	if (b) {
+		return 1;
+	}
+	return 0;
+}
+int main(int argc, char **argv) {
+    return 0;
+}
+""",
+        """
+macro MAX 3-3
+macro FOO 4-5
+struct foo 7-10
+struct Point 11-13
+type cb 14-14
+type u64 15-15
+enum color 16-16
+constant names 23-25
+variable counter 26-26
+function start_it 28-39
+function main 40-42
+""",
+        "a b y RED GREEN ONE TWO",
+    ),
+    "cpp": Sample(
+        r"""
+namespace leveldb {
+// A database.
+class DBImpl : public DB {
+ public:
+  DBImpl(const Options& o);
+  ~DBImpl() override;
+  Status Peek(int a) { return x; }
+  virtual void Close() = 0;
+ private:
+  int x_;
+};
+DBImpl::DBImpl(const Options& o)
+    : x_(1),
+      y_(2) {
+  foo();
+}
+template <typename T>
+Status DBImpl::Get(const std::vector<T>& a) const {
+  return 1;
+}
+bool operator==(const A& a, const B& b) { return true; }
+TEST(Foo, Bar) {
+  x();
+}
+constexpr int kMax = 3;
+using Foo = std::map<int, int>;
+}  // namespace
+""",
+        """
+class DBImpl 2-11
+method DBImpl.Peek 7-7
+method DBImpl.DBImpl 12-16
+method DBImpl.Get 17-20
+function operator== 21-21
+test Foo.Bar 22-24
+constant kMax 25-25
+type Foo 26-26
+""",
+    ),
+    "csharp": Sample(
+        r"""
+using System;
+namespace A.B
+{
+    /// <summary>x</summary>
+    [Serializable]
+    public class Foo<T> : Bar where T : class
+    {
+        public const int Max = 3;
+        private int _x;
+        public string Name { get; set; }
+        public int Y => 3;
+        public Foo(int a) : base(a)
+        {
+            x();
+        }
+        public async Task<int> Go(int a)
+        {
+            return 1;
+        }
+        int Short() => 3;
+        enum K { A, B }
+    }
+}
+""",
+        """
+class Foo 4-22
+constant Foo.Max 8-8
+field Foo._x 9-9
+field Foo.Name 10-10
+field Foo.Y 11-11
+method Foo.Foo 12-15
+method Foo.Go 16-19
+method Foo.Short 20-20
+enum Foo.K 21-21
+""",
+        "A B",
+    ),
+    "elixir": Sample(
+        r'''
+defmodule My.Server do
+  @moduledoc """
+  Doc
+  """
+  @timeout 5000
+  @type t :: integer
+  @doc """
+  Starts.
+  """
+  @spec start(integer) :: :ok
+  def start(0), do: :ok
+  def start(n) do
+    n
+  end
+  defp helper(a) do
+    a
+  end
+  defmacro mac(a) do
+    a
+  end
+  defstruct [:a]
+end
+''',
+        """
+module My.Server 1-22
+constant My.Server.timeout 5-5
+type My.Server.t 6-6
+function My.Server.start 7-14
+function My.Server.helper 15-17
+macro My.Server.mac 18-20
+""",
+    ),
+    "go": Sample(
+        r"""
+package server
+
+import "x"
+
+// MaxSize is
+// large.
+const MaxSize = 3
+
+const (
+	// A is
+	A = iota
+	B
+)
+
+// Server serves.
+type Server struct {
+	Name string
+	mu   sync.Mutex
+}
+
+type Handler interface {
+	Handle(x int) error
+}
+
+// Start starts.
+func (s *Server) Start(ctx context.Context,
+	x int,
+) error {
+	if x {
+		return nil
+	}
+	return foo(func() {
+	})
+}
+
+func ParseFile(path string) (*Config, error) { return nil, nil }
+
+type ID = string
+var x = map[string]int{
+	"a": 1,
+}
+""",
+        """
+constant MaxSize 5-7
+struct Server 15-19
+interface Handler 21-23
+method Server.Start 25-34
+function ParseFile 36-36
+type ID 38-38
+variable x 39-41
+""",
+        "A B Name mu Handle",
+    ),
+    "haskell": Sample(
+        r"""
+module Foo where
+import X
+-- | doc
+data Foo = A | B
+  deriving (Show)
+data R = R
+  { rName :: String
+  , rAge :: Int
+  }
+type M = Int
+class Shape a where
+  area :: a -> Double
+instance Shape Foo where
+  area _ = 1
+-- | Parse it
+parseConfig :: String -> Int
+parseConfig "" = 0
+parseConfig x = go x
+  where
+    go = 1
+
+maxSize = 3
+(<+>) :: a -> a
+a <+> b = a
+""",
+        """
+type Foo 3-5
+type R 6-9
+type M 10-10
+interface Shape 11-12
+impl Foo 13-14
+function parseConfig 15-20
+function maxSize 22-22
+function <+> 23-23
+""",
+        "rAge",
+    ),
+    "java": Sample(
+        r"""
+package a;
+import b;
+/** Doc */
+@Foo(a = 1)
+public final class Server<T> extends Base implements X {
+    private static final int MAX = 3;
+    private int x;
+    public Server(int a) {
+        this.x = a;
+    }
+    /** doc */
+    @Override
+    public <R> Map<String, R> start(int a,
+            int b) throws IOException {
+        return foo(new X() {
+            public void run() { }
+        });
+    }
+    int getX() { return x; }
+    abstract void foo();
+    enum Kind { A, B }
+    interface In {
+        void go(int a);
+    }
+}
+""",
+        """
+class Server 3-25
+constant Server.MAX 6-6
+field Server.x 7-7
+method Server.Server 8-10
+method Server.start 11-18
+method Server.getX 19-19
+method Server.foo 20-20
+enum Server.Kind 21-21
+interface Server.In 22-24
+method Server.In.go 23-23
+""",
+        "A B",
+    ),
+    "javascript": Sample(
+        r"""
+const fs = require('fs');
+const MAX = 3;
+/** doc */
+export const add = async (a, b) => {
+  return a + b;
+};
+export default class Foo extends Bar {
+  #x = 1;
+  static y = () => {
+    return 1;
+  };
+  constructor(a) {
+    if (a) {
+      b();
+    }
+  }
+  get z() { return 1; }
+  async go(a) {
+  }
+}
+function plain() {
+}
+exports.x = function (a) {
+  return 1;
+};
+module.exports = {
+  meta: 1,
+  create(context) {
+    return {
+      Foo() {}
+    };
+  },
+  other: function () {
+    1
+  },
+  third: (a) => a,
+};
+Foo.prototype.bar = function () {
+};
+foo(1);
+if (x) {
+  y(z);
+}
+""",
+        """
+constant MAX 2-2
+function add 3-6
+class Foo 7-20
+field Foo.x 8-8
+method Foo.y 9-11
+method Foo.constructor 12-16
+method Foo.z 17-17
+method Foo.go 18-19
+function plain 21-22
+function x 23-25
+function create 28-32
+function other 33-35
+function third 36-36
+method Foo.bar 38-39
+""",
+    ),
+    "kotlin": Sample(
+        r"""
+package a
+const val MAX = 3
+/** Doc */
+@Foo
+data class User(
+    val name: String,
+) : Base() {
+    private val x = 1
+    companion object {
+        fun of(): User = User("a")
+    }
+    override suspend fun go(a: Int): Int {
+        return 1
+    }
+}
+fun String.shout() = uppercase()
+sealed interface A
+enum class Color { RED, GREEN }
+object Single {
+    fun x() {}
+}
+typealias H = Map<String, Int>
+""",
+        """
+constant MAX 2-2
+class User 3-15
+variable User.x 8-8
+method User.of 10-10
+method User.go 12-14
+method String.shout 16-16
+interface A 17-17
+enum Color 18-18
+class Single 19-21
+method Single.x 20-20
+type H 22-22
+""",
+        "RED GREEN",
+    ),
+    "lua": Sample(
+        r"""
+local M = {}
+--- doc
+-- more
+function M.start(a, b)
+  if a then
+    return 1
+  end
+end
+local function helper() return 1 end
+M.x = function(a)
+  return 2
+end
+function Foo:bar()
+end
+local MAX = 3
+local t = {
+  a = 1,
+}
+return M
+""",
+        """
+variable M 1-1
+method M.start 2-8
+function helper 9-9
+method M.x 10-12
+method Foo.bar 13-14
+variable MAX 15-15
+variable t 16-18
+""",
+    ),
+    "markdown": Sample(
+        r"""
+# The `guide`
+
+Text.
+
+## Setting up #
+
+```sh
+# no heading
+```
+
+Older
+-----
+
+### Deep [link](x.md)
+
+Text
+""",
+        """
+heading The guide 1-17
+heading The guide > Setting up 5-10
+heading The guide > Older 11-17
+heading The guide > Older > Deep link 14-17
+""",
+    ),
+    "php": Sample(
+        r"""
+<?php
+namespace A\B;
+const FOO = 1;
+define('BAR', 2);
+/**
+ * doc
+ */
+final class Logger implements X
+{
+    public const DEBUG = 100;
+    protected string $name;
+    #[Foo]
+    public function add(
+        int $a
+    ): bool {
+        return true;
+    }
+
+    abstract protected function x(): int;
+    private static function b() { return 1; }
+}
+function helper($a) {
+    return 1;
+}
+enum Suit: string { 
+    case Hearts = 'H';
+}
+""",
+        """
+constant FOO 3-3
+constant BAR 4-4
+class Logger 5-21
+constant Logger.DEBUG 10-10
+field Logger.name 11-11
+method Logger.add 12-17
+method Logger.x 19-19
+method Logger.b 20-20
+function helper 22-24
+enum Suit 25-27
+""",
+        "Hearts",
+    ),
+    "python": Sample(
+        r"""
+import os
+
+LIMIT = 3
+
+# About it.
+@decorated
+class Server(Base):
+    port: int = 1
+
+    def start(self):
+        pass
+
+async def main():
+    pass
+""",
+        """
+class Server 5-11
+method Server.start 10-11
+function main 13-14
+""",
+        "LIMIT port",
+    ),
+    "ruby": Sample(
+        r"""
+# frozen
+module Jekyll
+  # doc
+  class Site < Base
+    MAX = 3
+    attr_accessor :name, :b
+    LIST = %w(
+      a
+    ).freeze
+
+    # c
+    def initialize(a)
+      if a
+        1
+      end
+    end
+
+    def self.make; end
+    def ok? = true
+    class << self
+      def inner
+        1
+      end
+    end
+    private
+    def [](a)
+      1
+    end
+  end
+end
+def top
+end
+""",
+        """
+module Jekyll 1-30
+class Jekyll.Site 3-29
+constant Jekyll.Site.MAX 5-5
+field Jekyll.Site.name 6-6
+constant Jekyll.Site.LIST 7-9
+method Jekyll.Site.initialize 11-16
+method Jekyll.Site.make 18-18
+method Jekyll.Site.ok? 19-19
+method Jekyll.Site.inner 21-23
+method Jekyll.Site.[] 26-28
+function top 31-32
+""",
+    ),
+    "rust": Sample(
+        r"""
+//! mod
+use x;
+
+/// Doc
+#[derive(Debug)]
+pub struct Foo<T> {
+    pub a: u32,
+    b: T,
+}
+
+impl<T: Foo<U>> Bar<T> for Foo<T>
+where
+    T: X,
+{
+    const N: usize = 3;
+    /// makes
+    pub fn new(
+        a: u32,
+    ) -> Self {
+        Self { a }
+    }
+    fn get(&self) -> u32 { self.a }
+}
+
+pub(crate) enum E { One, Two }
+enum F {
+    Three(u32),
+    /// c
+    Four { x: u32 },
+}
+macro_rules! foo {
+    () => {};
+}
+pub const MAX: usize = 3;
+mod tests {
+    #[test]
+    fn works() {
+        assert!(true);
+    }
+}
+""",
+        """
+struct Foo 4-9
+impl Foo 11-23
+constant Foo.N 15-15
+method Foo.new 16-21
+method Foo.get 22-22
+enum E 25-25
+enum F 26-30
+macro foo 31-33
+constant MAX 34-34
+module tests 35-40
+function tests.works 36-39
+""",
+        "a b One Two Three Four",
+    ),
+    "scala": Sample(
+        r"""
+package x
+object Main extends App {
+  val MAX = 3
+  def run(a: Int): Int = {
+    1
+  }
+  def one = 1
+}
+case class A(b: Int) {
+  def m(): Unit =
+    println(1)
+}
+trait T:
+  def x: Int
+  def y: Int =
+    3
+enum C:
+  case Red, Green
+""",
+        """
+module Main 2-8
+constant Main.MAX 3-3
+function Main.run 4-6
+function Main.one 7-7
+class A 9-12
+method A.m 10-11
+trait T 13-16
+method T.x 14-14
+method T.y 15-16
+enum C 17-18
+""",
+        "Red Green",
+    ),
+    "shell": Sample(
+        r"""
+#!/bin/bash
+set -e
+MAX=3
+readonly FOO=1
+# doc
+start_it() {
+  if x; then
+    y
+  fi
+}
+function other {
+  z
+}
+function third() {
+  a=1
+}
+local_thing () 
+{
+  b
+}
+""",
+        """
+variable MAX 3-3
+constant FOO 4-4
+function start_it 5-10
+function other 11-13
+function third 14-16
+function local_thing 17-20
+""",
+    ),
+    "sql": Sample(
+        r"""
+-- users
+CREATE TABLE IF NOT EXISTS users (
+  id INT PRIMARY KEY,
+  name TEXT,
+  PRIMARY KEY (id)
+);
+create index idx_a on users(id);
+CREATE OR REPLACE FUNCTION app.touch(a int) RETURNS trigger AS $$
+BEGIN
+  x;
+END;
+$$ LANGUAGE plpgsql;
+CREATE VIEW v AS
+SELECT 1;
+""",
+        """
+table users 1-6
+variable idx_a 7-7
+function app.touch 8-12
+table v 13-14
+""",
+        "id name",
+    ),
+    "swift": Sample(
+        r"""
+/// A
+public struct P: Q {
+    let a: Int
+    var b: Int { 1 }
+    init(a: Int) {
+        self.a = a
+    }
+    static func make() -> P {
+        P(a: 1)
+    }
+}
+extension P {
+    func more() {}
+}
+enum E { case a, b
+    case c(Int)
+}
+protocol Proto { func go() }
+protocol Proto2 {
+    func go(a: Int) -> Int
+    var x: Int { get }
+}
+let kMax = 3
+""",
+        """
+struct P 1-11
+constant P.a 3-3
+variable P.b 4-4
+method P.init 5-7
+method P.make 8-10
+impl P 12-14
+method P.more 13-13
+enum E 15-17
+interface Proto 18-18
+interface Proto2 19-22
+method Proto2.go 20-20
+variable Proto2.x 21-21
+constant kMax 23-23
+""",
+        "c",
+    ),
+    "typescript": Sample(
+        r"""
+export interface Opt {
+  a: string;
+  b?(x: number): void;
+}
+export type T = {
+  a: 1;
+};
+type U = 'a' | 'b';
+export enum Color { Red, Green }
+export abstract class A<T> implements B {
+  private readonly _x: number = 1;
+  public abstract go(): void;
+  constructor(
+    @IFoo private readonly foo: IFoo,
+  ) {
+    super();
+  }
+  public get foo(): string { return 1; }
+  protected run<T>(a: T): Promise<void> {
+    return x;
+  }
+}
+function over(a: string): void;
+function over(a: number): void;
+function over(a: any) {
+  return 1;
+}
+declare module 'x' {
+  function y(): void;
+}
+""",
+        """
+interface Opt 1-4
+method Opt.b 3-3
+type T 5-7
+type U 8-8
+enum Color 9-9
+class A 10-22
+field A._x 11-11
+method A.go 12-12
+method A.constructor 13-17
+method A.foo 18-18
+method A.run 19-21
+function over 23-23
+function over 24-24
+function over 25-27
+function y 29-29
+""",
+        "a Red Green",
+    ),
+    "zig": Sample(
+        r"""
+const std = @import("std");
+/// doc
+pub const Foo = struct {
+    a: u32,
+    pub fn init(a: u32) Foo {
+        return .{ .a = a };
+    }
+};
+pub const Err = error{ A, B };
+const max: usize = 3;
+pub fn main() !void {
+    x();
+}
+test "works well" {
+    x();
+}
+""",
+        """
+struct Foo 2-8
+method Foo.init 5-7
+enum Err 9-9
+constant max 10-10
+function main 11-13
+test works well 14-16
+""",
+        "a",
+    ),
+}
+
+
+def test_there_is_a_sample_of_every_language() -> None:
+    assert {*SAMPLES, "cuda"} == OUTLINED  # which is outlined as C++ is
+
+
+def outline(language: str, text: str) -> Outline:
+    found = outline_of(language, text, text.split("\n"))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("language", sorted(SAMPLES))
+def test_definitions_are_known_with_their_kinds_lines_and_comments(language: str) -> None:
+    text, definitions, more = SAMPLES[language]
+    found = outline(language, text.lstrip("\n"))
+    assert [
+        f"{each.kind} {each.name} {each.start + 1}-{each.end}" for each in found.definitions
+    ] == definitions.strip().split("\n")
+    joint = " > " if language == "markdown" else "."
+    names = {each.name.rpartition(joint)[2] for each in found.definitions if each.kind != "impl"}
+    assert {name for _, name in found.names} == names | set(more.split())
+    assert {each.kind for each in found.definitions} <= set(KINDS)
+    assert [line for line, _ in found.names] == sorted(line for line, _ in found.names)
+
+
+@pytest.mark.parametrize("language", sorted(SAMPLES))
+def test_line_ends_change_no_outline(language: str) -> None:
+    text = SAMPLES[language].text.lstrip("\n")
+    assert outline(language, text.replace("\n", "\r\n")) == outline(language, text)
+
+
+def named(chunks: list[Chunk], name: str) -> list[Chunk]:
+    return [piece for piece in chunks if name in piece.defines]
+
+
+@pytest.mark.parametrize("language", sorted(SAMPLES))
+def test_each_name_is_defined_by_the_one_piece_that_has_its_line(language: str) -> None:
+    text = SAMPLES[language].text.lstrip("\n")
+    chunks = chunk(text, language)
+    for line, name in outline(language, text).names:
+        assert [p for p in named(chunks, name) if p.line_start <= line + 1 <= p.line_end], name
+
+
+#: A definition of `ParseConfig`, or what the language would call it, as a file has it.
+DEFINED = {
+    "c": "int\nParseConfig(const char *path)\n{\n    return 0;\n}\n",
+    "cpp": "Config Loader::ParseConfig(const std::string& path) {\n  return {};\n}\n",
+    "csharp": "namespace A\n{\n    class B\n    {\n        int ParseConfig(string p) => 1;\n    }\n}\n",
+    "elixir": "defmodule A do\n  def ParseConfig(path) do\n    path\n  end\nend\n",
+    "go": "package lib\n\nfunc ParseConfig(path string) error {\n\treturn nil\n}\n",
+    "haskell": "module A where\n\ndata ParseConfig = ParseConfig\n  deriving Show\n",
+    "java": "class A {\n    static Config ParseConfig(String path) {\n        return null;\n    }\n}\n",
+    "javascript": "export const ParseConfig = async (path) => {\n  return path;\n};\n",
+    "kotlin": "fun ParseConfig(path: String): Config {\n    return Config(path)\n}\n",
+    "lua": "local M = {}\nfunction M.ParseConfig(path)\n  return path\nend\nreturn M\n",
+    "markdown": "# Notes\n\nText.\n\n## ParseConfig\n\nMore.\n",
+    "php": "<?php\nfunction ParseConfig(string $path): array\n{\n    return [];\n}\n",
+    "python": "import os\n\nParseConfig = os.environ\n",
+    "ruby": "module A\n  def self.ParseConfig(path)\n    path\n  end\nend\n",
+    "rust": "pub fn ParseConfig(path: &str) -> u32 {\n    1\n}\n",
+    "scala": "object A {\n  def ParseConfig(path: String): Int = {\n    1\n  }\n}\n",
+    "shell": "#!/bin/sh\nParseConfig() {\n  echo\n}\n",
+    "sql": "CREATE TABLE ParseConfig (\n  id INT\n);\n",
+    "swift": "func ParseConfig(path: String) -> Int {\n    return 1\n}\n",
+    "typescript": "export interface ParseConfig {\n  path: string;\n}\n",
+    "zig": "pub fn ParseConfig(path: []const u8) u32 {\n    return 1;\n}\n",
+}
+#: Constants, types and macros are defined, too.
+ALSO_DEFINED = {
+    "c": "#include <a.h>\n#define ParseConfig(x) \\\n    ((x) + 1)\n",
+    "cpp": "enum class Kind {\n  ParseConfig,\n  Other,\n};\n",
+    "csharp": "class A\n{\n    public const int ParseConfig = 3;\n}\n",
+    "elixir": "defmodule A do\n  defmacro ParseConfig(x) do\n    x\n  end\nend\n",
+    "go": "package lib\n\nconst (\n\tOther = iota\n\tParseConfig\n)\n",
+    "haskell": "type ParseConfig = Int\n",
+    "java": "enum A {\n    OTHER,\n    ParseConfig(1),\n}\n",
+    "javascript": "const ParseConfig = 3;\n",
+    "kotlin": "const val ParseConfig = 3\n",
+    "lua": "local ParseConfig = 3\n",
+    "markdown": "ParseConfig\n===========\n\nText.\n",
+    "php": "<?php\ndefine('ParseConfig', 3);\n",
+    "ruby": "class A\n  ParseConfig = %w(a b).freeze\nend\n",
+    "rust": "macro_rules! ParseConfig {\n    () => {};\n}\n",
+    "scala": "trait A {\n  type ParseConfig = Int\n}\n",
+    "shell": "ParseConfig=3\n",
+    "sql": "create or replace function app.ParseConfig() returns int as $$ select 1; $$;\n",
+    "swift": "enum A {\n    case ParseConfig\n}\n",
+    "typescript": "export type ParseConfig = string | number;\n",
+    "zig": "const ParseConfig = error{A};\n",
+}
+
+
+@pytest.mark.parametrize(("language", "text"), [*DEFINED.items(), *ALSO_DEFINED.items()])
+def test_a_name_is_defined_where_it_is_defined_in_every_language(language: str, text: str) -> None:
+    """The file that defines `ParseConfig` among twenty that use it: one of its pieces says so."""
+    assert len(named(chunk(text, language), "ParseConfig")) == 1
+
+
+USES = [
+    "    x = ParseConfig(y);\n",
+    "    return ParseConfig;\n",
+    "    foo.ParseConfig()\n",
+    "    if (ParseConfig(a)) {\n    }\n",
+    "// ParseConfig() is called here\n",
+    "    # ParseConfig(a)\n",
+    '    "ParseConfig(",\n',
+]
+
+
+@pytest.mark.parametrize("language", sorted({*DEFINED} - {"python", "haskell", "markdown"}))
+def test_no_use_of_a_name_in_a_function_is_a_definition_of_it(language: str) -> None:
+    text = SAMPLES[language].text.lstrip("\n")
+    lines = text.split("\n")
+    function = next(
+        each
+        for each in outline(language, text).definitions
+        if each.kind in ("function", "method", "heading") and each.end - each.start > 2
+    )
+    for use in USES:
+        put = [*lines[: function.end - 1], use.rstrip("\n"), *lines[function.end - 1 :]]
+        assert named(chunk("\n".join(put), language), "ParseConfig") == [], use
+
+
+# Any text
+
+
+def assert_sound(text: str, chunks: list[Chunk]) -> None:
+    """No line is lost, no piece is too long, and each is lines of the text, in order."""
+    lines = text.split("\n")
+    met: set[int] = set()
+    for piece in chunks:
+        assert 1 <= piece.line_start <= piece.line_end <= len(lines)
+        assert len(piece.text) <= MAX_CHARS
+        met.update(range(piece.line_start, piece.line_end + 1))
+        own = "\n".join(lines[piece.line_start - 1 : piece.line_end])
+        assert piece.text == own or len(own) > MAX_LINE_CHARS
+        assert piece.kind in KINDS
+        assert all(name and "\n" not in name for name in piece.defines)
+    assert {number for number, line in enumerate(lines, 1) if line.strip()} <= met
+    assert all(one.line_start <= other.line_start for one, other in pairwise(chunks))
+    assert len(chunks) <= max(MAX_PIECES, 2 * len(text) // MAX_LINE_CHARS + 1)
+
+
+LANGUAGES = sorted(SAMPLES)
+PARTS = sorted({line for sample in SAMPLES.values() for line in sample.text.split("\n")})
+LINES = st.sampled_from(
+    [
+        *PARTS,
+        "{",
+        "}",
+        "(",
+        ")",
+        "/*",
+        "*/",
+        '"""',
+        "```",
+        "\0",
+        "\r",
+        "e\u0301",
+        "\ud800",
+        "\t" * 9,
+    ]
+) | st.text(st.characters(exclude_characters="\n"), max_size=20)
+
+
+@pytest.mark.promise("QRY-1")
+@settings(deadline=None)
+@given(st.lists(LINES, max_size=60), st.sampled_from(LANGUAGES), st.sampled_from(["\n", "\r\n"]))
+def test_no_text_loses_a_line_whatever_language_it_is_said_to_be(
+    lines: list[str], language: str, newline: str
+) -> None:
+    text = newline.join(lines)
+    assert_sound(text, chunk(text, language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_syntax_error_never_loses_text(language: str) -> None:
+    """A file as it is while somebody types: cut off, a bracket too many, a line gone."""
+    text = SAMPLES[language].text.lstrip("\n")
+    lines = text.split("\n")
+    for cut in range(0, len(text), 11):
+        assert_sound(text[:cut], chunk(text[:cut], language))
+    for place in range(len(lines)):
+        for put in ([], ["}"], ["{{{ ((("], ["/*"], ['"""'], ["'"], ["end"]):
+            broken = "\n".join([*lines[:place], *put, *lines[place + 1 :]])
+            assert_sound(broken, chunk(broken, language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_definition_is_found_below_a_syntax_error(language: str) -> None:
+    if language == "python":
+        return  # its parser takes the whole file, or nothing
+    text = "foo(((\n\n" + DEFINED[language]
+    assert named(chunk(text, language), "ParseConfig")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_texts_of_hostile_shapes_take_time_that_is_linear_in_them(language: str) -> None:
+    """Twice as much takes about twice as long: ten times would be a square."""
+    random.seed(1)
+    sample = SAMPLES[language].text
+    heads = [line for line in sample.split("\n") if line.strip()]
+    shapes = {
+        "depth in a line": lambda n: "(" * n,
+        "depth in lines": lambda n: "{\n" * (n // 2),
+        "indented ever more": lambda n: "\n".join(" " * k + "{" for k in range(int(n**0.5))),
+        "heads": lambda n: "\n".join(heads[0] for _ in range(n // len(heads[0]))),
+        "ends of comments": lambda n: "*/\n" * (n // 3),
+        "begun comments": lambda n: "/*\n" * (n // 3),
+        "sample": lambda n: sample * (n // len(sample)),
+        "any lines": lambda n: "\n".join(random.choice(heads) for _ in range(n // 20)),
+        "words": lambda n: "a " * (n // 2),
+        "lines of words": lambda n: ("a " * 200 + "\n") * (n // 401),
+    }
+    for name, make in shapes.items():
+        taken = []
+        for size in (20_000, 80_000):
+            text = make(size)
+            began = time.process_time()
+            chunks = chunk(text, language)
+            taken.append(time.process_time() - began)
+            assert chunks or not text.strip()
+        assert taken[1] < 10 * taken[0] + 0.1, name
+        assert taken[1] < 2, name
+
+
+@pytest.mark.parametrize("opening", ["(", "{", "[", "<", "{\n", "if (x) {\n", "class A {\n"])
+@pytest.mark.parametrize("language", ["c", "haskell", "javascript", "markdown", "ruby", "rust"])
+def test_depth_without_end_is_cut_somehow(opening: str, language: str) -> None:
+    text = opening * 100_000
+    chunks = chunk(text, language)
+    assert {n for p in chunks for n in (p.line_start, p.line_end)} >= {1}
+    assert all(len(piece.text) <= MAX_CHARS for piece in chunks)
+
+
+def test_a_long_definition_is_cut_into_windows_that_all_have_its_name() -> None:
+    body = "".join(f"\tx{n} := {n}\n" for n in range(3 * MAX_LINES))
+    chunks = chunk(f"package a\n\nfunc (s *S) Run() {{\n{body}}}\n", "go")
+    windows = [piece for piece in chunks if piece.name == "S.Run"]
+    assert len(windows) > 3
+    assert [piece.defines for piece in windows] == [("Run",)] + [()] * (len(windows) - 1)
+
+
+def test_small_neighbours_are_one_piece_and_it_defines_all_of_them() -> None:
+    """A header of two hundred constants, and a class of sixty getters."""
+    header = "".join(f"#define NAME_{n} {n}\n" for n in range(200))
+    chunks = chunk(header, "c")
+    assert len(chunks) < 12
+    assert sum(len(piece.defines) for piece in chunks) == 200
+    getters = "".join(f"    int getX{n}() {{\n        return x{n};\n    }}\n\n" for n in range(59))
+    chunks = chunk(f"public class A {{\n{getters}}}\n", "java")
+    assert len(chunks) < 15
+    assert {piece.name for piece in chunks} == {"A"}
+    assert {name for piece in chunks for name in piece.defines} == {
+        "A", *(f"getX{n}" for n in range(59)),
+    }  # fmt: skip
+
+
+def test_in_a_small_file_each_function_is_a_piece_with_its_name_and_kind() -> None:
+    text = dedent("""\
+        package server
+
+        // Server serves.
+        type Server struct {
+        \tname string
+        }
+
+        // Start begins it.
+        func (s *Server) Start() error {
+        \treturn nil
+        }
+
+        func New() *Server {
+        \treturn nil
+        }
+    """)
+    assert [(p.name, p.kind, p.line_start, p.line_end) for p in chunk(text, "go")] == [
+        ("", "", 1, 1),
+        ("Server", "struct", 3, 6),
+        ("Server.Start", "method", 8, 11),
+        ("New", "function", 13, 15),
+    ]
+
+
+def test_a_section_is_called_after_its_heading_and_those_above_it() -> None:
+    text = "# Guide\n\nIntro.\n\n## Set up: *fast*\n\n" + "Text.\n" * 20 + "\n```sh\n# no\n```\n"
+    chunks = chunk(text, "markdown")
+    assert [(p.name, p.kind, p.defines) for p in chunks] == [
+        ("Guide", "heading", ("Guide",)),
+        ("Guide > Set up: fast", "heading", ("Set up: fast",)),
+    ]
