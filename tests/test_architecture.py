@@ -168,9 +168,10 @@ FLOORS_WITHIN = {
     "index": [
         [
             *["chunk", "decode", "defaults", "filelist", "folders", "hybrid", "languages"],
-            *["limited", "manifest", "plan", "recipe", "text"],
+            *["limited", "manifest", "plan", "recipe", "stems"],
         ],
-        ["gitdir", "gitrun"],
+        ["codes", "gitdir", "gitrun"],
+        ["text"],
         [
             *["analysis", "filters", "generated", "generation", "git", "matching", "notebook"],
             *["query", "seen", "semantic", "skipped"],

@@ -12,7 +12,15 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from cidx_ref.index.chunk import definition
-from cidx_ref.index.text import symbols, terms, terms_of, whole_identifiers, words
+from cidx_ref.index.text import (
+    compounds,
+    dotted,
+    joined_words,
+    said,
+    symbols,
+    terms_of,
+    words,
+)
 
 __all__ = ["Terms", "embedded_text", "terms_of_chunk"]
 
@@ -24,8 +32,8 @@ _TITLE_REPEATS = 2
 class Terms(NamedTuple):
     """The terms of a chunk, with spaces between them.
 
-    `body` is its text, and what it is called; `identifier` has each name as a whole; `symbol` is
-    what the chunk itself is called.
+    `body` is its text, and what it is called; `identifier` has each name that is made of parts as a
+    whole, and its neighbours joined; `symbol` is what the chunk itself is called.
     """
 
     body: str
@@ -36,12 +44,14 @@ class Terms(NamedTuple):
 def terms_of_chunk(path: str, name: str, text: str) -> Terms:
     """The terms of a chunk of the file at `path`, whose qualified name is `name`."""
     name = definition(name)
-    title = f"{path} {name}"
-    found = words(text)
-    called = words(name.rpartition(".")[2]) or words(PurePosixPath(path).stem)
+    title = words(f"{path} {name}")
+    found, others = said(text)
+    last = name.rpartition(".")[2]
+    called = words(last) + joined_words(last) or words(PurePosixPath(path).stem)
+    named = chain(found, joined_words(text), title)
     return Terms(
-        " ".join(chain(terms(title) * _TITLE_REPEATS, terms_of(found))),
-        " ".join(whole_identifiers(found)),
+        " ".join(chain(terms_of(title * _TITLE_REPEATS), terms_of(found), terms_of(others))),
+        " ".join(chain(compounds(named), dotted(text))),
         " ".join(symbols(called)),
     )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from math import log1p
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from cidx_ref.files import Directory
 from cidx_ref.index.analysis import Terms
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.query import Query
-from cidx_ref.index.text import terms_of, whole_identifiers
+from cidx_ref.index.text import closed, terms_of, whole_identifiers
 from cidx_ref.index.vocabulary import Vocabulary
 
 __all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
@@ -33,6 +34,10 @@ __all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
 META = "meta.json"
 
 _WRITER_HEAP_BYTES = 64_000_000
+_MOST_BESIDE = 1 << 14  # chunks of the rarer of two words, in which the other is looked for beside it
+_RARE = 64  # chunks: a word that stands in no more is looked for as two words, too
+_LEAST_PART, _MOST_PARTED = 2, 24  # letters
+_MOST_WAYS = 4
 
 T = TypeVar("T")
 
@@ -167,6 +172,18 @@ class FullTextIndex:
         """All chunks that hold any of the terms `wanted`, in no order."""
         return self._all(self._any_of([("body", term) for term in wanted]))
 
+    def spelling(self, query: Query, at_most: int) -> list[int]:
+        """The chunks in which a word of `query` is written in another way, in no order: those of
+        each way that has no more than `at_most`."""
+        wanted = {(field, term): n for forms in self._forms(query) for field, term, n in forms}
+        plain = {("body", term) for term in query.terms}
+        few = [form for form, n in wanted.items() if form not in plain and n <= at_most]
+        clauses = [self._phrase(each) for each in self._beside(query)] if query.is_short else []
+        if few:
+            clauses.append(self._any_of(few))
+        any_of = [(tantivy.Occur.Should, each) for each in clauses]
+        return self._all(tantivy.Query.boolean_query(any_of) if any_of else None)
+
     def holding_within_words(self, found: Iterable[str], at_most: int) -> list[int]:
         """The chunks that hold any of the words `found` as a part of a word, in no order.
 
@@ -227,12 +244,65 @@ class FullTextIndex:
     def _clauses(self, query: Query) -> tantivy.Query | None:
         clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in query.phrases]
         rest = query.beside_phrases
-        wanted = [("body", term) for term in rest.terms]
-        wanted += [("identifier", name) for name in rest.identifiers]
-        for field, term in wanted:
-            one = tantivy.Query.term_query(self._index.schema, field, term)
-            clauses.append((tantivy.Occur.Should, one))
+        clauses += [(tantivy.Occur.Should, self._either(forms)) for forms in self._forms(rest)]
+        clauses += [(tantivy.Occur.Should, self._phrase(each)) for each in self._beside(rest)]
         return tantivy.Query.boolean_query(clauses) if clauses else None
+
+    def _forms(self, query: Query) -> Iterator[list[tuple[str, str, int]]]:
+        """How what `query` asks for is written here, each with the number of its chunks: in one
+        word, and as the parts of an identifier.  What is written in no way is left out."""
+        wanted = [
+            [("body", term), *(("identifier", name) for name in names)]
+            for term, names in query.spelled.items()
+        ]
+        wanted += [[("identifier", name), ("body", closed(name))] for name in query.identifiers]
+        for name in query.neighbours:
+            # In a sentence that would cost a stem for each word.
+            inside = [("body", closed(name))] if query.is_short else []
+            wanted.append([("identifier", name), *inside])
+        for forms in wanted:
+            counted = [(field, term, self._count(field, term)) for field, term in forms]
+            if found := [form for form in counted if form[2]]:
+                yield found
+
+    def _either(self, forms: list[tuple[str, str, int]]) -> tantivy.Query:
+        """Any of the `forms` of one word, the rarest of which counts no more than the word."""
+        schema = self._index.schema
+        found = [tantivy.Query.term_query(schema, field, term) for field, term, _ in forms]
+        if len(found) == 1:
+            return found[0]
+        weight = self._rarity(sum(count for _, _, count in forms))
+        shares = [weight / self._rarity(count) for _, _, count in forms]
+        boosted = map(tantivy.Query.boost_query, found, shares)
+        return tantivy.Query.disjunction_max_query(list(boosted))
+
+    def _rarity(self, count: int) -> float:
+        """What BM25 takes a word for that stands in so many chunks."""
+        count = min(count, self.count)
+        return log1p((self.count - count + 0.5) / (count + 0.5))
+
+    def _beside(self, query: Query) -> Iterator[list[str]]:
+        """The terms that are to stand beside each other: of a name with dots in it, and of a word
+        that hardly any chunk has, where it is two words."""
+        for terms in query.qualified:
+            if 0 < min(self._count("body", term) for term in terms) <= _MOST_BESIDE:
+                yield terms
+        if query.is_short:
+            for word in query.words:
+                yield from self._in_two(word)
+
+    def _in_two(self, word: str) -> list[list[str]]:
+        if not (word.isalpha() and 2 * _LEAST_PART <= len(word) <= _MOST_PARTED):
+            return []
+        if sum(self._count("body", term) for term in terms_of([word])) > _RARE:
+            return []
+        found: list[tuple[int, list[str]]] = []
+        for at in range(_LEAST_PART, len(word) - _LEAST_PART + 1):
+            parts = list(terms_of([word[:at].lower(), word[at:].lower()]))
+            count = min(self._count("body", part) for part in parts)
+            if 0 < count <= _MOST_BESIDE:
+                found.append((count, parts))
+        return [parts for _, parts in sorted(found, reverse=True)[:_MOST_WAYS]]
 
     def _phrase(self, phrase: list[str]) -> tantivy.Query:
         if len(phrase) == 1:  # tantivy panics on a phrase of one word

@@ -19,7 +19,7 @@ _READING = ("scan.py", "decode.py", "notebook.py", "generated.py", "defaults.py"
 #: What comes of it: pieces, their names, their terms, and the vectors of the default embedder.
 _CUTTING = (
     *("decode.py", "notebook.py", "languages.py", "chunk.py", "cutting.py"),
-    *("text.py", "analysis.py", "embed.py", "rarity.txt"),
+    *("stems.py", "codes.py", "text.py", "analysis.py", "embed.py", "rarity.txt"),
 )
 
 

@@ -78,7 +78,10 @@ def answer(
     are.
     """
     started = runtime.monotonic()
-    engines = _Engines(snapshot, search, embedder, parsed(search.text))
+    query = parsed(search.text)
+    if snapshot.fulltext is not None:
+        query = query.of_rarest(snapshot.fulltext.frequencies)
+    engines = _Engines(snapshot, search, embedder, query)
     extra: dict[str, Any] = {}
     if search.mode == "semantic":
         ranking = engines.semantic(search.limit)
@@ -108,6 +111,7 @@ class _Engines:
     ) -> None:
         self._snapshot = snapshot
         self._query = query
+        self._asked = search.text
         self._embedder = embedder
         self._is_lexical = getattr(embedder, "lexical", False)
         self._probes = Probes(query)
@@ -126,7 +130,9 @@ class _Engines:
 
     def _embedded(self) -> NDArray[np.float32]:
         try:
-            return self._embedder.embed_query(self._query.text)
+            # Of a text that is too long, the default counts words; a model may know better.
+            text = self._query.text if self._is_lexical else self._asked
+            return self._embedder.embed_query(text)
         except CidxError:
             raise
         except Exception as error:
@@ -152,10 +158,13 @@ class _Engines:
         if len(rare) == len(words):  # few chunks hold a word, so parts of words count, too
             within = fulltext.holding_within_words(self._query.words, _WITHIN)
             looked_at.append(near.rank(within, _WITHIN))
-        found = self._merged(near.rank(fulltext.holding(rare), k), *looked_at, k=k)
+        # `GitHub` for `github`: the vectors of the two have nothing in common.
+        spelled = fulltext.spelling(self._query, _WITHIN)
+        belonging = {*fulltext.holding(rare), *spelled}
+        found = self._merged(near.rank(belonging, k), *looked_at, k=k)
         if len(found) < _PAGE and len(rare) < len(words):  # a filter lets little through
-            some = islice(words, _MAX_WORDS)
-            found = self._merged(near.rank(fulltext.holding(some), k), *looked_at, k=k)
+            belonging.update(fulltext.holding(islice(words, _MAX_WORDS)))
+            found = self._merged(near.rank(belonging, k), *looked_at, k=k)
         return found or near.rank(self._literally(), k)
 
     def _merged(self, belonging: Ranking, *others: Ranking, k: int) -> Ranking:

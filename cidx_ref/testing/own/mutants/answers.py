@@ -102,7 +102,7 @@ def filtered_afterwards() -> Iterator[None]:
 @mutant("QRY-2")
 def identifiers_are_not_split() -> Iterator[None]:
     """A word is what stands between spaces and signs: `parseHTTPHeaders` is one."""
-    with patch.object(text, "_word_terms", lambda word: (text._stem(word.lower()),)):
+    with patch.object(text, "_word_terms", lambda word: (text.stem(word.lower()),)):
         yield
 
 
