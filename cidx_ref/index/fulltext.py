@@ -255,11 +255,10 @@ class FullTextIndex:
             [("body", term), *(("identifier", name) for name in names)]
             for term, names in query.spelled.items()
         ]
-        wanted += [[("identifier", name), ("body", closed(name))] for name in query.identifiers]
-        for name in query.neighbours:
-            # In a sentence that would cost a stem for each word.
-            inside = [("body", closed(name))] if query.is_short else []
-            wanted.append([("identifier", name), *inside])
+        wanted += [
+            [("identifier", name), ("body", closed(name))]
+            for name in dict.fromkeys((*query.identifiers, *query.neighbours))
+        ]
         for forms in wanted:
             counted = [(field, term, self._count(field, term)) for field, term in forms]
             if found := [form for form in counted if form[2]]:
@@ -282,9 +281,9 @@ class FullTextIndex:
         return log1p((self.count - count + 0.5) / (count + 0.5))
 
     def _beside(self, query: Query) -> Iterator[list[str]]:
-        """The terms that are to stand beside each other: of a name with dots in it, and of a word
+        """The terms that are to stand beside each other: of a name with an ending, and of a word
         that hardly any chunk has, where it is two words."""
-        for terms in query.qualified:
+        for terms in query.with_endings:
             if 0 < min(self._count("body", term) for term in terms) <= _MOST_BESIDE:
                 yield terms
         if query.is_short:

@@ -30,12 +30,13 @@ _MAX_LETTERS = 4096
 # Of these the rarest count, where it is known how rare they are.
 _MAX_WORDS = 2048
 _MAX_PHRASES = 16
-_MAX_QUALIFIED = 8
+_MAX_DOTTED = 8
 #: Words of a query that may all be one name, written with spaces between its parts.
 _FEW_WORDS = 4
 
 _QUOTED = re.compile(r'"([^"]*)"')
-_QUALIFIED = re.compile(r"[^\W\d_]\w{0,63}(?:\.\w{1,64}){1,7}(?![\w.])")
+# Not `Validate.notEmpty`: who asks for that wants where it is defined, and not where it is used so.
+_WITH_ENDING = re.compile(r"(?<![\w.])[^\W\d_]\w{0,31}\.[^\W\d_]{1,3}(?![\w.(])")
 _CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
 
 # Left out of queries only, and only where something else remains: in a question they carry no
@@ -104,14 +105,19 @@ class Query:
     @_Lazy
     def identifiers(self) -> list[str]:
         """Those of the words that are made of parts, as one term each; with them what has hyphens,
-        dots, or a dot before it."""
+        an ending, or a dot before it."""
         names = whole_identifiers(chain(self.words, joined_words(self._start)))
-        qualified = (singular("".join(symbols(each.split(".")))) for each in self._dotted)
-        return list(dict.fromkeys(chain(names, qualified, dotted(self._start))))[:MAX_TERMS]
+        whole = (singular("".join(symbols(each.split(".")))) for each in self._dotted)
+        return list(dict.fromkeys(chain(names, whole, dotted(self._start))))[:MAX_TERMS]
 
     @_Lazy
     def neighbours(self) -> list[str]:
-        """Words that stand beside each other, written as one: `filename` of "file name"."""
+        """Words that stand beside each other, written as one: `filename` of "file name".
+
+        None of a sentence: in that, `errorMessage` says less than other places of its words.
+        """
+        if not self.is_short:
+            return []
         pairs = pairwise(islice(self._found, 32))
         return [
             singular(f"{one}{other}".lower())
@@ -120,8 +126,9 @@ class Query:
         ]
 
     @_Lazy
-    def qualified(self) -> list[list[str]]:
-        """The terms of each name with dots in it, which stand beside each other: `node.js`."""
+    def with_endings(self) -> list[list[str]]:
+        """The terms of each name that ends as a file does, which stand beside each other: those of
+        `node.js`."""
         analysed = (list(terms_of(words(name))) for name in self._dotted)
         return [found for found in analysed if len(found) > 1]
 
@@ -161,17 +168,20 @@ class Query:
     def of_rarest(self, frequencies: Callable[[list[str]], dict[str, int]]) -> Query:
         """What the rarest words ask for, wherever they stand, if there are more than count.
 
+        Numbers do not: of what is that long they are dates, lines and processes.
+
         `frequencies` tells how often each of some terms is to be found, the rarest first, without
         those that are nowhere.
         """
         found = [word for word in self._said if word.lower() not in _STOP_WORDS]
         if len(found) <= MAX_TERMS and self.words == found:
             return self
-        term_of = {word: tuple(terms_of([word[:MAX_TERM_CHARS]])) for word in found}
+        telling = [word for word in found if not word.isdigit()] or found
+        term_of = {word: tuple(terms_of([word[:MAX_TERM_CHARS]])) for word in telling}
         every = list(dict.fromkeys(chain.from_iterable(term_of.values())))
         counts = frequencies(every)
         known = {word: [counts[t] for t in terms if t in counts] for word, terms in term_of.items()}
-        kept = sorted((word for word in found if known[word]), key=lambda word: min(known[word]))
+        kept = sorted((word for word in telling if known[word]), key=lambda word: min(known[word]))
         shorter = self._of(_affordable(kept)) if kept else self
         if self.phrases:
             shorter.__dict__["phrases"] = self.phrases
@@ -190,7 +200,7 @@ class Query:
 
     @_Lazy
     def _dotted(self) -> list[str]:
-        return [name[0] for name in islice(_QUALIFIED.finditer(self._start), _MAX_QUALIFIED)]
+        return [name[0] for name in islice(_WITH_ENDING.finditer(self._start), _MAX_DOTTED)]
 
     @_Lazy
     def _found(self) -> list[str]:

@@ -267,10 +267,13 @@ def normal(word: str) -> str:
 
 def _unicode_parts(word: str) -> list[str]:
     parts: list[str] = []
-    for run in _UNSPACED.sub(lambda m: f" {m[0]} ", word).replace("_", " ").split():
+    spaced = _UNSPACED.sub(lambda m: f" {m[0]} ", word).replace("_", " ")
+    for run in _word_with_marks().findall(spaced):  # of a fraction, ¼, the sign is none
         start = 0
         for i in range(1, len(run)):
             before, after = run[i - 1], run[i]
+            if not after.isalnum():  # a mark on what is before it
+                continue
             if (before.islower() and after.isupper()) or before.isdigit() != after.isdigit():
                 parts.append(run[start:i])
                 start = i
