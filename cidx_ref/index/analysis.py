@@ -19,6 +19,7 @@ from cidx_ref.index.text import (
     said,
     symbols,
     terms_of,
+    whole_identifiers,
     words,
 )
 
@@ -33,12 +34,14 @@ class Terms(NamedTuple):
     """The terms of a chunk, with spaces between them.
 
     `body` is its text, and what it is called; `identifier` has each name that is made of parts as a
-    whole, and its neighbours joined; `symbol` is what the chunk itself is called.
+    whole; `symbol` is what the chunk itself is called.  `compound` has once what else may be written
+    as one word: parts of a name that stand beside each other, words with hyphens, names of files.
     """
 
     body: str
     identifier: str
     symbol: str
+    compound: str = ""
 
 
 def terms_of_chunk(path: str, name: str, text: str) -> Terms:
@@ -48,11 +51,12 @@ def terms_of_chunk(path: str, name: str, text: str) -> Terms:
     found, others = said(text)
     last = name.rpartition(".")[2]
     called = words(last) + joined_words(last) or words(PurePosixPath(path).stem)
-    named = chain(found, joined_words(text), title)
+    made = chain(compounds(chain(found, joined_words(text), title)), dotted(text))
     return Terms(
         " ".join(chain(terms_of(title * _TITLE_REPEATS), terms_of(found), terms_of(others))),
-        " ".join(chain(compounds(named), dotted(text))),
+        " ".join(whole_identifiers(found)),
         " ".join(symbols(called)),
+        " ".join(dict.fromkeys(made)),
     )
 
 

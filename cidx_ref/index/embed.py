@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cidx_ref.errors import ConfigError
 from cidx_ref.index.query import parsed
 from cidx_ref.index.stems import rarities
-from cidx_ref.index.text import closed, terms
+from cidx_ref.index.text import terms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,6 @@ _RARITY = 0.5  # the power with which it counts
 # long function drowns its own name.  MRR@10, mean of four packages: .446 counted together, .489 so.
 _PATH = 0.3
 _NAME = 0.7
-_CLOSED = 0.5  # `github`, where a query has `GitHub`; of what it weighs as a word
 _FIRST_LINE = 0.3  # of a function that is its signature, most of the time
 
 
@@ -94,13 +93,8 @@ class HashingEmbedder:
     def embed_query(self, text: str) -> NDArray[np.float32]:
         import numpy as np
 
-        query = parsed(text)
-        weights = _weights(query.terms)
-        names = (closed(name) for name in (*query.identifiers, *query.neighbours))
-        for term, weight in _weights(names).items():
-            weights.setdefault(term, _CLOSED * weight)
         vector = np.zeros(self.dim, dtype=np.float32)
-        self._fill(vector, weights)
+        self._fill(vector, _weights(parsed(text).terms))
         return vector
 
     def _fill(self, vector: NDArray[np.float32], weights: dict[str, float]) -> None:

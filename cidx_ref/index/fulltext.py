@@ -2,7 +2,8 @@
 
 Text is analysed by `text`, not by tantivy, so that both engines agree on what a term is; tantivy
 sees terms with spaces between them.  Queries are built, never parsed: any text is legal (QRY-4).
-Ranking is BM25 over two fields, the sum of which counts; a third has what each chunk is called.
+Ranking is BM25 over two fields, the sum of which counts.  A third has other ways to write what is in
+them, and a fourth what each chunk is called.
 
 A full text belongs to one generation, and is written on in the next: tantivy has segments of its
 own, whose files never change.  It counts what is deleted until its segment is merged, the same for
@@ -35,6 +36,7 @@ META = "meta.json"
 
 _WRITER_HEAP_BYTES = 64_000_000
 _MOST_BESIDE = 1 << 14  # chunks of the rarer of two words, in which the other is looked for beside it
+_OTHERWISE = 0.7  # of a word: what it counts where it is written in another way
 _RARE = 64  # chunks: a word that stands in no more is looked for as two words, too
 _LEAST_PART, _MOST_PARTED = 2, 24  # letters
 _MOST_WAYS = 4
@@ -46,6 +48,7 @@ def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("body", tokenizer_name="whitespace", index_option="position")
     builder.add_text_field("identifier", tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field("compound", tokenizer_name="whitespace", index_option="basic")
     builder.add_text_field("symbol", tokenizer_name="whitespace", index_option="basic")
     builder.add_unsigned_field("file", indexed=True)
     builder.add_unsigned_field("chunk", fast=True)
@@ -93,6 +96,7 @@ class FullTextWriter:
         document.add_text("body", terms.body)
         document.add_text("identifier", terms.identifier)
         document.add_text("symbol", terms.symbol)
+        document.add_text("compound", terms.compound)
         document.add_unsigned("file", file)
         document.add_unsigned("chunk", key)
         _guarded(lambda: self._writer.add_document(document), IndexingError)
@@ -249,14 +253,14 @@ class FullTextIndex:
         return tantivy.Query.boolean_query(clauses) if clauses else None
 
     def _forms(self, query: Query) -> Iterator[list[tuple[str, str, int]]]:
-        """How what `query` asks for is written here, each with the number of its chunks: in one
-        word, and as the parts of an identifier.  What is written in no way is left out."""
+        """How what `query` asks for is written here, each with the number of its chunks: first as
+        it is asked for.  What is written in no way is left out."""
         wanted = [
-            [("body", term), *(("identifier", name) for name in names)]
+            [("body", term), *(("compound", name) for name in names)]
             for term, names in query.spelled.items()
         ]
         wanted += [
-            [("identifier", name), ("body", closed(name))]
+            [("identifier", name), ("compound", name), ("body", closed(name))]
             for name in dict.fromkeys((*query.identifiers, *query.neighbours))
         ]
         for forms in wanted:
@@ -265,15 +269,16 @@ class FullTextIndex:
                 yield found
 
     def _either(self, forms: list[tuple[str, str, int]]) -> tantivy.Query:
-        """Any of the `forms` of one word, the rarest of which counts no more than the word."""
+        """The first of the `forms` of one word, or else another one, which counts less: not what
+        it would as a word by itself, that is as rare as it happens to be written so."""
         schema = self._index.schema
-        found = [tantivy.Query.term_query(schema, field, term) for field, term, _ in forms]
-        if len(found) == 1:
-            return found[0]
-        weight = self._rarity(sum(count for _, _, count in forms))
-        shares = [weight / self._rarity(count) for _, _, count in forms]
-        boosted = map(tantivy.Query.boost_query, found, shares)
-        return tantivy.Query.disjunction_max_query(list(boosted))
+        first, *others = [tantivy.Query.term_query(schema, field, term) for field, term, _ in forms]
+        if not others:
+            return first
+        weight = _OTHERWISE * self._rarity(sum(count for _, _, count in forms))
+        shares = [weight / self._rarity(count) for _, _, count in forms[1:]]
+        boosted = map(tantivy.Query.boost_query, others, shares)
+        return tantivy.Query.disjunction_max_query([first, *boosted])
 
     def _rarity(self, count: int) -> float:
         """What BM25 takes a word for that stands in so many chunks."""

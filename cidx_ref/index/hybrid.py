@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 
-__all__ = ["fuse", "rank_groups", "spread"]
+__all__ = ["best_of", "fuse", "rank_groups", "spread"]
 
 #: Smaller trusts the first places more; 10 did best (DECISIONS.md, "Retrieval").
 RANK_CONSTANT = 10
@@ -55,6 +55,16 @@ def spread(ranking: Ranking, group_of: Callable[[int], Hashable]) -> Ranking:
         scored.append((item, score * _REPEAT if group in met else score))
         met.add(group)
     return _best_first(scored)
+
+
+def best_of(one: Ranking, other: Ranking) -> Ranking:
+    """Two rankings by the same measure as one: each item with the better of its scores."""
+    if not other:
+        return one
+    scores = dict(one)
+    for item, score in other:
+        scores[item] = max(score, scores.get(item, score))
+    return _best_first(scores.items())
 
 
 def _best_first(pairs: Iterable[tuple[int, float]]) -> Ranking:

@@ -126,6 +126,11 @@ class Query:
         ]
 
     @_Lazy
+    def otherwise(self) -> str:
+        """The words of names that are written as one: `github`, where `GitHub` is asked for."""
+        return " ".join((*self.identifiers, *self.neighbours))
+
+    @_Lazy
     def with_endings(self) -> list[list[str]]:
         """The terms of each name that ends as a file does, which stand beside each other: those of
         `node.js`."""

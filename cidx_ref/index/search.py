@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.hybrid import fuse, rank_groups, spread
+from cidx_ref.index.hybrid import best_of, fuse, rank_groups, spread
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query, parsed
 from cidx_ref.index.snippet import Probes
@@ -121,12 +121,15 @@ class _Engines:
         engine = self._snapshot.semantic
         if engine is None:
             raise IndexUnusableError(self._snapshot.unavailable["semantic"])
-        near = _Near(engine, self._embedded(), None if self._mask is None else self._mask.chunks)
+        near = self._near(engine, self._embedded())
         if self._query.phrases:
             return self._quoting(near, k)
         if self._is_lexical:
             return self._sharing_words(near, max(k, _PAGE))[:k]
         return near.search(k)
+
+    def _near(self, engine: Nearest, vector: NDArray[np.float32]) -> _Near:
+        return _Near(engine, vector, None if self._mask is None else self._mask.chunks)
 
     def _embedded(self) -> NDArray[np.float32]:
         try:
@@ -158,14 +161,29 @@ class _Engines:
         if len(rare) == len(words):  # few chunks hold a word, so parts of words count, too
             within = fulltext.holding_within_words(self._query.words, _WITHIN)
             looked_at.append(near.rank(within, _WITHIN))
-        # `GitHub` for `github`: the vectors of the two have nothing in common.
-        spelled = fulltext.spelling(self._query, _WITHIN)
-        belonging = {*fulltext.holding(rare), *spelled}
-        found = self._merged(near.rank(belonging, k), *looked_at, k=k)
+        otherwise = self._otherwise(near, fulltext, k)
+        belonging = best_of(near.rank(fulltext.holding(rare), k), otherwise)
+        found = self._merged(belonging, *looked_at, k=k)
         if len(found) < _PAGE and len(rare) < len(words):  # a filter lets little through
-            belonging.update(fulltext.holding(islice(words, _MAX_WORDS)))
-            found = self._merged(near.rank(belonging, k), *looked_at, k=k)
+            some = islice(words, _MAX_WORDS)
+            belonging = best_of(near.rank(fulltext.holding(some), k), otherwise)
+            found = self._merged(belonging, *looked_at, k=k)
         return found or near.rank(self._literally(), k)
+
+    def _otherwise(self, near: _Near, fulltext: FullTextIndex, k: int) -> Ranking:
+        """The chunks in which a word of the query is written in another way.
+
+        Of `GitHub` and `github` the vectors have nothing in common, so the query's is compared, and
+        that of its names as one word.
+        """
+        chunks = fulltext.spelling(self._query, _WITHIN)
+        if not chunks:
+            return []
+        ranking = near.rank(chunks, k)
+        if self._query.otherwise:
+            vector = self._embedder.embed_query(self._query.otherwise)
+            ranking = best_of(ranking, near.of(vector).rank(chunks, k))
+        return ranking
 
     def _merged(self, belonging: Ranking, *others: Ranking, k: int) -> Ranking:
         """The best `k` of all; of `others` only what shares a word with the query."""
@@ -293,6 +311,10 @@ class _Near:
         self._engine = engine
         self._vector = vector
         self._allowed = allowed
+
+    def of(self, vector: NDArray[np.float32]) -> _Near:
+        """What lies around another vector, behind the same filters."""
+        return _Near(self._engine, vector, self._allowed)
 
     def search(self, k: int) -> Ranking:
         """The `k` nearest, as far as the graph reaches them."""
