@@ -293,19 +293,23 @@ class FullTextIndex:
                 yield terms
         if query.is_short:
             for word in query.words:
-                yield from self._in_two(word)
+                if word.islower():  # one that has capitals is known to be made of parts
+                    yield from self._in_two(word)
 
     def _in_two(self, word: str) -> list[list[str]]:
         if not (word.isalpha() and 2 * _LEAST_PART <= len(word) <= _MOST_PARTED):
             return []
-        if sum(self._count("body", term) for term in terms_of([word])) > _RARE:
+        word = word.lower()
+        if self._count("body", closed(word)) > _RARE:
             return []
         found: list[tuple[int, list[str]]] = []
         for at in range(_LEAST_PART, len(word) - _LEAST_PART + 1):
-            parts = list(terms_of([word[:at].lower(), word[at:].lower()]))
-            count = min(self._count("body", part) for part in parts)
-            if 0 < count <= _MOST_BESIDE:
-                found.append((count, parts))
+            one = closed(word[:at])
+            if count := self._count("body", one):
+                other = closed(word[at:])
+                count = min(count, self._count("body", other))
+                if 0 < count <= _MOST_BESIDE:
+                    found.append((count, [one, other]))
         return [parts for _, parts in sorted(found, reverse=True)[:_MOST_WAYS]]
 
     def _phrase(self, phrase: list[str]) -> tantivy.Query:

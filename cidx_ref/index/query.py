@@ -15,6 +15,7 @@ from cidx_ref.index.text import (
     joined_words,
     normal,
     said,
+    spelled,
     symbols,
     terms_of,
     whole_identifiers,
@@ -96,11 +97,10 @@ class Query:
         """The terms, each with what an identifier is called that its parts make: the term of
         `github`, and `GitHub`."""
         found: dict[str, list[str]] = {term: [] for term in self.terms}
-        for word in self.words:
-            whole = list(islice(terms_of([word]), 2))
-            if len(whole) == 1 and whole[0] in found:
-                found[whole[0]].append(singular(normal(word).casefold()[:MAX_TERM_CHARS]))
-        return {term: list(dict.fromkeys(names)) for term, names in found.items()}
+        for made in filter(None, map(spelled, self.words)):
+            if made[1] not in found.get(made[0], made):
+                found[made[0]].append(made[1])
+        return found
 
     @_Lazy
     def identifiers(self) -> list[str]:

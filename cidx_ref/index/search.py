@@ -112,6 +112,7 @@ class _Engines:
         self._snapshot = snapshot
         self._query = query
         self._asked = search.text
+        self._alone = search.mode == "semantic"
         self._embedder = embedder
         self._is_lexical = getattr(embedder, "lexical", False)
         self._probes = Probes(query)
@@ -174,8 +175,10 @@ class _Engines:
         """The chunks in which a word of the query is written in another way.
 
         Of `GitHub` and `github` the vectors have nothing in common, so the query's is compared, and
-        that of its names as one word.
+        that of its names as one word.  Not for a sentence, nor where the full text is asked, too.
         """
+        if not (self._alone and self._query.is_short):
+            return []
         chunks = fulltext.spelling(self._query, _WITHIN)
         if not chunks:
             return []

@@ -27,6 +27,7 @@ __all__ = [
     "joined_words",
     "normal",
     "said",
+    "spelled",
     "symbols",
     "terms",
     "terms_of",
@@ -173,6 +174,13 @@ def dotted(text: str) -> list[str]:
 def closed(name: str) -> str:
     """The term of what `whole_identifiers` gives, where a text has it as one word."""
     return stem(name)
+
+
+@lru_cache(maxsize=1 << 14)
+def spelled(word: str) -> tuple[str, str] | None:
+    """Of a word that has one term: the term, and what a name is called that its parts make."""
+    found = _word_terms(word)
+    return (found[0], singular(_joined(word))) if len(found) == 1 else None
 
 
 @lru_cache(maxsize=1 << 14)
