@@ -7,19 +7,23 @@ import re
 import time
 import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cidx_ref.index.analysis import terms_of_chunk
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.port import MODES, Search
+from cidx_ref.index.query import Query
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource
-from cidx_ref.index.text import compounds, composed, joined_words, said, terms, words
+from cidx_ref.index.stems import singular
+from cidx_ref.index.text import composed, compounds, joined_words, said, terms, words
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import build
 
@@ -99,7 +103,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
 
 
 #: Two ways to write the letters of a file's name.
-NAMES = [unicodedata.normalize(form, f"übersicht-{form}") for form in ("NFC", "NFD")]
+Form = Literal["NFC", "NFD"]
+FORMS: tuple[Form, ...] = ("NFC", "NFD")
+NAMES = [unicodedata.normalize(form, f"übersicht-{form}") for form in FORMS]
 
 
 def _found(index: IndexSnapshot, mode: str, query: str, limit: int = 60) -> list[str]:
@@ -148,9 +154,9 @@ def test_text_about_what_has_a_sign_comes_first_among_thousands_of_chunks_of_c(
 @pytest.mark.once
 @pytest.mark.promise("QRY-2", "QRY-3")
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_file_is_found_by_its_name_however_its_letters_are_written_and_is_called_as_on_disk(
-    index: IndexSnapshot, mode: str, form: str
+    index: IndexSnapshot, mode: str, form: Form
 ) -> None:
     found = _found(index, mode, unicodedata.normalize(form, "übersicht"))
     assert {f"{name}.txt" for name in NAMES} <= set(found)
@@ -164,7 +170,10 @@ def test_of_a_pasted_log_the_rare_word_counts_wherever_it_stands(
     index: IndexSnapshot, mode: str, place: str
 ) -> None:
     common = ["while", "net_read", "const", "static", "char", "node"]
-    pasted = [f"{word} 2026-01-{n % 28:02} 10:{n % 60} [{70000 + n}]" for n, word in enumerate(common * 60)]
+    pasted = [
+        f"{word} 2026-01-{n % 28:02} 10:{n % 60} [{70000 + n}]"
+        for n, word in enumerate(common * 60)
+    ]
     # Words that are nowhere, in letters and not.
     pasted += ["".join(random.Random(n).choices("qxz", k=9)) for n in range(700)]
     at = {"first": 0, "last": len(pasted), "middle": len(pasted) // 2}[place]
@@ -174,8 +183,81 @@ def test_of_a_pasted_log_the_rare_word_counts_wherever_it_stands(
     assert wanted & set(_found(index, mode, " ".join(pasted), 10))
 
 
-# of any text
+# of a query
 
+
+@pytest.mark.promise("RPC-4", "QRY-4")
+def test_of_a_long_query_the_rarest_words_count_and_no_more_are_looked_at_than_2048() -> None:
+    said_of = [f"{one}{other}zq" for one in LETTERS for other in LETTERS]  # 676
+    asked: list[list[str]] = []
+
+    def frequencies(wanted: list[str]) -> dict[str, int]:
+        asked.append(wanted)
+        return dict.fromkeys(wanted[::2], 3) | {terms("rare")[0]: 2}
+
+    query = Query(" ".join([*said_of, "rare"])).of_rarest(frequencies)
+    assert query.words[0] == "rare"
+    assert len(query.words) == 256
+    assert set(query.terms) <= {*terms("rare"), *terms(" ".join(said_of[::2]))}
+    assert len(asked) == 1
+    many = [f"{word}{chr(97 + n % 26)}{n}" for word in said_of for n in range(12)]
+    assert len(Query(" ".join(many))._said) == 2048
+    assert len(Query(" ".join(map(str, range(9000))) + " needle")._said) == 2048
+    assert "needle" in Query(" ".join(map(str, range(9000))) + " needle")._said
+
+
+def test_a_query_of_256_words_is_asked_as_it_is() -> None:
+    def refused(wanted: list[str]) -> dict[str, int]:
+        raise AssertionError(wanted)
+
+    words_ = [f"{one}{other}zq" for one in LETTERS for other in LETTERS][:256]
+    query = Query(" ".join([*words_, "the", "of"]))
+    assert query.of_rarest(refused) is query
+
+
+def test_phrases_of_a_long_query_stay_and_what_is_beside_them_is_asked_by_its_rarest_words() -> (
+    None
+):
+    words_ = [f"{one}{other}zq" for one in LETTERS for other in LETTERS]
+    query = Query(f'"a phrase" {" ".join(words_)} rare')
+
+    def frequencies(wanted: list[str]) -> dict[str, int]:
+        return {term: 2 if term == "rare" else 3 for term in wanted}
+
+    narrowed = query.of_rarest(frequencies)
+    assert narrowed.phrases == [["a", "phrase"]]
+    assert narrowed.beside_phrases.words[0] == "rare"
+
+
+def test_where_nothing_of_a_long_query_is_to_be_found_its_first_words_are_asked() -> None:
+    query = Query(" ".join(f"{one}{other}zq" for one in LETTERS for other in LETTERS))
+    assert query.of_rarest(lambda wanted: {}) is query
+
+
+def test_in_a_sentence_neighbours_are_not_joined() -> None:
+    assert Query("file name").neighbours == ["filename"]
+    assert Query("the file name of it").neighbours == []
+    assert Query("sha 256").neighbours == ["sha256"]
+
+
+def test_a_name_with_hyphens_is_asked_for_by_name_and_called_so() -> None:
+    assert "ringbuffer" in Query("ring-buffer").symbols
+    assert terms_of_chunk("a.el", "ring-buffer", "").symbol.split() == [
+        "ring",
+        "buffer",
+        "ringbuffer",
+    ]
+
+
+def test_letters_that_may_be_a_code_or_not_are_read_both_ways() -> None:
+    assert said(r"\nfrob_it x") == (["frob_it", "x"], ["nfrob"])
+    assert said(r"\table") == (["able"], ["table"])
+    assert said(r"\new") == (["new"], [])
+    assert said(r"\nUsage") == (["Usage"], [])
+    assert terms_of_chunk("a.c", "", r"C:\nfrob").body.split()[-2:] == ["frob", "nfrob"]
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _PART = st.text(st.sampled_from("abcdefghiklmnoprstuvwy"), min_size=3, max_size=7)
 _PARTS = st.lists(_PART, min_size=2, max_size=5)
 _ANY = st.text(max_size=80) | st.text("aBcS\\%nu0x1b[+#.-_e\u0301é \x1b{}2", max_size=80)
@@ -198,10 +280,8 @@ def test_the_joints_and_the_case_of_a_name_say_nothing(parts: list[str]) -> None
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(_PARTS)
 def test_a_name_has_its_whole_and_all_its_neighbours_as_compounds(parts: list[str]) -> None:
-    from cidx_ref.index.stems import singular
-
     found = list(compounds(["_".join(parts)]))
-    wanted = {singular(f"{one}{other}") for one, other in zip(parts, parts[1:], strict=False)}
+    wanted = {singular(f"{one}{other}") for one, other in pairwise(parts)}
     assert set(found) == wanted | {singular("".join(parts)[:64])}
     assert len(found) <= len(parts)
 
@@ -237,7 +317,7 @@ def test_a_text_has_the_terms_of_its_lines(one: str, other: str) -> None:
 @settings(derandomize=True, deadline=None, max_examples=500)
 @given(st.text(st.characters(categories=["L", "M", "Nd"]), max_size=40))
 def test_composed_and_decomposed_letters_have_the_same_terms(text: str) -> None:
-    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
+    forms = [unicodedata.normalize(form, text) for form in FORMS]
     assert terms(forms[0]) == terms(forms[1])
     assert composed(forms[1]) == forms[0] or not text.isalpha()
 

@@ -34,8 +34,9 @@ class Terms(NamedTuple):
     """The terms of a chunk, with spaces between them.
 
     `body` is its text, and what it is called; `identifier` has each name that is made of parts as a
-    whole; `symbol` is what the chunk itself is called.  `compound` has once what else may be written
-    as one word: parts of a name that stand beside each other, words with hyphens, names of files.
+    whole; `symbol` is what the chunk itself is called.  `compound` has once what else may be
+    written as one word: parts of a name that stand beside each other, words with hyphens, names of
+    files.
     """
 
     body: str

@@ -2,8 +2,8 @@
 
 Text is analysed by `text`, not by tantivy, so that both engines agree on what a term is; tantivy
 sees terms with spaces between them.  Queries are built, never parsed: any text is legal (QRY-4).
-Ranking is BM25 over two fields, the sum of which counts.  A third has other ways to write what is in
-them, and a fourth what each chunk is called.
+Ranking is BM25 over two fields, the sum of which counts.  A third has other ways to write what is
+in them, and a fourth what each chunk is called.
 
 A full text belongs to one generation, and is written on in the next: tantivy has segments of its
 own, whose files never change.  It counts what is deleted until its segment is merged, the same for
@@ -35,7 +35,9 @@ __all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
 META = "meta.json"
 
 _WRITER_HEAP_BYTES = 64_000_000
-_MOST_BESIDE = 1 << 14  # chunks of the rarer of two words, in which the other is looked for beside it
+_MOST_BESIDE = (
+    1 << 14
+)  # chunks of the rarer of two words, in which the other is looked for beside it
 _OTHERWISE = 0.7  # of a word: what it counts where it is written in another way
 _RARE = 64  # chunks: a word that stands in no more is looked for as two words, too
 _LEAST_PART, _MOST_PARTED = 2, 24  # letters
@@ -155,7 +157,8 @@ class FullTextIndex:
         Text in double quotes is a phrase and must be there; of the rest, the more the better.
         `allowed_files` are the ids of the files that may be found.
         """
-        return self._search(self._clauses(query), k, allowed_files)
+        clauses = _guarded(lambda: self._clauses(query), IndexUnusableError)
+        return self._search(clauses, k, allowed_files)
 
     def definitions(
         self, query: Query, k: int, allowed_files: Sequence[int] | None = None
@@ -179,14 +182,17 @@ class FullTextIndex:
     def spelling(self, query: Query, at_most: int) -> list[int]:
         """The chunks in which a word of `query` is written in another way, in no order: those of
         each way that has no more than `at_most`."""
-        wanted = {(field, term): n for forms in self._forms(query) for field, term, n in forms}
-        plain = {("body", term) for term in query.terms}
-        few = [form for form, n in wanted.items() if form not in plain and n <= at_most]
-        clauses = [self._phrase(each) for each in self._beside(query)] if query.is_short else []
-        if few:
-            clauses.append(self._any_of(few))
-        any_of = [(tantivy.Occur.Should, each) for each in clauses]
-        return self._all(tantivy.Query.boolean_query(any_of) if any_of else None)
+        return self._all(_guarded(lambda: self._otherwise(query, at_most), IndexUnusableError))
+
+    def _otherwise(self, query: Query, at_most: int) -> tantivy.Query | None:
+        ways = {form for forms in self._forms(query) for form in forms if form[2] <= at_most}
+        plain = set(query.terms)
+        few = [(f, t) for f, t, _ in sorted(ways) if f != "body" or t not in plain]
+        clauses = [self._phrase(each) for each in self._beside(query)]
+        if (any_of := self._any_of(few)) is not None:
+            clauses.append(any_of)
+        should = [(tantivy.Occur.Should, each) for each in clauses]
+        return tantivy.Query.boolean_query(should) if should else None
 
     def holding_within_words(self, found: Iterable[str], at_most: int) -> list[int]:
         """The chunks that hold any of the words `found` as a part of a word, in no order.
@@ -254,18 +260,15 @@ class FullTextIndex:
 
     def _forms(self, query: Query) -> Iterator[list[tuple[str, str, int]]]:
         """How what `query` asks for is written here, each with the number of its chunks: first as
-        it is asked for.  What is written in no way is left out."""
-        wanted = [
-            [("body", term), *(("compound", name) for name in names)]
-            for term, names in query.spelled.items()
-        ]
-        wanted += [
-            [("identifier", name), ("compound", name), ("body", closed(name))]
-            for name in dict.fromkeys((*query.identifiers, *query.neighbours))
-        ]
-        for forms in wanted:
-            counted = [(field, term, self._count(field, term)) for field, term in forms]
-            if found := [form for form in counted if form[2]]:
+        it is asked for.  A name that is written in no way is left out."""
+        count = self._searcher.doc_freq
+        for term, names in query.spelled.items():
+            others = [("compound", name, n) for name in names if (n := count("compound", name))]
+            # Of most words there is none, and a term that is nowhere costs nothing.
+            yield [("body", term, count("body", term) if others else 1), *others]
+        for name in dict.fromkeys((*query.identifiers, *query.neighbours)):
+            forms = (("identifier", name), ("compound", name), ("body", closed(name)))
+            if found := [(f, t, n) for f, t in forms if (n := count(f, t))]:
                 yield found
 
     def _either(self, forms: list[tuple[str, str, int]]) -> tantivy.Query:
@@ -275,10 +278,11 @@ class FullTextIndex:
         first, *others = [tantivy.Query.term_query(schema, field, term) for field, term, _ in forms]
         if not others:
             return first
-        weight = _OTHERWISE * self._rarity(sum(count for _, _, count in forms))
+        together = sum(count for _, _, count in forms)
+        weight = _OTHERWISE * self._rarity(together)
         shares = [weight / self._rarity(count) for _, _, count in forms[1:]]
-        boosted = map(tantivy.Query.boost_query, others, shares)
-        return tantivy.Query.disjunction_max_query([first, *boosted])
+        boosted = list(map(tantivy.Query.boost_query, others, shares))
+        return tantivy.Query.disjunction_max_query([first, *boosted] if forms[0][2] else boosted)
 
     def _rarity(self, count: int) -> float:
         """What BM25 takes a word for that stands in so many chunks."""

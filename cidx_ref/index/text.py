@@ -39,8 +39,8 @@ __all__ = [
 MAX_TERM_CHARS = 64
 _MAX_WORD_CHARS = 256
 _WORD = re.compile(r"\w+")
-# In this order: a letter, digits, a letter (`i18n`, `k8s`); acronyms in the plural, and `IPv` before
-# its number; acronyms; words; numbers.
+# In this order: a letter, digits, a letter (`i18n`, `k8s`); acronyms in the plural, and `IPv`
+# before its number; acronyms; words; numbers.
 _ASCII_PARTS = re.compile(
     r"(?<![A-Za-z\d])[A-Za-z]\d{1,4}[A-Za-z](?![A-Za-z\d])"
     r"|[A-Z]{2,}(?:s(?![a-z])|v(?=\d))|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
@@ -70,7 +70,9 @@ _SIGNED = re.compile(
     re.VERBOSE,
 )
 # Names with a dot before them: `.NET`, `.gitignore`; not a call in a chain, nor an attribute.
-_DOTTED = re.compile(r"\.(?<![\w)\].]\.)[^\W\d_]\w+(?![\w(.]|\s*=)|\.(?<=[A-Z]\.)(?<![a-z]\.)[A-Z]{2,}\b")
+_DOTTED = re.compile(
+    r"\.(?<![\w)\].]\.)[^\W\d_]\w+(?![\w(.]|\s*=)|\.(?<=[A-Z]\.)(?<![a-z]\.)[A-Z]{2,}\b"
+)
 # Words with hyphens are names, too: `ring-buffer`, `e-mail`, `UTF-8`; a date or a UUID is none.
 _HYPHENED = re.compile(r"(?<![\w-])[^\W\d_]++(?:-(?:[^\W\d_]++|\d{1,4}+))++(?![\w-])")
 
@@ -217,9 +219,9 @@ def _parts(word: str) -> list[str]:
     """What `word`, which is normal, is made of, in small letters."""
     if not word.isascii():
         return _unicode_parts(word)
-    if word.isalnum() and (word.islower() and word.isalpha() or word.isdigit()):
+    if word.isalnum() and ((word.islower() and word.isalpha()) or word.isdigit()):
         return [word]
-    # The plural of an acronym has an s of its own: `IDs`, also where no rule knows it by its letters.
+    # The plural of an acronym has an s of its own: `VMs`, where no rule knows it by its letters.
     return [
         part[:-1].lower()
         if part[-1] == "s" and part[:-1].isupper() and len(part) > 2 and part != "HTTPs"
