@@ -238,6 +238,14 @@ def test_in_a_sentence_neighbours_are_not_joined() -> None:
     assert Query("file name").neighbours == ["filename"]
     assert Query("the file name of it").neighbours == []
     assert Query("sha 256").neighbours == ["sha256"]
+    assert Query("Jekyll::Hooks").neighbours == Query("errors.Fatalf").neighbours == []
+
+
+def test_in_a_sentence_what_has_hyphens_is_asked_for_as_a_word_only() -> None:
+    asked = Query("a sorted in-memory structure for recent writes")
+    assert (asked.identifiers, asked.closed) == ([], ["inmemory"])
+    assert Query("in-memory").identifiers == ["inmemory"]
+    assert Query("in-memory").closed == []
 
 
 def test_a_name_with_hyphens_is_asked_for_by_name_and_called_so() -> None:

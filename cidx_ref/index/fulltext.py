@@ -270,6 +270,9 @@ class FullTextIndex:
             forms = (("identifier", name), ("compound", name), ("body", closed(name)))
             if found := [(f, t, n) for f, t in forms if (n := count(f, t))]:
                 yield found
+        for name in query.closed:
+            if n := count("body", closed(name)):
+                yield [("body", closed(name), n)]
 
     def _either(self, forms: list[tuple[str, str, int]]) -> tantivy.Query:
         """The first of the `forms` of one word, or else another one, which counts less: not what

@@ -106,24 +106,30 @@ class Query:
     def identifiers(self) -> list[str]:
         """Those of the words that are made of parts, as one term each; with them what has hyphens,
         an ending, or a dot before it."""
-        names = whole_identifiers(chain(self.words, joined_words(self._start)))
+        names = whole_identifiers(chain(self.words, self._hyphened if self.is_short else ()))
         whole = (singular("".join(symbols(each.split(".")))) for each in self._dotted)
         return list(dict.fromkeys(chain(names, whole, dotted(self._start))))[:MAX_TERMS]
 
     @_Lazy
     def neighbours(self) -> list[str]:
-        """Words that stand beside each other, written as one: `filename` of "file name".
+        """Words with a space between them, written as one: `filename` of "file name".
 
         None of a sentence: in that, `errorMessage` says less than other places of its words.
         """
         if not self.is_short:
             return []
-        pairs = pairwise(islice(self._found, 32))
+        pairs = pairwise(self._start.split(" "))
         return [
             singular(f"{one}{other}".lower())
             for one, other in pairs
             if one.isalpha() and other.isalnum() and not _STOP_WORDS & {one.lower(), other.lower()}
         ]
+
+    @_Lazy
+    def closed(self) -> list[str]:
+        """Words with hyphens of a sentence, written as one: `email`.  They are looked for as words
+        only; `inMemory` says less of "in-memory" than its parts, which are asked for anyway."""
+        return [] if self.is_short else whole_identifiers(self._hyphened)
 
     @_Lazy
     def otherwise(self) -> str:
@@ -150,7 +156,7 @@ class Query:
         """
         found = list(self._said)
         named = found if len(found) == 1 else filter(_CODE_LIKE.search, found)
-        return symbols(islice(chain(named, joined_words(self._start)), MAX_TERMS))
+        return symbols(islice(chain(named, self._hyphened), MAX_TERMS))
 
     @_Lazy
     def phrases(self) -> list[list[str]]:
@@ -202,6 +208,10 @@ class Query:
     def _start(self) -> str:
         """So much of the text as is looked through for names that are more than a word."""
         return self.text[:_MAX_LETTERS]
+
+    @_Lazy
+    def _hyphened(self) -> list[str]:
+        return joined_words(self._start)[:MAX_TERMS]
 
     @_Lazy
     def _dotted(self) -> list[str]:
