@@ -167,12 +167,12 @@ FLOORS_WITHIN = {
     ],
     "index": [
         [
-            *["decode", "defaults", "filelist", "folders", "languages"],
-            *["limited", "manifest", "plan", "recipe", "structure", "text"],
+            *["decode", "defaults", "filelist", "folders", "languages", "limited", "manifest"],
+            *["plan", "recipe", "stems", "structure"],
         ],
-        ["headings", "layout", "patterns", "purpose", "pythonic"],
-        ["heads", "heads_more"],
-        ["outlines"],
+        ["codes", "headings", "layout", "patterns", "pythonic"],
+        ["heads", "heads_more", "text"],
+        ["outlines", "purpose"],
         ["chunk"],
         ["gitdir", "gitrun"],
         [

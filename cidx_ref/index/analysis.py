@@ -13,7 +13,16 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol
 
 from cidx_ref.index.chunk import definition
-from cidx_ref.index.text import symbols, terms, terms_of, whole_identifiers, words
+from cidx_ref.index.text import (
+    compounds,
+    dotted,
+    joined_words,
+    said,
+    symbols,
+    terms_of,
+    whole_identifiers,
+    words,
+)
 
 __all__ = ["Terms", "embedded_text", "terms_of_chunk", "terms_of_file"]
 
@@ -25,13 +34,15 @@ _TITLE_REPEATS = 2
 class Terms(NamedTuple):
     """The terms of a chunk, with spaces between them.
 
-    `body` is its text, and what it is called; `identifier` has each name as a whole; `symbol` has
-    what the chunk itself defines.
+    `body` is its text, and what it is called; `identifier` has each name that is made of parts as a
+    whole; `symbol` has what the chunk itself defines.  `compound` has once what else may be written
+    as one word: parts of a name that stand beside each other, words with hyphens, names of files.
     """
 
     body: str
     identifier: str
     symbol: str
+    compound: str = ""
 
 
 class Piece(Protocol):
@@ -62,12 +73,15 @@ def terms_of_chunk(path: str, name: str, text: str, called: Iterable[str]) -> Te
 
     `called` is what it would be asked for by: the simple names of what it defines.
     """
-    title = f"{path} {definition(name)}"
-    found = words(text)
+    title = words(f"{path} {definition(name)}")
+    names = " ".join(called)
+    found, others = said(text)
+    made = chain(compounds(chain(found, joined_words(text), title)), dotted(text))
     return Terms(
-        " ".join(chain(terms(title) * _TITLE_REPEATS, terms_of(found))),
+        " ".join(chain(terms_of(title * _TITLE_REPEATS), terms_of(found), terms_of(others))),
         " ".join(whole_identifiers(found)),
-        " ".join(symbols(words(" ".join(called)))),
+        " ".join(symbols(chain(words(names), joined_words(names)))),
+        " ".join(dict.fromkeys(made)),
     )
 
 

@@ -12,12 +12,13 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
-from importlib import import_module, resources
+from importlib import import_module
 from math import hypot, log1p
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import ConfigError
 from cidx_ref.index.query import parsed
+from cidx_ref.index.stems import rarities
 from cidx_ref.index.text import terms
 
 if TYPE_CHECKING:
@@ -160,6 +161,4 @@ def _hashes(term: str) -> bytes:
 @cache
 def _rarity() -> dict[str, float]:
     """Inverse document frequency of the commonest terms of code, damped; the rest under ""."""
-    table = resources.files("cidx_ref.index").joinpath("rarity.txt").read_text("utf-8")
-    lines = (line.split() for line in table.splitlines() if not line.startswith("#"))
-    return {("" if term == "*" else term): float(weight) ** _RARITY for term, weight in lines}
+    return {term: weight**_RARITY for term, weight in rarities().items()}

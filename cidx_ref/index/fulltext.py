@@ -2,7 +2,8 @@
 
 Text is analysed by `text`, not by tantivy, so that both engines agree on what a term is; tantivy
 sees terms with spaces between them.  Queries are built, never parsed: any text is legal (QRY-4).
-Ranking is BM25 over two fields, the sum of which counts; a third has what each chunk is called.
+Ranking is BM25 over two fields, the sum of which counts.  A third has other ways to write what is
+in them, and a fourth what each chunk is called.
 
 A full text belongs to one generation, and is written on in the next: tantivy has segments of its
 own, whose files never change.  It counts what is deleted until its segment is merged, the same for
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from math import log1p
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +27,7 @@ from cidx_ref.files import Directory
 from cidx_ref.index.analysis import Terms
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.query import Query
-from cidx_ref.index.text import terms_of, whole_identifiers
+from cidx_ref.index.text import closed, terms_of, whole_identifiers
 from cidx_ref.index.vocabulary import Vocabulary
 
 __all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
@@ -33,6 +35,13 @@ __all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
 META = "meta.json"
 
 _WRITER_HEAP_BYTES = 64_000_000
+_MOST_BESIDE = (
+    1 << 14
+)  # chunks of the rarer of two words, in which the other is looked for beside it
+_OTHERWISE = 0.7  # of a word: what it counts where it is written in another way
+_RARE = 64  # chunks: a word that stands in no more is looked for as two words, too
+_LEAST_PART, _MOST_PARTED = 2, 24  # letters
+_MOST_WAYS = 4
 
 T = TypeVar("T")
 
@@ -41,6 +50,7 @@ def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("body", tokenizer_name="whitespace", index_option="position")
     builder.add_text_field("identifier", tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field("compound", tokenizer_name="whitespace", index_option="basic")
     builder.add_text_field("symbol", tokenizer_name="whitespace", index_option="basic")
     builder.add_unsigned_field("file", indexed=True)
     builder.add_unsigned_field("chunk", fast=True)
@@ -88,6 +98,7 @@ class FullTextWriter:
         document.add_text("body", terms.body)
         document.add_text("identifier", terms.identifier)
         document.add_text("symbol", terms.symbol)
+        document.add_text("compound", terms.compound)
         document.add_unsigned("file", file)
         document.add_unsigned("chunk", key)
         _guarded(lambda: self._writer.add_document(document), IndexingError)
@@ -146,7 +157,8 @@ class FullTextIndex:
         Text in double quotes is a phrase and must be there; of the rest, the more the better.
         `allowed_files` are the ids of the files that may be found.
         """
-        return self._search(self._clauses(query), k, allowed_files)
+        clauses = _guarded(lambda: self._clauses(query), IndexUnusableError)
+        return self._search(clauses, k, allowed_files)
 
     def definitions(
         self, query: Query, k: int, allowed_files: Sequence[int] | None = None
@@ -166,6 +178,21 @@ class FullTextIndex:
     def holding(self, wanted: Iterable[str]) -> list[int]:
         """All chunks that hold any of the terms `wanted`, in no order."""
         return self._all(self._any_of([("body", term) for term in wanted]))
+
+    def spelling(self, query: Query, at_most: int) -> list[int]:
+        """The chunks in which a word of `query` is written in another way, in no order: those of
+        each way that has no more than `at_most`."""
+        return self._all(_guarded(lambda: self._otherwise(query, at_most), IndexUnusableError))
+
+    def _otherwise(self, query: Query, at_most: int) -> tantivy.Query | None:
+        ways = {form for forms in self._forms(query) for form in forms if form[2] <= at_most}
+        plain = set(query.terms)
+        few = [(f, t) for f, t, _ in sorted(ways) if f != "body" or t not in plain]
+        clauses = [self._phrase(each) for each in self._beside(query)]
+        if (any_of := self._any_of(few)) is not None:
+            clauses.append(any_of)
+        should = [(tantivy.Occur.Should, each) for each in clauses]
+        return tantivy.Query.boolean_query(should) if should else None
 
     def holding_within_words(self, found: Iterable[str], at_most: int) -> list[int]:
         """The chunks that hold any of the words `found` as a part of a word, in no order.
@@ -227,12 +254,70 @@ class FullTextIndex:
     def _clauses(self, query: Query) -> tantivy.Query | None:
         clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in query.phrases]
         rest = query.beside_phrases
-        wanted = [("body", term) for term in rest.terms]
-        wanted += [("identifier", name) for name in rest.identifiers]
-        for field, term in wanted:
-            one = tantivy.Query.term_query(self._index.schema, field, term)
-            clauses.append((tantivy.Occur.Should, one))
+        clauses += [(tantivy.Occur.Should, self._either(forms)) for forms in self._forms(rest)]
+        clauses += [(tantivy.Occur.Should, self._phrase(each)) for each in self._beside(rest)]
         return tantivy.Query.boolean_query(clauses) if clauses else None
+
+    def _forms(self, query: Query) -> Iterator[list[tuple[str, str, int]]]:
+        """How what `query` asks for is written here, each with the number of its chunks: first as
+        it is asked for.  A name that is written in no way is left out."""
+        count = self._searcher.doc_freq
+        for term, names in query.spelled.items():
+            others = [("compound", name, n) for name in names if (n := count("compound", name))]
+            # Of most words there is none, and a term that is nowhere costs nothing.
+            yield [("body", term, count("body", term) if others else 1), *others]
+        for name in dict.fromkeys((*query.identifiers, *query.neighbours)):
+            forms = (("identifier", name), ("compound", name), ("body", closed(name)))
+            if found := [(f, t, n) for f, t in forms if (n := count(f, t))]:
+                yield found
+        for name in query.closed:
+            if n := count("body", closed(name)):
+                yield [("body", closed(name), n)]
+
+    def _either(self, forms: list[tuple[str, str, int]]) -> tantivy.Query:
+        """The first of the `forms` of one word, or else another one, which counts less: not what
+        it would as a word by itself, that is as rare as it happens to be written so."""
+        schema = self._index.schema
+        first, *others = [tantivy.Query.term_query(schema, field, term) for field, term, _ in forms]
+        if not others:
+            return first
+        together = sum(count for _, _, count in forms)
+        weight = _OTHERWISE * self._rarity(together)
+        shares = [weight / self._rarity(count) for _, _, count in forms[1:]]
+        boosted = list(map(tantivy.Query.boost_query, others, shares))
+        return tantivy.Query.disjunction_max_query([first, *boosted] if forms[0][2] else boosted)
+
+    def _rarity(self, count: int) -> float:
+        """What BM25 takes a word for that stands in so many chunks."""
+        count = min(count, self.count)
+        return log1p((self.count - count + 0.5) / (count + 0.5))
+
+    def _beside(self, query: Query) -> Iterator[list[str]]:
+        """The terms that are to stand beside each other: of a name with an ending, and of a word
+        that hardly any chunk has, where it is two words."""
+        for terms in query.with_endings:
+            if 0 < min(self._count("body", term) for term in terms) <= _MOST_BESIDE:
+                yield terms
+        if query.is_short:
+            for word in query.words:
+                if word.islower():  # one that has capitals is known to be made of parts
+                    yield from self._in_two(word)
+
+    def _in_two(self, word: str) -> list[list[str]]:
+        if not (word.isalpha() and 2 * _LEAST_PART <= len(word) <= _MOST_PARTED):
+            return []
+        word = word.lower()
+        if self._count("body", closed(word)) > _RARE:
+            return []
+        found: list[tuple[int, list[str]]] = []
+        for at in range(_LEAST_PART, len(word) - _LEAST_PART + 1):
+            one = closed(word[:at])
+            if count := self._count("body", one):
+                other = closed(word[at:])
+                count = min(count, self._count("body", other))
+                if 0 < count <= _MOST_BESIDE:
+                    found.append((count, [one, other]))
+        return [parts for _, parts in sorted(found, reverse=True)[:_MOST_WAYS]]
 
     def _phrase(self, phrase: list[str]) -> tantivy.Query:
         if len(phrase) == 1:  # tantivy panics on a phrase of one word

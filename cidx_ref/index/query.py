@@ -5,21 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import Any, Generic, TypeVar
 
-from cidx_ref.index.text import normal, symbols, terms_of, whole_identifiers, words
+from cidx_ref.index.stems import rarities, singular
+from cidx_ref.index.text import (
+    MAX_TERM_CHARS,
+    dotted,
+    joined_words,
+    normal,
+    said,
+    spelled,
+    symbols,
+    terms_of,
+    whole_identifiers,
+    words,
+)
 
 __all__ = ["MAX_TERMS", "Query", "parsed"]
 
-# Analysing takes some 30 µs a word, and a query may have 100,000 characters: the rest of a query
-# that is longer than this does not count.
+# Analysing takes some 30 µs a word, and a query may have 100,000 characters: of one that is longer
+# than this, so many words count.
 MAX_TERMS = 256
 _MAX_LETTERS = 4096
-_MAX_WORDS = 1024
+# Of these the rarest count, where it is known how rare they are.
+_MAX_WORDS = 2048
 _MAX_PHRASES = 16
+_MAX_DOTTED = 8
+#: Words of a query that may all be one name, written with spaces between its parts.
+_FEW_WORDS = 4
 
 _QUOTED = re.compile(r'"([^"]*)"')
+# Not `Validate.notEmpty`: who asks for that wants where it is defined, and not where it is used so.
+_WITH_ENDING = re.compile(r"(?<![\w.])[^\W\d_]\w{0,31}\.[^\W\d_]{1,3}(?![\w.(])")
 _CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
 
 # Left out of queries only, and only where something else remains: in a question they carry no
@@ -75,9 +93,60 @@ class Query:
         return list(islice(_distinct(terms_of(self.words)), MAX_TERMS))
 
     @_Lazy
+    def spelled(self) -> dict[str, list[str]]:
+        """The terms, each with what an identifier is called that its parts make: the term of
+        `github`, and `GitHub`."""
+        found: dict[str, list[str]] = {term: [] for term in self.terms}
+        for made in filter(None, map(spelled, self.words)):
+            if made[1] not in found.get(made[0], made):
+                found[made[0]].append(made[1])
+        return found
+
+    @_Lazy
     def identifiers(self) -> list[str]:
-        """Those of the words that are made of parts, as one term each."""
-        return list(dict.fromkeys(whole_identifiers(self.words)))
+        """Those of the words that are made of parts, as one term each; with them what has hyphens,
+        an ending, or a dot before it."""
+        names = whole_identifiers(chain(self.words, self._hyphened if self.is_short else ()))
+        whole = (singular("".join(symbols(each.split(".")))) for each in self._dotted)
+        return list(dict.fromkeys(chain(names, whole, dotted(self._start))))[:MAX_TERMS]
+
+    @_Lazy
+    def neighbours(self) -> list[str]:
+        """Words with a space between them, written as one: `filename` of "file name".
+
+        None of a sentence: in that, `errorMessage` says less than other places of its words.
+        """
+        if not self.is_short:
+            return []
+        pairs = pairwise(self._start.split(" "))
+        return [
+            singular(f"{one}{other}".lower())
+            for one, other in pairs
+            if one.isalpha() and other.isalnum() and not _STOP_WORDS & {one.lower(), other.lower()}
+        ]
+
+    @_Lazy
+    def closed(self) -> list[str]:
+        """Words with hyphens of a sentence, written as one: `email`.  They are looked for as words
+        only; `inMemory` says less of "in-memory" than its parts, which are asked for anyway."""
+        return [] if self.is_short else whole_identifiers(self._hyphened)
+
+    @_Lazy
+    def otherwise(self) -> str:
+        """The words of names that are written as one: `github`, where `GitHub` is asked for."""
+        return " ".join((*self.identifiers, *self.neighbours))
+
+    @_Lazy
+    def with_endings(self) -> list[list[str]]:
+        """The terms of each name that ends as a file does, which stand beside each other: those of
+        `node.js`."""
+        analysed = (list(terms_of(words(name))) for name in self._dotted)
+        return [found for found in analysed if len(found) > 1]
+
+    @_Lazy
+    def is_short(self) -> bool:
+        """Whether it may be one name, in words."""
+        return len(self._said) <= _FEW_WORDS
 
     @_Lazy
     def symbols(self) -> list[str]:
@@ -85,9 +154,9 @@ class Query:
 
         Not every word: "split a string" does not mean what is called `split`.
         """
-        said = list(self._said)
-        named = said if len(said) == 1 else filter(_CODE_LIKE.search, said)
-        return symbols(islice(named, MAX_TERMS))
+        found = list(self._said)
+        named = found if len(found) == 1 else filter(_CODE_LIKE.search, found)
+        return symbols(islice(chain(named, self._hyphened), MAX_TERMS))
 
     @_Lazy
     def is_name(self) -> bool:
@@ -110,14 +179,67 @@ class Query:
 
     def shortened(self, count: int) -> Query:
         """What the first `count` of the words ask for."""
-        shorter = Query(" ".join(self.words[:count]))
-        shorter.__dict__["words"] = self.words[:count]  # as they were parsed here
+        return self._of(self.words[:count])
+
+    def of_rarest(self, frequencies: Callable[[list[str]], dict[str, int]]) -> Query:
+        """What the rarest words ask for, wherever they stand, if there are more than count.
+
+        Numbers do not: of what is that long they are dates, lines and processes.
+
+        `frequencies` tells how often each of some terms is to be found, the rarest first, without
+        those that are nowhere.
+        """
+        found = [word for word in self._said if word.lower() not in _STOP_WORDS]
+        if len(found) <= MAX_TERMS and self.words == found:
+            return self
+        telling = [word for word in found if not word.isdigit()] or found
+        term_of = {word: tuple(terms_of([word[:MAX_TERM_CHARS]])) for word in telling}
+        every = list(dict.fromkeys(chain.from_iterable(term_of.values())))
+        counts = frequencies(every)
+        known = {word: [counts[t] for t in terms if t in counts] for word, terms in term_of.items()}
+        kept = sorted((word for word in telling if known[word]), key=lambda word: min(known[word]))
+        shorter = self._of(_affordable(kept)) if kept else self
+        if self.phrases:
+            shorter.__dict__["phrases"] = self.phrases
+            shorter.__dict__["beside_phrases"] = self.beside_phrases.of_rarest(frequencies)
         return shorter
+
+    def _of(self, kept: list[str]) -> Query:
+        other = Query(" ".join(kept))
+        other.__dict__["words"] = kept  # as they were parsed here
+        return other
+
+    @_Lazy
+    def _start(self) -> str:
+        """So much of the text as is looked through for names that are more than a word."""
+        return self.text[:_MAX_LETTERS]
+
+    @_Lazy
+    def _hyphened(self) -> list[str]:
+        return joined_words(self._start)[:MAX_TERMS]
+
+    @_Lazy
+    def _dotted(self) -> list[str]:
+        return [name[0] for name in islice(_WITH_ENDING.finditer(self._start), _MAX_DOTTED)]
+
+    @_Lazy
+    def _found(self) -> list[str]:
+        """All words, in order, with those of another reading (see `codes`) at the end."""
+        return words(self.text) + said(self.text)[1]
 
     @_Lazy
     def _said(self) -> dict[str, None]:
-        """The distinct words, in order: so many of them that what counts is among them."""
-        return dict(islice(dict.fromkeys(words(self.text)).items(), _MAX_WORDS))
+        """The distinct words, in order: so many of them that what counts is among them.
+
+        Where they are too many, numbers and what all code is full of are left out first.
+        """
+        found = dict.fromkeys(self._found)
+        if len(found) > _MAX_WORDS:
+            common = rarities()
+            telling = (w for w in found if w.lower() not in common and not w.isdigit())
+            chosen = set(islice(chain(telling, found), _MAX_WORDS))
+            found = {word: None for word in found if word in chosen}
+        return found
 
 
 @lru_cache(maxsize=8)

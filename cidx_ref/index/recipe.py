@@ -21,7 +21,7 @@ _CUTTING = (
     *("decode.py", "notebook.py", "languages.py", "structure.py", "pythonic.py", "patterns.py"),
     *("heads.py", "heads_more.py", "headings.py", "outlines.py", "layout.py", "chunk.py"),
     "cutting.py",
-    *("text.py", "analysis.py", "embed.py", "rarity.txt"),
+    *("stems.py", "codes.py", "text.py", "analysis.py", "embed.py", "rarity.txt"),
 )
 
 

@@ -77,7 +77,10 @@ def answer(
     are.
     """
     started = runtime.monotonic()
-    engines = _Engines(snapshot, search, embedder, parsed(search.text))
+    query = parsed(search.text)
+    if snapshot.fulltext is not None:
+        query = query.of_rarest(snapshot.fulltext.frequencies)
+    engines = _Engines(snapshot, search, embedder, query)
     extra: dict[str, Any] = {}
     order: _Order
     if search.mode == "semantic":
@@ -110,6 +113,8 @@ class _Engines:
     ) -> None:
         self._snapshot = snapshot
         self._query = query
+        self._asked = search.text
+        self._alone = search.mode == "semantic"
         self._embedder = embedder
         self._vector: NDArray[np.float32] | None = None
         self._is_lexical = getattr(embedder, "lexical", False)
@@ -129,7 +134,7 @@ class _Engines:
 
     def nearest(self, k: int) -> Ranking:
         """The `k` nearest, to be ranked among others: of a lexical embedder some may be collisions
-        of hashes (`sharing`)."""
+        of hashes (`first`)."""
         engine = self._snapshot.semantic
         if engine is None or self._query.phrases or not self._is_lexical:
             return self.semantic(k)
@@ -143,7 +148,9 @@ class _Engines:
 
     def _embedded(self) -> NDArray[np.float32]:
         try:
-            return self._embedder.embed_query(self._query.text)
+            # Of a text that is too long, the default counts words; a model may know better.
+            text = self._query.text if self._is_lexical else self._asked
+            return self._embedder.embed_query(text)
         except CidxError:
             raise
         except Exception as error:
@@ -169,11 +176,31 @@ class _Engines:
         if len(rare) == len(words):  # few chunks hold a word, so parts of words count, too
             within = fulltext.holding_within_words(self._query.words, _WITHIN)
             looked_at.append(near.rank(within, _WITHIN))
-        found = self._merged(near.rank(fulltext.holding(rare), k), *looked_at, k=k)
+        otherwise = self._otherwise(near, fulltext, k)
+        belonging = _better_of(near.rank(fulltext.holding(rare), k), otherwise)
+        found = self._merged(belonging, *looked_at, k=k)
         if len(found) < _PAGE and len(rare) < len(words):  # a filter lets little through
             some = islice(words, _MAX_WORDS)
-            found = self._merged(near.rank(fulltext.holding(some), k), *looked_at, k=k)
+            belonging = _better_of(near.rank(fulltext.holding(some), k), otherwise)
+            found = self._merged(belonging, *looked_at, k=k)
         return found or near.rank(self._literally(), k)
+
+    def _otherwise(self, near: _Near, fulltext: FullTextIndex, k: int) -> Ranking:
+        """The chunks in which a word of the query is written in another way.
+
+        Of `GitHub` and `github` the vectors have nothing in common, so the query's is compared, and
+        that of its names as one word.  Not for a sentence, nor where the full text is asked, too.
+        """
+        if not (self._alone and self._query.is_short):
+            return []
+        chunks = fulltext.spelling(self._query, _WITHIN)
+        if not chunks:
+            return []
+        ranking = near.rank(chunks, k)
+        if self._query.otherwise:
+            vector = self._embedder.embed_query(self._query.otherwise)
+            ranking = _better_of(ranking, near.of(vector).rank(chunks, k))
+        return ranking
 
     def _merged(self, belonging: Ranking, *others: Ranking, k: int) -> Ranking:
         """The best `k` of all; of `others` only what shares a word with the query."""
@@ -318,6 +345,10 @@ class _Near:
         self._vector = vector
         self._allowed = allowed
 
+    def of(self, vector: NDArray[np.float32]) -> _Near:
+        """What lies around another vector, behind the same filters."""
+        return _Near(self._engine, vector, self._allowed)
+
     def search(self, k: int) -> Ranking:
         """The `k` nearest, as far as the graph reaches them."""
         return self._engine.search(self._vector, k, self._allowed)
@@ -325,6 +356,16 @@ class _Near:
     def rank(self, chunks: Collection[int] | None, k: int) -> Ranking:
         """The `k` nearest of `chunks` (None: of all), exactly."""
         return self._engine.rank(self._vector, k, chunks, self._allowed)
+
+
+def _better_of(one: Ranking, other: Ranking) -> Ranking:
+    """Two rankings by the same measure as one: each chunk with the better of its scores."""
+    if not other:
+        return one
+    scores = dict(one)
+    for item, score in other:
+        scores[item] = max(score, scores.get(item, score))
+    return sorted(scores.items(), key=_farness)
 
 
 def _farness(hit: tuple[int, float]) -> float:

@@ -8,7 +8,7 @@ from operator import sub
 
 from cidx_ref.index.query import Query
 from cidx_ref.index.store import StoredChunk
-from cidx_ref.index.text import whole_identifiers
+from cidx_ref.index.text import composed, whole_identifiers
 
 __all__ = ["Probes"]
 
@@ -49,7 +49,7 @@ class Probes:
 
     def touch(self, chunk: StoredChunk) -> bool:
         """True if the chunk, its name or its path holds any of the query's terms."""
-        text = f"{chunk.path}\n{chunk.name}\n{chunk.text}".lower()
+        text = composed(f"{chunk.path}\n{chunk.name}\n{chunk.text}").lower()
         return any(probe in text for probe in self._probes)
 
     def cut(self, chunk: StoredChunk) -> tuple[int, str]:
@@ -59,7 +59,7 @@ class Probes:
         """
         lines = chunk.text.split("\n")
         looked_at = len(lines) > _LINES and self._looks > 0
-        best = self._best(chunk.text.lower()) if looked_at else 0
+        best = self._best(composed(chunk.text).lower()) if looked_at else 0
         shown = map(self._part, lines[best : best + _LINES])
         return chunk.line_start + best, "\n".join(shown)
 

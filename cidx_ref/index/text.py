@@ -2,6 +2,8 @@
 
 Code-aware: identifiers are split (`camelCase`, `snake_case`, digits) and stemmed, so that
 `parseHTTPHeaders`, `parse_http_header` and "parsing HTTP headers" meet in the same terms.
+Neighbours among the parts of an identifier are joined, too, so that `ringbuffer` meets
+`ring_buffer_push` and `GitHub` meets `github`.  docs/text-analysis.md has examples of it all.
 Data is not code: a hash, or a piece of base64, is one term as it stands, and a number is no word.
 Any text is legal (QRY-4); what holds no word at all gives no terms.
 """
@@ -10,13 +12,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import chain
-from typing import Any
+
+from cidx_ref.index.codes import decoded
+from cidx_ref.index.stems import is_common, singular, stem
 
 __all__ = [
+    "closed",
+    "composed",
+    "compounds",
+    "dotted",
+    "joined_words",
     "normal",
+    "said",
+    "spelled",
     "symbols",
     "terms",
     "terms_of",
@@ -28,7 +39,13 @@ __all__ = [
 MAX_TERM_CHARS = 64
 _MAX_WORD_CHARS = 256
 _WORD = re.compile(r"\w+")
-_ASCII_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# In this order: a letter, digits, a letter (`i18n`, `k8s`); acronyms in the plural, and `IPv`
+# before its number; acronyms; words; numbers.
+_ASCII_PARTS = re.compile(
+    r"(?<![A-Za-z\d])[A-Za-z]\d{1,4}[A-Za-z](?![A-Za-z\d])"
+    r"|[A-Z]{2,}(?:s(?![a-z])|v(?=\d))|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+)
+_ACRONYM_THEN_WORD = re.compile(r"([A-Z]+)([A-Z])([a-z]{2,})")
 # Less of a hash is hardly pasted, and is as soon a word.
 _MIN_HEX_CHARS = 7
 _HEX = re.compile(r"[0-9a-f]{7,}|[0-9A-F]{7,}")
@@ -40,11 +57,76 @@ _MIN_BLOB_CHARS = 16
 _BLOB_DENSITY = (12, 5)
 # Scripts written without spaces: each character is a term, or no part of a sentence is ever found.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+# A name of one letter and a sign: C++, g++, c++11, C#, F#.  In small letters it may be a variable
+# that is counted up, which is known by what stands around it.  The sign comes first in the pattern,
+# and what is before it is looked at only there: few characters of a text are signs.
+_SIGNED = re.compile(
+    r"""
+      \+\+ (?<=[A-Z]\+\+) (?<![\w*&.>)\]+$@][A-Z]\+\+) (?![+] | \s*[;=\[\]])
+    | \+\+ (?<=[a-z]\+\+) (?: (?<![\s\S][a-z]\+\+) | (?<=[\s"'`/=,:-][a-z]\+\+) )
+      (?<!;\ [a-z]\+\+) (?! \s*[;)\]=<>&|*?!%^+] | \s+[-/])
+    | \# (?<=[A-Za-z]\#) (?<![\w\#][A-Za-z]\#) (?![\#A-Za-z_])
+    """,
+    re.VERBOSE,
+)
+# Names with a dot before them: `.NET`, `.gitignore`; not a call in a chain, nor an attribute.
+_DOTTED = re.compile(
+    r"\.(?<![\w)\].]\.)[^\W\d_]\w+(?![\w(.]|\s*=)|\.(?<=[A-Z]\.)(?<![a-z]\.)[A-Z]{2,}\b"
+)
+# Words with hyphens are names, too: `ring-buffer`, `e-mail`, `UTF-8`; a date or a UUID is none.
+_HYPHENED = re.compile(r"(?<![\w-])[^\W\d_]++(?:-(?:[^\W\d_]++|\d{1,4}+))++(?![\w-])")
 
 
 def words(text: str) -> list[str]:
-    """The words of `text` as they stand there: runs of letters, digits and underscores."""
-    return _WORD.findall(text)
+    """The words of `text`: runs of letters, digits and underscores, and what is one letter with a
+    sign."""
+    return _words(decoded(text)[0])
+
+
+def said(text: str) -> tuple[list[str], list[str]]:
+    """The words of `text`, and those of another way to read it (see `codes`)."""
+    plain, others = decoded(text)
+    return _words(plain), others
+
+
+def _words(plain: str) -> list[str]:
+    pattern = _WORD if plain.isascii() else _word_with_marks()
+    found: list[str] = []
+    at = 0
+    if "++" in plain or "#" in plain:
+        for sign in _SIGNED.finditer(plain):
+            found += pattern.findall(plain, at, sign.start() - 1)
+            found.append(plain[sign.start() - 1 : sign.end()])
+            at = sign.end()
+    found += pattern.findall(plain, at)
+    return found
+
+
+@cache
+def _word_with_marks() -> re.Pattern[str]:
+    r"""As `\w+`, in which the marks on letters are parts of a word: an é may be two characters.
+
+    Without those that say how an emoji looks.
+    """
+    marks = (chr(code) for code in range(0x300, 0x20D0))
+    others = (chr(code) for code in chain(range(0x2CEF, 0xFE00), range(0xFE20, 0x1E95B)))
+    found = "".join(c for c in chain(marks, others) if unicodedata.category(c)[0] == "M")
+    return re.compile(rf"\w[\w{found}]*")
+
+
+def composed(text: str) -> str:
+    """`text`, in which each letter that has marks is one character, if there is such a one.
+
+    Word by word, each of them bounded: among many marks in a row composing takes the square of
+    their number.
+    """
+    if text.isascii() or unicodedata.is_normalized("NFC", text):
+        return text
+    return _word_with_marks().sub(lambda word: _composed(word[0]), text)
+
+
+def _composed(word: str) -> str:
+    return unicodedata.normalize("NFC", word) if len(word) <= _MAX_WORD_CHARS else word
 
 
 def terms(text: str) -> list[str]:
@@ -65,35 +147,111 @@ def symbols(found: Iterable[str]) -> list[str]:
 def whole_identifiers(found: Iterable[str]) -> list[str]:
     """Those of the words `found` that are made of parts, as one term each.
 
-    `getUserName` and `get_user_name` both give `getusername`, which is worth more than the three
+    `getUserName` and `get_user_names` both give `getusername`, which is worth more than the three
     parts found in three places.
     """
-    return [_joined(word) for word in found if len(_word_terms(word)) > 1]
+    return [made[-1] for made in map(_compounds, found) if made]
+
+
+def compounds(found: Iterable[str]) -> Iterator[str]:
+    """What the words `found` have of parts that are written as one: each word that is made of
+    parts as a whole, and its neighbours joined.
+
+    Of `ring_buffer_push`: `ringbuffer`, `bufferpush` and `ringbufferpush`.
+    """
+    return chain.from_iterable(map(_compounds, found))
+
+
+def joined_words(text: str) -> list[str]:
+    """The names in `text` that are more than one word, or have a sign before them, each written as
+    an identifier: `ring_buffer` of `ring-buffer`; and `.net`."""
+    return [name.replace("-", "_") for name in _HYPHENED.findall(text)] if "-" in text else []
+
+
+def dotted(text: str) -> list[str]:
+    """The names in `text` with a dot before them, as one term each: `.NET`, `.gitignore`."""
+    return [normal(name).casefold()[:MAX_TERM_CHARS] for name in _DOTTED.findall(text)]
+
+
+def closed(name: str) -> str:
+    """The term of what `whole_identifiers` gives, where a text has it as one word."""
+    return stem(name)
+
+
+@lru_cache(maxsize=1 << 14)
+def spelled(word: str) -> tuple[str, str] | None:
+    """Of a word that has one term: the term, and what a name is called that its parts make."""
+    found = _word_terms(word)
+    return (found[0], singular(_joined(word))) if len(found) == 1 else None
 
 
 @lru_cache(maxsize=1 << 14)
 def _word_terms(word: str) -> tuple[str, ...]:
     word = normal(word)
     if word.isascii():
-        # The common cases, a lower-case word and a number, need no taking apart.
+        # The common case, a lower-case word, needs no taking apart.
         if word.isalpha() and word.islower():
-            return (_stem(word[:MAX_TERM_CHARS]),)
-        if word.isdigit():
-            return (word[:MAX_TERM_CHARS],)
-        parts = _ascii_parts(word)
-    else:
-        parts = _unicode_parts(word)
-    return tuple(_stem(part.lower()[:MAX_TERM_CHARS]) for part in parts)
+            return (stem(word[:MAX_TERM_CHARS]),)
+        if not word.isalpha() and word[-1:] in ("+", "#"):
+            return (word.lower(),)
+    return tuple([stem(part[:MAX_TERM_CHARS]) for part in _parts(word)])
+
+
+@lru_cache(maxsize=1 << 14)
+def _compounds(word: str) -> tuple[str, ...]:
+    parts = _parts(normal(word))
+    if len(parts) < 2:
+        return ()
+    if _UNSPACED.search(word):  # characters, and not words
+        return ("".join(parts)[:MAX_TERM_CHARS],)
+    # A number, or a letter alone, belongs to what is beside it: `OAuth2Client`, `x86_64`.
+    small = [len(part) == 1 or part.isdigit() for part in parts]
+    found = [
+        "".join(parts[start : start + count])
+        for count in range(2, min(4, len(parts)))
+        for start in range(len(parts) - count + 1)
+        if (count == 2 or any(small[start : start + 3])) and not parts[start].isdigit()
+    ]
+    return tuple([singular(each[:MAX_TERM_CHARS]) for each in (*found, "".join(parts))])
+
+
+def _parts(word: str) -> list[str]:
+    """What `word`, which is normal, is made of, in small letters."""
+    if not word.isascii():
+        return _unicode_parts(word)
+    if word.isalnum() and ((word.islower() and word.isalpha()) or word.isdigit()):
+        return [word]
+    # The plural of an acronym has an s of its own: `VMs`, where no rule knows it by its letters.
+    return [
+        part[:-1].lower()
+        if part[-1] == "s" and part[:-1].isupper() and len(part) > 2 and part != "HTTPs"
+        else part.lower()
+        for part in _ascii_parts(word)
+    ]
 
 
 def _ascii_parts(word: str) -> list[str]:
-    if len(word) < _MIN_HEX_CHARS:
-        return _ASCII_PARTS.findall(word)
+    runs = word.split("_") if len(word) >= _MIN_HEX_CHARS else [word]
     found: list[str] = []
-    for run in word.split("_"):
+    for run in runs:
         parts = _ASCII_PARTS.findall(run)
-        found += [run] if _is_data(run, parts) else parts
+        if len(run) >= _MIN_HEX_CHARS and _is_data(run, parts):
+            parts = [run]
+        elif len(parts) > 1:
+            told = _ACRONYM_THEN_WORD.sub(_told_apart, run)
+            parts = parts if told == run else _ASCII_PARTS.findall(told)
+        found += parts
     return found
+
+
+def _told_apart(match: re.Match[str]) -> str:
+    """`URL_safe` of `URLsafe`: the last capital belongs to the word, as in `HTTPServer`, unless
+    only what comes after it is one."""
+    acronym, capital, rest = match.groups()
+    word = rest[:MAX_TERM_CHARS]
+    if is_common(word) and not is_common(f"{capital.lower()}{word}"):
+        return f"{acronym}{capital}_{rest}"
+    return match[0]
 
 
 def _is_data(run: str, parts: list[str]) -> bool:
@@ -119,10 +277,13 @@ def normal(word: str) -> str:
 
 def _unicode_parts(word: str) -> list[str]:
     parts: list[str] = []
-    for run in _UNSPACED.sub(lambda m: f" {m[0]} ", word).replace("_", " ").split():
+    spaced = _UNSPACED.sub(lambda m: f" {m[0]} ", word).replace("_", " ")
+    for run in _word_with_marks().findall(spaced):  # of a fraction, ¼, the sign is none
         start = 0
         for i in range(1, len(run)):
             before, after = run[i - 1], run[i]
+            if not after.isalnum():  # a mark on what is before it
+                continue
             if (before.islower() and after.isupper()) or before.isdigit() != after.isdigit():
                 parts.append(run[start:i])
                 start = i
@@ -131,20 +292,4 @@ def _unicode_parts(word: str) -> list[str]:
 
 
 def _joined(word: str) -> str:
-    return word.replace("_", "").casefold()[:MAX_TERM_CHARS]
-
-
-@cache
-def _stemmer_class() -> Any:
-    # The pure-Python class by name, not snowballstemmer.stemmer(): that one silently takes a C
-    # extension of another version if one is installed, and two machines would disagree on terms.
-    from snowballstemmer.english_stemmer import EnglishStemmer
-
-    return EnglishStemmer
-
-
-def _stem(word: str) -> str:
-    if len(word) < 3 or not word.isalpha():
-        return word  # as Snowball would
-    # A new object each time (0.3 µs): it keeps the word it works on in itself.
-    return str(_stemmer_class()().stemWord(word))
+    return normal(word).replace("_", "").casefold()[:MAX_TERM_CHARS]

@@ -15,7 +15,7 @@ from cidx_ref.daemon import arguments, dispatch, report
 from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, ConfigError, IndexUnusableError
-from cidx_ref.index import search, text
+from cidx_ref.index import search, stems, text
 from cidx_ref.index.fulltext import FullTextIndex
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.nearest import Nearest
@@ -102,7 +102,7 @@ def filtered_afterwards() -> Iterator[None]:
 @mutant("QRY-2")
 def identifiers_are_not_split() -> Iterator[None]:
     """A word is what stands between spaces and signs: `parseHTTPHeaders` is one."""
-    with patch.object(text, "_word_terms", lambda word: (text._stem(word.lower()),)):
+    with patch.object(text, "_word_terms", lambda word: (stems.stem(word.lower()),)):
         yield
 
 
