@@ -168,7 +168,7 @@ FLOORS_WITHIN = {
     "index": [
         [
             *["chunk", "decode", "defaults", "filelist", "folders", "hybrid", "languages"],
-            *["limited", "manifest", "plan", "recipe", "text"],
+            *["limited", "manifest", "plan", "quotes", "recipe", "text"],
         ],
         ["gitdir", "gitrun"],
         [
@@ -182,7 +182,7 @@ FLOORS_WITHIN = {
         ["changes", "child", "cutting", "segment", "snippet", "stale", "watched"],
         ["live", "loaded", "writing"],
         ["builder", "fulltext", "nearest"],
-        ["parallel"],
+        ["parallel", "phrases"],
         ["search"],
         ["snapshot"],
         ["adopt", "assembly", "source"],

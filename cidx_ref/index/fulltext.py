@@ -143,7 +143,7 @@ class FullTextIndex:
     ) -> list[tuple[int, float]]:
         """The `k` best as (chunk, BM25 score), best first.
 
-        Text in double quotes is a phrase and must be there; of the rest, the more the better.
+        The phrases of `query` must be there; of the rest, the more the better.
         `allowed_files` are the ids of the files that may be found.
         """
         return self._search(self._clauses(query), k, allowed_files)
@@ -226,6 +226,7 @@ class FullTextIndex:
 
     def _clauses(self, query: Query) -> tantivy.Query | None:
         clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in query.phrases]
+        clauses += [(tantivy.Occur.Should, self._phrase(phrase)) for phrase in query.preferred]
         rest = query.beside_phrases
         wanted = [("body", term) for term in rest.terms]
         wanted += [("identifier", name) for name in rest.identifiers]

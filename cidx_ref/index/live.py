@@ -7,7 +7,7 @@ segment after the places of all segments before it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -106,6 +106,11 @@ class LiveChunks:
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
         return part.segment.store.read(chunk - part.first_chunk)
 
+    def raw(self, chunk: int) -> bytes:
+        """See `ChunkStore.raw`."""
+        part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
+        return part.segment.store.raw(chunk - part.first_chunk)
+
     def place_of(self, chunk: int) -> tuple[str, int]:
         """Path and first line of `chunk`."""
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
@@ -119,6 +124,14 @@ class LiveChunks:
     def file(self, number: int) -> StoredFile:
         part = self.parts[bisect_right(self._first_files, number) - 1]
         return part.segment.store.files[number - part.first_file]
+
+    def chunks_of(self, file: int, mask: FilterMask | None) -> Iterator[int]:
+        """The chunks of a file that are alive and let through."""
+        part = self.parts[bisect_right(self._first_files, file) - 1]
+        allowed = part.within(mask)
+        for number in part.segment.store.chunks_of(file - part.first_file):
+            if allowed is None or allowed[number]:
+                yield part.first_chunk + number
 
     def digest_of(self, file: int) -> str:
         """The digest of a file's content when it was indexed."""
@@ -166,10 +179,33 @@ class LiveChunks:
             chunks[part.first_chunk : part.stop] = store.chunks_in(passing)
         return FilterMask(files, chunks)
 
-    def find_literally(self, needle: str, k: int, mask: FilterMask | None) -> list[int]:
-        """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4)."""
+    def numbers(self, mask: FilterMask | None) -> Iterator[int]:
+        """All chunks that are alive and let through, in order."""
+        for part in self.parts:
+            allowed = part.within(mask)
+            for number in range(len(part)) if allowed is None else np.flatnonzero(allowed).tolist():
+                yield part.first_chunk + number
+
+    def files_called(self, is_meant: Callable[[str], bool]) -> Iterator[int]:
+        """The numbers of the files, dead ones too, whose path is meant."""
+        for part in self.parts:
+            for number, file in enumerate(part.segment.store.files):
+                if is_meant(file.path):
+                    yield part.first_file + number
+
+    def find_literally(
+        self, needle: str, k: int, mask: FilterMask | None, *, any_case: bool = False
+    ) -> list[int]:
+        """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4).
+
+        See `ChunkStore.find_literally`.
+        """
         return self._first(
-            k, mask, lambda part, left, allowed: part.find_literally(needle, left, allowed)
+            k,
+            mask,
+            lambda store, left, allowed: store.find_literally(
+                needle, left, allowed, any_case=any_case
+            ),
         )
 
     def scan(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.text import normal, symbols, terms_of, whole_identifiers, words
 
 __all__ = ["MAX_TERMS", "Query", "parsed"]
@@ -17,9 +18,7 @@ __all__ = ["MAX_TERMS", "Query", "parsed"]
 MAX_TERMS = 256
 _MAX_LETTERS = 4096
 _MAX_WORDS = 1024
-_MAX_PHRASES = 16
 
-_QUOTED = re.compile(r'"([^"]*)"')
 _CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
 
 # Left out of queries only, and only where something else remains: in a question they carry no
@@ -90,18 +89,38 @@ class Query:
         return symbols(islice(named, MAX_TERMS))
 
     @_Lazy
+    def quotes(self) -> Quotes:
+        """The pieces of the text that stand in quotes."""
+        return quotes_of(self.text)
+
+    def quoting(
+        self, kept: Sequence[Piece], phrases: list[list[str]], preferred: list[list[str]]
+    ) -> Query:
+        """What the text asks for where the pieces `kept` are no words to look for.
+
+        The terms `phrases` must stand in a row, each of them; those that are `preferred` had
+        better.
+        """
+        settled = Query(self.text)
+        settled.__dict__.update(self.__dict__, phrases=phrases, preferred=preferred)
+        if kept:
+            settled.__dict__["beside_phrases"] = Query(_without(self.text, kept))
+        return settled
+
+    @_Lazy
     def phrases(self) -> list[list[str]]:
-        """The terms of each phrase that stands in double quotes: of the first 16 phrases, and of
-        each the first 256 terms."""
-        quoted = filter(str.strip, (match[1] for match in _QUOTED.finditer(self.text)))
-        analysed = (terms_of(words(each)) for each in islice(quoted, _MAX_PHRASES))
-        found = (list(islice(each, MAX_TERMS)) for each in analysed)
-        return [phrase for phrase in found if phrase]
+        """Terms that must stand in a row: none, until it is known what there is (`phrases.py`)."""
+        return []
+
+    @_Lazy
+    def preferred(self) -> list[list[str]]:
+        """Terms that had better stand in a row."""
+        return []
 
     @_Lazy
     def beside_phrases(self) -> Query:
         """What is asked for beside the phrases."""
-        return Query(_QUOTED.sub(" ", self.text)) if self.phrases else self
+        return self
 
     def shortened(self, count: int) -> Query:
         """What the first `count` of the words ask for."""
@@ -120,6 +139,14 @@ def parsed(text: str) -> Query:
     """What `text` asks for: the same object each time, so that search and embedder analyse a text
     once."""
     return Query(text)
+
+
+def _without(text: str, pieces: Sequence[Piece]) -> str:
+    kept, end = [], 0
+    for piece in pieces:
+        kept.append(text[end : piece.start])
+        end = piece.end
+    return " ".join([*kept, text[end:]])
 
 
 def _affordable(found: Iterable[str]) -> list[str]:

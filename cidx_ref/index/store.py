@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -186,23 +186,60 @@ class ChunkStore:
             self._passing[filters] = known
         return known
 
+    def raw(self, chunk: int) -> bytes:
+        """Name and text of `chunk` as they are stored, one after the other: far cheaper than
+        `read`, for ruling chunks out."""
+        return self._texts[int(self._offsets[chunk]) : self._end_of(chunk)]
+
     def find_literally(
-        self, needle: str, k: int, allowed: NDArray[np.bool_] | None = None
+        self,
+        needle: str,
+        k: int,
+        allowed: NDArray[np.bool_] | None = None,
+        *,
+        any_case: bool = False,
     ) -> list[int]:
-        """The first `k` of the chunks that `allowed` marks which hold `needle` as it stands."""
+        """The first `k` of the chunks that `allowed` marks which hold `needle` as it stands.
+
+        With `any_case`, ASCII letters of either case are as good as the small ones of `needle`.
+        """
         wanted = needle.encode(*TEXT_CODEC)
-        found: list[int] = []
+        places = self._in_any_case(wanted) if any_case else self._as_it_stands(wanted)
+        found = (chunk for chunk in places if allowed is None or allowed[chunk])
+        return list(islice(found, k))
+
+    def _as_it_stands(self, wanted: bytes) -> Iterator[int]:
+        """The chunks that hold `wanted`."""
         position = self._find(wanted, 0)
-        while position >= 0 and len(found) < k:
-            chunk = int(np.searchsorted(self._offsets, position, side="right")) - 1
-            end = int(self._rows["offset"][chunk]) + int(
-                self._rows["name_size"][chunk] + self._rows["text_size"][chunk]
-            )
+        while position >= 0:
+            chunk, end = self._around(position)
             inside = position + len(wanted) <= end
-            if inside and (allowed is None or allowed[chunk]):
-                found.append(chunk)
+            if inside:
+                yield chunk
             position = self._find(wanted, end if inside else position + 1)
-        return found
+
+    def _in_any_case(self, wanted: bytes) -> Iterator[int]:
+        """The chunks that hold `wanted`, which has small letters only, in any case."""
+        for chunks in self._stretches():
+            start, end = int(self._offsets[chunks.start]), self._end_of(chunks.stop - 1)
+            text = self._texts[start:end].lower()
+            position = text.find(wanted)
+            while position >= 0:
+                chunk, stop = self._around(start + position)
+                inside = start + position + len(wanted) <= stop
+                if inside:
+                    yield chunk
+                position = text.find(wanted, stop - start if inside else position + 1)
+
+    def _around(self, position: int) -> tuple[int, int]:
+        """The chunk that has the byte at `position`, and where it ends."""
+        chunk = int(np.searchsorted(self._offsets, position, side="right")) - 1
+        return chunk, self._end_of(chunk)
+
+    def _end_of(self, chunk: int) -> int:
+        """Where what is stored of `chunk` ends, and that of the next one begins."""
+        following = chunk + 1
+        return int(self._offsets[following]) if following < len(self) else len(self._texts)
 
     def scan(
         self,

@@ -186,7 +186,7 @@ def queries_are_parsed() -> Iterator[None]:
 @mutant("QRY-4")
 def nothing_but_punctuation_is_nothing() -> Iterator[None]:
     """What has no terms matches nothing."""
-    with patch.object(LiveChunks, "find_literally", lambda self, needle, k, mask: []):
+    with patch.object(LiveChunks, "find_literally", lambda self, needle, k, mask, **_: []):
         yield
 
 
