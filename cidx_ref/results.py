@@ -48,9 +48,10 @@ class Answer(Sequence[Hit]):
     """The hits of one query, best first, and how they came about.
 
     `generation` is the index that answered.  `unavailable` says, engine by engine, why a hybrid
-    answer had to do without it (QRY-3).  `took_ms` is the daemon's share of the time.  `relaxed` has
-    the quoted pieces of the query that were let go, because nothing has them as written, or not
-    together with the others: their words were looked for.
+    answer had to do without it (QRY-3).  `took_ms` is the daemon's share of the time.
+
+    `relaxed` has the quoted pieces of the query that were let go, because nothing has them as
+    written, or not together with the others: their words were looked for.
 
     The index holds every change made before `indexed_at` (ISO 8601).  `pending` is how many files
     are known to have changed since; None while that is not known.  `fresh` says of a query that

@@ -44,7 +44,7 @@ PLANTED = {
     "c/log.c": 'void load(void)\n{\n    die("cannot open %s");\n}\n',
     "c/arrow.c": "int step(struct list *p)\n{\n    return p->next;\n}\n",
     "c/dot.c": "int step(struct list p)\n{\n    return p.next;\n}\n",
-    "c/unequal.c": "void check(int alpha, int beta)\n{\n    if (alpha != beta) fail();\n}\n",
+    "zz/unequal.c": "void check(int alpha, int beta)\n{\n    if (alpha != beta) fail();\n}\n",
     "c/include.c": "#include   <stdio.h>\n#include <sys/quux.h>\nint done;\n",
     "cpp/vec.cpp": "std::vector<int> items;\nstd::vector<long> others;\n",
     "cpp/plain.cpp": "vector<int> std;\n",
@@ -116,7 +116,6 @@ def _paths(told: dict[str, Any]) -> list[str]:
 # Which quotes are the user's.
 
 
-@pytest.mark.promise("QRY-4")
 @pytest.mark.parametrize(
     ("text", "pieces"),
     [
@@ -147,7 +146,6 @@ def test_what_stands_by_itself_in_quotes_is_the_users_own(text: str, pieces: lis
     assert [piece.text for piece in found.pieces] == pieces
 
 
-@pytest.mark.promise("QRY-4")
 @pytest.mark.parametrize(
     ("text", "pieces"),
     [
@@ -171,7 +169,6 @@ def test_quotes_within_what_was_pasted_bind_nothing(text: str, pieces: list[str]
     assert [piece.text for piece in found.pieces] == pieces
 
 
-@pytest.mark.promise("QRY-4")
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.text('"“”«»\\ \nab:,{', max_size=40) | st.text(max_size=30))
 @example('"' * 5000)
@@ -189,7 +186,7 @@ def test_a_piece_is_a_part_of_the_text_between_two_quotes(text: str) -> None:
 # W4: a quoted piece holds its punctuation.
 
 
-@pytest.mark.promise("QRY-2", "QRY-4")
+@pytest.mark.promise("QRY-2")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("query", "paths"),
@@ -198,9 +195,9 @@ def test_a_piece_is_a_part_of_the_text_between_two_quotes(text: str) -> None:
         ('"->"', {"c/arrow.c"}),
         ("“->” step", {"c/arrow.c"}),
         ('"p.next"', {"c/dot.c"}),
-        ('"alpha != beta"', {"c/unequal.c"}),
-        ('check "alpha  !=\tbeta"', {"c/unequal.c"}),
-        ('"ALPHA != beta"', {"c/unequal.c"}),
+        ('"alpha != beta"', {"zz/unequal.c"}),
+        ('check "alpha  !=\tbeta"', {"zz/unequal.c"}),
+        ('"ALPHA != beta"', {"zz/unequal.c"}),
         ('"#include <stdio.h>"', {"c/include.c"}),
         ('"<sys/quux.h>"', {"c/include.c"}),
         ('"std::vector<int>"', {"cpp/vec.cpp"}),
@@ -234,7 +231,6 @@ def test_a_quoted_piece_is_found_as_written(
     assert told["relaxed"] == (["ranch.zyx"] if "zyx" in query else [])
 
 
-@pytest.mark.promise("QRY-2")
 @pytest.mark.parametrize("mode", MODES)
 def test_capitals_count_where_something_has_them(many: IndexSnapshot, mode: str) -> None:
     def names(query: str) -> set[str]:
@@ -290,7 +286,6 @@ def test_what_no_chunk_has_as_written_is_found_by_its_words_and_the_answer_says_
     assert told["relaxed"] == relaxed
 
 
-@pytest.mark.promise("QRY-4")
 @pytest.mark.parametrize("mode", MODES)
 def test_pasted_quotes_do_not_narrow_the_answer_to_where_one_of_them_stands(
     many: IndexSnapshot, mode: str
@@ -301,7 +296,6 @@ def test_pasted_quotes_do_not_narrow_the_answer_to_where_one_of_them_stands(
     assert _paths(_ask(many, 'token_expired "good bye"', mode)) == ["py/say.py"]
 
 
-@pytest.mark.promise("QRY-4")
 @pytest.mark.parametrize("mode", MODES)
 def test_of_phrases_that_stand_nowhere_together_the_first_is_kept(
     many: IndexSnapshot, mode: str
@@ -312,7 +306,6 @@ def test_of_phrases_that_stand_nowhere_together_the_first_is_kept(
     assert (_paths(told), told["relaxed"]) == (["py/call.py"], ["wibble"])
 
 
-@pytest.mark.promise("QRY-4")
 @pytest.mark.parametrize("mode", MODES)
 def test_where_its_words_are_nowhere_either_there_is_no_match(
     many: IndexSnapshot, mode: str
@@ -323,7 +316,6 @@ def test_where_its_words_are_nowhere_either_there_is_no_match(
     assert (_paths(told), told["relaxed"]) == ([], ["qqzxv xqwvv"])
 
 
-@pytest.mark.promise("QRY-2")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_phrase_that_the_filters_leave_out_is_relaxed_like_one_that_nothing_has(
     many: IndexSnapshot, mode: str
@@ -384,7 +376,7 @@ def _chunk(snapshot: IndexSnapshot, hit: dict[str, Any]) -> Any:
     raise AssertionError(hit)
 
 
-@pytest.mark.promise("QRY-2", "QRY-4")
+@pytest.mark.promise("QRY-2")
 @pytest.mark.parametrize("mode", MODES)
 @settings(derandomize=True, max_examples=100, deadline=None,
           suppress_health_check=list(HealthCheck))  # fmt: skip
@@ -442,7 +434,6 @@ class _Counted:
         monkeypatch.setattr(LiveChunks, "find_literally", counted_find)
 
 
-@pytest.mark.promise("QRY-4")
 @pytest.mark.parametrize("mode", MODES)
 def test_chunks_with_the_words_in_another_order_are_not_looked_at(
     many: IndexSnapshot, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -455,7 +446,6 @@ def test_chunks_with_the_words_in_another_order_are_not_looked_at(
     assert (counted.looks, counted.scans) == (1, 0)
 
 
-@pytest.mark.promise("QRY-4")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_frequent_phrase_costs_as_many_reads_as_hits_are_looked_at(
     many: IndexSnapshot, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -466,15 +456,15 @@ def test_a_frequent_phrase_costs_as_many_reads_as_hits_are_looked_at(
     assert counted.looks <= 4 * 400
 
 
-@pytest.mark.promise("QRY-4")
 @pytest.mark.parametrize("mode", MODES)
 def test_work_is_bounded_and_what_was_not_looked_at_is_not_found(
     many: IndexSnapshot, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each chunk of the haystack has these words in a row, and the sign somewhere else."""
     counted = _Counted(monkeypatch)
-    assert _paths(_ask(many, '"alpha != beta"', mode)) == ["c/unequal.c"]
-    assert counted.looks <= counted.reads + 10 <= len(many.chunks) + 100
+    assert _paths(_ask(many, '"alpha != beta"', mode)) == ["zz/unequal.c"]
+    assert counted.looks <= len(many.chunks)
+    assert counted.reads <= len(many.chunks) + 400
     monkeypatch.setattr(phrases_module, "_MAX_READS", 100)
     counted.reads = 0
     told = _ask(many, '"alpha != beta"', mode)
@@ -486,21 +476,20 @@ def test_work_is_bounded_and_what_was_not_looked_at_is_not_found(
     assert counted.looks <= 50
 
 
-@pytest.mark.promise("QRY-4")
 def test_of_very_many_candidates_all_texts_say_which_hold_the_piece(
     many: IndexSnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phrases_module, "_MANY", 1000)
+    monkeypatch.setattr(phrases_module, "_BYTES_PER_LOOK", many.chunks.size_bytes // 1000)
     counted = _Counted(monkeypatch)
-    assert _paths(_ask(many, '"alpha !=\nbeta"', "fts")) == ["c/unequal.c"]
-    assert _paths(_ask(many, '"alpha != beta) fail()"', "fts")) == ["c/unequal.c"]
+    assert _paths(_ask(many, '"alpha !=\nbeta"', "fts")) == ["zz/unequal.c"]
+    assert _paths(_ask(many, '"alpha != beta) fail()"', "fts")) == ["zz/unequal.c"]
     assert _paths(_ask(many, '"return beta"', "fts", limit=1000))
     monkeypatch.setattr(phrases_module, "_SCANNED_HITS", 10)
-    assert _paths(_ask(many, '"alpha != beta"', "fts")) == ["c/unequal.c"]
-    assert counted.scans == 3  # one query has few candidates
+    assert _paths(_ask(many, '"alpha != beta"', "fts")) == ["zz/unequal.c"]
+    # Of the others, one has few candidates, and one is held by the first that are looked at.
+    assert counted.scans == 2
 
 
-@pytest.mark.promise("QRY-4")
 def test_texts_are_read_through_for_few_pieces_however_many_there_are(
     many: IndexSnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,11 +501,10 @@ def test_texts_are_read_through_for_few_pieces_however_many_there_are(
     assert counted.scans == 1, "none for what binds nothing"
 
 
-@pytest.mark.promise("QRY-3", "QRY-4")
 def test_without_full_text_the_texts_say_where_a_phrase_stands(many: IndexSnapshot) -> None:
     with patch.object(many, "fulltext", None):
         for query, paths in [
-            ('"alpha != beta"', ["c/unequal.c"]),
+            ('"alpha != beta"', ["zz/unequal.c"]),
             ('int "->"', ["c/arrow.c"]),
             ('"peer disconnects"', ["docs/wrap.md"]),
             ('"docs/wrap.md"', ["docs/wrap.md"]),

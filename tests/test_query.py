@@ -86,6 +86,9 @@ FINDS = [
     ("テキスト", "txt/cjk.txt"),
     ("🚀", "txt/emoji.txt"),
     ("🚀 today", "txt/emoji.txt"),
+    ('push "no such words"', "cpp/vec.cpp"),
+    ('{"push": "a == b", "x": ""}', "cpp/vec.cpp"),
+    ('if "a != b"', "cpp/vec.cpp"),
     ("\0vector\0", "cpp/vec.cpp"),
     ("vector\udcff", "cpp/vec.cpp"),
 ]
@@ -297,6 +300,7 @@ def test_full_text_search_reads_code_as_its_author_does(
 def test_a_phrase_must_be_there_word_for_word_if_anything_has_it(code: CIDXDaemonService) -> None:
     assert "docs/order.md" not in _paths(_ask(code, "fts", '"parse headers"'))
     assert "docs/order.md" in _paths(_ask(code, "fts", "parse headers"))
+    assert _ask(code, "fts", '"http headers"')["relaxed"] == ["http headers"], "with _ between"
     answer = _ask(code, "fts", '"headers parse only"')
     assert _paths(answer)[0] == "docs/order.md"
     assert answer["relaxed"] == ["headers parse only"]

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Phrase", "Phrases"]
 
-# Chunks ruled out by what is stored of them (2 µs each), and chunks read and compared (10 µs).
-_MAX_LOOKS = 1 << 16
+# Chunks ruled out by what is stored of them (4 µs each), and chunks read and compared (10 µs).
+_MAX_LOOKS = 1 << 15
 _MAX_READS = 1 << 14
 _SCANNED_BYTES = 192 << 20  # of text, that all readings of all texts go through together
 _SCANNED_HITS = 4096  # chunks that one of them collects; what more hold is everywhere
-_MANY = 8192  # candidates: of more, all texts say sooner which hold the piece
+_BYTES_PER_LOOK = 1 << 14  # of text, that are read through while one candidate is looked at
 _FEW = 512  # candidates whose files are known to the engine
-_FIRST = 64  # hits that are asked for at first
+_FIRST = 64  # hits that are asked for at first, and candidates that are a sample
 
 _ASCII = re.compile(r"[!-~]+")
 # Where quotes are escaped, their spelling is not known, and is no part of what must be there.
@@ -253,10 +253,15 @@ class Phrases:
         if self._mask is not None:
             allowed = self._mask.chunks
             found = [chunk for chunk in found if allowed[chunk]]
-        if len(found) > _MANY and self._scans > 0:
-            holding = self._scanned(phrase)
-            if holding is not None:
-                found = sorted(set(found).intersection(holding))
+        text_bytes = self._chunks.size_bytes
+        if len(found) > _FIRST and len(found) * _BYTES_PER_LOOK > text_bytes and self._scans > 0:
+            # Where the piece is frequent among them, it is soon found; else all texts say sooner
+            # which of them hold it.
+            sample = found[:: len(found) // _FIRST]
+            if not any(self._stands(phrase, chunk) for chunk in sample):
+                holding = self._scanned(phrase)
+                if holding is not None:
+                    found = sorted(set(found).intersection(holding))
         return found
 
     def _scanned(self, phrase: Phrase) -> Sequence[int] | None:
