@@ -43,6 +43,8 @@ _FIRST = 64  # hits that are asked for at first, and candidates that are a sampl
 _ASCII = re.compile(r"[!-~]+")
 # Where quotes are escaped, their spelling is not known, and is no part of what must be there.
 _ASCII_UNQUOTED = re.compile(r"[!#-\[\]-~]+")
+# What a program puts a value into, or where the text of a message ends.
+_SLOT = re.compile(r""" ?\\?["'`]?(?:%[^\s]|\{[^\s]|\$[{\w]|["'`] ?[+,.&)])""")
 _MAX_RUNS = 8  # of a piece, that a chunk must hold to be read
 
 Ranking = list[tuple[int, float]]
@@ -68,7 +70,10 @@ class Phrase:
         escapes = '\\"' in piece.text
         spellings = [piece.text, piece.text.replace('\\"', '"')][: 1 + escapes]
         self._spellings = [self._seen(each) for each in spellings]
-        runs = (_ASCII_UNQUOTED if escapes else _ASCII).findall(_composed(self._spellings[0]))
+        # Not of what case folding makes of it: "ß" becomes "ss", which the text need not have.
+        runs = (_ASCII_UNQUOTED if escapes else _ASCII).findall(_composed(piece.text))
+        if any_case:
+            runs = [run.lower() for run in runs]
         self._runs = sorted(map(str.encode, runs), key=len, reverse=True)[:_MAX_RUNS]
         #: The longest part of it without white space: what texts are searched for.
         self.probe = self._runs[0].decode() if runs else max(piece.text.split(), key=len)
@@ -90,6 +95,16 @@ class Phrase:
         """Whether what is stored as `raw` can hold the piece."""
         text = raw.lower() if self.any_case else raw
         return all(run in text for run in self._runs)
+
+    def begins_a_message_in(self, text: str) -> bool:
+        """Whether a message stands in `text` that has a value after the piece."""
+        seen, wanted = self._seen(text), self._spellings[0]
+        at = seen.find(wanted)
+        while at >= 0:
+            if _SLOT.match(seen, at + len(wanted)):
+                return True
+            at = seen.find(wanted, at + len(wanted))
+        return False
 
     def _seen(self, text: str) -> str:
         text = " ".join(text.split())
@@ -176,6 +191,8 @@ class Phrases:
             pieces, standing = [quotes.whole], [whole]
         elif quotes.are_own:
             standing = list(filter(None, map(self._standing, pieces)))
+        if quotes.are_own and self._is_a_message(query.text[: pieces[0].start], standing):
+            quotes, standing = quotes._replace(are_own=False), []
         self._kept = self._together(standing)
         kept = [phrase.piece for phrase in self._kept]
         missing = [piece for piece in pieces if piece not in kept]
@@ -206,6 +223,24 @@ class Phrases:
             if self._is_met([form]):
                 return form
         return None
+
+    def _is_a_message(self, before: str, standing: Sequence[Phrase]) -> bool:
+        """Whether the words `before` the first piece are those of a message that a program makes
+        with values in it, and what is quoted is such a value, though it stands elsewhere, too:
+        `cannot open "/etc/hosts"`."""
+        words_before = before.split()
+        if self._fulltext is None or not standing or len(words_before) < 2:
+            return False
+        said = Phrase(Piece(" ".join(words_before), 0, 0), any_case=True)
+        if not said.terms:
+            return False
+        among = self._let_through(self._fulltext.quoting([said.terms]))
+        is_made = any(
+            said.begins_a_message_in(self._chunks.read(chunk).text) for chunk in among[:_FIRST]
+        )
+        return is_made and not any(
+            self._stands(phrase, chunk) for chunk in among for phrase in standing
+        )
 
     def _is_found_by_terms(self, phrase: Phrase) -> bool:
         """Whether one of the chunks that hold the terms of `phrase`, or else those of the words
@@ -250,9 +285,7 @@ class Phrases:
 
     def _passing(self, phrase: Phrase, found: list[int]) -> Sequence[int]:
         """Those of the chunks `found` that the filters let through, and that may hold `phrase`."""
-        if self._mask is not None:
-            allowed = self._mask.chunks
-            found = [chunk for chunk in found if allowed[chunk]]
+        found = self._let_through(found)
         text_bytes = self._chunks.size_bytes
         if len(found) > _FIRST and len(found) * _BYTES_PER_LOOK > text_bytes and self._scans > 0:
             # Where the piece is frequent among them, it is soon found; else all texts say sooner
@@ -263,6 +296,12 @@ class Phrases:
                 if holding is not None:
                     found = sorted(set(found).intersection(holding))
         return found
+
+    def _let_through(self, found: list[int]) -> list[int]:
+        if self._mask is None:
+            return found
+        allowed = self._mask.chunks
+        return [chunk for chunk in found if allowed[chunk]]
 
     def _scanned(self, phrase: Phrase) -> Sequence[int] | None:
         """The chunks in which the longest part of `phrase` stands, by all texts and paths; None:
