@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from cidx_ref.index import phrases as phrases_module
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.live import LiveChunks
-from cidx_ref.index.phrases import Phrase
+from cidx_ref.index.phrases import Phrase, Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
 from cidx_ref.index.quotes import MAX_PIECES, Piece, quotes_of
@@ -393,8 +394,13 @@ def test_any_text_with_any_quotes_has_an_answer_and_no_hit_lacks_what_was_not_le
             assert _paths(_ask(many, bare, mode)) == []
 
 
+def _numbers(snapshot: IndexSnapshot) -> list[int]:
+    found: list[int] = np.flatnonzero(snapshot.chunks.marks(None)).tolist()
+    return found
+
+
 def _chunk(snapshot: IndexSnapshot, hit: dict[str, Any]) -> Any:
-    for number in snapshot.chunks.numbers(None):
+    for number in _numbers(snapshot):
         chunk = snapshot.chunks.read(number)
         if (chunk.path, chunk.line_start) == (hit["path"], hit["line_start"]):
             return chunk
@@ -410,7 +416,7 @@ def test_a_piece_that_is_cut_out_of_a_text_is_found_there(
     many: IndexSnapshot, mode: str, data: st.DataObject
 ) -> None:
     path = data.draw(st.sampled_from(sorted(PLANTED)))
-    numbers = [n for n in many.chunks.numbers(None) if many.chunks.place_of(n)[0] == path]
+    numbers = [n for n in _numbers(many) if many.chunks.place_of(n)[0] == path]
     chunk = many.chunks.read(data.draw(st.sampled_from(numbers)))
     start = data.draw(st.integers(0, len(chunk.text) - 1))
     piece = chunk.text[start : data.draw(st.integers(start + 1, len(chunk.text)))].strip()
@@ -440,7 +446,7 @@ class _Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looks = self.reads = self.scans = 0
-        raw, read, find = LiveChunks.raw, LiveChunks.read, LiveChunks.find_literally
+        raw, read, find = LiveChunks.raw, LiveChunks.read, LiveChunks.marks_of
 
         def counted_raw(chunks: LiveChunks, number: int) -> bytes:
             self.looks += 1
@@ -450,13 +456,13 @@ class _Counted:
             self.reads += 1
             return read(chunks, number)
 
-        def counted_find(chunks: LiveChunks, *arguments: Any, **options: Any) -> list[int]:
+        def counted_find(chunks: LiveChunks, *arguments: Any, **options: Any) -> Any:
             self.scans += 1
             return find(chunks, *arguments, **options)
 
         monkeypatch.setattr(LiveChunks, "raw", counted_raw)
         monkeypatch.setattr(LiveChunks, "read", counted_read)
-        monkeypatch.setattr(LiveChunks, "find_literally", counted_find)
+        monkeypatch.setattr(LiveChunks, "marks_of", counted_find)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -501,6 +507,26 @@ def test_work_is_bounded_and_what_was_not_looked_at_is_not_found(
     assert counted.looks <= 50
 
 
+def test_more_is_asked_for_until_enough_of_what_is_found_holds_the_phrase(
+    many: IndexSnapshot,
+) -> None:
+    phrases = Phrases(Query('"alpha != beta"'), many.chunks, many.fulltext, None)
+    others = [n for n in _numbers(many) if not phrases.holds(n)]
+    holder = next(n for n in _numbers(many) if phrases.holds(n))
+    ranking = [(n, 1.0) for n in [*others, holder]]
+    asked: list[int] = []
+
+    def search(k: int) -> list[tuple[int, float]]:
+        asked.append(k)
+        return ranking[:k]
+
+    assert phrases.sift(search, 1) == [(holder, 1.0)]
+    assert len(asked) <= 4
+    asked.clear()
+    assert phrases.sift(search, 2) == [(holder, 1.0)]
+    assert len(asked) <= 4
+
+
 def test_of_very_many_candidates_all_texts_say_which_hold_the_piece(
     many: IndexSnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,10 +535,8 @@ def test_of_very_many_candidates_all_texts_say_which_hold_the_piece(
     assert _paths(_ask(many, '"alpha !=\nbeta"', "fts")) == ["zz/unequal.c"]
     assert _paths(_ask(many, '"alpha != beta) fail()"', "fts")) == ["zz/unequal.c"]
     assert _paths(_ask(many, '"return beta"', "fts", limit=1000))
-    monkeypatch.setattr(phrases_module, "_SCANNED_HITS", 10)
-    assert _paths(_ask(many, '"alpha != beta"', "fts")) == ["zz/unequal.c"]
     # Of the others, one has few candidates, and one is held by the first that are looked at.
-    assert counted.scans == 2
+    assert counted.scans == 1
 
 
 def test_texts_are_read_through_for_few_pieces_however_many_there_are(

@@ -125,13 +125,11 @@ class LiveChunks:
         part = self.parts[bisect_right(self._first_files, number) - 1]
         return part.segment.store.files[number - part.first_file]
 
-    def chunks_of(self, file: int, mask: FilterMask | None) -> Iterator[int]:
-        """The chunks of a file that are alive and let through."""
+    def chunks_of(self, file: int) -> range:
+        """The chunks of a file."""
         part = self.parts[bisect_right(self._first_files, file) - 1]
-        allowed = part.within(mask)
-        for number in part.segment.store.chunks_of(file - part.first_file):
-            if allowed is None or allowed[number]:
-                yield part.first_chunk + number
+        inside = part.segment.store.chunks_of(file - part.first_file)
+        return range(part.first_chunk + inside.start, part.first_chunk + inside.stop)
 
     def digest_of(self, file: int) -> str:
         """The digest of a file's content when it was indexed."""
@@ -179,12 +177,19 @@ class LiveChunks:
             chunks[part.first_chunk : part.stop] = store.chunks_in(passing)
         return FilterMask(files, chunks)
 
-    def numbers(self, mask: FilterMask | None) -> Iterator[int]:
-        """All chunks that are alive and let through, in order."""
+    def marks(self, mask: FilterMask | None) -> NDArray[np.bool_]:
+        """Which chunks are alive and let through."""
+        marks = np.ones(self.places, dtype=np.bool_)
         for part in self.parts:
             allowed = part.within(mask)
-            for number in range(len(part)) if allowed is None else np.flatnonzero(allowed).tolist():
-                yield part.first_chunk + number
+            if allowed is not None:
+                marks[part.first_chunk : part.stop] = allowed
+        return marks
+
+    def marks_of(self, needle: str, *, any_case: bool) -> NDArray[np.bool_]:
+        """See `ChunkStore.marks_of`."""
+        found = [p.segment.store.marks_of(needle, any_case=any_case) for p in self.parts]
+        return np.concatenate([np.empty(0, np.bool_), *found])
 
     def files_called(self, is_meant: Callable[[str], bool]) -> Iterator[int]:
         """The numbers of the files, dead ones too, whose path is meant."""
@@ -193,19 +198,10 @@ class LiveChunks:
                 if is_meant(file.path):
                     yield part.first_file + number
 
-    def find_literally(
-        self, needle: str, k: int, mask: FilterMask | None, *, any_case: bool = False
-    ) -> list[int]:
-        """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4).
-
-        See `ChunkStore.find_literally`.
-        """
+    def find_literally(self, needle: str, k: int, mask: FilterMask | None) -> list[int]:
+        """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4)."""
         return self._first(
-            k,
-            mask,
-            lambda store, left, allowed: store.find_literally(
-                needle, left, allowed, any_case=any_case
-            ),
+            k, mask, lambda part, left, allowed: part.find_literally(needle, left, allowed)
         )
 
     def scan(

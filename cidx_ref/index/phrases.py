@@ -17,15 +17,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from cidx_ref.index.query import MAX_TERMS, Query
 from cidx_ref.index.quotes import Piece
 from cidx_ref.index.text import terms_of, words
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cidx_ref.index.fulltext import FullTextIndex
     from cidx_ref.index.live import FilterMask, LiveChunks
 
@@ -35,7 +39,6 @@ __all__ = ["Phrase", "Phrases"]
 _MAX_LOOKS = 1 << 15
 _MAX_READS = 1 << 14
 _SCANNED_BYTES = 192 << 20  # of text, that all readings of all texts go through together
-_SCANNED_HITS = 4096  # chunks that one of them collects; what more hold is everywhere
 _BYTES_PER_LOOK = 1 << 14  # of text, that are read through while one candidate is looked at
 _FEW = 512  # candidates whose files are known to the engine
 _FIRST = 64  # hits that are asked for at first, and candidates that are a sample
@@ -53,7 +56,7 @@ Ranking = list[tuple[int, float]]
 class Near(Protocol):
     """What ranks chunks by their vectors: see `search.py`."""
 
-    def rank(self, chunks: Sequence[int] | None, k: int) -> Ranking: ...
+    def rank(self, chunks: Sequence[int], k: int) -> Ranking: ...
 
 
 class Phrase:
@@ -75,10 +78,12 @@ class Phrase:
         if any_case:
             runs = [run.lower() for run in runs]
         self._runs = sorted(map(str.encode, runs), key=len, reverse=True)[:_MAX_RUNS]
-        #: The longest part of it without white space: what texts are searched for.
-        self.probe = self._runs[0].decode() if runs else max(piece.text.split(), key=len)
-        #: The chunks that may hold it (None: any), and whether they have its terms in a row.
-        self.among: Sequence[int] | None = ()
+        #: What texts are searched for: its longest part without white space, and rather one with
+        #: signs in it, for where its words are is known.
+        signs = [run for run in self._runs if not run.isalnum()] or self._runs
+        self.probe = signs[0].decode() if runs else max(piece.text.split(), key=len)
+        #: Which chunks may hold it (None: none), and whether they have its terms in a row.
+        self.among: NDArray[np.bool_] | None = None
         self.is_in_terms = False
         self.known: dict[int, bool] = {}
 
@@ -130,6 +135,7 @@ class Phrases:
         self._fulltext = fulltext
         self._mask = mask
         self._kept: list[Phrase] = []
+        self._among: NDArray[np.bool_] | None = None
         self._files: dict[Phrase, frozenset[int]] = {}
         self._looks, self._reads = _MAX_LOOKS, _MAX_READS
         self._scans = max(1, _SCANNED_BYTES // (chunks.size_bytes + 1))
@@ -143,6 +149,8 @@ class Phrases:
 
     def holds(self, chunk: int) -> bool:
         """Whether `chunk` holds all phrases that were not let go."""
+        if self._among is not None and not self._among[chunk]:
+            return False
         return all(self._stands(phrase, chunk) for phrase in self._kept)
 
     def sift(self, search: Callable[[int], Ranking], k: int) -> Ranking:
@@ -163,7 +171,7 @@ class Phrases:
 
     def nearest(self, near: Near, k: int) -> Ranking:
         """The `k` nearest of the chunks that hold the phrases; punctuation alone is near none."""
-        among = self._among(self._kept)
+        among = self._candidates(self._kept)
         return self._filled(self.sift(lambda n: near.rank(among, n), k), k)
 
     def _filled(self, found: Ranking, k: int) -> Ranking:
@@ -176,8 +184,8 @@ class Phrases:
 
     def _their_files(self) -> list[int] | None:
         """The ids of the files that the engine need look at; None: of all."""
-        among = self._among(self._kept)
-        if among is None or len(among) > _FEW:
+        among = self._candidates(self._kept)
+        if len(among) > _FEW:
             return None if self._mask is None else self._mask.files
         return sorted({self._chunks.file(self._chunks.file_of(chunk)).id for chunk in among})
 
@@ -194,6 +202,7 @@ class Phrases:
         if quotes.are_own and self._is_a_message(query.text[: pieces[0].start], standing):
             quotes, standing = quotes._replace(are_own=False), []
         self._kept = self._together(standing)
+        self._among = self._marked(self._kept) if self._kept else None
         kept = [phrase.piece for phrase in self._kept]
         missing = [piece for piece in pieces if piece not in kept]
         phrases = [phrase.terms for phrase in self._kept if phrase.is_in_terms]
@@ -267,35 +276,35 @@ class Phrases:
     def _is_met(self, phrases: Sequence[Phrase]) -> bool:
         return any(
             all(self._stands(phrase, chunk) for phrase in phrases)
-            for chunk in self._candidates(phrases)
+            for chunk in map(int, np.flatnonzero(self._marked(phrases)))
         )
 
     # Where they may stand.
 
-    def _candidates(self, phrases: Sequence[Phrase]) -> Iterable[int]:
-        among = self._among(phrases)
-        return self._chunks.numbers(self._mask) if among is None else among
+    def _candidates(self, phrases: Sequence[Phrase]) -> list[int]:
+        """The chunks that may hold all of `phrases`."""
+        return np.flatnonzero(self._marked(phrases)).tolist()
 
-    def _among(self, phrases: Sequence[Phrase]) -> Sequence[int] | None:
-        """The chunks that may hold all of `phrases`; None: any."""
-        limits = [phrase.among for phrase in phrases if phrase.among is not None]
-        if len(limits) < 2:
-            return limits[0] if limits else None
-        return sorted(set(limits[0]).intersection(*limits[1:]))
+    def _marked(self, phrases: Sequence[Phrase]) -> NDArray[np.bool_]:
+        marks = np.ones(self._chunks.places, np.bool_)
+        for phrase in phrases:
+            marks &= False if phrase.among is None else phrase.among
+        return marks
 
-    def _passing(self, phrase: Phrase, found: list[int]) -> Sequence[int]:
+    def _passing(self, phrase: Phrase, found: list[int]) -> NDArray[np.bool_]:
         """Those of the chunks `found` that the filters let through, and that may hold `phrase`."""
         found = self._let_through(found)
+        marks = np.zeros(self._chunks.places, np.bool_)
+        marks[found] = True
         text_bytes = self._chunks.size_bytes
         if len(found) > _FIRST and len(found) * _BYTES_PER_LOOK > text_bytes and self._scans > 0:
             # Where the piece is frequent among them, it is soon found; else all texts say sooner
             # which of them hold it.
             sample = found[:: len(found) // _FIRST]
             if not any(self._stands(phrase, chunk) for chunk in sample):
-                holding = self._scanned(phrase)
-                if holding is not None:
-                    found = sorted(set(found).intersection(holding))
-        return found
+                scanned = self._scanned(phrase)
+                marks &= True if scanned is None else scanned
+        return marks
 
     def _let_through(self, found: list[int]) -> list[int]:
         if self._mask is None:
@@ -303,18 +312,17 @@ class Phrases:
         allowed = self._mask.chunks
         return [chunk for chunk in found if allowed[chunk]]
 
-    def _scanned(self, phrase: Phrase) -> Sequence[int] | None:
-        """The chunks in which the longest part of `phrase` stands, by all texts and paths; None:
-        too many."""
+    def _scanned(self, phrase: Phrase) -> NDArray[np.bool_] | None:
+        """The chunks in which a part of `phrase` stands, by all texts and paths."""
         if self._scans <= 0:
-            return ()
+            return None
         self._scans -= 1
-        limit = _SCANNED_HITS + 1
-        chunks, mask = self._chunks, self._mask
-        found = chunks.find_literally(phrase.probe, limit, mask, any_case=phrase.any_case)
-        in_paths = (n for file in self._called(phrase) for n in chunks.chunks_of(file, mask))
-        every = sorted({*found, *islice(in_paths, limit)})
-        return every if len(every) < limit else None
+        chunks = self._chunks
+        marks = chunks.marks_of(phrase.probe, any_case=phrase.any_case)
+        for file in self._called(phrase):
+            inside = chunks.chunks_of(file)
+            marks[inside.start : inside.stop] = True
+        return marks & chunks.marks(self._mask)
 
     # What holds them.
 

@@ -124,7 +124,7 @@ class ChunkStore:
         except (OSError, ValueError, TypeError) as error:
             raise IndexUnusableError(f"chunk store: {why(error)}") from None
         # In one piece: a column of the table would be copied for every search in it.
-        self._offsets = np.ascontiguousarray(self._rows["offset"])
+        self._offsets = self._rows["offset"].astype(np.int64)
         self._file_of = np.ascontiguousarray(self._rows["file"])
         #: Of each file the number of its first chunk, and after the last one, of all.
         self.firsts = np.searchsorted(self._file_of, np.arange(len(self.files) + 1))
@@ -144,7 +144,7 @@ class ChunkStore:
         """Let go of the files; nothing may be read afterwards."""
         self._passing.clear()
         self._rows = np.empty(0, dtype=ROW)
-        self._offsets = np.empty(0, dtype=np.uint64)
+        self._offsets = np.empty(0, dtype=np.int64)
         if isinstance(self._texts, mmap.mmap):
             self._texts.close()
 
@@ -194,37 +194,42 @@ class ChunkStore:
         return self._texts[int(self._offsets[chunk]) : self._end_of(chunk)]
 
     def find_literally(
-        self,
-        needle: str,
-        k: int,
-        allowed: NDArray[np.bool_] | None = None,
-        *,
-        any_case: bool = False,
+        self, needle: str, k: int, allowed: NDArray[np.bool_] | None = None
     ) -> list[int]:
-        """The first `k` of the chunks that `allowed` marks which hold `needle` as it stands.
-
-        With `any_case`, ASCII letters of either case are as good as the small ones of `needle`.
-        """
-        places = self._holding(needle.encode(*TEXT_CODEC), any_case=any_case)
+        """The first `k` of the chunks that `allowed` marks which hold `needle` as it stands."""
+        places = self._holding(needle.encode(*TEXT_CODEC))
         found = (chunk for chunk in places if allowed is None or allowed[chunk])
         return list(islice(found, k))
 
-    def _holding(self, wanted: bytes, *, any_case: bool) -> Iterator[int]:
+    def marks_of(self, needle: str, *, any_case: bool) -> NDArray[np.bool_]:
+        """Which chunks hold the first bytes of `needle`, dead ones too; a few more may be marked.
+
+        With `any_case`, ASCII letters of either case are as good as the small ones of `needle`.
+        """
+        marks = np.zeros(len(self), dtype=np.bool_)
+        wanted = needle.encode(*TEXT_CODEC)[:_PREFIX_BYTES]
+        for chunks in self._holding_first_bytes(wanted, any_case=any_case):
+            marks[chunks] = True
+        return marks
+
+    def _holding(self, wanted: bytes) -> Iterator[int]:
         """The chunks that hold `wanted`, by all texts."""
+        last = -1
+        for chunks in self._holding_first_bytes(wanted[:_PREFIX_BYTES], any_case=False):
+            for chunk in chunks.tolist():
+                if chunk > last:  # the last one may go on into this stretch
+                    last = chunk
+                    if wanted in self.raw(chunk):
+                        yield chunk
+
+    def _holding_first_bytes(self, wanted: bytes, *, any_case: bool) -> Iterator[NDArray[np.intp]]:
+        """The chunks in which `wanted` begins, stretch by stretch of all texts."""
         if not wanted or not self._texts:
             return
         texts = np.frombuffer(self._texts, np.uint8)
-        begins = wanted[:_PREFIX_BYTES]
-        last = -1
         for start in range(0, len(texts), _SCAN_BYTES):
-            places = _places(texts[start : start + _SCAN_BYTES + len(begins) - 1], begins, any_case)
-            places += start
-            for chunk in np.unique(np.searchsorted(self._offsets, places, "right") - 1).tolist():
-                if chunk > last:  # the last one may go on into this stretch
-                    last = chunk
-                    raw = self.raw(chunk)
-                    if wanted in (raw.lower() if any_case else raw):
-                        yield chunk
+            places = _places(texts[start : start + _SCAN_BYTES + len(wanted) - 1], wanted, any_case)
+            yield np.unique(np.searchsorted(self._offsets, places + start, "right") - 1)
 
     def _end_of(self, chunk: int) -> int:
         """Where what is stored of `chunk` ends, and that of the next one begins."""
@@ -256,7 +261,7 @@ class ChunkStore:
         """All chunks, in stretches of some `_STRETCH_BYTES` of text."""
         start = 0
         while start < len(self):
-            until = self._offsets[start] + np.uint64(_STRETCH_BYTES)
+            until = self._offsets[start] + _STRETCH_BYTES
             stop = max(start + 1, int(np.searchsorted(self._offsets, until)))
             yield range(start, stop)
             start = stop
