@@ -150,7 +150,7 @@ def _add_query(query: argparse.ArgumentParser) -> None:
         "text",
         metavar="TEXT",
         nargs="+",
-        help="what to look for; a phrase in double quotes (within the shell's) must be there",
+        help="what to look for; a piece in double quotes (within the shell's) is found as written",
     )
     query.add_argument("--mode", choices=("hybrid", "semantic", "fts"), default="hybrid")
     query.add_argument("--limit", type=int, default=10, metavar="N", help="hits (default: 10)")

@@ -327,8 +327,16 @@ def _note(report: IndexReport) -> None:
 
 
 def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:
-    from cidx_ref.terminal import pending_note, render_answer, unavailable_note, use_color
+    from cidx_ref.terminal import (
+        pending_note,
+        relaxed_note,
+        render_answer,
+        unavailable_note,
+        use_color,
+    )
 
+    if answer and (note := relaxed_note(answer)):
+        complain(note)
     if sys.stdout is None:
         return
     width = None

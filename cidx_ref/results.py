@@ -60,6 +60,9 @@ class Answer(Sequence[Hit]):
     `generation` is the index that answered.  `unavailable` says, engine by engine, why a hybrid
     answer had to do without it (QRY-3).  `took_ms` is the daemon's share of the time.
 
+    `relaxed` has the quoted pieces of the query that were let go, because nothing has them as
+    written, or not together with the others: their words were looked for.
+
     The index holds every change made before `indexed_at` (ISO 8601).  `pending` is how many files
     are known to have changed since; None while that is not known.  `fresh` says of a query that
     wanted it whether the index holds every change made before the call, and `fresh_problem` why it
@@ -77,6 +80,7 @@ class Answer(Sequence[Hit]):
     pending: int | None = None
     fresh: bool | None = None
     fresh_problem: str | None = None
+    relaxed: Sequence[str] = field(default_factory=list)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cidx_ref.shown import escape
@@ -22,6 +23,7 @@ __all__ = [
     "ProgressBar",
     "pending_note",
     "plain_lines",
+    "relaxed_note",
     "render_answer",
     "run_summary",
     "skipped_lines",
@@ -35,6 +37,8 @@ _FAINT = "2"
 _MATCH = "1;31"  # bold red
 
 _ELLIPSIS = "…"
+_NAMED = 3  # quoted pieces in a note, each of at most so many characters
+_NAMED_CHARS = 60
 _REPLACEMENT = "·"
 _TAB = 4
 _GUTTER = 5
@@ -79,6 +83,19 @@ def pending_note(answer: Answer) -> str:
     if answer.fresh is not None:  # it was asked for
         return f"{files} changed since"
     return f"{files} changed since: --fresh waits for {them}"
+
+
+def relaxed_note(answer: Answer) -> str:
+    """One line on the quoted pieces of the query that were let go; "" if there are none."""
+    pieces = answer.relaxed
+    if not pieces:
+        return ""
+    cut = ((each[:_NAMED_CHARS], _ELLIPSIS * (len(each) > _NAMED_CHARS)) for each in pieces)
+    named = ", ".join(f'"{escape(text)}{more}"' for text, more in islice(cut, _NAMED))
+    if len(pieces) > _NAMED:
+        named += f" and {len(pieces) - _NAMED} more"
+    whose = "its words were" if len(pieces) == 1 else "their words were"
+    return f"no hit has {named} as written: {whose} looked for"
 
 
 def run_summary(report: IndexReport) -> str:

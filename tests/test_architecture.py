@@ -168,7 +168,7 @@ FLOORS_WITHIN = {
     "index": [
         [
             *["decode", "defaults", "filelist", "folders", "languages", "limited", "manifest"],
-            *["plan", "recipe", "stems", "structure"],
+            *["plan", "quotes", "recipe", "stems", "structure"],
         ],
         ["codes", "headings", "layout", "patterns", "pythonic"],
         ["heads", "heads_more", "text"],
@@ -186,7 +186,7 @@ FLOORS_WITHIN = {
         ["changes", "child", "cutting", "segment", "snippet", "stale", "watched"],
         ["live", "loaded", "writing"],
         ["builder", "fulltext", "nearest"],
-        ["parallel"],
+        ["parallel", "phrases"],
         ["search"],
         ["snapshot"],
         ["adopt", "assembly", "source"],

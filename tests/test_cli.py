@@ -104,6 +104,14 @@ def test_a_first_query_builds_the_index_and_starts_the_daemon(fresh: Project) ->
         assert set(hit) >= {"path", "line_start", "line_end", "language", "score", "snippet"}
     assert answer["results"][0]["path"] == "web/app.js"
 
+    relaxed = run(fresh, "query", 'parse "no such headers"')
+    assert relaxed.stdout.startswith("web/app.js")
+    note = 'no hit has "no such headers" as written: its words were looked for'
+    assert relaxed.stderr == f"cidx-ref: {note}\n"
+    relaxed = run(fresh, "query", 'parse "no such headers"', "--json")
+    assert (told(relaxed)["relaxed"], relaxed.stderr) == (["no such headers"], "")
+    assert answer["relaxed"] == []
+
     nothing = run(fresh, "query", "zyzzyva")
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (1, "", "no match\n")
     nothing = run(fresh, "query", "zyzzyva", "--json")

@@ -154,7 +154,7 @@ class FullTextIndex:
     ) -> list[tuple[int, float]]:
         """The `k` best as (chunk, BM25 score), best first.
 
-        Text in double quotes is a phrase and must be there; of the rest, the more the better.
+        The phrases of `query` must be there; of the rest, the more the better.
         `allowed_files` are the ids of the files that may be found.
         """
         clauses = _guarded(lambda: self._clauses(query), IndexUnusableError)
@@ -253,6 +253,7 @@ class FullTextIndex:
 
     def _clauses(self, query: Query) -> tantivy.Query | None:
         clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in query.phrases]
+        clauses += [(tantivy.Occur.Should, self._phrase(phrase)) for phrase in query.preferred]
         rest = query.beside_phrases
         clauses += [(tantivy.Occur.Should, self._either(forms)) for forms in self._forms(rest)]
         clauses += [(tantivy.Occur.Should, self._phrase(each)) for each in self._beside(rest)]

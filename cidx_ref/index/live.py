@@ -7,7 +7,7 @@ segment after the places of all segments before it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -106,6 +106,11 @@ class LiveChunks:
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
         return part.segment.store.read(chunk - part.first_chunk)
 
+    def raw(self, chunk: int) -> bytes:
+        """See `ChunkStore.raw`."""
+        part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
+        return part.segment.store.raw(chunk - part.first_chunk)
+
     def place_of(self, chunk: int) -> tuple[str, int]:
         """Path and first line of `chunk`."""
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
@@ -132,6 +137,12 @@ class LiveChunks:
     def file(self, number: int) -> StoredFile:
         part = self.parts[bisect_right(self._first_files, number) - 1]
         return part.segment.store.files[number - part.first_file]
+
+    def chunks_of(self, file: int) -> range:
+        """The chunks of a file."""
+        part = self.parts[bisect_right(self._first_files, file) - 1]
+        inside = part.segment.store.chunks_of(file - part.first_file)
+        return range(part.first_chunk + inside.start, part.first_chunk + inside.stop)
 
     def digest_of(self, file: int) -> str:
         """The digest of a file's content when it was indexed."""
@@ -178,6 +189,27 @@ class LiveChunks:
             files += store.ids[passing].tolist()
             chunks[part.first_chunk : part.stop] = store.chunks_in(passing)
         return FilterMask(files, chunks)
+
+    def marks(self, mask: FilterMask | None) -> NDArray[np.bool_]:
+        """Which chunks are alive and let through."""
+        marks = np.ones(self.places, dtype=np.bool_)
+        for part in self.parts:
+            allowed = part.within(mask)
+            if allowed is not None:
+                marks[part.first_chunk : part.stop] = allowed
+        return marks
+
+    def marks_of(self, needle: str, *, any_case: bool) -> NDArray[np.bool_]:
+        """See `ChunkStore.marks_of`."""
+        found = [p.segment.store.marks_of(needle, any_case=any_case) for p in self.parts]
+        return np.concatenate([np.empty(0, np.bool_), *found])
+
+    def files_called(self, is_meant: Callable[[str], bool]) -> Iterator[int]:
+        """The numbers of the files, dead ones too, whose path is meant."""
+        for part in self.parts:
+            for number, file in enumerate(part.segment.store.files):
+                if is_meant(file.path):
+                    yield part.first_file + number
 
     def find_literally(self, needle: str, k: int, mask: FilterMask | None) -> list[int]:
         """The first `k` chunks that hold `needle` as it stands: for what has no terms (QRY-4)."""

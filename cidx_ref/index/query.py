@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice, pairwise
 from typing import Any, Generic, TypeVar
 
+from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.stems import rarities, singular
 from cidx_ref.index.text import (
     MAX_TERM_CHARS,
@@ -30,12 +31,10 @@ MAX_TERMS = 256
 _MAX_LETTERS = 4096
 # Of these the rarest count, where it is known how rare they are.
 _MAX_WORDS = 2048
-_MAX_PHRASES = 16
 _MAX_DOTTED = 8
 #: Words of a query that may all be one name, written with spaces between its parts.
 _FEW_WORDS = 4
 
-_QUOTED = re.compile(r'"([^"]*)"')
 # Not `Validate.notEmpty`: who asks for that wants where it is defined, and not where it is used so.
 _WITH_ENDING = re.compile(r"(?<![\w.])[^\W\d_]\w{0,31}\.[^\W\d_]{1,3}(?![\w.(])")
 _CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
@@ -164,18 +163,38 @@ class Query:
         return bool(self.words) and not self.phrases and len(self.text.split()) == 1
 
     @_Lazy
+    def quotes(self) -> Quotes:
+        """The pieces of the text that stand in quotes."""
+        return quotes_of(self.text)
+
+    def quoting(
+        self, kept: Sequence[Piece], phrases: list[list[str]], preferred: list[list[str]]
+    ) -> Query:
+        """What the text asks for where the pieces `kept` are no words to look for.
+
+        The terms `phrases` must stand in a row, each of them; those that are `preferred` had
+        better.
+        """
+        settled = Query(self.text)
+        settled.__dict__.update(self.__dict__, phrases=phrases, preferred=preferred)
+        if kept:
+            settled.__dict__["beside_phrases"] = Query(_without(self.text, kept))
+        return settled
+
+    @_Lazy
     def phrases(self) -> list[list[str]]:
-        """The terms of each phrase that stands in double quotes: of the first 16 phrases, and of
-        each the first 256 terms."""
-        quoted = filter(str.strip, (match[1] for match in _QUOTED.finditer(self.text)))
-        analysed = (terms_of(words(each)) for each in islice(quoted, _MAX_PHRASES))
-        found = (list(islice(each, MAX_TERMS)) for each in analysed)
-        return [phrase for phrase in found if phrase]
+        """Terms that must stand in a row: none, until it is known what there is (`phrases.py`)."""
+        return []
+
+    @_Lazy
+    def preferred(self) -> list[list[str]]:
+        """Terms that had better stand in a row."""
+        return []
 
     @_Lazy
     def beside_phrases(self) -> Query:
         """What is asked for beside the phrases."""
-        return Query(_QUOTED.sub(" ", self.text)) if self.phrases else self
+        return self
 
     def shortened(self, count: int) -> Query:
         """What the first `count` of the words ask for."""
@@ -198,9 +217,11 @@ class Query:
         counts = frequencies(every)
         known = {word: [counts[t] for t in terms if t in counts] for word, terms in term_of.items()}
         kept = sorted((word for word in telling if known[word]), key=lambda word: min(known[word]))
-        shorter = self._of(_affordable(kept)) if kept else self
-        if self.phrases:
-            shorter.__dict__["phrases"] = self.phrases
+        if not kept:
+            return self
+        shorter = self._of(_affordable(kept))
+        shorter.__dict__.update(phrases=self.phrases, preferred=self.preferred)
+        if self.beside_phrases is not self:
             shorter.__dict__["beside_phrases"] = self.beside_phrases.of_rarest(frequencies)
         return shorter
 
@@ -247,6 +268,14 @@ def parsed(text: str) -> Query:
     """What `text` asks for: the same object each time, so that search and embedder analyse a text
     once."""
     return Query(text)
+
+
+def _without(text: str, pieces: Sequence[Piece]) -> str:
+    kept, end = [], 0
+    for piece in pieces:
+        kept.append(text[end : piece.start])
+        end = piece.end
+    return " ".join([*kept, text[end:]])
 
 
 def _affordable(found: Iterable[str]) -> list[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from heapq import merge
-from itertools import accumulate, chain, groupby, islice
+from itertools import accumulate, groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
 from cidx_ref.index.embed import Embedder
+from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query, parsed
 from cidx_ref.index.rank import WEIGHTS, Found, Ranked, Weights
 from cidx_ref.index.snippet import Probes
-from cidx_ref.index.text import terms
 from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
@@ -77,10 +77,7 @@ def answer(
     are.
     """
     started = runtime.monotonic()
-    query = parsed(search.text)
-    if snapshot.fulltext is not None:
-        query = query.of_rarest(snapshot.fulltext.frequencies)
-    engines = _Engines(snapshot, search, embedder, query)
+    engines = _Engines(snapshot, search, embedder, parsed(search.text))
     extra: dict[str, Any] = {}
     order: _Order
     if search.mode == "semantic":
@@ -101,6 +98,7 @@ def answer(
         "mode": search.mode,
         "generation": snapshot.generation,
         **extra,
+        "relaxed": engines.phrases.relaxed,
         "took_ms": round((runtime.monotonic() - started) * 1000, 3),
     }
 
@@ -112,22 +110,25 @@ class _Engines:
         self, snapshot: Snapshot, search: Search, embedder: Embedder, query: Query
     ) -> None:
         self._snapshot = snapshot
-        self._query = query
         self._asked = search.text
         self._alone = search.mode == "semantic"
         self._embedder = embedder
         self._vector: NDArray[np.float32] | None = None
         self._is_lexical = getattr(embedder, "lexical", False)
-        self._probes = Probes(query)
         self._mask = snapshot.chunks.mask(search.filters)
+        self.phrases = Phrases(query, snapshot.chunks, snapshot.fulltext, self._mask)
+        if snapshot.fulltext is not None:
+            self.phrases.query = self.phrases.query.of_rarest(snapshot.fulltext.frequencies)
+        self._query = self.phrases.query
+        self._probes = Probes(self._query)
 
     def semantic(self, k: int) -> Ranking:
         engine = self._snapshot.semantic
         if engine is None:
             raise IndexUnusableError(self._snapshot.unavailable["semantic"])
         near = self._near(engine)
-        if self._query.phrases:
-            return self._quoting(near, k)
+        if self.phrases.bind:
+            return self.phrases.nearest(near, k)
         if self._is_lexical:
             return self._sharing_words(near, max(k, _PAGE))[:k]
         return near.search(k)
@@ -136,7 +137,7 @@ class _Engines:
         """The `k` nearest, to be ranked among others: of a lexical embedder some may be collisions
         of hashes (`first`)."""
         engine = self._snapshot.semantic
-        if engine is None or self._query.phrases or not self._is_lexical:
+        if engine is None or self.phrases.bind or not self._is_lexical:
             return self.semantic(k)
         return self._near(engine).search(k)
 
@@ -233,28 +234,12 @@ class _Engines:
         """How many chunks are looked at, where `k` that pass are wanted."""
         return max(_SURPLUS, min(k, _MAX_LOOKS // len(self._probes)))
 
-    def _quoting(self, near: _Near, k: int) -> Ranking:
-        """The `k` nearest that hold every phrase of the query."""
-        fulltext = self._snapshot.fulltext
-        if fulltext is not None:
-            return near.rank(fulltext.quoting(self._query.phrases), k)
-        words = islice(chain.from_iterable(self._query.phrases), self._affordable_words())
-        touches = [Probes(Query(word)).touch for word in words]
-        holding = self._snapshot.chunks.scan(
-            lambda chunk: all(touch(chunk) for touch in touches), _SCANNED_HITS, self._mask
-        )
-        nearest = near.rank(holding, max(k, _WITHIN))
-        return list(islice((hit for hit in nearest if self._quotes(hit[0])), k))
-
-    def _quotes(self, number: int) -> bool:
-        chunk = self._snapshot.chunks.read(number)
-        found = f" {' '.join(terms(f'{chunk.path} {chunk.name} {chunk.text}'))} "
-        return all(f" {' '.join(phrase)} " in found for phrase in self._query.phrases)
-
     def fulltext(self, k: int) -> Ranking:
         engine = self._snapshot.fulltext
         if engine is None:
             raise IndexUnusableError(self._snapshot.unavailable["fts"])
+        if self.phrases.bind:
+            return self._first(lambda more: self.phrases.in_fulltext(engine, more), k)
         if self._query.terms:
             files = None if self._mask is None else self._mask.files
             return self._first(lambda more: engine.search(self._query, more, files), k)
@@ -274,7 +259,13 @@ class _Engines:
         if engine is None:
             return []
         files = None if self._mask is None else self._mask.files
-        return self._first(lambda more: engine.definitions(self._query, more, files), k)
+
+        def called(more: int) -> Ranking:
+            return engine.definitions(self._query, more, files)
+
+        if self.phrases.bind:
+            return self._first(lambda more: self.phrases.sift(called, more), k)
+        return self._first(called, k)
 
     def ranked(self, found: Found, weights: Weights) -> Ranked:
         engine = self._snapshot.fulltext

@@ -19,7 +19,9 @@ from cidx_ref.index import search, stems, text
 from cidx_ref.index.fulltext import FullTextIndex
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.nearest import Nearest
+from cidx_ref.index.phrases import Phrase, Phrases
 from cidx_ref.index.query import Query
+from cidx_ref.index.quotes import Piece
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
@@ -187,6 +189,28 @@ def queries_are_parsed() -> Iterator[None]:
 def nothing_but_punctuation_is_nothing() -> Iterator[None]:
     """What has no terms matches nothing."""
     with patch.object(LiveChunks, "find_literally", lambda self, needle, k, mask: []):
+        yield
+
+
+@mutant("QRY-2")
+def phrases_are_held_by_their_words() -> Iterator[None]:
+    """What has the words of a phrase in a row has the phrase, whatever stands between them."""
+    with (
+        patch.object(Phrase, "may_stand_in", lambda self, raw: True),
+        patch.object(Phrase, "stands_in", lambda self, text: True),
+    ):
+        yield
+
+
+@mutant("QRY-4")
+def a_phrase_that_nothing_has_empties_the_answer() -> Iterator[None]:
+    """A quoted piece must be there, whether anything has it or not."""
+    standing = Phrases._standing
+
+    def found_or_not(self: Phrases, piece: Piece, *, may_scan: bool = True) -> Phrase:
+        return standing(self, piece, may_scan=may_scan) or Phrase(piece, any_case=True)
+
+    with patch.object(Phrases, "_standing", found_or_not):
         yield
 
 
