@@ -19,6 +19,7 @@ import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
+from cidx_ref.index import languages
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filelist import FILE_LIST, StoredFile, read_files, write_files
 from cidx_ref.index.filters import Filters
@@ -252,8 +253,8 @@ class ChunkStore:
         """The numbers of the files that `filters` let through."""
         passed: Sequence[int] = range(len(self.files))
         if filters.languages:
-            spoken = set(filters.languages)
-            passed = [n for n in passed if self.files[n].language in spoken]
+            answers = languages.answering(filters.languages)
+            passed = [n for n in passed if answers(self.files[n])]
         if filters.paths:
             passed = list(compress(passed, PathSet(filters.paths).select(self._paths(passed))))
         if filters.exclude_paths:
