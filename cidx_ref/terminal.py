@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cidx_ref.shown import escape
+from cidx_ref.shown import escape, shown
 
 if TYPE_CHECKING:
     import re
@@ -26,6 +26,7 @@ __all__ = [
     "run_summary",
     "skipped_lines",
     "unavailable_note",
+    "unmatched_notes",
     "use_color",
 ]
 
@@ -79,6 +80,18 @@ def pending_note(answer: Answer) -> str:
     if answer.fresh is not None:  # it was asked for
         return f"{files} changed since"
     return f"{files} changed since: --fresh waits for {them}"
+
+
+def unmatched_notes(
+    answer: Answer, called: Mapping[str, str], typed: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    """What filters no file matches: `called` has the option of each argument, and `typed` what was
+    typed for each pattern."""
+    for name, unmatched in answer.unmatched.items():
+        for pattern, likest in unmatched.items():
+            said = shown(typed.get(name, {}).get(pattern, pattern))
+            hint = f" (did you mean {shown(likest)}?)" if likest else ""
+            yield f"no file matches {called.get(name, name)} {said}{hint}"
 
 
 def run_summary(report: IndexReport) -> str:

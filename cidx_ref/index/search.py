@@ -155,7 +155,8 @@ class _Engines:
         found = self._merged(near.rank(fulltext.holding(rare), k), *looked_at, k=k)
         if len(found) < _PAGE and len(rare) < len(words):  # a filter lets little through
             some = islice(words, _MAX_WORDS)
-            found = self._merged(near.rank(fulltext.holding(some), k), *looked_at, k=k)
+            files = None if self._mask is None else self._mask.files
+            found = self._merged(near.rank(fulltext.holding(some, files), k), *looked_at, k=k)
         return found or near.rank(self._literally(), k)
 
     def _merged(self, belonging: Ranking, *others: Ranking, k: int) -> Ranking:

@@ -46,6 +46,7 @@ ROW = np.dtype(
 )
 _SCAN_BYTES = 4 << 20  # looked through at once, so that a long scan lets other threads in between
 _STRETCH_BYTES = 1 << 16  # read and searched at once; more would not stay in a core's cache
+_READ_SINGLY = 4  # chunks: to join so few takes longer
 TEXT_CODEC = ("utf-8", "surrogatepass")
 
 
@@ -193,16 +194,18 @@ class ChunkStore:
         """The first `k` of the chunks that `allowed` marks which hold `needle` as it stands."""
         wanted = needle.encode(*TEXT_CODEC)
         found: list[int] = []
-        position = self._find(wanted, 0)
-        while position >= 0 and len(found) < k:
-            chunk = int(np.searchsorted(self._offsets, position, side="right")) - 1
-            end = int(self._rows["offset"][chunk]) + int(
-                self._rows["name_size"][chunk] + self._rows["text_size"][chunk]
-            )
-            inside = position + len(wanted) <= end
-            if inside and (allowed is None or allowed[chunk]):
-                found.append(chunk)
-            position = self._find(wanted, end if inside else position + 1)
+        for chunks in self._runs(allowed):
+            end = self._end_of(chunks.stop - 1)
+            position = self._find(wanted, int(self._offsets[chunks.start]), end)
+            while position >= 0 and len(found) < k:
+                chunk = int(np.searchsorted(self._offsets, position, side="right")) - 1
+                after = self._end_of(chunk)
+                inside = position + len(wanted) <= after
+                if inside:
+                    found.append(chunk)
+                position = self._find(wanted, after if inside else position + 1, end)
+            if len(found) >= k:
+                break
         return found
 
     def scan(
@@ -218,33 +221,60 @@ class ChunkStore:
         wherever it is true of a part.
         """
         found: list[int] = []
-        for chunks in self._stretches():
-            passing = [n for n in chunks if allowed[n]] if allowed is not None else chunks
-            if passing and holds(self._joined(chunks)):
-                found += [n for n in passing if holds(self.read(n))]
+        places = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+        for passing in self._stretches(places):
+            found += self._holding(passing, holds)
             if len(found) >= k:
                 break
         return found[:k]
 
-    def _stretches(self) -> Iterator[range]:
-        """All chunks, in stretches of some `_STRETCH_BYTES` of text."""
+    def _holding(self, places: NDArray[np.intp], holds: Callable[[StoredChunk], bool]) -> list[int]:
+        """Those of the chunks `places` of which `holds` is true: half of them is looked at by half,
+        since where one of a hundred holds a word, reading each would take most of the time."""
+        if len(places) <= _READ_SINGLY:
+            return [n for n in places.tolist() if holds(self.read(n))]
+        if not holds(self._joined(places)):
+            return []
+        middle = len(places) // 2
+        return [*self._holding(places[:middle], holds), *self._holding(places[middle:], holds)]
+
+    def _runs(self, allowed: NDArray[np.bool_] | None) -> Iterator[range]:
+        """The chunks that `allowed` marks, those that lie side by side together."""
+        marked = np.ones(len(self), np.bool_) if allowed is None else allowed
+        edges = np.flatnonzero(np.diff(marked.view(np.int8), prepend=0, append=0)).tolist()
+        yield from map(range, edges[::2], edges[1::2])
+
+    def _stretches(self, places: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+        """The chunks `places`, those together that lie within some `_STRETCH_BYTES` of text."""
         start = 0
-        while start < len(self):
-            until = self._offsets[start] + np.uint64(_STRETCH_BYTES)
-            stop = max(start + 1, int(np.searchsorted(self._offsets, until)))
-            yield range(start, stop)
+        while start < len(places):
+            until = self._offsets[places[start]] + np.uint64(_STRETCH_BYTES)
+            after = np.searchsorted(self._offsets, until)
+            stop = max(start + 1, int(np.searchsorted(places, after)))
+            yield places[start:stop]
             start = stop
 
-    def _joined(self, chunks: range) -> StoredChunk:
-        first, last = self._rows[chunks.start].item(), self._rows[chunks.stop - 1].item()
-        paths = [file.path for file in self.files[first[0] : last[0] + 1]]
-        end = last[5] + last[3] + last[4]
-        text = self._texts[first[5] : end].decode(*TEXT_CODEC)
-        return StoredChunk("\n".join(paths), "", "", first[1], last[2], text)
+    def _joined(self, places: NDArray[np.intp]) -> StoredChunk:
+        """The chunks `places` as one, without what lies between them."""
+        # What a filter stops may have in each stretch what is looked for in the rest of it.
+        texts, paths = [], []
+        for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
+            first, last = int(run[0]), int(run[-1])
+            texts.append(self._texts[int(self._offsets[first]) : self._end_of(last)])
+            files = self.files[int(self._file_of[first]) : int(self._file_of[last]) + 1]
+            paths += [file.path for file in files]
+        text = b"\n".join(texts).decode(*TEXT_CODEC)
+        return StoredChunk("\n".join(paths), "", "", 0, 0, text)
 
-    def _find(self, wanted: bytes, start: int) -> int:
-        for begin in range(start, len(self._texts), _SCAN_BYTES):
-            position = self._texts.find(wanted, begin, begin + _SCAN_BYTES + len(wanted))
+    def _end_of(self, chunk: int) -> int:
+        """Where the name and the text of `chunk` end."""
+        _, _, _, name_size, text_size, offset = self._rows[chunk].item()
+        return int(offset + name_size + text_size)
+
+    def _find(self, wanted: bytes, start: int, end: int) -> int:
+        for begin in range(start, end, _SCAN_BYTES):
+            stop = min(begin + _SCAN_BYTES + len(wanted), end)
+            position = self._texts.find(wanted, begin, stop)
             if position >= 0:
                 return position
         return -1
