@@ -27,7 +27,7 @@ from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.live import FileSet
 from cidx_ref.index.matching import PathSet
-from cidx_ref.index.named import Names
+from cidx_ref.index.named import Names, Unmatched
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import parsed
 from cidx_ref.index.search import answer
@@ -229,7 +229,7 @@ def test_what_leads_out_or_is_too_much_is_refused_by_name(pattern: str, said: st
 
 @pytest.mark.promise("QRY-2")
 def test_a_filter_that_no_file_matches_is_named_with_what_is_likest_to_it() -> None:
-    def unmatched(**filters: tuple[str, ...]) -> object:
+    def unmatched(**filters: tuple[str, ...]) -> Unmatched:
         return names(PATHS).understood(Filters(**filters))[1]
 
     assert unmatched() == {}
@@ -245,9 +245,25 @@ def test_a_filter_that_no_file_matches_is_named_with_what_is_likest_to_it() -> N
     assert unmatched(paths=("SRC/box.c", "src/box.c/", "zzz", "*.rs", "a/b")) == {
         "paths": {"SRC/box.c": "src", "src/box.c/": None, "zzz": None, "*.rs": None, "a/b": None}
     }
+    there = (
+        "READ*",
+        "*.md",
+        "Makefile",
+        "deep",
+        "deep/",
+        "src/",
+        "/Makefile",
+        "*ep",
+        "box*",
+        "[id]/",
+    )
+    assert unmatched(paths=there) == {}
+    gone = ("EAD*", "*.m", "akefile", "Make", "ee", "box.c/", "/deep/", "/*.c", "ook*/", "*.c/")
+    for each in gone:
+        assert list(unmatched(paths=(each,))) == ["paths"], each
     # Of those that take a pass over all paths each, so many are looked at; one that is looked up,
     # always.
-    many = tuple(f"*.x{n}" for n in range(9))
+    many = tuple(f"x{n}*.x" for n in range(9))
     assert unmatched(paths=(*many, "no/where")) == {"paths": dict.fromkeys([*many[:4], "no/where"])}
 
 
