@@ -51,13 +51,12 @@ def query(options: argparse.Namespace) -> int:
     """Search, and build the index first where there is none."""
     text = " ".join(options.text)
     with _client(options) as daemon:
-        root = str(daemon.project.root)
+        typed = _from_root(options, str(daemon.project.root))
         wanted = {
             "mode": options.mode,
             "limit": options.limit,
             "languages": options.language,
-            "paths": [_from_root(glob, root) for glob in options.path],
-            "exclude_paths": [_from_root(glob, root) for glob in options.exclude_path],
+            **{name: list(patterns) for name, patterns in typed.items()},
             "fresh": options.fresh,
             "explain": options.explain,
         }
@@ -76,6 +75,11 @@ def query(options: argparse.Namespace) -> int:
     else:
         is_filtered = bool(options.language or options.path or options.exclude_path)
         _show(answer, text, is_filtered=is_filtered)
+        if answer.unmatched:
+            from cidx_ref.terminal import unmatched_notes
+
+            for note in unmatched_notes(answer, _OPTIONS, typed):
+                complain(note)
     return FOUND if answer else NO_MATCH
 
 
@@ -97,16 +101,14 @@ def _asked(daemon: DaemonClient, text: str, wanted: dict[str, Any]) -> Answer:
         raise BadArgumentError(f"{_OPTIONS.get(name, name)}{colon}{why}") from None
 
 
-def _from_root(glob: str, root: str) -> str:
-    """`glob` from the project's root, where it is a path from the working directory (`./src`), or
-    one of the file system that leads into the project."""
-    if glob.startswith(("./", "../")) or glob in (".", ".."):
-        glob = os.path.normpath(f"{os.getcwd()}/{glob}") + "/" * glob.endswith("/")  # noqa: PTH109
-        if glob.rstrip("/") != root and not glob.startswith(f"{root}/"):
-            raise BadArgumentError(f"--path: {glob}: not in the project {root}")
-    if glob.rstrip("/") == root:
-        return "/**"
-    return glob.removeprefix(root) if glob.startswith(f"{root}/") else glob
+def _from_root(options: argparse.Namespace, root: str) -> dict[str, dict[str, str]]:
+    """The patterns for the daemon, by the name of its argument, each with what was typed for it."""
+    given = {"paths": options.path, "exclude_paths": options.exclude_path}
+    if not any(given.values()):
+        return {}
+    from cidx_ref.typed import all_from_root
+
+    return {name: all_from_root(globs, root, _OPTIONS[name]) for name, globs in given.items()}
 
 
 def index(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-__all__ = ["ANY", "Glob", "Part", "is_literal", "parse"]
+__all__ = ["ANY", "Glob", "Part", "escape", "is_literal", "parse"]
 
 _WILDCARDS = re.compile(r"[*?\[\\]")
 _TOKEN = re.compile(
@@ -69,6 +69,12 @@ class Glob:
 def is_literal(pattern: str) -> bool:
     """Whether `pattern` is the name of something: no character but the slash means anything."""
     return _WILDCARDS.search(pattern) is None
+
+
+def escape(path: str) -> str:
+    """A pattern for nothing but what has this very path, braces and spaces at its end included."""
+    bare = path.rstrip(" ")
+    return re.sub(r"[\\*?\[{}]", r"\\\g<0>", bare) + "\\ " * (len(path) - len(bare))
 
 
 def parse(pattern: str) -> list[Glob]:

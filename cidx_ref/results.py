@@ -67,6 +67,9 @@ class Answer(Sequence[Hit]):
     are known to have changed since; None while that is not known.  `fresh` says of a query that
     wanted it whether the index holds every change made before the call, and `fresh_problem` why it
     does not; both are None where it was not wanted.
+
+    `unmatched` says which filters no file of the index matches, by the name of the argument
+    ("paths", "exclude_paths", "languages"), each with the path that is likest to it, or None.
     """
 
     results: tuple[Hit, ...]
@@ -81,6 +84,7 @@ class Answer(Sequence[Hit]):
     fresh: bool | None = None
     fresh_problem: str | None = None
     relaxed: Sequence[str] = field(default_factory=list)
+    unmatched: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:

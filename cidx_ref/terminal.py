@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cidx_ref.shown import escape
+from cidx_ref.shown import escape, shown
 
 if TYPE_CHECKING:
     import re
@@ -28,6 +28,7 @@ __all__ = [
     "run_summary",
     "skipped_lines",
     "unavailable_note",
+    "unmatched_notes",
     "use_color",
 ]
 
@@ -96,6 +97,18 @@ def relaxed_note(answer: Answer) -> str:
         named += f" and {len(pieces) - _NAMED} more"
     whose = "its words were" if len(pieces) == 1 else "their words were"
     return f"no hit has {named} as written: {whose} looked for"
+
+
+def unmatched_notes(
+    answer: Answer, called: Mapping[str, str], typed: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    """What filters no file matches: `called` has the option of each argument, and `typed` what was
+    typed for each pattern."""
+    for name, unmatched in answer.unmatched.items():
+        for pattern, likest in unmatched.items():
+            said = shown(typed.get(name, {}).get(pattern, pattern))
+            hint = f" (did you mean {shown(likest)}?)" if likest else ""
+            yield f"no file matches {called.get(name, name)} {said}{hint}"
 
 
 def run_summary(report: IndexReport) -> str:

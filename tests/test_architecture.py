@@ -21,7 +21,7 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["_version", "cidx_ref", "errors", "runtime", "steps", "interpreter"],
-    ["globs", "limits", "locks", "reports", "results", "shown", "wire"],
+    ["braces", "globs", "limits", "locks", "reports", "results", "shown", "typed", "wire"],
     ["files"],
     ["places"],
     ["keys", "project", "sockets"],
@@ -183,7 +183,7 @@ FLOORS_WITHIN = {
         ["checkouts"],
         ["belongs"],
         ["embed", "port", "rank", "scan", "store"],
-        ["changes", "child", "cutting", "segment", "snippet", "stale", "watched"],
+        ["changes", "child", "cutting", "named", "segment", "snippet", "stale", "watched"],
         ["live", "loaded", "writing"],
         ["builder", "fulltext", "nearest"],
         ["parallel", "phrases"],

@@ -242,7 +242,46 @@ def test_a_path_may_be_given_as_the_shell_completes_it(
     assert capsys.readouterr().err.splitlines() == [
         "no match in what the filters let through",
         "whether files have changed since is not known: --fresh looks",
+        "cidx-ref: no file matches --path 'nowhere'",
     ]
+
+
+@pytest.mark.promise("QRY-2", "QRY-5")
+def test_a_filter_is_taken_as_it_was_typed_and_one_about_nothing_is_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.root / "net")
+    Config.init(project, enabled=False)
+
+    def said(*arguments: str) -> tuple[int, str, str]:
+        status = main(["query", "retry on disconnect", *arguments])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    for typed in ("retry.{py,js}", "./retry.py:3", "~/project/net", "{web,net}/"):
+        monkeypatch.setenv("HOME", str(project.root.parent))
+        status, out, err = said("--path", typed)
+        assert (status, err) == (0, ""), typed
+        assert "net/retry.py" in out
+    status, out, err = said("--exclude-path", "./retry.py", "--limit", "100")
+    assert "net/retry.py" not in out
+    # What excludes nothing is said, though something is found; and it is called as it was typed.
+    status, out, err = said(
+        "--exclude-path", "./retri.py", "--language", "cobol", "--language", "py"
+    )
+    assert status == 0
+    assert err.splitlines() == [
+        "cidx-ref: no file matches --language 'cobol'",
+        "cidx-ref: no file matches --exclude-path './retri.py' (did you mean 'net/retry.py'?)",
+    ]
+    status, out, err = said("--exclude-path", "./retri.py", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["unmatched"] == {"exclude_paths": {"/net/retri.py": "net/retry.py"}}
+    for option in ("--path", "--exclude-path"):
+        status, out, err = said(option, "../../elsewhere")
+        assert (status, out) == (2, "")
+        expected = f"cidx-ref: {option}: ../../elsewhere: not in the project {project.root}\n"
+        assert err == expected
 
 
 # What can go wrong, each told apart.

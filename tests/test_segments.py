@@ -148,7 +148,7 @@ def test_of_no_segments_nothing_is_found() -> None:
     assert nothing.find_literally("x", 5, None) == nothing.scan(lambda chunk: True, 5, None) == []
     mask = nothing.mask(Filters(languages=("python",)))
     assert mask is not None
-    assert (mask.files, len(mask.chunks)) == ([], 0)
+    assert (len(mask.files), len(mask.chunks)) == (0, 0)
     with pytest.raises(IndexUnusableError):
         nothing.located([1])
     vector = np.ones(DIM, np.float32)
@@ -182,8 +182,8 @@ def test_a_filter_lets_through_what_passes_and_is_alive(many: Many, filters: Fil
     assert set(np.flatnonzero(mask.chunks).tolist()) == passing
     ids = {file.id for file, _, _ in many.alive.values() if passes(filters, file)}
     empty = {f.id for s in many.segments.values() for f in s.store.files if not f.chunks}
-    assert set(mask.files) - empty == ids
-    assert set(mask.files).isdisjoint(many.dead_ids)
+    assert set(mask.files.ids.tolist()) - empty == ids
+    assert set(mask.files.ids.tolist()).isdisjoint(many.dead_ids)
     assert many.chunks.mask(filters) is mask
     assert many.chunks.mask(Filters()) is None
     # Another generation, with the same segments, in which all is alive.

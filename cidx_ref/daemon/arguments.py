@@ -13,7 +13,7 @@ from typing import Any
 
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.index import languages
-from cidx_ref.index.filters import Filters, problem_with, too_much
+from cidx_ref.index.filters import Filters, normal, problem_with, too_much
 from cidx_ref.limits import MAX_LIMIT, check_length
 from cidx_ref.shown import shown as shown_value
 
@@ -50,8 +50,13 @@ def check_path(project_path: object) -> None:
         raise BadArgumentError("project_path: not a directory: longer than any path")
 
 
-def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """`text`, `limit`, `filters` and `explain` for a `Search`.  Raises `BadArgumentError`."""
+def search_options(
+    text: Any, limit: Any, extra: Mapping[str, Any], project_path: Any = None
+) -> dict[str, Any]:
+    """`text`, `limit`, `filters` and `explain` for a `Search`, of the project at `project_path`.
+
+    Raises `BadArgumentError`.
+    """
     if not is_a(text, str):
         raise BadArgumentError(f"query: must be a string, not {type(text).__name__}")
     check_length(text)
@@ -62,7 +67,7 @@ def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str,
     _refuse_unknown(extra, _OF_QUERIES)
     filters = Filters(
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
-        **_globs(extra),
+        **_globs(extra, str(project_path) if type(project_path) is str else ""),
     )
     explain = extra.get("explain", False)
     if not is_a(explain, bool):
@@ -135,17 +140,27 @@ def _check_item(name: str, item: Any, before: int) -> None:
         raise BadArgumentError(f"{name}: {len(item)} characters are too many")
 
 
-def _globs(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _globs(given: Mapping[str, Any], root: str) -> dict[str, tuple[str, ...]]:
     globs = {name: _strings(given, name) for name in ("paths", "exclude_paths")}
     # First, because it bounds what looking at each of them costs.
     if (problem := too_much([glob for found in globs.values() for glob in found])) is not None:
         raise BadArgumentError(f"{' and '.join(filter(globs.get, globs))}: {problem}")
     for name, found in globs.items():
-        for glob in found:
-            problem = problem_with(glob) if glob.strip() else "must not be empty"
-            if problem is not None:
-                raise BadArgumentError(f"{name}: {shown(glob)}: {problem}")
+        globs[name] = tuple(_glob(name, glob, root) for glob in found)
     return globs
+
+
+def _glob(name: str, glob: str, root: str) -> str:
+    """`glob` from the project's root, checked."""
+    if not glob.strip():
+        raise BadArgumentError(f"{name}: {shown(glob)}: must not be empty")
+    try:
+        from_root = normal(glob, root.rstrip("/"))
+    except ValueError as error:
+        raise BadArgumentError(f"{name}: {shown(glob)}: {error}") from None
+    if (problem := problem_with(from_root)) is not None:
+        raise BadArgumentError(f"{name}: {shown(glob)}: {problem}")
+    return from_root
 
 
 def is_a(value: object, kind: type) -> bool:

@@ -311,7 +311,8 @@ class CIDXDaemonService(ExposedService):
         self, method: str, mode: str, project_path: Any, query: Any, limit: Any, extra: Any
     ) -> dict[str, Any]:
         with self._counted(method):
-            search = Search(mode=mode, **arguments.search_options(query, limit, extra))
+            asked = arguments.search_options(query, limit, extra, project_path)
+            search = Search(mode=mode, **asked)
             when = arguments.freshness_options(extra)
             served = self._admit(project_path)
             with self.gate.call(method, is_use=True):

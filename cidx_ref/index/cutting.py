@@ -25,5 +25,5 @@ def cut(source: SourceFile) -> tuple[str, list[Chunk]]:
     notebook = read_notebook(source.text) if is_notebook(source.path) else None
     if notebook is not None and len(pieces := notebook.chunks()) <= MAX_PIECES:
         return notebook.language, pieces
-    language = languages.of(source.path, source.text.partition("\n")[0])
+    language = languages.told_by(source.path, source.text)
     return language, chunk(source.text, language)

@@ -25,7 +25,7 @@ import tantivy
 from cidx_ref.errors import IndexingError, IndexUnusableError
 from cidx_ref.files import Directory
 from cidx_ref.index.analysis import Terms
-from cidx_ref.index.live import LiveChunks
+from cidx_ref.index.live import FileSet, LiveChunks
 from cidx_ref.index.query import Query
 from cidx_ref.index.text import closed, terms_of, whole_identifiers
 from cidx_ref.index.vocabulary import Vocabulary
@@ -35,13 +35,16 @@ __all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
 META = "meta.json"
 
 _WRITER_HEAP_BYTES = 64_000_000
-_MOST_BESIDE = (
-    1 << 14
-)  # chunks of the rarer of two words, in which the other is looked for beside it
+#: Chunks of the rarer of two words, in which the other is looked for beside it.
+_MOST_BESIDE = 1 << 14
 _OTHERWISE = 0.7  # of a word: what it counts where it is written in another way
 _RARE = 64  # chunks: a word that stands in no more is looked for as two words, too
 _LEAST_PART, _MOST_PARTED = 2, 24  # letters
 _MOST_WAYS = 4
+#: So many files tantivy is told of in as little time as the search itself takes.
+_FEW_FILES = 256
+#: Hits that are asked for beyond what a filter should leave of them; and at most.
+_SPARE, _MOST = 32, 8192
 
 T = TypeVar("T")
 
@@ -150,22 +153,22 @@ class FullTextIndex:
         self._path.close()
 
     def search(
-        self, query: Query, k: int, allowed_files: Sequence[int] | None = None
+        self, query: Query, k: int, allowed: FileSet | None = None
     ) -> list[tuple[int, float]]:
         """The `k` best as (chunk, BM25 score), best first.
 
         The phrases of `query` must be there; of the rest, the more the better.
-        `allowed_files` are the ids of the files that may be found.
+        `allowed` are the files that may be found.
         """
         clauses = _guarded(lambda: self._clauses(query), IndexUnusableError)
-        return self._search(clauses, k, allowed_files)
+        return self._search(clauses, k, allowed)
 
     def definitions(
-        self, query: Query, k: int, allowed_files: Sequence[int] | None = None
+        self, query: Query, k: int, allowed: FileSet | None = None
     ) -> list[tuple[int, float]]:
         """The `k` best of those chunks that are called what `query` asks for by name."""
         called = self._any_of([("symbol", symbol) for symbol in query.symbols])
-        return self._search(called, k, allowed_files)
+        return self._search(called, k, allowed)
 
     def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
         """How many chunks each of the terms `wanted` stands in, the rarest term first.
@@ -175,9 +178,13 @@ class FullTextIndex:
         counts = sorted((self._count("body", term), term) for term in set(wanted))
         return {term: count for count, term in counts if count}
 
-    def holding(self, wanted: Iterable[str]) -> list[int]:
-        """All chunks that hold any of the terms `wanted`, in no order."""
-        return self._all(self._any_of([("body", term) for term in wanted]))
+    def holding(self, wanted: Iterable[str], allowed: FileSet | None = None) -> list[int]:
+        """All chunks that hold any of the terms `wanted`, in no order; where `allowed` is little,
+        not all of those that are not in it."""
+        query = self._any_of([("body", term) for term in wanted])
+        if query is not None and allowed is not None and len(allowed) <= _FEW_FILES:
+            query = self._restricted(query, allowed)
+        return self._all(query)
 
     def spelling(self, query: Query, at_most: int) -> list[int]:
         """The chunks in which a word of `query` is written in another way, in no order: those of
@@ -231,18 +238,50 @@ class FullTextIndex:
         return self._located(_guarded(run, IndexUnusableError))
 
     def _search(
-        self, query: tantivy.Query | None, k: int, allowed_files: Sequence[int] | None
+        self, query: tantivy.Query | None, k: int, allowed: FileSet | None
     ) -> list[tuple[int, float]]:
-        if query is None or k == 0 or self.count == 0 or allowed_files == []:
+        if (
+            query is None
+            or k == 0
+            or self.count == 0
+            or (allowed is not None and not allowed.count)
+        ):
             return []
-        if allowed_files is not None:
-            files = tantivy.Query.term_set_query(self._index.schema, "file", list(allowed_files))
-            query = tantivy.Query.boolean_query(
-                [
-                    (tantivy.Occur.Must, query),
-                    (tantivy.Occur.Must, tantivy.Query.const_score_query(files, 0.0)),
-                ]
-            )
+        if allowed is None:
+            return self._ranked(query, k)
+        found = None if len(allowed) <= _FEW_FILES else self._best_of_more(query, k, allowed)
+        return self._ranked(self._restricted(query, allowed), k) if found is None else found
+
+    def _best_of_more(
+        self, query: tantivy.Query, k: int, allowed: FileSet
+    ) -> list[tuple[int, float]] | None:
+        """The `k` best of what is `allowed`, from among more of the best than that; None if too few
+        of these are allowed.
+
+        To tell tantivy of thousands of files takes ten times as long as the search.  What is
+        dropped afterwards was ranked all the same, so what is left is what a filter would leave.
+        """
+        more = 2 * -(-k * self.count // allowed.count) + _SPARE
+        while more <= _MOST:
+            found = self._ranked(query, more)
+            kept = [hit for hit in found if allowed.chunks[hit[0]]]
+            if len(kept) >= k or len(found) < more:
+                return kept[:k]
+            # The best may be where the filter lets little through: so as many more as it takes.
+            more = max(2 * more, 2 * -(-k * more // (len(kept) + 1)))
+        return None
+
+    def _restricted(self, query: tantivy.Query, allowed: FileSet) -> tantivy.Query:
+        """`query`, by tantivy, of nothing but what is `allowed`."""
+        schema, occur = self._index.schema, tantivy.Occur
+        if len(allowed.others) < len(allowed):
+            others = tantivy.Query.term_set_query(schema, "file", allowed.others.tolist())
+            return tantivy.Query.boolean_query([(occur.Must, query), (occur.MustNot, others)])
+        files = tantivy.Query.term_set_query(schema, "file", allowed.ids.tolist())
+        unscored = tantivy.Query.const_score_query(files, 0.0)
+        return tantivy.Query.boolean_query([(occur.Must, query), (occur.Must, unscored)])
+
+    def _ranked(self, query: tantivy.Query, k: int) -> list[tuple[int, float]]:
         return _guarded(lambda: self._run(query, k), IndexUnusableError)
 
     def _run(self, query: tantivy.Query, k: int) -> list[tuple[int, float]]:

@@ -1,13 +1,28 @@
 """What language a file is in, by its name or its `#!` line, and how a user may spell a language.
 
 A language is a lower-case word such as "python".  What no rule knows is "text".
+
+Some extensions belong to several languages.  Such a file is shown as the one that its text looks
+most like, and answers to all of them: a header without a class in it may be C++ all the same.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
 from cidx_ref.errors import BadArgumentError
 
-__all__ = ["LANGUAGES", "canonical", "known", "of"]
+__all__ = ["LANGUAGES", "answering", "canonical", "extension_of", "known", "of", "told_by"]
+
+
+class _File(Protocol):
+    @property
+    def path(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+
 
 # language: its file extensions, which are also other names of it
 _EXTENSIONS = {
@@ -21,6 +36,7 @@ _EXTENSIONS = {
     "cpp": "cpp cc cxx c++ hpp hh hxx h++ inl ipp tpp cppm",
     "crystal": "cr",
     "csharp": "cs csx",
+    "coq": "coq",
     "css": "css",
     "csv": "csv tsv",
     "cuda": "cu cuh",
@@ -52,6 +68,7 @@ _EXTENSIONS = {
     "lua": "lua",
     "makefile": "mk mak make",
     "markdown": "md markdown mdx mkd",
+    "matlab": "matlab",
     "meson": "meson",
     "nim": "nim nims",
     "nix": "nix",
@@ -118,6 +135,7 @@ _FILENAMES = {
 _ALIASES = {
     "asm": "assembly assembler",
     "batch": "batchfile",
+    "coq": "rocq",
     "cpp": "cplusplus",
     "csharp": "c#",
     "dockerfile": "docker",
@@ -126,7 +144,8 @@ _ALIASES = {
     "hcl": "terraform",
     "javascript": "node nodejs ecmascript bun",
     "lua": "luajit",
-    "objective-c": "objc obj-c objectivec",
+    "matlab": "octave",
+    "objective-c": "objc obj-c objectivec objective-c++ objc++ obj-c++",
     "powershell": "pwsh",
     "protobuf": "protocol-buffers",
     "python": "pypy cpython",
@@ -138,6 +157,21 @@ _ALIASES = {
     "text": "plain plaintext",
     "typescript": "deno ts-node",
     "vb": "visual-basic vbnet",
+    "verilog": "systemverilog system-verilog",
+}
+
+# extension: the languages that a file with it may be in, beside the one of `_EXTENSIONS`
+_ALSO = {
+    "cu": "cpp",
+    "cuh": "cpp",
+    "fs": "glsl",
+    "h": "cpp objective-c",
+    "inc": "asm c cpp pascal php",
+    "m": "matlab",
+    "mm": "cpp",
+    "pl": "prolog",
+    "ts": "xml",
+    "v": "coq verilog",
 }
 
 LANGUAGES = frozenset(_EXTENSIONS)
@@ -149,6 +183,38 @@ def _inverted(table: dict[str, str]) -> dict[str, str]:
 
 _BY_EXTENSION = _inverted(_EXTENSIONS)
 _BY_FILENAME = _inverted(_FILENAMES)
+# extension: how lines begin that tell a language, in the order in which they are looked for.
+# Nothing in them goes back; prose in a comment begins like none of them.
+_LINES: dict[str, dict[str, str]] = {
+    "fs": {"glsl": r"#version\b|void main\("},
+    "h": {
+        "objective-c": r"@(?:interface|protocol|class|property|import|end)\b|#import\b",
+        "cpp": r"class[ \t]++\w++[ \t]*+(?:final\b|[:{;]|$)|class[ \t]++\w++[ \t]++\w++[ \t]*+[:{]"
+        r"|enum[ \t]++class\b|namespace[ \t]*+[\w:]*+[ \t]*+(?:\{|$)|template[ \t]*+<"
+        r"|using[ \t]++(?:namespace[ \t]++)?[\w:]++[ \t]*+[=;]|virtual[ \t][^\n;{]*+[;{]"
+        r"|(?:public|private|protected)(?:[ \t]++\w++)?[ \t]*+:|constexpr\b"
+        r"|(?:inline |static |const |extern )*+std::\w|#[ \t]*+include[ \t]*+<[a-z_]++>",
+    },
+    "inc": {"php": r"<\?php\b"},
+    "m": {
+        "objective-c": r"#import\b|#include\b|@(?:interface|implementation|protocol|import|end)\b",
+        "matlab": r"%|function\b|classdef\b|clear\b|clc\b|close all\b",
+    },
+    "pl": {"prolog": r":-[ \t]|[a-z]\w*+(?:\([^()\n]*+\))?[ \t]*+:-"},
+    "ts": {"xml": r"<\?xml\b|<!DOCTYPE\b"},
+    "v": {
+        "coq": r"(?:Require|From|Theorem|Lemma|Definition|Inductive|Fixpoint|Proof)\b[ .]",
+        "verilog": r"module[ \t]++\w++[ \t]*+[(;#]|endmodule\b|`\w|always\b|assign\b",
+    },
+}
+_LOOKED_AT = 1 << 16  # characters from the beginning: a file of another language says so early
+
+#: By language, the extensions that belong to it and to another one.
+_ANSWERS: dict[str, set[str]] = {}
+for _extension, _languages in _ALSO.items():
+    for _language in filter(None, [_BY_EXTENSION.get(_extension), *_languages.split()]):
+        _ANSWERS.setdefault(_language, set()).add(_extension)
+
 # The name of a language beats an extension: "v" is V, "d" is D.
 _BY_NAME = _BY_EXTENSION | _inverted(_ALIASES) | {name: name for name in _EXTENSIONS}
 
@@ -167,6 +233,31 @@ def of(path: str, first_line: str = "") -> str:
     if name.startswith(("dockerfile.", "makefile.")):  # such as Dockerfile.dev
         return name.partition(".")[0]
     return _BY_NAME.get(_interpreter(first_line), "text")
+
+
+def told_by(path: str, text: str) -> str:
+    """The language that the file at `path` is shown as: see `of`; where its extension belongs to
+    several languages, that which its `text` looks like."""
+    beginning = text[:_LOOKED_AT]
+    for language, lines in _LINES.get(extension_of(path), {}).items():
+        if re.search(rf"^[ \t]*+(?:{lines})", beginning, re.MULTILINE):
+            return language
+    return of(path, beginning.partition("\n")[0])
+
+
+def extension_of(path: str) -> str:
+    """The extension of the file at `path`, in lower case; "" if it has none."""
+    stem, _, extension = path.rpartition("/")[2].lower().rpartition(".")
+    return extension if stem else ""
+
+
+def answering(languages: Iterable[str]) -> Callable[[_File], bool]:
+    """Whether a file is in one of `languages`, or may be, by its extension."""
+    spoken = frozenset(languages)
+    extensions = frozenset().union(*(_ANSWERS.get(language, ()) for language in spoken))
+    if not extensions:
+        return lambda file: file.language in spoken
+    return lambda file: file.language in spoken or extension_of(file.path) in extensions
 
 
 def known(name: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +17,16 @@ import numpy as np
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.filters import Filters
+from cidx_ref.index.named import Names, Unmatched
 from cidx_ref.index.segment import Segment
 from cidx_ref.index.store import StoredChunk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FilterMask", "LiveChunks", "Part", "key_of"]
+__all__ = ["FileSet", "FilterMask", "LiveChunks", "Part", "key_of"]
 
+_REMEMBERED = 64  # filters
 _ORDINAL_BITS = 20  # a file has fewer than a million chunks
 
 
@@ -35,11 +37,27 @@ def key_of(file_id: int, ordinal: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class FilterMask:
-    """`Filters`, worked out for one generation: ids of files, and which chunks are let through."""
+class FileSet:
+    """The live files of one generation that a filter lets through, and those that it does not, by
+    their ids; and which chunks are let through, `count` of them."""
 
-    files: list[int]
+    ids: NDArray[np.int64]
+    others: NDArray[np.int64]
     chunks: NDArray[np.bool_]
+    count: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterMask:
+    """`Filters`, worked out for one generation: which files and chunks are let through, and what
+    of them no file matches (see `Names.understood`)."""
+
+    files: FileSet
+    chunks: NDArray[np.bool_]
+    unmatched: Unmatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +76,11 @@ class Part:
     @property
     def stop(self) -> int:
         return self.first_chunk + len(self)
+
+    def files(self) -> Iterator[StoredFile]:
+        """The files that are alive."""
+        files = self.segment.store.files
+        return iter(files) if self.alive_files is None else compress(files, self.alive_files)
 
     def within(self, mask: FilterMask | None) -> NDArray[np.bool_] | None:
         """Which chunks are alive and let through, by their places in the segment; None: all."""
@@ -79,6 +102,7 @@ class LiveChunks:
         #: The number of all places, dead or alive.
         self.places = self.parts[-1].stop if self.parts else 0
         self._masks: dict[Filters, FilterMask] = {}
+        self._names: Names | None = None  # made when a filter is first asked for
         # By the id of each file that is alive, where its chunks begin.
         ids, starts = _directory(self.parts)
         order = np.argsort(ids, kind="stable")
@@ -168,27 +192,43 @@ class LiveChunks:
 
     def mask(self, filters: Filters) -> FilterMask | None:
         """Which files and chunks `filters` let through; None where they let everything through."""
-        if not filters:
+        known = self._known(filters) if filters else None
+        if known is None or (known.files and not len(known.files.others)):
             return None
+        return known
+
+    def unmatched(self, filters: Filters) -> Unmatched:
+        """Which of `filters` no live file matches; see `Names.understood`."""
+        return self._known(filters).unmatched if filters else {}
+
+    def _known(self, filters: Filters) -> FilterMask:
         known = self._masks.get(filters)
         if known is None:
             known = self._worked_out(filters)
-            if len(self._masks) >= 64:
+            if len(self._masks) >= _REMEMBERED:
                 self._masks.clear()
             self._masks[filters] = known
         return known
 
     def _worked_out(self, filters: Filters) -> FilterMask:
-        files: list[int] = []
+        if self._names is None:
+            self._names = Names(file for part in self.parts for file in part.files())
+        meant, unmatched = self._names.understood(filters)
+        ids, others = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         chunks = np.zeros(self.places, dtype=np.bool_)
         for part in self.parts:
             store = part.segment.store
-            passing = store.passing(filters)
+            passing = store.passing(meant)
+            stopped = ~passing
             if part.alive_files is not None:
-                passing = passing & part.alive_files
-            files += store.ids[passing].tolist()
+                passing, stopped = passing & part.alive_files, stopped & part.alive_files
+            ids.append(store.ids[passing])
+            others.append(store.ids[stopped])
             chunks[part.first_chunk : part.stop] = store.chunks_in(passing)
-        return FilterMask(files, chunks)
+        files = FileSet(
+            np.concatenate(ids), np.concatenate(others), chunks, int(np.count_nonzero(chunks))
+        )
+        return FilterMask(files, chunks, unmatched)
 
     def marks(self, mask: FilterMask | None) -> NDArray[np.bool_]:
         """Which chunks are alive and let through."""
@@ -225,7 +265,7 @@ class LiveChunks:
 
     def _first(self, k: int, mask: FilterMask | None, find: Callable[..., list[int]]) -> list[int]:
         found: list[int] = []
-        if mask is not None and not mask.files:
+        if mask is not None and not mask.files.count:
             return found
         for part in self.parts:
             if len(found) < k:

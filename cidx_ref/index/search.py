@@ -182,7 +182,8 @@ class _Engines:
         found = self._merged(belonging, *looked_at, k=k)
         if len(found) < _PAGE and len(rare) < len(words):  # a filter lets little through
             some = islice(words, _MAX_WORDS)
-            belonging = _better_of(near.rank(fulltext.holding(some), k), otherwise)
+            files = None if self._mask is None else self._mask.files
+            belonging = _better_of(near.rank(fulltext.holding(some, files), k), otherwise)
             found = self._merged(belonging, *looked_at, k=k)
         return found or near.rank(self._literally(), k)
 

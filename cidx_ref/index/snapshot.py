@@ -95,6 +95,8 @@ class IndexSnapshot:
         """See `port.Loaded.answer`."""
         staleness = None if asked.is_unchanged else self.staleness
         found = search.answer(self, asked, self._embedder, self._runtime, staleness)
+        if unmatched := self.chunks.unmatched(asked.filters):
+            found["unmatched"] = unmatched
         return {**found, "indexed_at": self.manifest["created_at"]}
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
+from cidx_ref.index import languages
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filelist import FILE_LIST, StoredFile, read_files, write_files
 from cidx_ref.index.filters import Filters
@@ -52,6 +53,7 @@ _SCAN_BYTES = 1 << 18  # of all texts, looked through at once for what stands in
 _PREFIX_BYTES = 16  # of what is looked for, that are compared in all places at once
 _SPARSE = 8  # where more places than one in so many are left, each chunk is looked at
 _STRETCH_BYTES = 1 << 16  # read and searched at once; more would not stay in a core's cache
+_READ_SINGLY = 4  # chunks: to join so few takes longer
 TEXT_CODEC = ("utf-8", "surrogatepass")
 
 
@@ -225,9 +227,7 @@ class ChunkStore:
         self, needle: str, k: int, allowed: NDArray[np.bool_] | None = None
     ) -> list[int]:
         """The first `k` of the chunks that `allowed` marks which hold `needle` as it stands."""
-        places = self._holding(needle.encode(*TEXT_CODEC))
-        found = (chunk for chunk in places if allowed is None or allowed[chunk])
-        return list(islice(found, k))
+        return list(islice(self._with_bytes(needle.encode(*TEXT_CODEC), allowed), k))
 
     def marks_of(self, needle: str, *, any_case: bool) -> NDArray[np.bool_]:
         """Which chunks hold the first bytes of `needle`, dead ones too; a few more may be marked.
@@ -240,24 +240,37 @@ class ChunkStore:
             marks[chunks] = True
         return marks
 
-    def _holding(self, wanted: bytes) -> Iterator[int]:
-        """The chunks that hold `wanted`, by all texts."""
+    def _with_bytes(self, wanted: bytes, allowed: NDArray[np.bool_] | None) -> Iterator[int]:
+        """The chunks that `allowed` marks which hold `wanted`, by all texts."""
         last = -1
-        for chunks in self._holding_first_bytes(wanted[:_PREFIX_BYTES], any_case=False):
+        first = wanted[:_PREFIX_BYTES]
+        for chunks in self._holding_first_bytes(first, any_case=False, allowed=allowed):
             for chunk in chunks.tolist():
                 if chunk > last:  # the last one may go on into this stretch
                     last = chunk
-                    if wanted in self.raw(chunk):
+                    if (allowed is None or allowed[chunk]) and wanted in self.raw(chunk):
                         yield chunk
 
-    def _holding_first_bytes(self, wanted: bytes, *, any_case: bool) -> Iterator[NDArray[np.intp]]:
-        """The chunks in which `wanted` begins, stretch by stretch of all texts."""
+    def _holding_first_bytes(
+        self, wanted: bytes, *, any_case: bool, allowed: NDArray[np.bool_] | None = None
+    ) -> Iterator[NDArray[np.intp]]:
+        """The chunks in which `wanted` begins, stretch by stretch of all texts that have a chunk
+        that `allowed` marks."""
         if not wanted or not self._texts:
             return
         texts = np.frombuffer(self._texts, np.uint8)
         for start in range(0, len(texts), _SCAN_BYTES):
+            within = slice(*self._between(start, start + _SCAN_BYTES))
+            if allowed is not None and not allowed[within].any():
+                continue
             places = _places(texts[start : start + _SCAN_BYTES + len(wanted) - 1], wanted, any_case)
             yield np.unique(np.searchsorted(self._offsets, places + start, "right") - 1)
+
+    def _between(self, start: int, end: int) -> tuple[int, int]:
+        """The first chunk that has any of the bytes from `start` to `end`, and the one after the
+        last one that has."""
+        first, after = np.searchsorted(self._offsets, (start, end - 1), "right")
+        return int(first) - 1, int(after)
 
     def _end_of(self, chunk: int) -> int:
         """Where what is stored of `chunk` ends, and that of the next one begins."""
@@ -277,36 +290,51 @@ class ChunkStore:
         wherever it is true of a part.
         """
         found: list[int] = []
-        for chunks in self._stretches():
-            passing = [n for n in chunks if allowed[n]] if allowed is not None else chunks
-            if passing and holds(self._joined(chunks)):
-                found += [n for n in passing if holds(self.read(n))]
+        places = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+        for passing in self._stretches(places):
+            found += self._holding(passing, holds)
             if len(found) >= k:
                 break
         return found[:k]
 
-    def _stretches(self) -> Iterator[range]:
-        """All chunks, in stretches of some `_STRETCH_BYTES` of text."""
+    def _holding(self, places: NDArray[np.intp], holds: Callable[[StoredChunk], bool]) -> list[int]:
+        """Those of the chunks `places` of which `holds` is true: half of them is looked at by half,
+        since where one of a hundred holds a word, reading each would take most of the time."""
+        if len(places) <= _READ_SINGLY:
+            return [n for n in places.tolist() if holds(self.read(n))]
+        if not holds(self._joined(places)):
+            return []
+        middle = len(places) // 2
+        return [*self._holding(places[:middle], holds), *self._holding(places[middle:], holds)]
+
+    def _stretches(self, places: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+        """The chunks `places`, those together that lie within some `_STRETCH_BYTES` of text."""
         start = 0
-        while start < len(self):
-            until = self._offsets[start] + _STRETCH_BYTES
-            stop = max(start + 1, int(np.searchsorted(self._offsets, until)))
-            yield range(start, stop)
+        while start < len(places):
+            until = self._offsets[places[start]] + _STRETCH_BYTES
+            after = np.searchsorted(self._offsets, until)
+            stop = max(start + 1, int(np.searchsorted(places, after)))
+            yield places[start:stop]
             start = stop
 
-    def _joined(self, chunks: range) -> StoredChunk:
-        first, last = self._rows[chunks.start].item(), self._rows[chunks.stop - 1].item()
-        paths = [file.path for file in self.files[first[0] : last[0] + 1]]
-        begin, end = int(self._offsets[chunks.start]), self._end_of(chunks.stop - 1)
-        text = self._texts[begin:end].decode(*TEXT_CODEC)
-        return StoredChunk("\n".join(paths), "", "", first[1], last[2], text)
+    def _joined(self, places: NDArray[np.intp]) -> StoredChunk:
+        """The chunks `places` as one, without what lies between them."""
+        # What a filter stops may have in each stretch what is looked for in the rest of it.
+        texts, paths = [], []
+        for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
+            first, last = int(run[0]), int(run[-1])
+            texts.append(self._texts[int(self._offsets[first]) : self._end_of(last)])
+            files = self.files[int(self._file_of[first]) : int(self._file_of[last]) + 1]
+            paths += [file.path for file in files]
+        text = b"\n".join(texts).decode(*TEXT_CODEC)
+        return StoredChunk("\n".join(paths), "", "", 0, 0, text)
 
     def _numbers(self, filters: Filters) -> list[int]:
         """The numbers of the files that `filters` let through."""
         passed: Sequence[int] = range(len(self.files))
         if filters.languages:
-            spoken = set(filters.languages)
-            passed = [n for n in passed if self.files[n].language in spoken]
+            answers = languages.answering(filters.languages)
+            passed = [n for n in passed if answers(self.files[n])]
         if filters.paths:
             passed = list(compress(passed, PathSet(filters.paths).select(self._paths(passed))))
         if filters.exclude_paths:

@@ -52,7 +52,7 @@ def collisions_are_hits() -> Iterator[None]:
 def rare_words_are_left_to_the_graph() -> Iterator[None]:
     """A chunk in which a rare word stands is found only where the graph happens to reach it."""
     with (
-        patch.object(FullTextIndex, "holding", lambda self, wanted: []),
+        patch.object(FullTextIndex, "holding", lambda self, wanted, allowed=None: []),
         patch.object(FullTextIndex, "holding_within_words", lambda self, found, at_most: []),
     ):
         yield
