@@ -22,6 +22,12 @@ class Hit:
     depends on the mode (semantic: cosine similarity; fts: BM25; hybrid: reciprocal ranks).
     `name` is the qualified name of what the chunk holds, or "".  `stale`: the file has changed, or
     gone, since it was indexed; what is shown is what it held then.
+
+    `marks` says where in `snippet` the words of the query stand: from which character to before
+    which, in order, and apart from each other.  A mark is a part of an identifier that is a word of
+    the query in any of its forms, or all of an identifier that was asked for.  Where no such word
+    stands in what was found, marks may be letters of other words; there are none where only the
+    name or the path is a match.
     """
 
     path: str
@@ -33,14 +39,14 @@ class Hit:
     snippet_start: int = 0
     name: str = ""
     stale: bool = False
+    marks: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Hit:
         """The hit in `data`; keys this version does not know are left out."""
-        try:
-            return cls(**data)
-        except TypeError:
-            return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        known["marks"] = tuple((start, end) for start, end in data.get("marks", ()))
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)
