@@ -74,6 +74,8 @@ def test_a_rare_word_beats_a_common_one() -> None:
 def test_of_windows_that_say_as_much_the_earliest_is_shown() -> None:
     lines = {7: "parse the header", 30: "parse the header"}
     assert cut("parse header", among(lines)).start == 10 + 7
+    apart = {7: "wombat", 20: "numbat", 40: "wombat"}
+    assert cut("wombat numbat", among(apart)).start == 10 + 7
 
 
 @pytest.mark.parametrize("said", ["parse_args", "parseArgs", "ParseArgs", "PARSE_ARGS"])
@@ -334,3 +336,13 @@ def test_cutting_takes_time_in_proportion_to_the_text(query: str, unit: str) -> 
         return min(took)
 
     assert best_of_some(16_000) < 12 * best_of_some(4_000) + 0.002
+
+
+@pytest.mark.promise("RPC-4")
+def test_what_stands_everywhere_is_marked_in_the_lines_that_say_the_rest() -> None:
+    lines = dict.fromkeys(range(60), "self.x(self)") | {40: "self.wombat"}
+    shown = cut("self wombat", among(lines))
+    assert shown.start == 10 + 40
+    assert marked(shown)[:3] == ["self", "wombat", "self"]
+    everywhere = cut("self x", among(dict.fromkeys(range(60), "self.x")))
+    assert (everywhere.start, marked(everywhere)) == (10, ["self", "x"] * 5)

@@ -25,6 +25,7 @@ from cidx_ref.index.spelling import (
 
 __all__ = ["Matches", "Seen"]
 
+_MANY = 12  # times: what stands in a text more often is looked for where the rest is
 _MIN_WITHIN = 3  # letters that are worth to be seen within another word
 
 # How often one search looks for a spelling in a text, or on from where it was found.  256 of them
@@ -38,7 +39,7 @@ _ACCENTED_WORD = re.compile("[\\w\u0300-\u036f]+")
 class Seen:
     """A text, and what was seen of the query in it so far."""
 
-    __slots__ = ("every", "has_more", "here", "lower", "raw", "text")
+    __slots__ = ("common", "every", "has_more", "here", "lower", "raw", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -49,8 +50,9 @@ class Seen:
         self.here: list[tuple[int, Spelling]] = []
         #: Whether something may be said that no spelling shows.
         self.has_more = False
-        #: All of it, after a survey.
+        #: All of it, after a survey, but for what is common in it.
         self.every: list[Match] | None = None
+        self.common: list[tuple[int, Spelling]] = []
 
 
 class Matches:
@@ -92,22 +94,38 @@ class Matches:
         """What stands from `start` to `end`, in order; None if `seen` has, or may have, more of the
         query elsewhere, before a survey."""
         if seen.every is not None:
-            return [match for match in seen.every if match[0] < end and match[1] > start]
+            found = [match for match in seen.every if match[0] < end and match[1] > start]
+            if seen.common:
+                found += self._scan(seen, seen.common, start, end)[0]
+                found.sort()
+            return found
         if seen.has_more or max([at for at, _ in seen.here]) >= end:
             return None
         found, missing = self._scan(seen, seen.here, start, end)
-        if not found:
+        if not found or (missing and self._are_said(seen, found, missing, end)):
             return None
-        if missing:
-            later = [(end, spelling) for spelling in missing]
-            if len(self._scan(seen, later, end, len(seen.raw))[1]) < len(missing):
-                return None
         found.sort()
         return found
 
+    def _are_said(
+        self, seen: Seen, found: list[Match], missing: list[Spelling], start: int
+    ) -> bool:
+        """Whether any that is `missing` in what was `found` is said from `start` on."""
+        kinds = {kind for _, _, kind in found}
+        later = [(start, each) for each in missing if (each.whole or each.kind) not in kinds]
+        return bool(later) and len(self._scan(seen, later, start, len(seen.raw))[1]) < len(later)
+
     def survey(self, seen: Seen) -> bool:
         """Find all that is said in `seen`, and whether that is anything."""
-        found, missing = self._scan(seen, seen.here, 0, len(seen.raw))
+        rare, common = list[tuple[int, Spelling]](), list[tuple[int, Spelling]]()
+        for each in seen.here:
+            (rare if seen.lower.count(each[1].letters) <= _MANY else common).append(each)
+        self._looks -= len(seen.here)
+        found, missing = self._scan(seen, rare, 0, len(seen.raw))
+        if found:  # what stands everywhere says nothing of where to look
+            seen.common = common
+        elif common:
+            found, missing = self._scan(seen, seen.here, 0, len(seen.raw))
         if seen.has_more:
             found += self._with_joints(seen, {kind for _, _, kind in found})
         if not seen.text.isascii() and (seen.has_more or not found):
@@ -199,9 +217,9 @@ class Matches:
         raw, find = seen.raw, seen.lower.find
         letters, known, wanted = spelling.letters, spelling.known, spelling.whole
         size = len(letters)
-        before = len(found)
+        before, looks = len(found), 0
         while at >= 0:
-            self._looks -= 1
+            looks += 1
             until = at + size
             if (
                 at == start
@@ -219,6 +237,7 @@ class Matches:
                     found.append((at, until, whole))
                     wanted = 0
             at = find(letters, until, end)
+        self._looks -= looks
         return not wanted and len(found) > before
 
     def _unsure(self, seen: Seen, spellings: Iterable[Spelling]) -> list[Match]:
@@ -236,6 +255,7 @@ class Matches:
 
     def _has_joints(self, seen: Seen) -> bool:
         without = seen.lower.replace(b"_", b"")
+        self._looks -= len(self._wanted.spelled)
         kinds = {spelling.kind for _, spelling in seen.here}
         return any(
             spelling.joined in without
