@@ -98,6 +98,8 @@ def test_a_word_beats_the_same_letters_within_another_word(word: str) -> None:
     shown = cut("log", among({5: word, 30: "self.log(x)"}))
     assert shown.start == 10 + 30
     assert marked(shown) == ["log"]
+    near = cut("log", among({28: word, 30: "self.log(x)"}))
+    assert near.start == 10 + 30, "the snippet begins with the match"
 
 
 def test_letters_where_a_word_begins_beat_letters_within_one() -> None:
@@ -169,6 +171,7 @@ def test_of_a_line_of_semicolons_the_part_with_the_match_is_shown(before: int) -
     for text in (f"{';' * before}needle()", among({7: f"{';' * before}needle(){';' * 400}"})):
         shown = cut("needle", text)
         assert marked(shown) == ["needle"]
+        assert shown.text[: shown.marks[0][0]].count(";") >= min(before, 60), "and what is before"
         assert max(map(len, shown.text.split("\n"))) <= 300
 
 
