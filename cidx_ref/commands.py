@@ -74,7 +74,7 @@ def query(options: argparse.Namespace) -> int:
         print_json(_as_dict(answer))
     else:
         is_filtered = bool(options.language or options.path or options.exclude_path)
-        _show(answer, text, is_filtered=is_filtered)
+        _show(answer, is_filtered=is_filtered)
         if answer.unmatched:
             from cidx_ref.terminal import unmatched_notes
 
@@ -328,7 +328,7 @@ def _note(report: IndexReport) -> None:
         complain(note)
 
 
-def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:
+def _show(answer: Answer, *, is_filtered: bool) -> None:
     from cidx_ref.terminal import (
         pending_note,
         relaxed_note,
@@ -347,7 +347,7 @@ def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:
 
         width = get_terminal_size().columns
     color = use_color(sys.stdout, os.environ)
-    sys.stdout.write(render_answer(answer, query=query, width=width, color=color))
+    sys.stdout.write(render_answer(answer, width=width, color=color))
     if not answer:
         said = "no match in what the filters let through" if is_filtered else "no match"
         print(f"{said} {unavailable_note(answer)}".rstrip(), file=sys.stderr)

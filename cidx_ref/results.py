@@ -30,6 +30,12 @@ class Hit:
     `signals` says what made the score, where it was asked for (`explain`): what was added by its
     name ("fulltext", "semantic", "definition", "name", "siblings"), then the factors of the sum
     ("path", "repeat", and what the file is there for, such as "test").
+
+    `marks` says where in `snippet` the words of the query stand: from which character to before
+    which, in order, and apart from each other.  A mark is a part of an identifier that is a word of
+    the query in any of its forms, or all of an identifier that was asked for.  Where no such word
+    stands in what was found, marks may be letters of other words; there are none where only the
+    name or the path is a match.
     """
 
     path: str
@@ -43,14 +49,14 @@ class Hit:
     stale: bool = False
     kind: str = ""
     signals: Mapping[str, float] = field(default_factory=dict, hash=False)
+    marks: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Hit:
         """The hit in `data`; keys this version does not know are left out."""
-        try:
-            return cls(**data)
-        except TypeError:
-            return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        known["marks"] = tuple((start, end) for start, end in data.get("marks", ()))
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from cidx_ref.shown import escape, shown
 
 if TYPE_CHECKING:
-    import re
-
     from cidx_ref.reports import IndexReport, Skipped
     from cidx_ref.results import Answer, Hit
 
@@ -53,16 +51,16 @@ def use_color(stream: TextIO | None, env: Mapping[str, str]) -> bool:
     return _can_draw(stream, env) and not env.get("NO_COLOR")
 
 
-def render_answer(answer: Answer, *, query: str, width: int | None, color: bool) -> str:
-    """The hits of `answer` for a person: a headline and the numbered snippet of each.
+def render_answer(answer: Answer, *, width: int | None, color: bool) -> str:
+    """The hits of `answer` for a person: a headline and the numbered snippet of each, with its
+    marks in bold.
 
     No line has more than `width` columns; None cuts nothing.  The text ends with a newline and
     is "" where there is no hit.
     """
     if not answer.results:
         return ""
-    words = _query_pattern(query) if color else None
-    blocks = ["\n".join(_lines(_hit(hit, words), width, color)) for hit in answer.results]
+    blocks = ["\n".join(_lines(_hit(hit), width, color)) for hit in answer.results]
     notes = filter(None, (unavailable_note(answer), pending_note(answer)))
     blocks += ["\n".join(_lines([[(note, _FAINT)]], width, color)) for note in notes]
     return "\n\n".join(blocks) + "\n"
@@ -244,7 +242,7 @@ def _terminal_width(stream: TextIO | None) -> int:
     return shutil.get_terminal_size(size).columns
 
 
-def _hit(hit: Hit, words: re.Pattern[str] | None) -> Iterator[list[_Piece]]:
+def _hit(hit: Hit) -> Iterator[list[_Piece]]:
     yield _headline(hit)
     if hit.signals:
         yield [(f"  {_explained(hit)}", _FAINT)]
@@ -253,10 +251,33 @@ def _hit(hit: Hit, words: re.Pattern[str] | None) -> Iterator[list[_Piece]]:
     lines = hit.snippet.removesuffix("\n").split("\n")
     first = _first_line(hit)
     digits = max(_GUTTER, len(str(first + len(lines) - 1)))
+    place = 0
     for number, line in enumerate(lines, first):
-        text = _clean(line.removesuffix("\r")).rstrip()
+        text = _marked(line.removesuffix("\r"), [(a - place, b - place) for a, b in hit.marks])
+        place += len(line) + 1
         gutter = [(f"{number:>{digits}}", _NUMBER), (" │", _FAINT)]
-        yield [*gutter, (" ", ""), *_highlight(text, words)] if text else gutter
+        yield [*gutter, (" ", ""), *text] if text else gutter
+
+
+def _marked(line: str, marks: Iterable[tuple[int, int]]) -> list[_Piece]:
+    """A line as it may be shown, in pieces: the `marks` are places in it as it is.
+
+    It is cut before it is made harmless, which may change its length.
+    """
+    pieces: list[_Piece] = []
+    end = columns = 0
+    for mark in (*marks, (len(line), len(line))):
+        start, stop = (min(max(place, end), len(line)) for place in mark)
+        for text, style in (line[end:start], ""), (line[start:stop], _MATCH):
+            before = " " * (columns % _TAB)  # a tab goes on from where the piece before it ends
+            shown = _clean(before + text)[len(before) :]
+            columns += len(shown)
+            if shown:
+                pieces.append((shown, style))
+        end = max(start, stop)
+    while pieces and pieces[-1][0] != (shown := pieces[-1][0].rstrip()):
+        pieces[-1:] = [(shown, pieces[-1][1])] if shown else []
+    return pieces
 
 
 def _first_line(hit: Hit) -> int:
@@ -291,27 +312,6 @@ def _explained(hit: Hit) -> str:
 
 def _score(score: float) -> str:
     return f"{score:.2f}" if abs(score) >= 0.1 else f"{score:#.3g}"
-
-
-def _query_pattern(query: str) -> re.Pattern[str] | None:
-    import re
-
-    from cidx_ref.index.query import Query
-
-    words = sorted({w for w in Query(query).words if len(w) > 1}, key=len, reverse=True)
-    # Where a word begins, or a part of an identifier: "no" is not meant by "know".
-    begins = r"(?<![^\W_])"
-    pattern = f"{begins}(?:{'|'.join(map(re.escape, words))})"
-    return re.compile(pattern, re.IGNORECASE) if words else None
-
-
-def _highlight(text: str, words: re.Pattern[str] | None) -> Iterator[_Piece]:
-    end = 0
-    for match in words.finditer(text) if words else ():
-        yield text[end : match.start()], ""
-        yield match[0], _MATCH
-        end = match.end()
-    yield text[end:], ""
 
 
 def _lines(lines: Iterable[list[_Piece]], width: int | None, color: bool) -> Iterator[str]:

@@ -102,6 +102,7 @@ def test_a_first_query_builds_the_index_and_starts_the_daemon(fresh: Project) ->
     }
     for hit in answer["results"]:
         assert set(hit) >= {"path", "line_start", "line_end", "language", "score", "snippet"}
+        assert all(hit["snippet"][start:end] for start, end in hit["marks"])
     assert answer["results"][0]["path"] == "web/app.js"
 
     relaxed = run(fresh, "query", 'parse "no such headers"')
@@ -443,7 +444,7 @@ def _on_a_terminal(project: Project, *arguments: str, **extra: str) -> str:
 
 def test_colors_are_for_terminals_that_want_them(project: Project) -> None:
     with served(project):
-        assert ESCAPE in _on_a_terminal(project, "query", "retry")
+        assert "\x1b[1;31mretry\x1b[0m" in _on_a_terminal(project, "query", "retry")
         for wish in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
             shown = _on_a_terminal(project, "query", "retry", **wish)
             assert "net/retry.py:4" in shown
@@ -648,6 +649,6 @@ def test_an_answer_that_is_not_fresh_says_so_beside_the_hits(
 def test_who_finds_nothing_is_told_what_has_changed_since(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    commands._show(Answer((), "hybrid", "g1", 1.0, pending=2), "text", is_filtered=False)
+    commands._show(Answer((), "hybrid", "g1", 1.0, pending=2), is_filtered=False)
     said = "no match\n2 files changed since: --fresh waits for them\n"
     assert capsys.readouterr() == ("", said)

@@ -64,13 +64,13 @@ def answer(*hits: Hit, **unavailable: str) -> Answer:
     return Answer(hits, "hybrid", "g1", 1.0, unavailable=unavailable)
 
 
-def render(*hits: Hit, query: str = "", width: int | None = None, color: bool = False) -> str:
-    return render_answer(answer(*hits), query=query, width=width, color=color)
+def render(*hits: Hit, width: int | None = None, color: bool = False) -> str:
+    return render_answer(answer(*hits), width=width, color=color)
 
 
-def snippet(text: str, **options: object) -> str:
+def snippet(text: str, *marks: tuple[int, int], **options: object) -> str:
     """The one snippet line that `text` becomes, without its number."""
-    lines = render(hit(snippet=text), **options).splitlines()  # type: ignore[arg-type]
+    lines = render(hit(snippet=text, marks=marks), **options).splitlines()  # type: ignore[arg-type]
     assert len(lines) == 2
     return lines[1].partition("│")[2].removeprefix(" ")
 
@@ -119,7 +119,7 @@ def test_a_blank_line_stands_between_hits_and_none_after_the_last() -> None:
 
 def test_no_result_is_no_text_at_all() -> None:
     none = answer(fts="no index")
-    assert render_answer(none, query="x", width=80, color=True) == ""
+    assert render_answer(none, width=80, color=True) == ""
 
 
 def test_a_hit_without_language_name_or_snippet_is_a_short_headline() -> None:
@@ -148,7 +148,7 @@ def test_a_small_score_keeps_three_digits_that_count(score: float, shown: str) -
 
 
 def test_an_engine_that_was_missing_is_named_below_the_hits() -> None:
-    text = render_answer(answer(hit(), fts="being\nbuilt"), query="", width=None, color=False)
+    text = render_answer(answer(hit(), fts="being\nbuilt"), width=None, color=False)
     assert text.endswith("return 1\n\n(without fts: being·built)\n")
 
 
@@ -237,23 +237,33 @@ HOSTILE = st.text(
 )
 
 
-@given(
-    HOSTILE, HOSTILE, HOSTILE, st.text(), st.one_of(st.none(), st.integers(1, 60)), st.booleans()
-)
-@example("\x1b[0m", "\x1b[2Jx\x1b[0m", "\n", "x", 12, True)
-@example("a", "日" * 40, "é", "日", 14, True)
+MARKS = st.lists(st.tuples(st.integers(-3, 40), st.integers(-3, 40)), max_size=4).map(tuple)
+
+
+@given(HOSTILE, HOSTILE, HOSTILE, MARKS, st.one_of(st.none(), st.integers(1, 60)), st.booleans())
+@example("\x1b[0m", "\x1b[2Jx\x1b[0m", "\n", ((1, 5),), 12, True)
+@example("a", "日" * 40, "é", ((0, 9), (10, 40)), 14, True)
+@example("a", "a\tb\tc", "", ((2, 4),), None, True)
 def test_no_text_makes_a_line_too_wide_or_gets_a_control_character_through(
-    path: str, text: str, name: str, query: str, width: int | None, color: bool
+    path: str,
+    text: str,
+    name: str,
+    marks: tuple[tuple[int, int], ...],
+    width: int | None,
+    color: bool,
 ) -> None:
     # What is known is escaped before: an own color sequence of the text may not pass as ours.
-    found = answer(hit(path=path, snippet=text, name=name), hit(), fts=name)
-    rendered = render_answer(found, query=query, width=width, color=color)
+    found = answer(hit(path=path, snippet=text, name=name, marks=marks), hit(), fts=name)
+    rendered = render_answer(found, width=width, color=color)
     plain = SGR.sub("", rendered) if color else rendered
     bad = {c for c in plain if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")}
     assert bad <= {"\n"}
     assert all(width is None or columns(line) <= width for line in plain.split("\n"))
     # ... and the colors change nothing else, and end where they began.
-    assert plain == render_answer(found, query=query, width=width, color=False)
+    assert plain == render_answer(found, width=width, color=False)
+    assert plain == render_answer(
+        answer(hit(path=path, snippet=text, name=name), hit(), fts=name), width=width, color=False
+    )
     assert all(line.count("\x1b[0m") * 2 == line.count("\x1b[") for line in rendered.split("\n"))
 
 
@@ -267,24 +277,47 @@ def test_color_tells_path_line_and_score_apart() -> None:
     )
 
 
-def test_query_words_are_marked_whatever_their_case_and_inside_identifiers() -> None:
-    marked = snippet("def IndexCache_pin(a): xpin pin_x unpinned", query="PIN, index a", color=True)
-    found = re.findall(r"\x1b\[1;31m(.*?)\x1b\[0m", marked)
-    assert found == ["Index", "pin", "pin"]
+BOLD = re.compile(r"\x1b\[1;31m(.*?)\x1b\[0m")
 
 
-def test_the_longer_of_two_query_words_is_marked_first() -> None:
-    assert "\x1b[1;31mindexing\x1b[0m" in snippet("indexing", query="index indexing", color=True)
+def test_what_a_hit_marks_is_bold_in_each_of_its_lines() -> None:
+    marked = hit(snippet="def pin(self):\n    return pin\n", marks=((4, 7), (26, 29)))
+    lines = render(marked, color=True).splitlines()[1:]
+    assert [BOLD.findall(line) for line in lines] == [["pin"], ["pin"]]
+    assert "\x1b[1" not in render(marked)
 
 
-def test_a_query_of_operators_only_marks_nothing() -> None:
-    assert "\x1b[1;31m" not in render(hit(), query="( + .* a", color=True)
+def test_a_mark_over_the_end_of_a_line_goes_on_in_the_next() -> None:
+    lines = render(hit(snippet="a = {\r\n}\n", marks=((4, 8),)), color=True).splitlines()[1:]
+    assert [BOLD.findall(line) for line in lines] == [["{"], ["}"]]
+
+
+@pytest.mark.parametrize(
+    "before", ["\x1b[31m", "\x00\x07", "\t", "a\tb\t", "日本", "\u202e", "\udcff"]
+)
+@pytest.mark.parametrize("after", ["", "\x1b[0m", "\t\tx", "\r"])
+def test_the_mark_stays_on_its_word_whatever_stands_before_it(before: str, after: str) -> None:
+    line = f"{before}needle{after}"
+    shown = snippet(line, (len(before), len(before) + 6), color=True)
+    assert BOLD.findall(shown) == ["needle"]
+    assert SGR.sub("", shown)[1:] == snippet(line), "and the line is the same without it"
+
+
+def test_control_characters_within_a_mark_are_harmless() -> None:
+    assert BOLD.findall(snippet("x \x1b[2J\ty", (2, 8), color=True)) == ["·[2J  y"]
+
+
+def test_marks_that_lie_outside_or_over_each_other_harm_nothing() -> None:
+    for marks in [((-5, -1),), ((9, 99),), ((3, 1),), ((2, 4), (0, 3)), ((0, 4), (1, 2))]:
+        assert SGR.sub("", snippet("abcd", *marks, color=True)) == " abcd"
+
+
+def test_a_hit_without_marks_is_all_plain() -> None:
+    assert "\x1b[1;31m" not in render(hit(), color=True)
 
 
 def test_the_mark_of_a_word_that_is_cut_ends_before_the_ellipsis() -> None:
-    assert snippet("indexing", query="indexing", width=12, color=True).endswith(
-        "\x1b[1;31mind\x1b[0m…"
-    )
+    assert snippet("indexing", (0, 8), width=12, color=True).endswith("\x1b[1;31mind\x1b[0m…")
 
 
 def test_colors_need_a_terminal_that_is_not_dumb_and_no_no_color() -> None:
@@ -493,13 +526,13 @@ def test_a_hit_whose_file_has_changed_says_so_beside_its_place() -> None:
 )
 def test_the_last_line_tells_what_has_changed_since(pending: int | None, line: str | None) -> None:
     said = Answer((hit(),), "hybrid", "g1", 1.0, pending=pending, indexed_at="2026-01-01T12:00:00Z")
-    lines = render_answer(said, query="", width=None, color=False).splitlines()
+    lines = render_answer(said, width=None, color=False).splitlines()
     assert lines[-1] == line if line else "changed since" not in "\n".join(lines)
 
 
 def test_who_has_asked_for_a_fresh_answer_is_not_advised_to() -> None:
     said = Answer((hit(),), "hybrid", "g1", 1.0, pending=1, fresh=False, fresh_problem="no space")
-    lines = render_answer(said, query="", width=None, color=False).splitlines()
+    lines = render_answer(said, width=None, color=False).splitlines()
     assert lines[-1] == "1 file changed since"
 
 

@@ -149,12 +149,12 @@ def test_the_snippet_is_the_lines_that_say_most_of_the_query() -> None:
     lines = [f"line {n}" for n in range(30)]
     lines[17], lines[19] = "the header is", "parsed here"
     chunk = _stored("\n".join(lines))
-    first, snippet = Probes(Query("parsed header")).cut(chunk)
+    first, snippet, _ = Probes(Query("parsed header")).cut(chunk)
     shown = snippet.split("\n")
     assert shown == lines[first - 10 : first - 10 + len(shown)]
     assert {"the header is", "parsed here"} <= set(shown)
     assert len(shown) == 5
-    assert Probes(Query("nothing of it")).cut(_stored("one\ntwo")) == (10, "one\ntwo")
+    assert Probes(Query("nothing of it")).cut(_stored("one\ntwo")) == (10, "one\ntwo", ())
 
 
 @pytest.mark.promise("RPC-4")
@@ -302,7 +302,7 @@ def test_data_has_about_as_many_terms_as_code_and_next_to_none_is_stemmed(
 def test_the_part_of_a_long_line_that_is_shown_has_the_match_in_it(where: int) -> None:
     line = f"{';' * where}needle(){';' * (1990 - where)}"
     for text in (line, f"first\n{line}\nlast"):
-        first, snippet = Probes(Query("needle")).cut(_stored(text))
+        first, snippet, _ = Probes(Query("needle")).cut(_stored(text))
         shown = next(part for part in snippet.split("\n") if "needle" in part)
         assert shown in line
         assert len(shown) <= 300
@@ -330,6 +330,4 @@ def test_long_lines_are_looked_at_no_longer_than_other_hits() -> None:
     line = _stored(";" * 1900 + "aazq" + ";" * 90)
     shown = ["aazq" in probes.cut(line)[1] for _ in range(1000)]
     assert shown[0]
-    assert not any(shown[61:]), (
-        "30,000 looks: 250 words, and those in the part around the one found"
-    )
+    assert not any(shown[121:]), "30,000 looks: each of 250 words once in each hit"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedder", "HashingEmbedder", "configured"]
+__all__ = ["Embedder", "HashingEmbedder", "configured", "rarity"]
 
 #: Names the embedder for a daemon and the builds it starts, as `package.module:callable`.  An
 #: environment variable and not a key of config.json: a repository that somebody clones must not
@@ -130,6 +130,12 @@ def configured() -> Embedder:
     return embedder  # type: ignore[no-any-return]
 
 
+def rarity(term: str) -> float:
+    """How much `term` says, by how rare it is in code at large: from .8 to 2.7."""
+    known = _rarity()
+    return known.get(term, known[""])
+
+
 def _document_weights(text: str) -> dict[str, float]:
     title, _, body = text.partition("\n")
     path, _, name = title.rpartition(" ")
@@ -145,9 +151,9 @@ def _document_weights(text: str) -> dict[str, float]:
 
 def _weights(found: Iterable[str]) -> dict[str, float]:
     """How often and how rare each of the terms `found` is."""
-    rarity = _rarity()
-    other = rarity[""]
-    return {term: log1p(n) * rarity.get(term, other) for term, n in Counter(found).items()}
+    known = _rarity()
+    other = known[""]
+    return {term: log1p(n) * known.get(term, other) for term, n in Counter(found).items()}
 
 
 @lru_cache(maxsize=1 << 14)

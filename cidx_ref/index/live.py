@@ -172,6 +172,14 @@ class LiveChunks:
         """The digest of a file's content when it was indexed."""
         return self.file(file).digest
 
+    def files_with(self, chunks: Sequence[int]) -> FileSet:
+        """The files that have one of `chunks`, of which those chunks alone are let through."""
+        ids = np.array(sorted({self.file(self.file_of(n)).id for n in chunks}), np.int64)
+        marks = np.zeros(self.places, dtype=np.bool_)
+        marks[list(chunks)] = True
+        others = np.setdiff1d(self._ids, ids, assume_unique=True)
+        return FileSet(ids, others, marks, len(chunks))
+
     def located(self, keys: Sequence[int]) -> list[int]:
         """The numbers of the chunks with these keys (`key_of`).
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cidx_ref.index.fulltext import FullTextIndex
-    from cidx_ref.index.live import FilterMask, LiveChunks
+    from cidx_ref.index.live import FileSet, FilterMask, LiveChunks
 
 __all__ = ["Phrase", "Phrases"]
 
@@ -182,12 +182,12 @@ class Phrases:
             found += [(chunk, 0.0) for chunk in islice(more, k - len(found))]
         return found
 
-    def _their_files(self) -> list[int] | None:
-        """The ids of the files that the engine need look at; None: of all."""
+    def _their_files(self) -> FileSet | None:
+        """The files that the engine need look at; None: all."""
         among = self._candidates(self._kept)
         if len(among) > _FEW:
             return None if self._mask is None else self._mask.files
-        return sorted({self._chunks.file(self._chunks.file_of(chunk)).id for chunk in among})
+        return self._chunks.files_with(among)
 
     # Which phrases there are.
 

@@ -310,15 +310,16 @@ class _Engines:
 
     def hit(self, number: int, score: float) -> dict[str, Any]:
         chunk = self._snapshot.chunks.read(number)
-        snippet_start, snippet = self._probes.cut(chunk)
+        snippet = self._probes.cut(chunk)
         return {
             "path": chunk.path,
             "line_start": chunk.line_start,
             "line_end": chunk.line_end,
             "language": chunk.language,
             "score": round(score, 6),
-            "snippet": snippet,
-            "snippet_start": snippet_start,
+            "snippet": snippet.text,
+            "snippet_start": snippet.start,
+            "marks": snippet.marks,
             "name": chunk.name,
             "kind": chunk.kind,
         }

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import accumulate, chain, islice
-from operator import sub
+import re
+from itertools import chain, islice
+from typing import NamedTuple
 
+from cidx_ref.index.chunk import definition
+from cidx_ref.index.matches import Matches
 from cidx_ref.index.query import Query
+from cidx_ref.index.spelling import Match
 from cidx_ref.index.store import StoredChunk
 from cidx_ref.index.text import composed, whole_identifiers
 
-__all__ = ["Probes"]
+__all__ = ["Probes", "Snippet"]
 
 _LINES = 5
 _MAX_PROBES = 256
 _MAX_LINE_CHARS = 300
 _LEAD = 60  # characters of a long line that are shown before the first of what was looked for
-_MAX_PARTS = 8  # of a long line, that are compared
+_FIVE_LINES = re.compile("(?:[^\n]*\n){0,4}[^\n]*")
+_MAX_MENTIONS = 8  # of a name, among which its definition is looked for
 
-# How often one search looks for a probe in a chunk, or on from where it was found.  256 probes in
-# each of a thousand hits would be half a second; hits that come after show their first lines.
-_MAX_LOOKS = 30_000
+# What a line begins with that defines nothing, in some language or other.
+_LINE_COMMENTS = ("#", "//", "--", ";", "%")
+_BLOCKS = (
+    *(("/*", "*/"), ("<!--", "-->"), ("(*", "*)"), ("{-", "-}")),
+    *(('"""', '"""'), ("'''", "'''")),
+)
+_NO_DEFINITIONS = (*_LINE_COMMENTS, *(opening for opening, _ in _BLOCKS), "*", "@")
+_FOR_MACHINES = ("#!", "# -*-", "<?xml", "<!doctype", "<!DOCTYPE")
+_LEGAL = ("copyright", "licence", "license", "spdx-", "all rights reserved")
+
+
+class Snippet(NamedTuple):
+    """Consecutive lines of a file, from line `start` on; of a line that is too long, a part.
+
+    `marks` are the places in `text` where the words of the query stand: from, and to before, in
+    order, and apart from each other.
+    """
+
+    start: int
+    text: str
+    marks: tuple[tuple[int, int], ...] = ()
 
 
 class Probes:
@@ -33,7 +55,6 @@ class Probes:
         # Snowball ends some stems in an i or e that the word does not have: librari for library,
         # write for writing.  And some are no part of their word at all, which is looked for, too.
         stems = [term[:-1] if len(term) > 3 and term[-1] in "ie" else term for term in query.terms]
-        # So is an identifier of several parts, or their first mention in passing would be shown.
         said = (
             word.lower()
             for word in query.words
@@ -41,7 +62,8 @@ class Probes:
         )
         probes = islice(chain(stems, said), at_most)  # some of them twice, but these are few
         self._probes = list(dict.fromkeys(probes)) or [query.text.strip().lower()]
-        self._looks = _MAX_LOOKS
+        self._query = query
+        self._matches: Matches | None = None
 
     def __len__(self) -> int:
         """How many substrings there are: at least one."""
@@ -52,57 +74,179 @@ class Probes:
         text = composed(f"{chunk.path}\n{chunk.name}\n{chunk.text}").lower()
         return any(probe in text for probe in self._probes)
 
-    def cut(self, chunk: StoredChunk) -> tuple[int, str]:
-        """The number of the first line, and the consecutive lines with the most of the query.
+    def cut(self, chunk: StoredChunk) -> Snippet:
+        """The consecutive lines that say most of the query, from the first that says some of it.
 
-        Of a line that is too long to be shown, the part with the most of it.
+        Where the text says nothing of it, the first lines of what the chunk defines.
         """
-        lines = chunk.text.split("\n")
-        looked_at = len(lines) > _LINES and self._looks > 0
-        best = self._best(composed(chunk.text).lower()) if looked_at else 0
-        shown = map(self._part, lines[best : best + _LINES])
-        return chunk.line_start + best, "\n".join(shown)
-
-    def _part(self, line: str) -> str:
-        if len(line) <= _MAX_LINE_CHARS or self._looks <= 0:
-            return line[:_MAX_LINE_CHARS]
-        lower = line.lower()
-        first = (lower.find(probe) for probe in self._probes)
-        starts = [max(0, at - _LEAD) for at in islice((at for at in first if at >= 0), _MAX_PARTS)]
-        self._looks -= len(self._probes)
-        if not starts:
-            return line[:_MAX_LINE_CHARS]
-        parts = [lower[start : start + _MAX_LINE_CHARS] for start in starts]
-        said = [sum(probe in part for probe in self._probes) for part in parts]
-        self._looks -= len(self._probes) * len(parts)
-        start = _before_lower(line, starts[said.index(max(said))], len(lower))
-        return line[start : start + _MAX_LINE_CHARS]
-
-    def _best(self, text: str) -> int:
-        """Where the lines begin that hold the most of the probes."""
-        said = list(accumulate(self._count(text), initial=0))
-        windows = list(map(sub, said[_LINES:], said))  # what is said in each so many lines
-        return windows.index(max(windows))
-
-    def _count(self, text: str) -> list[int]:
-        """How many probes each line holds.  From find to find: most lines hold none."""
-        ends = list(accumulate([len(line) + 1 for line in text.split("\n")]))
-        counts = [0] * len(ends)
-        for probe in self._probes:
-            found = text.find(probe)
-            self._looks -= 1
-            while found >= 0:
-                line = bisect_right(ends, found)
-                counts[line] += 1
-                found = text.find(probe, ends[line])
-                self._looks -= 1
-        return counts
+        matches = self._matches
+        if matches is None:
+            matches = self._matches = Matches(self._query)
+        text = chunk.text
+        if matches.is_spent:
+            start, end, found = 0, _lines_end(text, 0), list[Match]()
+        else:
+            start, end, found = _chosen(matches, chunk)
+        line = chunk.line_start + (text.count("\n", 0, start) if start else 0)
+        if end - start <= _MAX_LINE_CHARS:
+            return Snippet(line, text[start:end], _marks(found, start, end))
+        shown, marks = _shortened(matches, text, start, end, found)
+        return Snippet(line, shown, marks)
 
 
-def _before_lower(line: str, place: int, length: int) -> int:
-    """Where in `line` stands what is at `place` of its small letters, which have this `length`."""
-    if length == len(line):
-        return place
-    # Of "İ" the small letter is two characters.
-    ends = list(accumulate(len(character.lower()) for character in line))
-    return bisect_right(ends, place)
+def _chosen(matches: Matches, chunk: StoredChunk) -> tuple[int, int, list[Match]]:
+    """From where to where the lines are that are shown, and what is said in them."""
+    text = chunk.text
+    seen = matches.look(text)
+    is_short = text.count("\n") < _LINES
+    if seen.here:
+        # Most of the time, all that is said is said in the lines that begin where it first is.
+        first = min([at for at, _ in seen.here])
+        start = 0 if is_short else _line_start(text, first)
+        end = len(text) if is_short else _lines_end(text, start)
+        found = matches.within(seen, start, end)
+        if found is not None and (is_short or found[0][0] == first):
+            place = _definition(matches, chunk)
+            if is_short or place is None or start <= place[0] < end:
+                return start, end, found
+    is_said = matches.survey(seen)
+    if is_short:
+        start = 0
+    elif is_said:
+        place = _definition(matches, chunk)
+        if place is not None:
+            matches.define(seen, *place)
+        start = _line_start(text, matches.best(seen, _LINES))
+    else:
+        start = _line_start(text, _head(chunk))
+    end = _lines_end(text, start)
+    return start, end, matches.within(seen, start, end) or []
+
+
+def _line_start(text: str, place: int) -> int:
+    """Where the line begins that `place` is in, or one before it, if there are fewer than five."""
+    start = text.rfind("\n", 0, place) + 1
+    missing = _LINES - 1 - text.count("\n", start)
+    for _ in range(missing):
+        start = text.rfind("\n", 0, start - 1) + 1
+    return start
+
+
+def _lines_end(text: str, start: int) -> int:
+    """Where the five lines end that begin at `start`."""
+    return _FIVE_LINES.match(text, start).end()  # type: ignore[union-attr]
+
+
+def _shortened(
+    matches: Matches, text: str, start: int, end: int, found: list[Match]
+) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The lines from `start` to `end`, of a long one the part that says most, and the marks."""
+    shown: list[str] = []
+    marks: list[tuple[int, int]] = []
+    length = 0
+    for line in text[start:end].split("\n"):
+        begin, stop = start, start + len(line)
+        start = stop + 1
+        if len(line) > _MAX_LINE_CHARS:
+            begin = _part(matches, begin, stop, found)
+            stop = begin + _MAX_LINE_CHARS
+        shown.append(text[begin:stop])
+        marks += [(length + at, length + until) for at, until in _marks(found, begin, stop)]
+        length += stop - begin + 1
+    return "\n".join(shown), tuple(marks)
+
+
+def _part(matches: Matches, start: int, end: int, found: list[Match]) -> int:
+    """Where the part begins that is shown of the long line from `start` to `end`."""
+    inside = [match for match in found if start <= match[0] < end]
+    if not inside:
+        return start
+    begins = [max(start, min(match[0] - _LEAD, end - _MAX_LINE_CHARS)) for match in inside]
+    ends = [begin + _MAX_LINE_CHARS for begin in begins]
+    return begins[matches.densest(inside, [match[1] for match in inside], ends)]
+
+
+def _marks(found: list[Match], start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """The places of what is found from `start` to `end`, counted from there, and joined where they
+    meet."""
+    marks: list[tuple[int, int]] = []
+    reached = -1
+    for begin, until, _ in found:
+        if begin >= end:
+            break
+        if until <= start:
+            continue
+        begin, until = max(begin, start) - start, min(until, end) - start
+        if begin > reached:
+            marks.append((begin, until))
+            reached = until
+        elif until > reached:
+            marks[-1] = (marks[-1][0], until)
+            reached = until
+    return tuple(marks)
+
+
+def _definition(matches: Matches, chunk: StoredChunk) -> tuple[int, int] | None:
+    """Where the name stands that the chunk defines, if the query says all of it."""
+    if not chunk.name or not matches.have_all_of(name := _last_name(chunk.name)):
+        return None
+    at = _defined(chunk.text, name)
+    return (at, at + len(name)) if at >= 0 else None
+
+
+def _last_name(name: str) -> str:
+    return definition(name).rpartition(".")[2]
+
+
+def _defined(text: str, name: str) -> int:
+    """Where `name` stands in `text` for the first time, as a word and not in a comment; else for
+    the first time at all; -1 if it does not."""
+    first, at = -1, text.find(name) if name else -1
+    for _ in range(_MAX_MENTIONS):
+        if at < 0:
+            break
+        around = text[max(0, at - 1) : at] + text[at + len(name) : at + len(name) + 1]
+        if not any(character == "_" or character.isalnum() for character in around):
+            first = at if first < 0 else first
+            line = text[text.rfind("\n", 0, at) + 1 : at].lstrip()
+            if not line.startswith(_NO_DEFINITIONS) or line.startswith("#define"):
+                return at
+        at = text.find(name, at + len(name))
+    return first
+
+
+def _head(chunk: StoredChunk) -> int:
+    """A place in the line where what the chunk defines begins, or its text after a licence."""
+    at = _defined(chunk.text, _last_name(chunk.name))
+    if at >= 0:
+        return at
+    lines = chunk.text.split("\n")
+    return sum(len(line) + 1 for line in lines[: _after_licence(lines)])
+
+
+def _after_licence(lines: list[str]) -> int:
+    """The number of the first line that is not blank, and not of a licence or for a machine."""
+    number = 0
+    while number < len(lines):
+        line = lines[number].lstrip()
+        end = number + 1 if line.startswith(_FOR_MACHINES) else _comment_end(lines, number)
+        said = "\n".join(lines[number:end]).lower()
+        if line and not line.startswith(_FOR_MACHINES) and not any(map(said.__contains__, _LEGAL)):
+            return number
+        number = max(end, number + 1)
+    return 0
+
+
+def _comment_end(lines: list[str], number: int) -> int:
+    """The number of the line after the comment that begins in this one; the same if none does."""
+    line = lines[number].lstrip()
+    for opening, closing in _BLOCKS:
+        if line.startswith(opening):
+            rest = line[len(opening) :]
+            while closing not in rest and number + 1 < len(lines):
+                number += 1
+                rest = lines[number]
+            return number + 1
+    while number < len(lines) and lines[number].lstrip().startswith(_LINE_COMMENTS):
+        number += 1
+    return number

@@ -77,6 +77,7 @@ def a_hit_says_where(hit: Hit) -> None:
     assert_type((hit.path, hit.language, hit.snippet, hit.name), tuple[str, str, str, str])
     assert_type(hit.kind, str)
     assert_type((hit.line_start, hit.line_end, hit.snippet_start), tuple[int, int, int])
+    assert_type(hit.marks, tuple[tuple[int, int], ...])
     assert_type(hit.score, float)
     hit.line = 5  # type: ignore[attr-defined]
 
