@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,8 +35,8 @@ _EF_CONSTRUCTION = 100
 EF_SEARCH = 256
 _EF_LEAST = 32  # hnswlib keeps this many, or as many as results are asked for
 EXACT_UP_TO = 4096  # vectors: up to this, products with all are as fast as the walk, and exact
-_MOSTLY = 4  # more than a quarter of the vectors are not copied out of all of them
-_AMPLE, _SURPLUS, _LIKELY = 1.25, 16, 1.05
+_MOSTLY = 4  # what no more than a quarter of the vectors may not be, is dropped after the walk
+_SURPLUS = 16
 _BLOCK = 8192  # vectors copied out at once for an exact search
 
 # The header of hnswlib's file: offset of the first element, elements reserved and present, bytes
@@ -154,8 +154,7 @@ class SemanticIndex:
         missed by a graph."""
         candidates = self.count if allowed is None else int(np.count_nonzero(allowed))
         k = min(k, candidates)
-        # Few candidates are ranked without the graph in less time than a long walk takes.
-        if self._graph and k > 0 and _asked_for(k, candidates, self.count):
+        if self._graph is not None and candidates > EXACT_UP_TO and 0 < k <= EF_SEARCH:
             found = self._walk(unit, k, candidates, allowed)
             if found is not None:
                 return found
@@ -199,27 +198,19 @@ class SemanticIndex:
         """What the graph leads to; None if that is less than `k`."""
         if allowed is None:
             return _ask(self._graph, unit, k)
-        # More are asked for, and what may not be found is dropped: a filter that the graph calls
-        # for each vector it meets holds the interpreter, and takes ten times as long.
-        wanted = _asked_for(k, candidates, self.count)
-        found = _ask(self._graph, unit, wanted)
-        if found is None:
+        # Where most may be found, some more are asked for, and what may not is dropped: a filter
+        # that the graph calls for each vector it meets takes ten times as long.
+        refused = self.count - candidates
+        if refused * _MOSTLY <= self.count:
+            more = k + 2 * -(-k * refused // self.count) + _SURPLUS
+            found = _ask(self._graph, unit, min(more, EF_SEARCH))
+            if found is not None:
+                labels, scores = found
+                kept = allowed[labels]
+                if np.count_nonzero(kept) >= k:
+                    return labels[kept][:k], scores[kept][:k]
             return None
-        labels, scores = found
-        kept = allowed[labels]
-        if np.count_nonzero(kept) < k:
-            return None
-        return labels[kept][:k], scores[kept][:k]
-
-
-def _asked_for(k: int, candidates: int, count: int) -> int:
-    """How many of the nearest hold `k` of the `candidates`, in all likelihood; 0 if that is more
-    than a walk is worth."""
-    if candidates == count:
-        return k if k <= EF_SEARCH else 0
-    share = candidates / count
-    wanted = min(int(k / share * _AMPLE) + _SURPLUS, EF_SEARCH)
-    return wanted if wanted * share >= k * _LIKELY else 0
+        return _ask(self._graph, unit, k, allowed.tobytes().__getitem__)
 
 
 class _Vectors(Protocol):
@@ -350,10 +341,10 @@ def _load_graph(path: Path, dim: int, count: int) -> Any:
 
 
 def _ask(
-    graph: Any, unit: NDArray[np.float32], k: int
+    graph: Any, unit: NDArray[np.float32], k: int, accepts: Callable[[int], Any] | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]] | None:
     try:
-        labels, distances = graph.knn_query(unit, k=k, num_threads=1)
+        labels, distances = graph.knn_query(unit, k=k, num_threads=1, filter=accepts)
     except RuntimeError:  # fewer than k were reached; the exact search reaches all
         return None
     return labels[0].astype(np.intp), 1.0 - distances[0]
