@@ -168,10 +168,10 @@ FLOORS_WITHIN = {
     "index": [
         [
             *["decode", "defaults", "filelist", "folders", "hybrid", "languages"],
-            *["limited", "manifest", "plan", "recipe", "structure", "text"],
+            *["limited", "manifest", "plan", "recipe", "structure", "syntax", "text"],
         ],
-        ["headings", "layout", "patterns", "pythonic"],
-        ["heads", "heads_more"],
+        ["headings", "heads_systems", "heads_typed", "heads_web", "heads_words", "layout"],
+        ["patterns", "pythonic"],
         ["outlines"],
         ["chunk"],
         ["gitdir", "gitrun"],
