@@ -5,7 +5,7 @@ A pattern sees one line from its first letter on, and at most some hundred chara
 
 from __future__ import annotations
 
-from cidx_ref.index.syntax import Rule, Syntax, pattern
+from cidx_ref.index.syntax import ANGLES, Rule, Syntax, pattern
 
 __all__ = ["SYSTEMS"]
 
@@ -115,10 +115,10 @@ _NOT_C = (
     r"public|private|protected|default|break|continue|extern\s+\"C\"|template|friend|static_assert"
     r"|co_return|co_await|co_yield|sizeof|defined)\b)"
 )
-_C_TYPE = r"(?:[\w:]+(?:<[^;{}()=]*>)?(?:::[\w:]+)?|\[\[[^\]]*\]\]|__attribute__\(\([^)]*\)\))"
+_C_TYPE = r"(?:[\w:]+(?:" + ANGLES + r")?(?:::[\w:]+)?|\[\[[^\]]*\]\]|__attribute__\(\([^)]*\)\))"
 _C_FUNCTION = (
     _NOT_C + r"(?:" + _C_TYPE + r"[\s*&]+)*?"
-    r"(?P<of>(?:\w+(?:<[^;{}()=]*>)?::)*)"
+    r"(?P<of>(?:\w+(?:" + ANGLES + r")?::)*)"
     r"(?!(?:void|int|char|bool|long|float|double|unsigned|auto|decltype|alignas)\b)"
     r"(?P<name>(?:operator\s*(?:\(\)|[^\s\w(]+|\s[\w:]+[\s*&]*)|~?\w+))\s*\((?!\s*\*)"
 )
@@ -160,7 +160,7 @@ _C = Syntax(
             body=True,
             near=True,
             members=pattern(
-                r"(?!return\b|typedef\b|using\b|friend\b)(?:[\w:]+(?:<[^;()]*>)?[\s*&]+)+"
+                r"(?!return\b|typedef\b|using\b|friend\b)(?:[\w:]+(?:" + ANGLES + r")?[\s*&]+)+"
                 r"(?P<name>\w+)\s*(?:\[[^\]]*\]\s*)*(?::\s*\w+\s*)?(?:[;,=]|\{[^}]*\};)"
             ),
             named_at_end=pattern(r"\}\s*\*?(?P<name>\w+)\s*(?:;|,)"),
@@ -186,7 +186,9 @@ _C = Syntax(
             pattern(
                 r"(?!extern\b)(?:static\s+|inline\s+)*(?:const(?:expr)?)\b"
                 + _NOT_C
-                + r"(?:\s+\w[\w:]*(?:<[^;{}()=]*>)?[\s*&]*)+?[\s*&]"
+                + r"(?:[\s*&]+[\w:]+(?:"
+                + ANGLES
+                + r")?)+?[\s*&]+"
                 r"(?P<of>(?:\w+::)*)(?P<name>\w+)\s*(?:\[[^\]]*\]\s*)*(?:=(?!=)|;|\{|$)"
             ),
             "constant",
@@ -198,7 +200,9 @@ _C = Syntax(
             pattern(
                 r"(?!extern\b|typedef\b|struct\s+\w+\s*;|class\s+\w+\s*;|union\s+\w+\s*;|enum\s+\w+\s*;)"
                 + _NOT_C
-                + r"(?:\w[\w:]*(?:<[^;{}()=]*>)?[\s*&]+)+(?P<of>(?:\w+::)*)(?P<name>\w+)"
+                + r"(?:\w[\w:]*(?:"
+                + ANGLES
+                + r")?[\s*&]+)+(?P<of>(?:\w+::)*)(?P<name>\w+)"
                 + r"\s*(?:\[[^\]]*\]\s*)*(?:=(?!=)|;)"
             ),
             "variable",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 __all__ = [
     "ALONE",
+    "ANGLES",
     "CONTAINERS",
     "MAX_HEAD_CHARS",
     "MAX_HEAD_LINES",
@@ -32,6 +33,10 @@ MAX_HEAD_CHARS = 300  # of a line that is looked at
 
 #: An annotation in a line of its own.
 ALONE = r"@[\w.:]+(?:\([^()]*(?:\([^()]*\)[^()]*)*\)?)?\s*$"
+
+#: What stands in angle brackets behind a type, three deep; there is one way only to match it.
+_PLAIN = r"[^;{}()=<>]*"
+ANGLES = f"<{_PLAIN}(?:<{_PLAIN}(?:<{_PLAIN}>{_PLAIN})*>{_PLAIN})*>"
 
 #: In which a function is a method.
 CONTAINERS = frozenset("class interface struct enum trait impl constant".split())
