@@ -33,7 +33,7 @@ _DOLLARS = re.compile(r"\$\w*\$")
 _BEGIN = re.compile(r"BEGIN\b", re.IGNORECASE)
 _END = re.compile(r"END\b\s*(?:\w+\s*)?(?:[;$/]|$)", re.IGNORECASE)
 _NAME = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)")
-_JOINTS = re.compile(r"::|->|[:.]+")
+_JOINTS = re.compile(r"[:.]+")
 
 
 class _Open:
@@ -260,11 +260,11 @@ class _Reader:
     ) -> None:
         groups = met.groupdict()
         own = bare_name(groups.get("name") or "")
-        parts = [part for part in _JOINTS.split(groups.get("of") or "") if part]
-        parts = [part for part in parts if part != "prototype"]  # of JavaScript
         outer = self._stack[-1] if self._stack else None
         prefix = outer.name if outer is not None else ""
-        name = ".".join(filter(None, (prefix, *parts, *_JOINTS.split(own)))) if own else prefix
+        parts = _parts(groups.get("of") or "")
+        name = ".".join(filter(None, (prefix, *parts, *_parts(own))))
+        own = own if name != prefix else ""
         at = -1
         if own:
             kind = rule.kind
@@ -390,3 +390,10 @@ class _Reader:
             if above.match(line):
                 return first
         return -1
+
+
+def _parts(name: str) -> list[str]:
+    """What a qualified name is made of, without what JavaScript has in between."""
+    if name.isidentifier() or not name:
+        return [name] if name else []
+    return [part for part in _JOINTS.split(name) if part and part != "prototype"]
