@@ -168,11 +168,14 @@ FLOORS_WITHIN = {
     "index": [
         [
             *["decode", "defaults", "filelist", "folders", "languages", "limited", "manifest"],
-            *["plan", "quotes", "recipe", "stems", "structure"],
+            *["plan", "quotes", "recipe", "stems", "structure", "syntax"],
         ],
-        ["codes", "headings", "layout", "patterns", "pythonic"],
-        ["heads", "heads_more", "text"],
-        ["outlines", "purpose"],
+        [
+            *["codes", "headings", "heads_systems", "heads_typed", "heads_web", "heads_words"],
+            *["layout", "patterns", "pythonic"],
+        ],
+        ["outlines", "text"],
+        ["purpose"],
         ["chunk"],
         ["gitdir", "gitrun"],
         [

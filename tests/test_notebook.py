@@ -80,7 +80,7 @@ def test_cells_are_counted_from_one_and_their_lines_within_them() -> None:
         cell(["x = 1\n", "y = 2"]),
     )
     assert outline(found) == [
-        ("cell 1", 1, 3),
+        ("cell 1: Title", 1, 3),
         ("cell 2", 1, 1),
         ("cell 2: Model", 4, 5),
         ("cell 2: Model.fit", 7, 8),
@@ -290,6 +290,7 @@ def test_a_cell_is_found_among_thousands_of_pieces(make_project: MakeProject) ->
         for n in range(60)
         if (part := names[n * 50 : n * 50 + 50])
     }
+    prose_name = "cell 1: Gradient descent"
     prose = cell("# Gradient descent\n\nWhy quokkas converge.", "markdown")
     broken = '{"cells": "quokka_in_a_broken_one'
     project = make_project(
@@ -306,7 +307,7 @@ def test_a_cell_is_found_among_thousands_of_pieces(make_project: MakeProject) ->
         best = asked(project, "Model.fit", mode)[0]
         assert (best["path"], best["name"]) == ("nb/a.ipynb", "cell 3: Model.fit")
         assert (best["line_start"], best["line_end"], best["language"]) == (4, 5, "python")
-        assert asked(project, "why do quokkas converge", mode)[0]["name"] == "cell 1"
+        assert asked(project, "why do quokkas converge", mode)[0]["name"] == prose_name
         assert asked(project, "quokka_in_a_broken_one", mode)[0]["path"] == "nb/b.ipynb"
         assert all(hit["path"] != "nb/a.ipynb" for hit in asked(project, "cell", mode))
         assert asked(project, "wombatfigure wombatoutput", mode) == [], "outputs are not indexed"

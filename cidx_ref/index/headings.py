@@ -40,22 +40,24 @@ def _headings(lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     """The line, the level and the text of each heading."""
     fence = ""
     for number, line in enumerate(lines):
-        if line[:1].isalpha() and not fence:
+        if line[:1].isalpha():
             continue
         if met := _FENCE.match(line):
-            if not fence:
-                fence = met[1]
-            elif met[1].startswith(fence):
-                fence = ""
+            fence = met[1] if not fence else "" if met[1].startswith(fence) else fence
         elif fence:
             continue
         elif met := _HEADING.match(line[: 4 * _MAX_CHARS]):
             yield number, len(met[1]), _plain(met[2])
-        elif number and line and line.lstrip()[:1] in "=-" and _UNDERLINE.match(line[:200]):
-            above = lines[number - 1]
-            alone = number < 2 or not lines[number - 2].strip()
-            if alone and not _NO_PARAGRAPH.match(above):
-                yield number - 1, 1 if line.lstrip()[0] == "=" else 2, _plain(above)
+        elif _underlines(lines, number):
+            yield number - 1, 1 if line.lstrip()[0] == "=" else 2, _plain(lines[number - 1])
+
+
+def _underlines(lines: Sequence[str], number: int) -> bool:
+    """Whether a line makes a heading of the one above it."""
+    if number == 0 or not _UNDERLINE.match(lines[number][:200]):
+        return False
+    is_alone = number < 2 or not lines[number - 2].strip()
+    return is_alone and not _NO_PARAGRAPH.match(lines[number - 1])
 
 
 def _plain(text: str) -> str:

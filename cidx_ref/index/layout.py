@@ -21,10 +21,10 @@ _OVERLAP = 10
 _GAP_REACH = 15  # lines at the end of a window among which a gap is looked for
 _FEW_LINES = 3
 #: A definition of so many lines is small: at first, and where there are too many pieces.
-_SMALL = (2, 4, 6, 9, 14)
-_MAX_JOINED = 30  # lines of what is joined
+_SMALL = (2, 4, 6, 9, 14, 20)
+_MAX_JOINED = 40  # lines of what is joined
 #: Pieces that are not too many: some, and more for more lines.
-_FREE, _LINES_A_PIECE = 5, 40
+_FREE, _LINES_A_PIECE = 5, 50
 #: Of which as many as fit are joined, however few there are.
 _VALUES = frozenset(("constant", "variable", "field", "type", "macro"))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from cidx_ref.index.heads import SYNTAXES
-from cidx_ref.index.heads_more import MORE_SYNTAXES
 from cidx_ref.index.headings import markdown_outline
+from cidx_ref.index.heads_systems import SYSTEMS
+from cidx_ref.index.heads_typed import TYPED
+from cidx_ref.index.heads_web import WEB
+from cidx_ref.index.heads_words import WORDS
 from cidx_ref.index.patterns import outlined
 from cidx_ref.index.pythonic import python_outline
 from cidx_ref.index.structure import Outline
 
 __all__ = ["OUTLINED", "outline_of"]
 
-_SYNTAXES = {**SYNTAXES, **MORE_SYNTAXES}
+_SYNTAXES = {**SYSTEMS, **TYPED, **WEB, **WORDS}
 #: The languages that have outlines.
 OUTLINED = frozenset(("markdown", "python", *_SYNTAXES))
 

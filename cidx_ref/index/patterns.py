@@ -9,81 +9,31 @@ indented, and a text that no parser takes has an outline, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from cidx_ref.index.structure import Definition, Outline
+from cidx_ref.index.syntax import (
+    CONTAINERS,
+    MAX_HEAD_CHARS,
+    MAX_HEAD_LINES,
+    Rule,
+    Syntax,
+    any_of,
+    bare_name,
+    begins_with,
+    end_of_head,
+    tail_of,
+)
 
-__all__ = ["CONTAINERS", "Rule", "Syntax", "outlined"]
+__all__ = ["outlined"]
 
-#: In which a function is a method.
-CONTAINERS = frozenset("class interface struct enum trait impl constant".split())
-
-_MAX_HEAD_CHARS = 300  # of a line that is looked at
-_MAX_HEAD_LINES = 24
-_MAX_NAME_CHARS = 120
 _MAX_DEPTH = 32
 _TAB = 4
 _DOLLARS = re.compile(r"\$\w*\$")
 _BEGIN = re.compile(r"BEGIN\b", re.IGNORECASE)
 _END = re.compile(r"END\b\s*(?:\w+\s*)?(?:[;$/]|$)", re.IGNORECASE)
 _NAME = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)")
-_GROUP = re.compile(r"\(\?P<\w+>")
-_JOINTS = re.compile(r"::|->|[:.]+")
-
-
-class Rule(NamedTuple):
-    """How a line looks that begins a definition.
-
-    `pattern` matches it from its first letter on.  Its groups: `name`; `of`, what that is a part
-    of.  Without a `name`, or with an empty one, it has none, and is looked into.
-
-    `into`: what lies in it is looked at.  `flat`: only where it is not indented, or right within
-    what is looked into.  `within`: only there; `outside`: not in a type.  `body`: only if a body follows, or, with `bare`, in
-    such a container, a semicolon.  `closes`: what can open its body, as the end of a line.
-    `members` are names that stand in lines right within it.
-    """
-
-    pattern: re.Pattern[str]
-    kind: str
-    into: bool = False
-    flat: bool = False
-    within: bool = False
-    outside: bool = False
-    within_kind: str = ""
-    body: bool = False
-    near: bool = False
-    bare: frozenset[str] = frozenset()
-    opens: str = "{"
-    members: re.Pattern[str] | None = None
-    #: That it ends where its line does, whatever follows.
-    single: re.Pattern[str] | None = None
-    #: The name stands behind its end, as in `typedef struct { } Name;`.
-    named_at_end: re.Pattern[str] | None = None
-
-
-class Syntax(NamedTuple):
-    """What a language looks like.
-
-    `ends`: what a line begins with that ends a definition.  `layout`: so does any line that is
-    not further indented.  `above`: lines that belong to what is below them.  `comments`: what a
-    comment of several lines begins with, and ends with.  `line_comment`: what ends code in a line.
-    `more`: what a line begins with that goes on with what is above it.  `clauses`: definitions of
-    one name that follow each other are one.
-    """
-
-    rules: tuple[Rule, ...]
-    above: re.Pattern[str]
-    ends: tuple[str, ...] = ("}",)
-    layout: bool = False
-    comments: tuple[tuple[str, str], ...] = (("/*", "*/"),)
-    line_comment: str = "//"
-    more: re.Pattern[str] = re.compile(r"[{)\]:,|&=.<>?+#-]|where\b|public:|private:|protected:")
-    clauses: bool = False
-    heredoc: str = ""
-    macro: re.Pattern[str] | None = None
-    statement: bool = False
+_JOINTS = re.compile(r"[:.]+")
 
 
 class _Open:
@@ -114,6 +64,11 @@ class _Open:
         self.quotes = 0  # "$$" of SQL
         self.first_member = -1  # how far the first line in it is indented
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether whatever is further indented is a part of it, and nothing else."""
+        return self.has_body and not self.rule.into
+
 
 def outlined(syntax: Syntax, lines: Sequence[str]) -> Outline:
     """The outline of a text of `lines`."""
@@ -129,7 +84,7 @@ def outlined(syntax: Syntax, lines: Sequence[str]) -> Outline:
 class _Reader:
     def __init__(self, syntax: Syntax, lines: Sequence[str]) -> None:
         self._syntax = syntax
-        self._any = _any_of(syntax.rules)
+        self._any = any_of(syntax.rules)
         self._lines = lines
         self._stack: list[_Open] = []
         #: Where comments above the next definition may begin.
@@ -141,36 +96,34 @@ class _Reader:
         self.names: list[tuple[int, str]] = []
 
     def read(self) -> None:
-        closing = ""
-        comments = self._syntax.comments
-        begins = tuple(begin for begin, _ in comments)
-        heredoc = self._syntax.heredoc
+        closing = ""  # what ends the comment that is open
         for number, line in enumerate(self._lines):
             if number < self._until:
                 continue
             if closing:
                 closing = "" if closing in line else closing
                 continue
-            if self._stack:
-                top = self._stack[-1]
-                if not top.rule.into and top.has_body and line[: top.raw + 1].isspace():
-                    self._code = number
-                    continue
+            top = self._stack[-1] if self._stack else None
+            if top is not None and top.is_closed and line[: top.raw + 1].isspace():
+                self._code = number
+                continue
             bare = line.strip()
-            if not bare:
-                continue
-            if bare.startswith(begins):
-                begin, end = next(each for each in comments if bare.startswith(each[0]))
-                _, closed, bare = bare[len(begin) :].partition(end)
-                bare = bare.strip()
-                closing = "" if closed else end
-                if not bare:
-                    continue
-            if heredoc and bare.endswith(heredoc) and bare.count(heredoc) % 2:
-                closing = heredoc
-                continue
-            self._line(number, line, bare[:_MAX_HEAD_CHARS])
+            if bare:
+                closing, bare = self._begun_comment(bare)
+            if bare:
+                self._line(number, line, bare[:MAX_HEAD_CHARS])
         self._close(0, len(self._lines))
+
+    def _begun_comment(self, bare: str) -> tuple[str, str]:
+        """What ends the comment that the line begins, if it goes on, and the rest of the line."""
+        heredoc = self._syntax.heredoc
+        if heredoc and bare.endswith(heredoc) and bare.count(heredoc) % 2:
+            return heredoc, ""
+        for begin, end in self._syntax.comments:
+            if bare.startswith(begin):
+                _, closed, rest = bare[len(begin) :].partition(end)
+                return "" if closed else end, rest.strip()
+        return "", bare
 
     def _line(self, number: int, line: str, bare: str) -> None:
         raw = len(line) - len(line.lstrip())
@@ -208,29 +161,40 @@ class _Reader:
         if stack and indent <= stack[-1].indent and self._is_end(number, indent, bare):
             return
         top = stack[-1] if stack else None
-        if top is not None and indent > top.indent and not top.rule.into and top.has_body:
-            return
-        if top is None or top.has_body or indent <= top.indent:
-            if top is not None and indent > top.indent and top.first_member < 0:
+        if top is not None and indent > top.indent:
+            self._take_within(top, number, bare, indent, raw)
+        elif not self._begin(number, bare, indent, raw) and top is not None:
+            self._go_on(top, number, bare)
+
+    def _take_within(self, top: _Open, number: int, bare: str, indent: int, raw: int) -> None:
+        if top.has_body and top.rule.into:
+            if top.first_member < 0:
                 top.first_member = indent
             if self._begin(number, bare, indent, raw):
                 return
-        if top is not None:
-            if indent > top.indent and top.has_body and top.rule.members is not None:
-                if indent <= top.first_member and (met := top.rule.members.match(bare)):
+            if indent <= top.first_member:
+                self._member(top, number, bare)
+        self._go_on(top, number, bare)
+
+    def _go_on(self, top: _Open, number: int, bare: str) -> None:
+        if not top.has_body or (self._syntax.statement and not top.rule.into):
+            self._head_goes_on(top, number, bare)
+
+    def _member(self, top: _Open, number: int, bare: str) -> None:
+        """Take in the names that a line right within `top` defines."""
+        if top.rule.members is None or not (met := top.rule.members.match(bare)):
+            return
+        self._name(number, met["name"])
+        if top.kind == "enum" and "(" not in bare:
+            for met in map(_NAME.match, bare.split(",")[1:]):
+                if met:
                     self._name(number, met["name"])
-                    if top.kind == "enum" and "," in bare and "(" not in bare:
-                        for more in bare.split(",")[1:]:
-                            if met := _NAME.match(more):
-                                self._name(number, met["name"])
-            elif not top.has_body or (self._syntax.statement and not top.rule.into):
-                self._head_goes_on(top, number, bare)
 
     def _is_end(self, number: int, indent: int, bare: str) -> bool:
         """Whether the line ends the innermost definition, or is certainly a part of it."""
         syntax, top = self._syntax, self._stack[-1]
-        if _begins_with(bare, syntax.ends) or (top.has_body and bare[0] in ")]"):
-            if _tail(bare, syntax.line_comment)[-1:] in ("{", "("):  # such as `} else {`
+        if begins_with(bare, syntax.ends) or (top.has_body and bare[0] in ")]"):
+            if tail_of(bare, syntax.line_comment)[-1:] in ("{", "("):  # such as `} else {`
                 top.has_body = True
                 return True
             self._close(indent + 1, number)
@@ -282,7 +246,7 @@ class _Reader:
             return True
         if rule.near and not self._opens_near(number):
             return False
-        end = _end_of_head(self._lines, number, self._syntax.line_comment, rule.pattern)
+        end = end_of_head(self._lines, number, self._syntax.line_comment, rule.pattern)
         return end == "{" or (end == ";" and outer is not None and outer.kind in rule.bare)
 
     def _opens_near(self, number: int) -> bool:
@@ -295,12 +259,12 @@ class _Reader:
         self, rule: Rule, met: re.Match[str], number: int, start: int, indent: int, raw: int
     ) -> None:
         groups = met.groupdict()
-        own = _bare_name(groups.get("name") or "")
-        parts = [part for part in _JOINTS.split(groups.get("of") or "") if part]
-        parts = [part for part in parts if part != "prototype"]  # of JavaScript
+        own = bare_name(groups.get("name") or "")
         outer = self._stack[-1] if self._stack else None
         prefix = outer.name if outer is not None else ""
-        name = ".".join(filter(None, (prefix, *parts, *_JOINTS.split(own)))) if own else prefix
+        parts = _parts(groups.get("of") or "")
+        name = ".".join(filter(None, (prefix, *parts, *_parts(own))))
+        own = own if name != prefix else ""
         at = -1
         if own:
             kind = rule.kind
@@ -329,33 +293,36 @@ class _Reader:
     def _head_goes_on(self, top: _Open, number: int, bare: str, first: bool = False) -> None:
         """See whether the head of `top` ends in this line, and how."""
         syntax = self._syntax
-        tail = _tail(bare, syntax.line_comment)
+        tail = tail_of(bare, syntax.line_comment)
+        last, opened = tail[-1:], tail.count("{") - tail.count("}")
         if top.rule.single is not None and first and top.rule.single.search(tail):
             self._end(self._stack.pop(), number)
-        elif tail[-1:] and tail[-1] in top.rule.opens:
+        elif last and last in top.rule.opens:
             top.has_body = True
-        elif (
-            first
-            and top.rule.members is not None
-            and "{" in tail
-            and tail.count("{") == tail.count("}")
-        ):
-            for part in tail.partition("{")[2].rpartition("}")[0].replace(";", ";,").split(","):
-                if met := top.rule.members.match(part.strip()):
-                    self._name(number, met["name"])
+        elif first and top.rule.members is not None and "{" in tail and opened == 0:
+            self._members_of_one_line(top, number, tail)
             self._end(self._stack.pop(), number, bare)
         elif syntax.statement:
-            top.quotes += len(_DOLLARS.findall(bare))
-            top.has_body |= _BEGIN.match(bare) is not None
-            is_over = _END.match(bare) if top.has_body else tail[-1:] == ";"
-            if is_over and top.quotes % 2 == 0:
-                self._end(self._stack.pop(), number, bare)
-        elif tail[-1:] == ";" or (tail[-1:] == "}" and tail.count("{") <= tail.count("}")):
+            self._statement_goes_on(top, number, bare, tail)
+        elif last == ";" or (last == "}" and opened <= 0):
             self._end(self._stack.pop(), number, bare)
-        elif tail.count("{") > tail.count("}"):
-            top.has_body = True
-        elif syntax.ends and syntax.ends[0] == "end":
-            top.has_body = True
+        else:
+            top.has_body |= opened > 0 or syntax.ends[:1] == ("end",)
+
+    def _members_of_one_line(self, top: _Open, number: int, tail: str) -> None:
+        assert top.rule.members is not None
+        inner = tail.partition("{")[2].rpartition("}")[0]
+        for part in inner.replace(";", ";,").split(","):
+            if met := top.rule.members.match(part.strip()):
+                self._name(number, met["name"])
+
+    def _statement_goes_on(self, top: _Open, number: int, bare: str, tail: str) -> None:
+        """The same of SQL, where a semicolon ends a statement that has neither quotes nor BEGIN."""
+        top.quotes += len(_DOLLARS.findall(bare))
+        top.has_body |= _BEGIN.match(bare) is not None
+        is_over = _END.match(bare) is not None if top.has_body else tail[-1:] == ";"
+        if is_over and top.quotes % 2 == 0:
+            self._end(self._stack.pop(), number, bare)
 
     def _close(self, indent: int, number: int) -> None:
         """End all that are indented at least so much, before the line `number`."""
@@ -366,7 +333,7 @@ class _Reader:
     def _end(self, one: _Open, last: int, bare: str = "") -> None:
         """`last` is the last line of `one`."""
         if one.rule.named_at_end is not None and one.at < 0:
-            line = bare or self._lines[last].strip()[:_MAX_HEAD_CHARS]
+            line = bare or self._lines[last].strip()[:MAX_HEAD_CHARS]
             if met := one.rule.named_at_end.search(line):
                 name = ".".join(filter(None, (one.name, met["name"])))
                 self.found.append((name, one.rule.kind, one.start, last + 1))
@@ -377,7 +344,7 @@ class _Reader:
         self._floor = max(self._floor, last + 1)
 
     def _name(self, number: int, name: str) -> None:
-        self.names.append((number, _bare_name(name)))
+        self.names.append((number, bare_name(name)))
 
     def _first_line(self, number: int, indent: int) -> int:
         """Where the comments, attributes and the like right above a line begin."""
@@ -416,7 +383,7 @@ class _Reader:
         return -1
 
     def _begin_of_attribute(self, last: int, above: re.Pattern[str]) -> int:
-        for first in range(last - 1, max(self._floor, last - _MAX_HEAD_LINES) - 1, -1):
+        for first in range(last - 1, max(self._floor, last - MAX_HEAD_LINES) - 1, -1):
             line = self._lines[first].strip()
             if not line:
                 break
@@ -425,73 +392,8 @@ class _Reader:
         return -1
 
 
-@cache
-def _any_of(rules: tuple[Rule, ...]) -> re.Pattern[str]:
-    """Matches what any of `rules` does, and names the first one of them: "r" and its place."""
-    one_by_one = (
-        f"(?P<r{place}>{_flagged(_GROUP.sub('(?:', rule.pattern.pattern), rule)})"
-        for place, rule in enumerate(rules)
-    )
-    return re.compile("|".join(one_by_one))
-
-
-def _flagged(pattern: str, rule: Rule) -> str:
-    return f"(?i:{pattern})" if rule.pattern.flags & re.IGNORECASE else pattern
-
-
-def _bare_name(name: str) -> str:
-    """A name without its quotes."""
-    name = name[:_MAX_NAME_CHARS].strip("`\"'#")
-    name = name[1:-1] if name[:1] == "[" and name[-1] == "]" and name != "[]" else name
-    return name.replace(".", " ").replace(":", " ") if " " in name else name
-
-
-def _begins_with(bare: str, ends: Iterable[str]) -> bool:
-    for end in ends:
-        if bare.startswith(end):
-            after = bare[len(end) : len(end) + 1]
-            if not end.isalpha() or not (after.isalnum() or after == "_"):
-                return True
-    return False
-
-
-def _tail(bare: str, line_comment: str) -> str:
-    """The code of a line, without a comment behind it."""
-    at = bare.find(f" {line_comment}") if line_comment else -1
-    if at < 0:
-        at = bare.find("\t" + line_comment) if line_comment else -1
-    if at >= 0:
-        bare = bare[:at]
-    elif bare.endswith("*/"):
-        bare = bare[: max(0, bare.rfind("/*"))]
-    return bare.rstrip()
-
-
-def _end_of_head(
-    lines: Sequence[str], number: int, line_comment: str, pattern: re.Pattern[str]
-) -> str:
-    """What ends a head that begins in the line `number`: "{", ";" or neither, also where another
-    head begins before."""
-    indent = _indent(lines[number])
-    for place, bare in enumerate(_some(lines, number)):
-        if place and _indent(lines[number + place]) <= indent and pattern.match(bare):
-            return ""
-        tail = _tail(bare, line_comment)
-        if tail.endswith("{") or (tail.endswith("}") and "{" in tail):
-            return "{"
-        if tail.endswith(";"):
-            return ";" if tail.count("{") <= tail.count("}") and "{" not in tail else "{"
-        if "{" in tail:
-            return "{"
-        if tail.endswith("}") or not tail:
-            return ""
-    return ""
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _some(lines: Sequence[str], number: int) -> Iterator[str]:
-    for at in range(number, min(len(lines), number + _MAX_HEAD_LINES)):
-        yield lines[at].strip()[:_MAX_HEAD_CHARS]
+def _parts(name: str) -> list[str]:
+    """What a qualified name is made of, without what JavaScript has in between."""
+    if name.isidentifier() or not name:
+        return [name] if name else []
+    return [part for part in _JOINTS.split(name) if part and part != "prototype"]

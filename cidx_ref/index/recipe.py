@@ -18,8 +18,10 @@ __all__ = ["cutting_rules", "recipe"]
 _READING = ("scan.py", "decode.py", "notebook.py", "generated.py", "defaults.py")
 #: What comes of it: pieces, their names, their terms, and the vectors of the default embedder.
 _CUTTING = (
-    *("decode.py", "notebook.py", "languages.py", "structure.py", "pythonic.py", "patterns.py"),
-    *("heads.py", "heads_more.py", "headings.py", "outlines.py", "layout.py", "chunk.py"),
+    *("decode.py", "notebook.py", "languages.py", "structure.py", "pythonic.py"),
+    *("syntax.py", "patterns.py"),
+    *("heads_systems.py", "heads_typed.py", "heads_web.py", "heads_words.py", "headings.py"),
+    *("outlines.py", "layout.py", "chunk.py"),
     "cutting.py",
     *("stems.py", "codes.py", "text.py", "analysis.py", "embed.py", "rarity.txt"),
 )
