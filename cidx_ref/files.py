@@ -101,7 +101,7 @@ class Directory:
 
     def sub(self, name: str, *, create: bool = False) -> Directory:
         """The directory `name` in this one, which must be the user's own; made if `create`."""
-        with _told(self.path / name):
+        with _told(self.path, name):
             if create:
                 with suppress(FileExistsError):
                     self._mkdir(name)
@@ -117,12 +117,12 @@ class Directory:
         return inner
 
     def readlink(self, name: str) -> str:
-        with _told(self.path / name):
+        with _told(self.path, name):
             return os.readlink(_plain(name), dir_fd=self.fd)
 
     def open_regular(self, name: str) -> int:
         """A descriptor for reading the regular file `name` of the user's; opening never waits."""
-        with _told(self.path / name):
+        with _told(self.path, name):
             found = os.stat(_plain(name), dir_fd=self.fd, follow_symlinks=False)
             self._require(name, found, stat.S_IFREG)
             return os.open(name, _OPEN_FILE, dir_fd=self.fd)
@@ -151,7 +151,7 @@ class Directory:
     @contextmanager
     def writer(self, name: str) -> Iterator[IO[bytes]]:
         """Make the file `name`, which must not exist, for the block to write; not put on disk."""
-        with _told(self.path / name):
+        with _told(self.path, name):
             self._about_to(Operation.CREATE, name)
             fd = os.open(_plain(name), os.O_WRONLY | os.O_EXCL | _MAKE_FILE, 0o600, dir_fd=self.fd)
             with open(fd, "wb") as file:
@@ -177,7 +177,7 @@ class Directory:
         Refused if the file has a second name: then it is somewhere else, too.
         """
         self.check(name, stat.S_IFREG)
-        with _told(self.path / name):
+        with _told(self.path, name):
             self._about_to(Operation.CREATE, name)
             fd = os.open(
                 _plain(name), os.O_WRONLY | os.O_APPEND | _MAKE_FILE, 0o600, dir_fd=self.fd
@@ -202,13 +202,13 @@ class Directory:
             return os.fstat(file.fileno())
 
     def symlink(self, target: str, name: str) -> None:
-        with _told(self.path / name):
+        with _told(self.path, name):
             self._about_to(Operation.SYMLINK, name)
             os.symlink(target, _plain(name), dir_fd=self.fd)
 
     def link(self, old: str, new: str) -> None:
         """Give the file `old` the second name `new`, which must not exist."""
-        with _told(self.path / new):
+        with _told(self.path, new):
             self._about_to(Operation.LINK, new)
             places = {"src_dir_fd": self.fd, "dst_dir_fd": self.fd}
             os.link(_plain(old), _plain(new), **places, follow_symlinks=False)
@@ -216,7 +216,7 @@ class Directory:
     def share(self, source: Directory, name: str) -> None:
         """Have the file `name` of `source` here, too: the same file, or, where the file system
         does not let it have two names, a copy, put on disk."""
-        with _told(self.path / name):
+        with _told(self.path, name):
             self._about_to(Operation.LINK, name)
             places = {"src_dir_fd": source.fd, "dst_dir_fd": self.fd}
             try:
@@ -232,30 +232,30 @@ class Directory:
             os.fsync(new.fileno())
 
     def rename(self, old: str, new: str) -> None:
-        with _told(self.path / new):
+        with _told(self.path, new):
             self._about_to(Operation.RENAME, new)
             os.rename(_plain(old), _plain(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def unlink(self, name: str) -> None:
-        with _told(self.path / name):
+        with _told(self.path, name):
             self._about_to(Operation.UNLINK, name)
             os.unlink(_plain(name), dir_fd=self.fd)
 
     def make(self, name: str) -> Directory:
         """A new directory `name`, which must not exist."""
-        with _told(self.path / name):
+        with _told(self.path, name):
             self._mkdir(name)
         return self.sub(name)
 
     def chmod(self, name: str, mode: int) -> None:
         """Set the permissions of `name`, which is no link."""
-        with _told(self.path / name):
+        with _told(self.path, name):
             self._about_to(Operation.CHMOD, name)
             os.chmod(_plain(name), mode, dir_fd=self.fd)
 
     def engine_writes(self, name: str) -> Path:
         """Where an engine may write the file or directory `name` by itself, with a path."""
-        with _told(self.path / name):
+        with _told(self.path, name):
             self._about_to(Operation.ENGINE, name)
             return self.path / _plain(name)
 
@@ -320,7 +320,7 @@ class Directory:
                 continue
             if name in but:
                 continue
-            with open(self.open_regular(name), "rb") as file, _told(self.path / name):
+            with open(self.open_regular(name), "rb") as file, _told(self.path, name):
                 self._about_to(Operation.SYNC, name)
                 os.fchmod(file.fileno(), 0o600)
                 os.fsync(file.fileno())
@@ -337,6 +337,8 @@ class Directory:
             os.fchmod(self.fd, 0o700)
 
     def _require(self, name: str, found: os.stat_result, kind: int) -> None:
+        if stat.S_IFMT(found.st_mode) == kind and found.st_uid == os.geteuid():
+            return  # nearly always, and then nothing asks for the path
         path = self.path / name
         if stat.S_IFMT(found.st_mode) != kind:
             what = _KINDS.get(stat.S_IFMT(found.st_mode), "an unknown thing")
@@ -384,10 +386,10 @@ def _plain(name: str) -> str:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Have an `OSError` name the whole path."""
+def _told(path: Path, name: str = "") -> Iterator[None]:
+    """Have an `OSError` name the whole path: of `name` in the directory at `path`."""
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
+        error.filename, error.filename2 = os.fspath(path / name), None
         raise

@@ -59,6 +59,35 @@ SOONEST: dict[str, str] = {
         "test_semantic.py::test_a_rare_word_is_found_where_it_stands"
     ),
     "left_only_in_good_order": "test_gate.py::test_a_call_that_ends_badly_has_left_all_the_same",
+    "what_was_passed_over_during_a_run_is_forgotten": (
+        "test_watched_listings.py::test_what_a_run_has_met_at_another_moment_is_known[too large]"
+    ),
+    "what_did_not_belong_never_does": (
+        "test_watched_listings.py::test_what_changes_the_listing_is_known"
+        "[the pyvenv.cfg goes that had a folder left out]"
+    ),
+    "patterns_outlive_their_folder": (
+        "test_watched_listings.py::test_patterns_go_with_the_folder_that_they_lie_in[False]"
+    ),
+    "what_is_left_out_is_not_watched_for_what_had_it_left_out": (
+        "test_watched_listings.py::test_what_changes_the_listing_is_known"
+        "[a repository of its own becomes a plain folder]"
+    ),
+    "a_folder_of_ignored_files_is_an_ignored_one": (
+        "test_watched_listings.py::test_what_changes_the_listing_is_known"
+        "[a folder in which merely all files are ignored gets another one]"
+    ),
+    "a_tracked_folder_that_a_pattern_ignores_is_not_entered": (
+        "test_watched_listings.py::test_what_changes_the_listing_is_known"
+        "[a folder with a tracked file, that a pattern ignores, comes back]"
+    ),
+    "what_was_whole_once_is_taken_to_be_so": (
+        "test_generation.py::"
+        "test_a_run_that_meets_damage_of_what_a_daemon_has_verified_indexes_all_anew"
+    ),
+    "no_match_without_a_last_look": (
+        "test_semantic.py::test_a_part_of_a_word_is_found_among_thousands[kingl-semantic]"
+    ),
     "patient_with_every_byte": (
         "test_limits.py::test_an_endless_drip_of_bytes_costs_the_connection_after_a_while"
     ),

@@ -227,6 +227,7 @@ def test_a_build_killed_outright_is_reported_and_leaves_the_old_index_or_the_new
     assert assert_old_or_new(project, old) is True
 
 
+@pytest.mark.once
 @pytest.mark.promise("WRITE-3")
 @pytest.mark.parametrize("size_bytes", [0, 1, 100, 1000, 4000, 10_000])
 def test_a_full_disk_fails_the_build_by_name_and_leaves_the_old_index(
@@ -314,6 +315,7 @@ _CAN_MOUNT = not subprocess.call(
 )
 
 
+@pytest.mark.once
 @pytest.mark.promise("WRITE-3")
 @pytest.mark.skipif(not _CAN_MOUNT, reason="a file system of its own takes root")
 def test_on_a_full_file_system_a_build_fails_by_name_wherever_it_comes_to_its_end(

@@ -184,6 +184,7 @@ def text_of(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
+@pytest.mark.once
 @pytest.mark.promise("SRV-4")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_runs_in_the_foreground_until_it_is_told_to_end(
@@ -555,6 +556,7 @@ def test_ctrl_c_ends_a_query_and_nothing_else(project: Project) -> None:
 # What it costs, and where it stays.
 
 
+@pytest.mark.once
 @pytest.mark.promise("CFG-1")
 def test_without_daemons_the_answer_is_the_same_and_none_is_started(project: Project) -> None:
     with served(project):

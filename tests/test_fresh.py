@@ -352,6 +352,7 @@ def test_a_project_that_is_not_to_be_watched_is_not(project: Project) -> None:
         assert watch.told == []
 
 
+@pytest.mark.once
 @pytest.mark.promise("FRESH-2")
 def test_a_changed_configuration_of_index_runs_is_followed_before_an_answer_is_fresh(
     make_project: MakeProject,
@@ -456,6 +457,7 @@ def _client(project: Project, **options: Any) -> Iterator[DaemonClient]:
         yield client
 
 
+@pytest.mark.once
 @pytest.mark.promise("FRESH-2")
 @pytest.mark.parametrize("is_watched", [True, False])
 def test_a_file_that_was_touched_before_a_fresh_query_is_seen_by_it(
@@ -485,6 +487,7 @@ def test_a_file_that_was_touched_before_a_fresh_query_is_seen_by_it(
     assert wrong == []
 
 
+@pytest.mark.once
 @pytest.mark.promise("FRESH-2")
 def test_so_it_is_with_runs_in_a_process_of_their_own(project: Project) -> None:
     with served(project, watch=ReadingWatch().make), _client(project) as client:

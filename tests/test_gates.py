@@ -75,12 +75,14 @@ def test_a_gate_fails_when_a_second_attempt_misses_it_too(
         result.stdout.fnmatch_lines(["*fts: p95 *0.00 ms, and the gate is at *"])
 
 
+@pytest.mark.once
 def test_what_is_slower_than_it_need_be_is_said(pytester: pytest.Pytester) -> None:
     result = gated(pytester, [12.0])
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["*BudgetWarning: fts: p95 12.00 ms, above 5 ms*"])
 
 
+@pytest.mark.once
 def test_gates_and_aims_are_tables_and_files(pytester: pytest.Pytester) -> None:
     aims = (
         "def test_aims(aim):\n    aim('ratio', 1.5, 1.25)\n    aim('rate', 9, 8, at_least=True)\n"

@@ -214,7 +214,7 @@ scripts: st.SearchStrategy[Script] = st.lists(
 
 
 @pytest.mark.promise("FRESH-4")
-@pytest.mark.parametrize("number", [16, pytest.param(500, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("number", [10, pytest.param(500, marks=pytest.mark.deep)])
 def test_after_any_edits_and_runs_the_index_is_what_one_built_anew_is(
     number: int, history: Path, figure: Callable[..., None]
 ) -> None:

@@ -1,4 +1,4 @@
-"""A daemon's life in any order, a hundred and sixty steps of it; and that what breaks it is found.
+"""A daemon's life in any order, fifty steps of it; and that what breaks it is found.
 
 Five thousand in the `deep` environment of tox, in two halves for two workers.
 """

@@ -1,23 +1,21 @@
 """The zoo as such; and no mutant of a promise without a search survives the tests of its promise.
 
-The others are killed in `test_interleavings`.  Here each is planted in a pytest of its own, which
-runs the tests that are marked with its promise until one fails; where that would take long, first
-the one that `soonest` names, alone.  That they pass without it, the run that this is a part of
-shows.
+The others are killed in `test_interleavings`.  Here each is planted in a pytest of its own (see
+`planter`), which runs the tests that are marked with its promise until one fails; where that would
+take long, first the one that `soonest` names, alone.  That they pass without it, the run that this
+is a part of shows.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from planter import Planter
 from soonest import SOONEST
 
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant
@@ -43,12 +41,18 @@ DIES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def planter() -> Iterator[Planter]:
+    with Planter(TESTS.parent) as made:
+        yield made
+
+
 @pytest.mark.parametrize("mutant", DIES)
 def test_the_mutant_is_killed_by_the_tests_of_the_promise_that_it_breaks(
-    mutant: Mutant, planted: RecordMutant, tmp_path: Path
+    mutant: Mutant, planted: RecordMutant, planter: Planter, tmp_path: Path
 ) -> None:
     def run(tests: list[str]) -> tuple[int, str]:
-        return _run_with(mutant, tests, tmp_path)
+        return _run_with(mutant, tests, planter, tmp_path)
 
     death = _death(run, _files_that_name(mutant.promise), SOONEST.get(mutant.name))
     planted(mutant.promise, mutant.name, killed=bool(death.killer))
@@ -100,23 +104,16 @@ def _killer(status: int, said: str) -> str:
     return failed[1] if failed else ""
 
 
-def _run_with(mutant: Mutant, tests: list[str], tmp_path: Path) -> tuple[int, str]:
+def _run_with(
+    mutant: Mutant, tests: list[str], planter: Planter, tmp_path: Path
+) -> tuple[int, str]:
     """Those of `tests` that are marked with its promise, until one fails."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", f"--basetemp={tmp_path}/in"]
-    command += ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"]
-    command += ["--cidx-promise", mutant.promise, "--cidx-mutant", mutant.name]
-    done = subprocess.run(
-        [*command, *tests],
-        cwd=TESTS.parent,
-        # It reports to us, and is no worker of whoever runs us.
-        env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    return done.returncode, done.stdout
+    options = ["-x", "-q", "--tb=line", f"--basetemp={tmp_path}/in"]
+    options += ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"]
+    options += ["--cidx-promise", mutant.promise, "--cidx-mutant", mutant.name]
+    said = tmp_path / "said"
+    status = planter.run([*options, *tests], said, PATIENCE_S)
+    return status, said.read_text("utf-8", "replace")
 
 
 def _files_that_name(promise: str) -> list[str]:
@@ -174,6 +171,39 @@ def test_where_it_does_not_all_are_run_and_the_entry_is_told(
     assert "test_a.py::test_x does not see it" in death.wrong
     assert said in death.wrong
     assert _death(run, ["all"], None).wrong == ""
+
+
+ASKS = """
+import pytest
+from cidx_ref.daemon.arguments import _refuse_unknown
+
+@pytest.mark.promise("QRY-5")
+def test_it():
+    assert _refuse_unknown.__module__ == "cidx_ref.daemon.arguments", "it is there"
+"""
+
+
+def test_a_mutant_is_in_the_run_that_it_is_planted_in_and_in_none_that_follows(
+    planter: Planter, tmp_path: Path
+) -> None:
+    mutant = MUTANTS["unknown_arguments_are_ignored"]
+    test = tmp_path / "test_asks.py"
+    test.write_text(ASKS)
+    tests = ["-c", str(TESTS.parent / "pyproject.toml"), str(test)]
+    status, said = _run_with(mutant, tests, planter, tmp_path)
+    assert (status, "it is there" in said) == (1, True)
+    status = planter.run(["-p", "no:cacheprovider", *tests], tmp_path / "out", PATIENCE_S)
+    assert (status, "1 passed" in (tmp_path / "out").read_text()) == (0, True)
+
+
+def test_a_run_that_takes_too_long_is_ended_and_the_next_one_is_as_any(
+    planter: Planter, tmp_path: Path
+) -> None:
+    (tmp_path / "test_ever.py").write_text("def test_it():\n    while True: pass\n")
+    with pytest.raises(TimeoutError):
+        planter.run(["-p", "no:cacheprovider", str(tmp_path)], tmp_path / "out", 0.0)
+    assert planter.run(["--version"], tmp_path / "out", PATIENCE_S) == 0
+    assert planter.run(["--no-such-option"], tmp_path / "out", PATIENCE_S) == 4
 
 
 @pytest.mark.parametrize("mutant", EVERY)

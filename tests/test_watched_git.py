@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from watches import Bench, Still
+from watches import Bench, Still, git
 
 from cidx_ref.daemon import outside
 from cidx_ref.daemon.gitindex import what_it_lists
@@ -20,16 +20,6 @@ from cidx_ref.daemon.gitindex import what_it_lists
 pytestmark = pytest.mark.once
 
 MARK = ".git/"
-
-
-def _git(root: Path, *arguments: str) -> None:
-    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(root), *arguments]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def _dirty(bench: Bench) -> set[str]:
-    bench.watch.is_fresh()
-    return bench.session.dirty
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +46,9 @@ def root(above: Path) -> Path:
     """A checkout of its own."""
     root = above / "p"
     (root / ".gitignore").write_text("g*.py\n")
-    _git(root, "init", "-q")
-    _git(root, "add", ".")
-    _git(root, "commit", "-qm", "one")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one")
     return root
 
 
@@ -100,7 +90,7 @@ def test_an_index_that_is_as_it_was_after_another_one_was_listed_is_dirty(
     lists = bench.lists
 
     def listed_in_between() -> list[str] | None:
-        _git(root, "add", "-f", "g1.py")
+        git(root, "add", "-f", "g1.py")
         (root / ".git" / "index").write_bytes(before)
         return lists()
 
@@ -117,11 +107,11 @@ def test_an_add_and_a_removal_that_leave_the_number_of_entries_are_a_change(
     bench: Bench, root: Path
 ) -> None:
     (root / "g2.py").write_text("x = 1\n")
-    _git(root, "add", "-f", "g1.py")
+    git(root, "add", "-f", "g1.py")
     bench.begin()
-    _git(root, "rm", "-q", "--cached", "g1.py")
-    _git(root, "add", "-f", "g2.py")
-    assert _dirty(bench) == {MARK}
+    git(root, "rm", "-q", "--cached", "g1.py")
+    git(root, "add", "-f", "g2.py")
+    assert bench.dirty() == {MARK}
     bench.run()
     assert bench.watch.is_fresh()
 
@@ -134,19 +124,19 @@ def test_the_fingerprint_of_an_index_is_what_it_lists(
     (tmp_path / "sub").mkdir()
     for name in ("a.py", "sub/b.py", "x" * 250, *("sub/" + "f" * n for n in range(1, 9))):
         (tmp_path / name).write_text("x = 1\n")
-    _git(tmp_path, "init", "-q", f"--object-format={hashes}")
-    _git(tmp_path, "config", "index.version", str(version))
-    _git(tmp_path, "add", ".")
+    git(tmp_path, "init", "-q", f"--object-format={hashes}")
+    git(tmp_path, "config", "index.version", str(version))
+    git(tmp_path, "add", ".")
     blob = subprocess.check_output(["git", "hash-object", "a.py"], cwd=tmp_path, text=True).strip()
     long = f"100644,{blob},{'long/' * 900}b.py"
-    _git(tmp_path, "update-index", "--add", "--cacheinfo", long)
+    git(tmp_path, "update-index", "--add", "--cacheinfo", long)
     index = tmp_path / ".git" / "index"
     seen = [what_it_lists(index.read_bytes())]
 
     def change(*arguments: str) -> bool:
         """Whether that changes the fingerprint."""
         raw = index.read_bytes()
-        _git(tmp_path, *arguments)
+        git(tmp_path, *arguments)
         assert index.read_bytes() != raw, "the index was written"
         seen.append(what_it_lists(index.read_bytes()))
         return seen[-1] != seen[-2]
@@ -159,7 +149,7 @@ def test_the_fingerprint_of_an_index_is_what_it_lists(
     assert change("rm", "-q", "--cached", "sub/b.py")
     assert change("add", "-N", "sub/b.py")
     assert change("update-index", "--skip-worktree", "a.py")
-    _git(tmp_path, "commit", "-qm", "one")
+    git(tmp_path, "commit", "-qm", "one")
     assert change("mv", "a.py", "b.py")
 
 
@@ -172,11 +162,11 @@ def test_an_index_that_cannot_be_understood_is_its_own_fingerprint() -> None:
 
 @pytest.mark.promise("FRESH-2")
 def test_a_split_index_is_compared_whole(bench: Bench, root: Path) -> None:
-    _git(root, "update-index", "--split-index")
+    git(root, "update-index", "--split-index")
     bench.begin()
     (root / "g2.py").write_text("x = 1\n")
-    _git(root, "add", "-f", "g2.py")
-    assert MARK in _dirty(bench)
+    git(root, "add", "-f", "g2.py")
+    assert MARK in bench.dirty()
 
 
 @pytest.mark.promise("FRESH-2")
@@ -188,8 +178,8 @@ def test_an_index_that_is_too_large_to_be_looked_through_counts_as_changed_when_
     (root / "a.py").touch()
     bench.run()
     assert bench.watch.is_fresh()
-    _git(root, "status")
-    assert _dirty(bench) == {MARK}
+    git(root, "status")
+    assert bench.dirty() == {MARK}
 
 
 # info/exclude.
@@ -207,16 +197,16 @@ def test_an_info_that_comes_later_or_again_is_watched(
     bench.begin()
     if is_there:
         (info / "exclude").write_text("y.py\n")
-        assert _dirty(bench) == {MARK}
+        assert bench.dirty() == {MARK}
         bench.run()
         (info / "exclude").unlink()
         info.rmdir()
-        assert _dirty(bench) == {MARK}
+        assert bench.dirty() == {MARK}
         bench.run()
     for text in ("x.py\n", "z.py\n"):
         info.mkdir(exist_ok=True)
         (info / "exclude").write_text(text)
-        assert _dirty(bench) == {MARK}
+        assert bench.dirty() == {MARK}
         bench.run()
     assert bench.watch.is_fresh()
 
@@ -226,10 +216,10 @@ def test_what_linked_worktrees_share_is_watched(
     root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     tree = tmp_path_factory.mktemp("trees") / "tree"
-    _git(root, "worktree", "add", "-q", str(tree))
+    git(root, "worktree", "add", "-q", str(tree))
     bench = Bench(tree, real=True).begin()
     (root / ".git" / "info" / "exclude").write_text("x.py\n")
-    assert _dirty(bench) == {MARK}
+    assert bench.dirty() == {MARK}
     bench.close()
 
 
@@ -241,7 +231,7 @@ def test_what_linked_worktrees_share_is_watched(
     "act",
     [
         lambda above: (above / ".gitignore").write_text("a.py\n"),
-        lambda above: _git(above, "add", "-f", "p/g1.py"),
+        lambda above: git(above, "add", "-f", "p/g1.py"),
         lambda above: (above / ".git" / "info" / "exclude").write_text("a.py\n"),
         lambda above: (above / ".git").rename(above / "was"),
     ],
@@ -251,8 +241,8 @@ def test_what_linked_worktrees_share_is_watched(
 def test_what_decides_in_the_checkout_that_the_project_is_a_folder_of_is_a_change(
     above: Path, act: Callable[[Path], object], later: bool
 ) -> None:
-    _git(above, "init", "-q")
-    _git(above, "add", "p/a.py")
+    git(above, "init", "-q")
+    git(above, "add", "p/a.py")
     (above / ".gitignore").write_text("x.py\n")
     bench = Bench(above / "p", real=True).begin()
     assert bench.watch.is_fresh()
@@ -264,7 +254,7 @@ def test_what_decides_in_the_checkout_that_the_project_is_a_folder_of_is_a_chang
         bench.before, bench.error = lambda: None, None
     else:
         act(above)
-    assert _dirty(bench) == {MARK}
+    assert bench.dirty() == {MARK}
     bench.run()
     assert bench.watch.is_fresh()
     bench.close()
@@ -273,11 +263,11 @@ def test_what_decides_in_the_checkout_that_the_project_is_a_folder_of_is_a_chang
 @pytest.mark.promise("FRESH-2")
 def test_a_folder_above_that_becomes_a_checkout_is_a_change(above: Path) -> None:
     bench = Bench(above / "p", real=True).begin()
-    _git(above, "init", "-q")
-    assert _dirty(bench) == {MARK}
+    git(above, "init", "-q")
+    assert bench.dirty() == {MARK}
     bench.run()
-    _git(above, "add", "-f", "p/g1.py")
-    assert _dirty(bench) == {MARK}
+    git(above, "add", "-f", "p/g1.py")
+    assert bench.dirty() == {MARK}
     bench.close()
 
 
@@ -288,27 +278,27 @@ def test_what_a_repository_inside_lists_is_a_change(bench: Bench, root: Path, co
     if comes == "in place":
         made.mkdir()
         bench.begin()
-    _git(root.parent, "init", "-q", str(made))
+    git(root.parent, "init", "-q", str(made))
     (made / ".gitignore").write_text("g*.py\n")
     (made / "g.py").write_text("x = 1\n")
-    _git(made, "add", ".")
+    git(made, "add", ".")
     if comes == "before":
         made.rename(root / "sub")
         bench.begin()
     elif comes == "whole":
         bench.begin()
         made.rename(root / "sub")
-        assert "sub/" in _dirty(bench)
+        assert "sub/" in bench.dirty()
     bench.run()
     assert bench.watch.is_fresh()
-    _git(root / "sub", "status")
+    git(root / "sub", "status")
     assert bench.watch.is_fresh()
     for act in (
-        lambda: _git(root / "sub", "add", "-f", "g.py"),
+        lambda: git(root / "sub", "add", "-f", "g.py"),
         lambda: (root / "sub/.git/info/exclude").write_text("x.py\n"),
     ):
         act()
-        assert _dirty(bench) == {"sub/.git/"}
+        assert bench.dirty() == {"sub/.git/"}
         bench.run()
         assert bench.watch.is_fresh()
 
@@ -319,28 +309,28 @@ def test_a_git_directory_that_another_one_is_named_instead_of_is_a_change(
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (root / ".git").rename(elsewhere / "one")
-    _git(elsewhere, "init", "-q", "two")
+    git(elsewhere, "init", "-q", "two")
     (root / ".git").write_text(f"gitdir: {elsewhere / 'one'}\n")
     bench = Bench(root, real=True).begin()
     (root / ".git").write_text(f"gitdir: {elsewhere / 'two' / '.git'}\n")
-    assert "" in _dirty(bench)
+    assert "" in bench.dirty()
     bench.run()
-    _git(root, "add", ".")
-    assert _dirty(bench) == {MARK}
+    git(root, "add", ".")
+    assert bench.dirty() == {MARK}
     bench.close()
 
 
 @pytest.mark.promise("FRESH-2")
 def test_what_two_watch_for_is_watched_until_neither_does(bench: Bench, root: Path) -> None:
     """A linked worktree in the project shares the git directory of the project."""
-    _git(root, "worktree", "add", "-q", "tree")
+    git(root, "worktree", "add", "-q", "tree")
     bench.begin()
-    _git(root, "worktree", "remove", "--force", "tree")
+    git(root, "worktree", "remove", "--force", "tree")
     bench.watch.is_fresh()
     bench.run()
     assert bench.watch.is_fresh()
     (root / ".git" / "info" / "exclude").write_text("x.py\n")
-    assert _dirty(bench) == {MARK}
+    assert bench.dirty() == {MARK}
 
 
 # The user's own.
@@ -373,22 +363,22 @@ def test_a_change_of_the_users_own_patterns_is_one(
     assert bench.watch.is_fresh()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("a.py\n")
-    assert _dirty(bench) == {MARK}
+    assert bench.dirty() == {MARK}
     assert bench.watch.pending() == 1
     bench.run()
     assert bench.watch.is_fresh()
     path.write_text("b.py\n")
-    assert _dirty(bench) == {MARK}
+    assert bench.dirty() == {MARK}
 
 
 @pytest.mark.promise("FRESH-2")
 def test_another_file_of_patterns_that_the_user_names_is_a_change(bench: Bench, home: Path) -> None:
     bench.begin()
     (home / ".gitconfig").write_text("[core]\n\texcludesFile = ~/mine\n")
-    assert _dirty(bench) == {MARK}
+    assert bench.dirty() == {MARK}
     bench.run()
     (home / "mine").write_text("x.py\n")
-    assert _dirty(bench) == {MARK}
+    assert bench.dirty() == {MARK}
 
 
 def test_a_configuration_that_includes_itself_or_is_no_file_holds_nothing_up(
@@ -437,11 +427,11 @@ def test_a_mount_in_the_tree_is_a_change_and_all_folders_are_armed_anew(
     mounts.write_text(f"{old}23 21 8:3 / /elsewhere rw - ext4 a rw\n")
     assert bench.watch.is_fresh()
     if is_dirty:  # by something else
-        _git(root, "add", "-f", "g1.py")
-        assert _dirty(bench) == {MARK}
+        git(root, "add", "-f", "g1.py")
+        assert bench.dirty() == {MARK}
     mounts.write_text(f"{old}24 21 8:4 / {root}/pkg rw - tmpfs a rw\n")
     # What a mount does to its folder: it is another one by the same name, of which no event tells.
-    assert _dirty(bench) == {MARK}
+    assert bench.dirty() == {MARK}
     number = bench.session.tree._watches["pkg/"]  # type: ignore[union-attr]
     (root / "pkg").rename(root.parent / "under")
     (root / "pkg").mkdir()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from watches import Bench, Still, files_of, folders_of
+from watches import Bench, Still, files_of, folders_of, git
 
 from cidx_ref.daemon.inotify import OVERFLOW, Event
 from cidx_ref.runtime import SYSTEM
@@ -41,16 +41,6 @@ def bench(root: Path) -> Iterator[Bench]:
     made = Bench(root, real=True)
     yield made
     made.close()
-
-
-def _git(root: Path, *arguments: str) -> None:
-    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(root), *arguments]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def _dirty(bench: Bench) -> set[str]:
-    bench.watch.is_fresh()
-    return bench.session.dirty
 
 
 def _replace(root: Path) -> None:
@@ -84,7 +74,7 @@ def test_a_change_is_known_at_once(
 ) -> None:
     bench.begin()
     act(root)
-    assert _dirty(bench) == dirty
+    assert bench.dirty() == dirty
     files = [path for path in dirty if not path.endswith(("/", ".tmp"))]
     assert bench.watch.pending() == (len(files) or 1)
     bench.run()
@@ -100,13 +90,13 @@ def test_folders_that_are_made_at_once_with_files_in_them_are_seen_whole(
         folder = root / "new" / f"d{number % 4}" / f"e{number}"
         folder.mkdir(parents=True)
         (folder / "f.py").touch()
-    dirty = _dirty(bench)
+    dirty = bench.dirty()
     assert {path for path in dirty if not path.endswith("/")} == {
         f"new/d{number % 4}/e{number}/f.py" for number in range(40)
     }
     bench.run()
     (root / "new" / "d3" / "e39" / "g.py").touch()
-    assert _dirty(bench) == {"new/d3/e39/g.py"}
+    assert bench.dirty() == {"new/d3/e39/g.py"}
 
 
 @pytest.mark.promise("FRESH-1")
@@ -117,10 +107,10 @@ def test_a_tree_that_is_moved_in_is_seen_whole_and_one_that_is_moved_out_no_more
     outside = tmp_path_factory.mktemp("outside")
     _plant(outside / "in")
     (outside / "in").rename(root / "in")
-    assert _dirty(bench) == {"in/a.py", "in/pkg/b.py", "in/pkg/deep/c.py"}
+    assert bench.dirty() == {"in/a.py", "in/pkg/b.py", "in/pkg/deep/c.py"}
     bench.run()
     (root / "pkg").rename(outside / "pkg")
-    assert _dirty(bench) == {"pkg/"}
+    assert bench.dirty() == {"pkg/"}
     bench.run()
     (outside / "pkg" / "b.py").write_text("y")
     assert bench.watch.is_fresh()
@@ -148,7 +138,7 @@ def test_a_large_tree_that_is_moved_out_makes_no_overflow(
 
     monkeypatch.setattr(events, "remove", count)
     (root / "many").rename(tmp_path_factory.mktemp("outside") / "many")
-    assert _dirty(bench) == {"many/"}
+    assert bench.dirty() == {"many/"}
     assert len(waiting) == 101
     assert max(waiting) <= 16
     assert bench.watch.describe()["folders"] == 3
@@ -164,7 +154,7 @@ def test_a_link_out_of_the_tree_is_never_followed(
     bench.lists = lambda: [*folders_of(root), "before/", "before/deep/", "after/", "pkg/x/../"]
     bench.begin()
     (root / "after").symlink_to(outside)
-    assert _dirty(bench) == {"after"}
+    assert bench.dirty() == {"after"}
     bench.run()
     (outside / "a.py").touch()
     (outside / "deep" / "a.py").touch()
@@ -186,7 +176,7 @@ def test_what_can_never_belong_starts_no_run(bench: Bench, root: Path) -> None:
         (root / folder).mkdir(parents=True)
         (root / folder / "f.py").touch()
     # Both become repositories by that, as far as can be seen: another listing.
-    assert _dirty(bench) == {"", "pkg/"}
+    assert bench.dirty() == {"", "pkg/"}
     bench.run()
     for folder in (".code-indexer", "node_modules/x", "pkg/__pycache__", "pkg/.git"):
         (root / folder / "g.py").touch()
@@ -197,14 +187,14 @@ def test_what_can_never_belong_starts_no_run(bench: Bench, root: Path) -> None:
 def test_folders_that_were_replaced_while_events_were_lost_are_watched_anew(
     bench: Bench, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _git(root, "init", "-q")
+    git(root, "init", "-q")
     bench.begin()
     (root / "pkg" / "deep" / "c.py").unlink()
     (root / "pkg" / "deep").rmdir()
     (root / "pkg").rename(root / "was")
     _plant(root)
     (root / ".git").rename(root / ".was")
-    _git(root, "init", "-q")
+    git(root, "init", "-q")
     with monkeypatch.context() as patch:
         patch.setattr("cidx_ref.daemon.inotify.parse", lambda data: [Event(-1, OVERFLOW)])
         assert not bench.watch.is_fresh()
@@ -212,10 +202,10 @@ def test_folders_that_were_replaced_while_events_were_lost_are_watched_anew(
     assert bench.watch.is_fresh()
     for path in ("pkg/b.py", "pkg/deep/c.py", "was/b.py"):
         (root / path).write_text("z")
-        assert _dirty(bench) == {path}
+        assert bench.dirty() == {path}
         bench.run()
-    _git(root, "add", ".")
-    assert _dirty(bench) == {".git/"}
+    git(root, "add", ".")
+    assert bench.dirty() == {".git/"}
 
 
 @pytest.mark.promise("FRESH-1")
@@ -229,7 +219,7 @@ def test_what_is_left_out_by_name_starts_a_run_only_where_a_cidxignore_may_ask_f
     bench.begin()
     (root / "node_modules" / "mine").mkdir(parents=True)
     (root / "node_modules" / "mine" / "a.js").touch()
-    assert _dirty(bench) == dirty
+    assert bench.dirty() == dirty
 
 
 @pytest.mark.promise("FRESH-1")
@@ -239,7 +229,7 @@ def test_what_is_left_out_by_name_starts_a_run_where_the_configuration_asks_for_
     bench = Bench(root, real=True, asks=lambda: True).begin()
     (root / "node_modules").mkdir()
     (root / "node_modules" / "a.js").touch()
-    assert _dirty(bench) == {"node_modules/a.js"}
+    assert bench.dirty() == {"node_modules/a.js"}
     bench.close()
 
 
@@ -259,7 +249,7 @@ def test_what_gitignore_plainly_ignores_starts_no_run(bench: Bench, root: Path) 
     assert bench.watch.describe()["folders"] == 3
     (root / "keep.log").touch()
     (root / "own").touch()
-    assert _dirty(bench) == {"keep.log", "own"}
+    assert bench.dirty() == {"keep.log", "own"}
 
 
 @pytest.mark.promise("FRESH-2")
@@ -285,7 +275,7 @@ def test_in_doubt_what_is_ignored_starts_a_run(
     bench.left = set() if why == "listed" else {"pkg/x.log"}
     bench.begin()
     (root / "pkg" / "x.log").write_text("x")
-    assert _dirty(bench) == {"pkg/x.log"}
+    assert bench.dirty() == {"pkg/x.log"}
     bench.close()
 
 
@@ -297,7 +287,7 @@ def test_what_a_run_has_seen_and_not_listed_starts_none_until_something_decides_
     bench.begin()
     left = root / "pkg" / "left.txt"
     left.write_text("1")
-    assert _dirty(bench) == {"pkg/left.txt"}
+    assert bench.dirty() == {"pkg/left.txt"}
     bench.run()
     for _ in range(2):
         left.write_text("2")
@@ -306,7 +296,7 @@ def test_what_a_run_has_seen_and_not_listed_starts_none_until_something_decides_
     for decides in (".gitignore", ".cidxignore", "pyvenv.cfg", "package.json"):
         (root / decides).write_text("")
         left.write_text("3")
-        assert _dirty(bench) == {decides, "pkg/left.txt"}
+        assert bench.dirty() == {decides, "pkg/left.txt"}
         bench.run()
         left.write_text("4")
         assert bench.watch.is_fresh()
@@ -323,7 +313,7 @@ def test_a_file_that_was_gone_when_a_run_listed_is_not_taken_for_one_that_does_n
     new.unlink()
     bench.run()
     new.touch()
-    assert _dirty(bench) == {"pkg/new.py"}
+    assert bench.dirty() == {"pkg/new.py"}
 
 
 @pytest.mark.promise("FRESH-2")
@@ -336,13 +326,13 @@ def test_of_what_does_not_belong_so_much_is_remembered_and_the_oldest_is_forgott
     bench.begin()
     for path in sorted(bench.left):
         (root / path).touch()
-        assert _dirty(bench) == {path}
+        assert bench.dirty() == {path}
         bench.run()
     for path in ("pkg/2", "pkg/deep/3"):
         (root / path).write_text("x")
         assert bench.watch.is_fresh()
     (root / "1").write_text("x")
-    assert _dirty(bench) == {"1"}
+    assert bench.dirty() == {"1"}
 
 
 @pytest.mark.promise("FRESH-2")
@@ -353,7 +343,7 @@ def test_a_run_that_fails_teaches_nothing(bench: Bench, root: Path) -> None:
     bench.error = ValueError()
     with pytest.raises(ValueError):
         bench.run()
-    assert _dirty(bench) == {"pkg/left.txt"}
+    assert bench.dirty() == {"pkg/left.txt"}
 
 
 # Git.
@@ -361,9 +351,9 @@ def test_a_run_that_fails_teaches_nothing(bench: Bench, root: Path) -> None:
 
 @pytest.fixture
 def checkout(root: Path) -> Path:
-    _git(root, "init", "-q")
-    _git(root, "add", ".")
-    _git(root, "commit", "-qm", "one")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one")
     return root
 
 
@@ -374,40 +364,40 @@ def test_of_the_git_directory_only_what_changes_a_listing_starts_a_run(
     bench.begin()
     (checkout / "a.py").write_text("y")
     bench.run()
-    _git(checkout, "status")  # which notes the new status of a file in the index
-    _git(checkout, "commit", "-qam", "two")
-    _git(checkout, "tag", "t")
+    git(checkout, "status")  # which notes the new status of a file in the index
+    git(checkout, "commit", "-qam", "two")
+    git(checkout, "tag", "t")
     assert bench.watch.is_fresh()
     (checkout / ".git" / "info" / "exclude").write_text("*.log\n")
-    assert _dirty(bench) == {".git/"}
+    assert bench.dirty() == {".git/"}
     assert bench.watch.pending() == 1
     bench.run()
-    _git(checkout, "rm", "-q", "--cached", "a.py")
-    assert _dirty(bench) == {".git/"}
+    git(checkout, "rm", "-q", "--cached", "a.py")
+    assert bench.dirty() == {".git/"}
     bench.run()
     assert bench.watch.is_fresh()
-    _git(checkout, "checkout", "-qb", "other")
-    assert _dirty(bench) == {".git/"}
+    git(checkout, "checkout", "-qb", "other")
+    assert bench.dirty() == {".git/"}
 
 
 @pytest.mark.promise("FRESH-1")
 def test_a_checkout_of_a_far_commit_is_seen_whole(bench: Bench, checkout: Path) -> None:
-    _git(checkout, "checkout", "-qb", "far")
-    _git(checkout, "rm", "-qr", "pkg")
+    git(checkout, "checkout", "-qb", "far")
+    git(checkout, "rm", "-qr", "pkg")
     for number in range(200):
         path = checkout / "far" / f"d{number % 20}" / f"f{number}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{number}")
-    _git(checkout, "add", ".")
-    _git(checkout, "commit", "-qm", "far")
-    _git(checkout, "checkout", "-q", "master")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "far")
+    git(checkout, "checkout", "-q", "master")
     bench.begin()
     for branch in ("far", "master"):
         before = files_of(checkout)
-        _git(checkout, "checkout", "-q", branch)
+        git(checkout, "checkout", "-q", branch)
         changed = before ^ files_of(checkout)
         assert len(changed) > 200
-        _check_covered(_dirty(bench), changed)
+        _check_covered(bench.dirty(), changed)
         bench.run()
         assert bench.watch.is_fresh()
 
@@ -417,10 +407,10 @@ def test_a_linked_worktree_has_its_git_directory_watched(
     checkout: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     tree = tmp_path_factory.mktemp("trees") / "tree"
-    _git(checkout, "worktree", "add", "-q", str(tree))
+    git(checkout, "worktree", "add", "-q", str(tree))
     bench = Bench(tree, real=True).begin()
-    _git(tree, "rm", "-q", "--cached", "a.py")
-    assert _dirty(bench) == {".git/"}
+    git(tree, "rm", "-q", "--cached", "a.py")
+    assert bench.dirty() == {".git/"}
     bench.close()
 
 
@@ -429,12 +419,12 @@ def test_a_folder_that_becomes_a_repository_is_listed_anew_and_its_git_directory
     bench: Bench, root: Path
 ) -> None:
     bench.begin()
-    _git(root, "init", "-q")
-    assert "" in _dirty(bench)
+    git(root, "init", "-q")
+    assert "" in bench.dirty()
     bench.run()
     assert bench.watch.is_fresh()
-    _git(root, "add", ".")
-    assert _dirty(bench) == {".git/"}
+    git(root, "add", ".")
+    assert bench.dirty() == {".git/"}
 
 
 @pytest.mark.promise("FRESH-2")
@@ -442,7 +432,7 @@ def test_a_change_of_gits_index_between_listing_and_arming_is_dirty(
     bench: Bench, checkout: Path
 ) -> None:
     bench.watch.use()
-    bench.between = lambda: _git(checkout, "rm", "-q", "--cached", "a.py")
+    bench.between = lambda: git(checkout, "rm", "-q", "--cached", "a.py")
     bench.turn()
     assert ".git/" in bench.session.dirty
 
@@ -462,7 +452,7 @@ def test_a_git_directory_with_traps_in_it_holds_nothing_up(
     assert bench.watch.is_fresh()
     (root / ".git").rename(root / ".was")
     (root / ".git").write_text(f"gitdir: {outside / 'nowhere'}\n")
-    assert "" in _dirty(bench)
+    assert "" in bench.dirty()
     bench.run()
     assert bench.watch.describe()["mode"] == "watching"
 

@@ -6,6 +6,7 @@ Their events are the test's own, or the kernel's.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,12 @@ def files_of(root: Path) -> frozenset[str]:
     )
 
 
+def git(root: Path, *arguments: str) -> None:
+    """Run git in `root` with whatever is configured, which is what these tests are about."""
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(root), *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 class Bench:
     """A watcher of `root`, and index runs that find whatever is there."""
 
@@ -180,6 +187,11 @@ class Bench:
     def session(self) -> Session:
         assert self.watch._session is not None
         return self.watch._session
+
+    def dirty(self) -> set[str]:
+        """What is dirty, by all that has happened until now."""
+        self.watch.is_fresh()
+        return self.session.dirty
 
     def turn(self) -> float | None:
         """One turn of the watcher's thread; for how long it would wait then."""

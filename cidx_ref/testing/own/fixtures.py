@@ -29,7 +29,16 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 
-__all__ = ["SAMPLE", "MakeProject", "build", "end_daemon", "git", "served", "write"]
+__all__ = [
+    "SAMPLE",
+    "MakeProject",
+    "build",
+    "end_daemon",
+    "git",
+    "index_the_library",
+    "served",
+    "write",
+]
 
 _TIMEOUT_S = 30.0
 
@@ -133,7 +142,11 @@ def served(project: Project, **options: Any) -> Iterator[CIDXDaemonService]:
 @pytest.fixture(scope="session")
 def stdlib(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The interpreter's standard library (about 900 files), copied and indexed."""
-    root = tmp_path_factory.mktemp("stdlib") / "Lib"
+    return index_the_library(tmp_path_factory.mktemp("stdlib") / "Lib")
+
+
+def index_the_library(root: Path) -> Project:
+    """Copy the interpreter's standard library to `root`, and index it: some 14 s of processor."""
     ignore = shutil.ignore_patterns("site-packages", "test", "tests", "idle_test", "__pycache__")
     shutil.copytree(sysconfig.get_path("stdlib"), root, ignore=ignore, symlinks=True)
     project = Project.at(root)

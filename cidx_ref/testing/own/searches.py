@@ -33,6 +33,8 @@ __all__ = ["SEARCHES", "Search", "run_machine", "searches_of"]
 
 #: A scenario that is not large has at most so many schedules at two preemptions.
 BUDGET = 15_000
+#: Of a large one, which has too many for any budget, so many are tried, and walks besides.
+BUDGET_OF_LARGE = 8_000
 WALKS = 2_000
 #: Seconds in which a daemon that looks every hundredth of one must have noticed.
 _ROBBED_S = 5.0
@@ -57,7 +59,8 @@ def searches_of(promise: str) -> list[Search]:
 
 def _explored(scenario: type[Scenario]) -> Callable[[bool], int]:
     def run(shrink: bool) -> int:
-        found = exhaustive(scenario, max_schedules=BUDGET)
+        budget = BUDGET_OF_LARGE if scenario.is_large else BUDGET
+        found = exhaustive(scenario, max_schedules=budget)
         if not scenario.is_large:
             assert found.complete, f"{scenario.__name__} has more than {BUDGET} schedules"
             return found.schedules
