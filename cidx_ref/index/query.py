@@ -154,13 +154,20 @@ class Query:
         Not every word: "split a string" does not mean what is called `split`.
         """
         found = list(self._said)
-        named = found if len(found) == 1 else filter(_CODE_LIKE.search, found)
+        named = found if len(found) == 1 or self.is_name else filter(_CODE_LIKE.search, found)
         return symbols(islice(chain(named, self._hyphened), MAX_TERMS))
 
     @_Lazy
     def is_name(self) -> bool:
         """Whether all of it is one name, be it a qualified one: `parse`, `Parser.parse`."""
         return bool(self.words) and not self.phrases and len(self.text.split()) == 1
+
+    @_Lazy
+    def qualified_name(self) -> str:
+        """The one name that is asked for, with what it is in: `Parser.parse`; "" if that is not
+        said."""
+        parts = words(self.text) if self.is_name else []
+        return ".".join(parts) if len(parts) > 1 else ""
 
     @_Lazy
     def quotes(self) -> Quotes:

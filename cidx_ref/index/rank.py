@@ -33,21 +33,20 @@ class Weights:
     """What each signal weighs.  With 0 it is off; so are `repeat` and a purpose with 1."""
 
     fulltext: float = 1.0
-    semantic: float = 0.4
+    semantic: float = 0.3
     definition: float = 2.0  # where the query is a name: more than all else together
-    name: float = 1.0
-    siblings: float = 0.15
-    path: float = 0.8
-    folder: float = 0.7  # of `path`
-    repeat: float = 0.7
+    name: float = 0.4
+    siblings: float = 0.1
+    path: float = 0.3
+    repeat: float = 0.67
     purpose: Mapping[str, float] = field(
         default_factory=lambda: {
-            "test": 0.4,
-            "example": 0.5,
-            "document": 0.4,
-            "declaration": 0.7,
-            "data": 0.6,
-            "generated": 0.4,
+            "test": 0.5,
+            "example": 0.6,
+            "document": 0.5,
+            "declaration": 0.75,
+            "data": 0.65,
+            "generated": 0.5,
         }
     )
 
@@ -64,6 +63,7 @@ SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purp
 # Of the other chunks of a file so many count, each less than the one before it.
 _SIBLINGS = 5
 _FADE = 0.7
+_OTHERWISE_QUALIFIED = 0.5
 
 
 class Found(NamedTuple):
@@ -103,11 +103,14 @@ class Ranked:
         self._parts = _own_signals(found, weights)
         chunks = list(dict.fromkeys(chain.from_iterable(self._parts.values())))
         numbers, names = files.files_and_names(chunks)
+        called = {n: name.lower() for n, name in zip(chunks, names, strict=True) if name}
         self._parts["name"] = {
             chunk: weights.name * share
-            for chunk, name in zip(chunks, names, strict=True)
-            if name and (share := _said_in(name.lower(), self._rarity))
+            for chunk, name in called.items()
+            if (share := _said_in(name, self._rarity))
         }
+        if query.qualified_name:
+            self._prefer(query.qualified_name.lower(), called)
         self._own = _together(self._parts.values())
         self._file_of = dict(zip(chunks, numbers, strict=True))
         self._of_file: dict[int, list[int]] = {}
@@ -116,6 +119,13 @@ class Ranked:
             self._of_file.setdefault(self._file_of[chunk], []).append(chunk)
         #: (chunk, score), best first.
         self.order = sorted(self._scored(), key=itemgetter(1), reverse=True)
+
+    def _prefer(self, qualified: str, called: Mapping[int, str]) -> None:
+        """Where a qualified name is asked for, what has only its last name is worth less."""
+        definitions = self._parts["definition"]
+        for chunk in definitions:
+            if not f".{called.get(chunk, '')}".endswith(f".{qualified}"):
+                definitions[chunk] *= _OTHERWISE_QUALIFIED
 
     def is_of_words(self, chunk: int) -> bool:
         """Whether more than the semantic search found it."""
@@ -200,14 +210,7 @@ def _path_factor(path: str, rarity: Mapping[str, float], weights: Weights) -> fl
 
     As parts of words, too: `front` and `matter` in `frontmatter`.
     """
-    folder, _, name = path.lower().rpartition("/")
-    in_name = in_folder = 0.0
-    for term, share in rarity.items():
-        if term in name:
-            in_name += share
-        elif term in folder:
-            in_folder += share
-    return 1 + weights.path * (in_name + weights.folder * in_folder)
+    return 1 + weights.path * _said_in(path.lower(), rarity)
 
 
 def _said_in(text: str, rarity: Mapping[str, float]) -> float:
