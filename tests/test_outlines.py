@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cidx_ref.index.chunk import MAX_CHARS, MAX_LINE_CHARS, MAX_PIECES, Chunk, chunk
+from cidx_ref.index.languages import LANGUAGES as LANGUAGE_NAMES
 from cidx_ref.index.layout import MAX_LINES
 from cidx_ref.index.outlines import OUTLINED, outline_of
 from cidx_ref.index.structure import KINDS, Outline
@@ -900,6 +903,16 @@ test works well 14-16
 
 def test_there_is_a_sample_of_every_language() -> None:
     assert {*SAMPLES, "cuda"} == OUTLINED  # which is outlined as C++ is
+    assert set(LANGUAGE_NAMES) >= OUTLINED
+    for language in OUTLINED:
+        assert outline_of(language, "", [""]) == Outline([], [])
+
+
+def test_no_pattern_is_compiled_where_no_file_is_cut() -> None:
+    """A daemon, and a client, load what reads an index, and not what makes one."""
+    code = "import sys, cidx_ref.index.source; print([m for m in sys.modules if 'heads_' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def outline(language: str, text: str) -> Outline:
