@@ -11,7 +11,7 @@ from cidx_ref.index.pythonic import python_outline
 from cidx_ref.index.structure import Outline
 from cidx_ref.index.syntax import Syntax
 
-__all__ = ["OUTLINED", "outline_of"]
+__all__ = ["OUTLINED", "outline_of", "syntax_of"]
 
 #: Which module has the patterns of a language.
 _HOMES = {
@@ -30,12 +30,13 @@ def outline_of(language: str, text: str, lines: list[str]) -> Outline | None:
         return python_outline(text, lines)
     if language == "markdown":
         return markdown_outline(lines)
-    syntax = _syntax(language) if language in OUTLINED else None
+    syntax = syntax_of(language)
     return outlined(syntax, lines) if syntax is not None else None
 
 
 @cache
-def _syntax(language: str) -> Syntax | None:
+def syntax_of(language: str) -> Syntax | None:
+    """How the definitions of `language` look; None if nobody has said it."""
     # Not at the top: a daemon cuts no file, and all patterns take 40 ms to be compiled.
     if language in _HOMES["systems"]:
         from cidx_ref.index.heads_systems import SYSTEMS as SYNTAXES
@@ -43,6 +44,8 @@ def _syntax(language: str) -> Syntax | None:
         from cidx_ref.index.heads_typed import TYPED as SYNTAXES
     elif language in _HOMES["web"]:
         from cidx_ref.index.heads_web import WEB as SYNTAXES
-    else:
+    elif language in _HOMES["words"]:
         from cidx_ref.index.heads_words import WORDS as SYNTAXES
+    else:
+        return None
     return SYNTAXES[language]
