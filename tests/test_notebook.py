@@ -290,8 +290,8 @@ def test_a_cell_is_found_among_thousands_of_pieces(make_project: MakeProject) ->
         for n in range(60)
         if (part := names[n * 50 : n * 50 + 50])
     }
-    prose_name = "cell 1: Gradient descent"
-    prose = cell("# Gradient descent\n\nWhy quokkas converge.", "markdown")
+    prose_name = "cell 1: Convergence"
+    prose = cell("# Convergence\n\nWhy quokkas converge.", "markdown")
     broken = '{"cells": "quokka_in_a_broken_one'
     project = make_project(
         {

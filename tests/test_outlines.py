@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -14,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cidx_ref.index.chunk import MAX_CHARS, MAX_LINE_CHARS, MAX_PIECES, Chunk, chunk
+from cidx_ref.index.languages import LANGUAGES as LANGUAGE_NAMES
 from cidx_ref.index.layout import MAX_LINES
-from cidx_ref.index.outlines import OUTLINED, outline_of
+from cidx_ref.index.outlines import OUTLINED, outline_of, syntax_of
 from cidx_ref.index.structure import KINDS, Outline
+from cidx_ref.index.syntax import any_of
 
 pytestmark = pytest.mark.once
 
@@ -900,6 +904,16 @@ test works well 14-16
 
 def test_there_is_a_sample_of_every_language() -> None:
     assert {*SAMPLES, "cuda"} == OUTLINED  # which is outlined as C++ is
+    assert set(LANGUAGE_NAMES) >= OUTLINED
+    for language in OUTLINED:
+        assert outline_of(language, "", [""]) == Outline([], [])
+
+
+def test_no_pattern_is_compiled_where_no_file_is_cut() -> None:
+    """A daemon, and a client, load what reads an index, and not what makes one."""
+    code = "import sys, cidx_ref.index.source; print([m for m in sys.modules if 'heads_' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def outline(language: str, text: str) -> Outline:
@@ -1032,7 +1046,7 @@ def assert_sound(text: str, chunks: list[Chunk]) -> None:
         assert len(piece.text) <= MAX_CHARS
         met.update(range(piece.line_start, piece.line_end + 1))
         own = "\n".join(lines[piece.line_start - 1 : piece.line_end])
-        assert piece.text == own or len(own) > MAX_LINE_CHARS
+        assert own.endswith(piece.text) or len(own) > MAX_LINE_CHARS
         assert piece.kind in KINDS
         assert all(name and "\n" not in name for name in piece.defines)
     assert {number for number, line in enumerate(lines, 1) if line.strip()} <= met
@@ -1130,6 +1144,43 @@ def test_depth_without_end_is_cut_somehow(opening: str, language: str) -> None:
     chunks = chunk(text, language)
     assert {n for p in chunks for n in (p.line_start, p.line_end)} >= {1}
     assert all(len(piece.text) <= MAX_CHARS for piece in chunks)
+
+
+def test_what_lies_deeper_than_any_code_is_not_looked_at() -> None:
+    text = "".join(f"{' ' * depth}class A {{\n" for depth in range(200))
+    deepest = max(outline("java", text).definitions, key=lambda each: each.name.count("."))
+    assert deepest.name.count(".") == 31
+    assert_sound(text, chunk(text, "java"))
+
+
+def test_only_the_beginning_of_a_line_is_looked_at_for_a_head() -> None:
+    for times, names in ((30, ["foo"]), (60, [])):
+        text = f"{'static ' * times}int foo(void) {{\n}}\n"
+        assert [name for _, name in outline("c", text).names] == names
+
+
+UNITS = (
+    "a |a::|a<|<a>|@a |@a(|a, |(|[|* |public |struct |static |template<a> |const |a.|a = |=> |() |"
+    "{}|a(|a[] |#[a] |'|, a|a:|type |<|>|a> |export |async |( a|(a) |a  |a * |<a> a<|[[a]] |Foo::|"
+    "__attribute__((a)) |CREATE |GLOBAL |@(|=|a<b, |(a)=|unsafe |[a](|![|&a"
+).split("|")
+
+
+@pytest.mark.parametrize("language", sorted(OUTLINED - {"python", "markdown"}))
+def test_no_pattern_takes_long_for_a_line_that_almost_matches(language: str) -> None:
+    """A repetition that can match one text in many ways tries all of them: for 120 characters,
+    thousands of years."""
+    syntax = syntax_of(language)
+    assert syntax is not None
+    members = [rule.members for rule in syntax.rules if rule.members is not None]
+    patterns = [any_of(syntax.rules), syntax.above, syntax.more, *members]
+    began = time.process_time()
+    for head in ("", "const ", "a = (", "impl<", "template <", "public a ", "@A("):
+        for unit in UNITS:
+            line = (head + unit * 60)[:120].strip()
+            for pattern in patterns:
+                pattern.match(line)
+    assert time.process_time() - began < 2
 
 
 def test_a_long_definition_is_cut_into_windows_that_all_have_its_name() -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import chain
+
 from cidx_ref.index.headings import markdown_outline
-from cidx_ref.index.heads_systems import SYSTEMS
-from cidx_ref.index.heads_typed import TYPED
-from cidx_ref.index.heads_web import WEB
-from cidx_ref.index.heads_words import WORDS
 from cidx_ref.index.patterns import outlined
 from cidx_ref.index.pythonic import python_outline
 from cidx_ref.index.structure import Outline
+from cidx_ref.index.syntax import Syntax
 
-__all__ = ["OUTLINED", "outline_of"]
+__all__ = ["OUTLINED", "outline_of", "syntax_of"]
 
-_SYNTAXES = {**SYSTEMS, **TYPED, **WEB, **WORDS}
+#: Which module has the patterns of a language.
+_HOMES = {
+    "systems": "c cpp cuda go rust zig".split(),
+    "typed": "csharp java kotlin scala swift".split(),
+    "web": "javascript php typescript".split(),
+    "words": "elixir haskell lua ruby shell sql".split(),
+}
 #: The languages that have outlines.
-OUTLINED = frozenset(("markdown", "python", *_SYNTAXES))
+OUTLINED = frozenset(("markdown", "python", *chain.from_iterable(_HOMES.values())))
 
 
 def outline_of(language: str, text: str, lines: list[str]) -> Outline | None:
@@ -24,5 +30,22 @@ def outline_of(language: str, text: str, lines: list[str]) -> Outline | None:
         return python_outline(text, lines)
     if language == "markdown":
         return markdown_outline(lines)
-    syntax = _SYNTAXES.get(language)
+    syntax = syntax_of(language)
     return outlined(syntax, lines) if syntax is not None else None
+
+
+@cache
+def syntax_of(language: str) -> Syntax | None:
+    """How the definitions of `language` look; None if nobody has said it."""
+    # Not at the top: a daemon cuts no file, and all patterns take 40 ms to be compiled.
+    if language in _HOMES["systems"]:
+        from cidx_ref.index.heads_systems import SYSTEMS as SYNTAXES
+    elif language in _HOMES["typed"]:
+        from cidx_ref.index.heads_typed import TYPED as SYNTAXES
+    elif language in _HOMES["web"]:
+        from cidx_ref.index.heads_web import WEB as SYNTAXES
+    elif language in _HOMES["words"]:
+        from cidx_ref.index.heads_words import WORDS as SYNTAXES
+    else:
+        return None
+    return SYNTAXES[language]
