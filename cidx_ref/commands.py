@@ -58,6 +58,7 @@ def query(options: argparse.Namespace) -> int:
             "languages": options.language,
             "paths": [_from_root(glob, root) for glob in options.path],
             "exclude_paths": [_from_root(glob, root) for glob in options.exclude_path],
+            "ignore_case": options.ignore_case,
             "fresh": options.fresh,
         }
         try:
@@ -83,6 +84,7 @@ _OPTIONS = {
     "limit": "--limit",
     "paths": "--path",
     "exclude_paths": "--exclude-path",
+    "ignore_case": "--ignore-case",
     "query": "TEXT",
 }
 
@@ -326,7 +328,13 @@ def _note(report: IndexReport) -> None:
 
 
 def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:
-    from cidx_ref.terminal import pending_note, render_answer, unavailable_note, use_color
+    from cidx_ref.terminal import (
+        matches_note,
+        pending_note,
+        render_answer,
+        unavailable_note,
+        use_color,
+    )
 
     if sys.stdout is None:
         return
@@ -340,7 +348,8 @@ def _show(answer: Answer, query: str, *, is_filtered: bool) -> None:
     if not answer:
         said = "no match in what the filters let through" if is_filtered else "no match"
         print(f"{said} {unavailable_note(answer)}".rstrip(), file=sys.stderr)
-        if note := pending_note(answer):
+    if not answer or answer.total_matches is not None:
+        for note in filter(None, (matches_note(answer), pending_note(answer))):
             print(note, file=sys.stderr)
 
 

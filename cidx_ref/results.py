@@ -22,6 +22,9 @@ class Hit:
     depends on the mode (semantic: cosine similarity; fts: BM25; hybrid: reciprocal ranks).
     `name` is the qualified name of what the chunk holds, or "".  `stale`: the file has changed, or
     gone, since it was indexed; what is shown is what it held then.
+    `marks` are where in `snippet` stands what was looked for: start and end, in characters.  In the
+    modes literal and regex a hit is one line: `snippet` is that line, or of a very long one the
+    part with the match.
     """
 
     path: str
@@ -33,10 +36,13 @@ class Hit:
     snippet_start: int = 0
     name: str = ""
     stale: bool = False
+    marks: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Hit:
         """The hit in `data`; keys this version does not know are left out."""
+        if "marks" in data:  # lists in JSON
+            data = {**data, "marks": tuple((start, end) for start, end in data["marks"])}
         try:
             return cls(**data)
         except TypeError:
@@ -54,6 +60,9 @@ class Answer(Sequence[Hit]):
     are known to have changed since; None while that is not known.  `fresh` says of a query that
     wanted it whether the index holds every change made before the call, and `fresh_problem` why it
     does not; both are None where it was not wanted.
+
+    `total_matches` is in how many lines something was found, shown or not, in the modes literal and
+    regex; None in the others.  `more_matches`: it is at least so many, counting went no further.
     """
 
     results: tuple[Hit, ...]
@@ -67,6 +76,8 @@ class Answer(Sequence[Hit]):
     pending: int | None = None
     fresh: bool | None = None
     fresh_problem: str | None = None
+    total_matches: int | None = None
+    more_matches: bool | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:

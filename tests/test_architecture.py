@@ -40,7 +40,7 @@ FLOORS = [
 
 #: The one module of the package that may import each engine.
 HOMES = {"rpyc": {"daemon.transport", "backend"}, "hnswlib": {"index.semantic"},
-         "tantivy": {"index.fulltext"}}  # fmt: skip
+         "re2": {"index.pattern"}, "tantivy": {"index.fulltext"}}  # fmt: skip
 
 #: A module of one subject has at most so many lines.
 MAX_LINES = 400
@@ -168,7 +168,7 @@ FLOORS_WITHIN = {
     "index": [
         [
             *["chunk", "decode", "defaults", "filelist", "folders", "hybrid", "languages"],
-            *["limited", "manifest", "plan", "recipe", "text"],
+            *["limited", "manifest", "pattern", "plan", "recipe", "text"],
         ],
         ["gitdir", "gitrun"],
         [
@@ -181,9 +181,9 @@ FLOORS_WITHIN = {
         ["embed", "port", "scan", "store"],
         ["changes", "child", "cutting", "segment", "snippet", "stale", "watched"],
         ["live", "loaded", "writing"],
-        ["builder", "fulltext", "nearest"],
+        ["builder", "fulltext", "lines", "nearest"],
         ["parallel"],
-        ["search"],
+        ["grep", "search"],
         ["snapshot"],
         ["adopt", "assembly", "source"],
         ["making", "merging"],

@@ -14,6 +14,8 @@ from typing import Any
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.index import languages
 from cidx_ref.index.filters import Filters, problem_with, too_much
+from cidx_ref.index.pattern import compiled
+from cidx_ref.index.port import LINE_MODES
 from cidx_ref.limits import MAX_LIMIT, check_length
 from cidx_ref.shown import shown as shown_value
 
@@ -50,8 +52,10 @@ def check_path(project_path: object) -> None:
         raise BadArgumentError("project_path: not a directory: longer than any path")
 
 
-def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """`text`, `limit` and `filters` for a `Search`.  Raises `BadArgumentError`."""
+def search_options(
+    text: Any, limit: Any, extra: Mapping[str, Any], mode: str = "hybrid"
+) -> dict[str, Any]:
+    """All but `is_unchanged` for a `Search` in `mode`.  Raises `BadArgumentError`."""
     if not is_a(text, str):
         raise BadArgumentError(f"query: must be a string, not {type(text).__name__}")
     check_length(text)
@@ -59,12 +63,24 @@ def search_options(text: Any, limit: Any, extra: Mapping[str, Any]) -> dict[str,
         raise BadArgumentError(
             f"limit: {shown(limit)}: must be a whole number from 1 to {MAX_LIMIT}"
         )
-    _refuse_unknown(extra, _OF_QUERIES)
+    is_of_lines = mode in LINE_MODES
+    _refuse_unknown(extra, (*_OF_QUERIES, *(["ignore_case"] if is_of_lines else [])))
+    ignore_case = extra.get("ignore_case", False)
+    if not is_a(ignore_case, bool):
+        raise BadArgumentError(f"ignore_case: {shown(ignore_case)}: must be true or false")
+    if is_of_lines:
+        compiled(mode, str(text), ignore_case=ignore_case)  # or it says why it cannot be
     filters = Filters(
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
         **_globs(extra),
     )
-    return {"text": str(text), "limit": limit, "filters": filters}
+    return {
+        "text": str(text),
+        "mode": mode,
+        "limit": limit,
+        "filters": filters,
+        "ignore_case": ignore_case,
+    }
 
 
 def freshness_options(extra: Mapping[str, Any]) -> dict[str, Any]:

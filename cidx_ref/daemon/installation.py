@@ -29,7 +29,7 @@ from cidx_ref.index.port import Index, Loaded, Run, RunListener, RunOptions
 __all__ = ["DEPENDENCIES", "Guarded", "Installation"]
 
 #: The packages whose absence or replacement ends a daemon, by the names that they are imported by.
-DEPENDENCIES = ("hnswlib", "numpy", "rpyc", "snowballstemmer", "tantivy")
+DEPENDENCIES = ("hnswlib", "numpy", "re2", "rpyc", "snowballstemmer", "tantivy")
 
 _Identity = tuple[int, int, int, int]
 

@@ -43,7 +43,7 @@ __all__ = [
     "written_manifest",
 ]
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "manifest.json"
 DIGEST = "digest"
 #: Which files of its segments a generation has no more.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,7 @@ ROW = np.dtype(
         ("name_size", "<u4"),
         ("text_size", "<u4"),
         ("offset", "<u8"),
+        ("column", "<u4"),
     ]
 )
 _SCAN_BYTES = 4 << 20  # looked through at once, so that a long scan lets other threads in between
@@ -51,7 +52,8 @@ TEXT_CODEC = ("utf-8", "surrogatepass")
 class StoredChunk(NamedTuple):
     """One chunk, with all that a hit shows of it.  Lines are 1-based and inclusive.
 
-    A tuple, because a search makes some hundreds: a frozen dataclass takes four times as long.
+    `column` is as in `chunk.Chunk`.  A tuple, because a search makes some hundreds: a frozen
+    dataclass takes four times as long.
     """
 
     path: str
@@ -60,6 +62,7 @@ class StoredChunk(NamedTuple):
     line_start: int
     line_end: int
     text: str
+    column: int = 0
 
 
 class ChunkWriter:
@@ -70,7 +73,7 @@ class ChunkWriter:
         self._stack = ExitStack()
         self._texts = self._stack.enter_context(directory.writer(_TEXTS))
         self._files: list[StoredFile] = []
-        self._rows: list[tuple[int, int, int, int, int, int]] = []
+        self._rows: list[tuple[int, ...]] = []
         self._offset = 0
 
     @property
@@ -87,11 +90,12 @@ class ChunkWriter:
         begun = len(self._rows)
         for chunk in chunks:
             name, text = chunk.name.encode(*TEXT_CODEC), chunk.text.encode(*TEXT_CODEC)
-            self._rows.append(
-                (number, chunk.line_start, chunk.line_end, len(name), len(text), self._offset)
-            )
-            self._texts.write(name + text)
-            self._offset += len(name) + len(text)
+            lines = chunk.line_start, chunk.line_end
+            sizes = len(name), len(text)
+            self._rows.append((number, *lines, *sizes, self._offset, chunk.column))
+            # With line ends around it: the lines of all texts are looked through in one piece.
+            self._texts.write(name + b"\n" + text + b"\n")
+            self._offset += len(name) + len(text) + 2
         self._files.append(file._replace(chunks=len(self._rows) - begun))
 
     def __enter__(self) -> ChunkWriter:
@@ -129,6 +133,8 @@ class ChunkStore:
         #: The ids of the files.
         self.ids = np.fromiter((file.id for file in self.files), np.int64, len(self.files))
         self._passing: dict[Filters, NDArray[np.bool_]] = {}
+        #: What `lines` has worked out, if it was asked.
+        self.cut_lines: Any = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -137,6 +143,37 @@ class ChunkStore:
     def size_bytes(self) -> int:
         """The size of all names and texts."""
         return len(self._texts)
+
+    @property
+    def texts(self) -> bytes | mmap.mmap:
+        """The names and texts of all chunks, with a line end after each."""
+        return self._texts
+
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """One `ROW` for each chunk."""
+        return self._rows
+
+    def chunks_at(self, positions: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """In which chunks these places of `texts` are, and where the text of each begins: a place
+        before that is in its name."""
+        wanted = np.asarray(positions, np.uint64)
+        chunks = np.searchsorted(self._offsets, wanted, side="right") - 1
+        rows = self._rows[chunks]
+        return chunks, (rows["offset"] + rows["name_size"] + np.uint64(1)).astype(np.int64)
+
+    def blocks(self, allowed: NDArray[np.bool_] | None, size: int) -> Iterator[tuple[int, int]]:
+        """Stretches of `texts` with the chunks that `allowed` marks and no others, some `size`
+        bytes each, and none that ends within a chunk."""
+        for first, last in _runs(allowed, len(self)):
+            start = first
+            while start < last:
+                begin = int(self._offsets[start])
+                until = np.uint64(begin + size)
+                stop = min(last, max(start + 1, int(np.searchsorted(self._offsets, until))))
+                end = int(self._offsets[stop]) if stop < len(self) else len(self._texts)
+                yield begin, end
+                start = stop
 
     def close(self) -> None:
         """Let go of the files; nothing may be read afterwards."""
@@ -147,16 +184,22 @@ class ChunkStore:
             self._texts.close()
 
     def read(self, chunk: int) -> StoredChunk:
-        file, line_start, line_end, name_size, text_size, offset = self._rows[chunk].item()
-        middle = offset + name_size
+        file, line_start, line_end, name_size, text_size, offset, column = self._rows[chunk].item()
+        middle = offset + name_size + 1
         return StoredChunk(
             path=self.files[file].path,
             language=self.files[file].language,
-            name=self._texts[offset:middle].decode(*TEXT_CODEC),
+            name=self._texts[offset : middle - 1].decode(*TEXT_CODEC),
             line_start=line_start,
             line_end=line_end,
             text=self._texts[middle : middle + text_size].decode(*TEXT_CODEC),
+            column=column,
         )
+
+    def name_of(self, chunk: int) -> str:
+        row = self._rows[chunk]
+        offset = int(row["offset"])
+        return self._texts[offset : offset + int(row["name_size"])].decode(*TEXT_CODEC)
 
     def place_of(self, chunk: int) -> tuple[str, int]:
         """Path and first line of `chunk`."""
@@ -195,9 +238,8 @@ class ChunkStore:
         position = self._find(wanted, 0)
         while position >= 0 and len(found) < k:
             chunk = int(np.searchsorted(self._offsets, position, side="right")) - 1
-            end = int(self._rows["offset"][chunk]) + int(
-                self._rows["name_size"][chunk] + self._rows["text_size"][chunk]
-            )
+            row = self._rows[chunk]
+            end = int(row["offset"]) + int(row["name_size"]) + 1 + int(row["text_size"])
             inside = position + len(wanted) <= end
             if inside and (allowed is None or allowed[chunk]):
                 found.append(chunk)
@@ -237,7 +279,7 @@ class ChunkStore:
     def _joined(self, chunks: range) -> StoredChunk:
         first, last = self._rows[chunks.start].item(), self._rows[chunks.stop - 1].item()
         paths = [file.path for file in self.files[first[0] : last[0] + 1]]
-        end = last[5] + last[3] + last[4]
+        end = last[5] + last[3] + 1 + last[4]
         text = self._texts[first[5] : end].decode(*TEXT_CODEC)
         return StoredChunk("\n".join(paths), "", "", first[1], last[2], text)
 
@@ -263,3 +305,11 @@ class ChunkStore:
 
     def _paths(self, numbers: Iterable[int]) -> Iterator[str]:
         return (self.files[number].path for number in numbers)
+
+
+def _runs(allowed: NDArray[np.bool_] | None, count: int) -> list[tuple[int, int]]:
+    """From which to before which of `count` places all are allowed."""
+    if allowed is None:
+        return [(0, count)] if count else []
+    steps = np.flatnonzero(np.diff(allowed, prepend=False, append=False))
+    return list(zip(steps[::2].tolist(), steps[1::2].tolist(), strict=True))
