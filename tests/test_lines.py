@@ -284,7 +284,9 @@ def test_where_a_long_line_was_cut_neither_it_nor_a_word_begins_or_ends(
     assert told(ask(snapshot, r"left +right", "regex")) == {("data/gap.txt", 1): 1}
 
 
-def test_a_text_of_several_lines_is_found_within_a_chunk(snapshot: IndexSnapshot) -> None:
+def test_a_text_of_several_lines_is_found_within_a_chunk(
+    snapshot: IndexSnapshot, tree: Path
+) -> None:
     (hit,) = ask(snapshot, "frobnicate(a):\n    return frob\n")["results"]
     assert (hit["path"], hit["line_start"], hit["line_end"]) == ("py/defs.py", 1, 2)
     assert hit["snippet"] == "def frobnicate(a):\n    return frobnicate(a - 1)"
@@ -295,7 +297,9 @@ def test_a_text_of_several_lines_is_found_within_a_chunk(snapshot: IndexSnapshot
     assert told(ask(snapshot, "var x = 1;\r\nvar y")) == {("src/crlf.cs", 1): 1}
     assert ask(snapshot, "return frobnicate(a - 1)\nfrob")["results"] == []
     # A chunk's name comes after the text of the one before it.
-    assert ask(snapshot, "# \nnoise")["results"] == []
+    last = (tree / "noise/part00.py").read_text().split("\n")[2]
+    assert ask(snapshot, last)["total_matches"] == 1
+    assert ask(snapshot, f"{last}\nnoise_0_1")["results"] == []
 
 
 def test_names_and_paths_are_not_lines(make_project: MakeProject) -> None:
