@@ -40,7 +40,7 @@ from cidx_ref.index.manifest import (
     unlisted,
 )
 from cidx_ref.index.snapshot import FULLTEXT
-from cidx_ref.index.store import FILES, ROW, TEXT_CODEC, ChunkStore
+from cidx_ref.index.store import FILES, MAX_COLUMN, ROW, TEXT_CODEC, ChunkStore
 from cidx_ref.index.vocabulary import WORDS, WordWriter
 from cidx_ref.keys import Key
 from cidx_ref.mounts import write_problem
@@ -267,7 +267,8 @@ def _checked_file(row: Any) -> StoredFile:
 
 
 def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> None:
-    sizes = rows["name_size"].astype(np.uint64) + rows["text_size"]
+    # A line end after the name, and one after the text.
+    sizes = rows["name_size"].astype(np.uint64) + rows["text_size"] + np.uint64(2)
     ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(sizes)])
     _require(bool(np.all(rows["file"] < files)), f"{_ROWS}: a chunk of no file")
     _require(
@@ -278,11 +279,15 @@ def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> Non
         bool(np.array_equal(rows["offset"], ends[:-1])) and int(ends[-1]) == len(texts),
         f"{_ROWS}: texts that do not follow each other",
     )
+    of_names = (rows["offset"] + rows["name_size"]).astype(np.int64)
+    between = np.concatenate([texts[of_names], texts[ends[1:].astype(np.int64) - 1]])
+    _require(bool(np.all(between == ord("\n"))), f"{_TEXTS}: texts without line ends between them")
+    _require(bool(np.all(rows["column"] < MAX_COLUMN)), f"{_ROWS}: a column that no line has")
     for row in rows:
         start, middle = int(row["offset"]), int(row["offset"]) + int(row["name_size"])
         try:
             texts[start:middle].tobytes().decode(*TEXT_CODEC)
-            texts[middle : middle + int(row["text_size"])].tobytes().decode(*TEXT_CODEC)
+            texts[middle + 1 : middle + 1 + int(row["text_size"])].tobytes().decode(*TEXT_CODEC)
         except UnicodeDecodeError:
             raise IndexUnusableError(f"not adopted: {_TEXTS}: not UTF-8") from None
 

@@ -88,7 +88,7 @@ def lines_of(
     found = Found(room)
     cut = {} if _is_within_parts(pattern) else _cut_lines(store)
     if cut:
-        _look_at_cut_lines(store, pattern, allowed, cut, found)
+        _look_at_cut_lines(store, pattern, allowed, cut, found, is_over)
     for start, stop in store.blocks(allowed, pattern.block_bytes):
         if is_over():
             found.is_all = False
@@ -212,10 +212,14 @@ def _look_at_cut_lines(
     allowed: NDArray[np.bool_] | None,
     cut: dict[Place, range],
     found: Found,
+    is_over: Callable[[], bool],
 ) -> None:
     most = _LINE_BYTES_AND_STEPS // pattern.steps
     wanted = (place for place, parts in cut.items() if allowed is None or allowed[parts.start])
     for places, lines in _some_at_once(store, wanted, cut):
+        if is_over():
+            found.is_all = False
+            return
         if any(len(line) > most for line in lines):
             found.is_all = False
             lines = [line if len(line) <= most else b"" for line in lines]
@@ -299,4 +303,5 @@ def _part(store: ChunkStore, chunk: int, line: int) -> tuple[int, str]:
     """From which column on a chunk has which part of `line`."""
     found = store.read(chunk)
     column = found.column if line == found.line_start else 0
-    return column, found.text.split("\n")[line - found.line_start]
+    at = line - found.line_start
+    return column, "".join(found.text.split("\n")[at : at + 1])

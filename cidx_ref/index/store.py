@@ -28,7 +28,7 @@ from cidx_ref.shown import why
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FILES", "ROW", "TEXT_CODEC", "ChunkStore", "ChunkWriter", "StoredChunk"]
+__all__ = ["FILES", "MAX_COLUMN", "ROW", "TEXT_CODEC", "ChunkStore", "ChunkWriter", "StoredChunk"]
 
 FILES = (FILE_LIST, "chunks.npy", "chunks.bin")
 _, _ROWS, _TEXTS = FILES
@@ -47,6 +47,7 @@ ROW = np.dtype(
 _SCAN_BYTES = 4 << 20  # looked through at once, so that a long scan lets other threads in between
 _STRETCH_BYTES = 1 << 16  # read and searched at once; more would not stay in a core's cache
 TEXT_CODEC = ("utf-8", "surrogatepass")
+MAX_COLUMN = 1 << 24  # of a line: no file that is indexed has more characters
 
 
 class StoredChunk(NamedTuple):
