@@ -335,9 +335,9 @@ def test_a_file_that_a_manifest_of_ours_does_not_name_is_not_loaded(
         b"[" * 100_000,
         b"[]",
         b"{}",
-        b'{"format": 5}',
-        b'{"format": 5, "files": []}',
-        b'{"format": 5, "files": {"dead.json": 3}, "embedder": {}, "space": "cosine"}',
+        b'{"format": 6}',
+        b'{"format": 6, "files": []}',
+        b'{"format": 6, "files": {"dead.json": 3}, "embedder": {}, "space": "cosine"}',
         None,
     ],
 )
@@ -412,7 +412,7 @@ def test_an_index_of_another_embedder_is_refused_by_name_and_replaced_by_indexin
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", [0, 4, 6])
+@pytest.mark.parametrize("format_", [0, 5, 7])
 def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
     project: Project, format_: int
 ) -> None:
@@ -421,7 +421,7 @@ def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
     spoiled = live(project).name
     assert_no_index(
         project,
-        rf"^the index here is of format {format_}, this version makes 5: run `cidx-ref index`$",
+        rf"^the index here is of format {format_}, this version makes 6: run `cidx-ref index`$",
     )
     assert_repaired(project, spoiled)
 
