@@ -152,7 +152,15 @@ def _add_query(query: argparse.ArgumentParser) -> None:
         nargs="+",
         help="what to look for; a piece in double quotes (within the shell's) is found as written",
     )
-    query.add_argument("--mode", choices=("hybrid", "semantic", "fts"), default="hybrid")
+    query.add_argument(
+        "--mode",
+        default="hybrid",
+        help="hybrid (default), semantic, fts; or literal, regex: exact lines",
+        choices=("hybrid", "semantic", "fts", "literal", "regex"),
+    )
+    query.add_argument(
+        "-i", "--ignore-case", action="store_true", help="in mode literal or regex: in any case"
+    )
     query.add_argument("--limit", type=int, default=10, metavar="N", help="hits (default: 10)")
     query.add_argument(
         "--language", action="append", default=[], metavar="L", help="only this language"

@@ -60,7 +60,8 @@ __all__ = ["DaemonClient", "connect"]
 
 T = TypeVar("T")
 
-_METHODS = {"hybrid": "query_hybrid", "semantic": "query", "fts": "query_fts"}
+_METHODS = {"hybrid": "query_hybrid", "semantic": "query", "fts": "query_fts",
+            "literal": "query_literal", "regex": "query_regex"}  # fmt: skip
 
 
 def connect(
@@ -128,15 +129,17 @@ class DaemonClient:
         languages: Iterable[str] = (),
         paths: Iterable[str] = (),
         exclude_paths: Iterable[str] = (),
+        ignore_case: bool = False,
         fresh: bool = False,
         timeout_s: float | None = None,
         explain: bool = False,
     ) -> Answer:
-        """Search.  `mode` is "hybrid", "semantic" or "fts"; `languages` are names like "python",
+        """Search.  `mode` is "hybrid", "semantic" or "fts"; or "literal" or "regex" (RE2's syntax),
+        for exact lines, with `ignore_case` in any case; `languages` are names like "python",
         `paths` and `exclude_paths` patterns as in .gitignore.  With `fresh`, the answer is from an
         index that holds every change made before this call; if that is not to be had within
-        `timeout_s` (0.05 to 3600; default: 60), it is from the one that is there, and its `fresh`
-        is False.  With `explain`, each hit says what made its score (`Hit.signals`).
+        `timeout_s` (0.05 to 3600; default: 60), it is the one that is there, and `fresh` is False.
+        With `explain`, each hit says what made its score (`Hit.signals`).
 
         Raises `NoIndexError`, `IndexUnusableError`, `BadArgumentError`.
         """
@@ -144,15 +147,11 @@ class DaemonClient:
             raise BadArgumentError(f"mode: {mode!r}: must be one of {', '.join(_METHODS)}")
         check_length(text)
         filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
-        arguments = {
-            "project_path": str(self.project.root),
-            "query": text,
-            "limit": limit,
-            **{name: listed(name, value) for name, value in filters.items() if value},
-            **({"fresh": fresh} if fresh is not False else {}),
-            **({"explain": explain} if explain is not False else {}),
-            **({"timeout_s": timeout_s} if timeout_s is not None else {}),
-        }
+        others = {"ignore_case": ignore_case, "explain": explain, "fresh": fresh}
+        others["timeout_s"] = timeout_s
+        arguments = {"project_path": str(self.project.root), "query": text, "limit": limit}
+        arguments |= {name: listed(name, value) for name, value in filters.items() if value}
+        arguments |= {name: v for name, v in others.items() if v is not None and v is not False}
         answer = self._call(_METHODS[mode], arguments, more_s=patience(timeout_s) if fresh else 0)
         try:
             return Answer.from_dict(answer)

@@ -57,6 +57,7 @@ def query(options: argparse.Namespace) -> int:
             "limit": options.limit,
             "languages": options.language,
             **{name: list(patterns) for name, patterns in typed.items()},
+            "ignore_case": options.ignore_case,
             "fresh": options.fresh,
             "explain": options.explain,
         }
@@ -88,6 +89,7 @@ _OPTIONS = {
     "limit": "--limit",
     "paths": "--path",
     "exclude_paths": "--exclude-path",
+    "ignore_case": "--ignore-case",
     "query": "TEXT",
 }
 
@@ -330,6 +332,7 @@ def _note(report: IndexReport) -> None:
 
 def _show(answer: Answer, *, is_filtered: bool) -> None:
     from cidx_ref.terminal import (
+        matches_note,
         pending_note,
         relaxed_note,
         render_answer,
@@ -351,7 +354,8 @@ def _show(answer: Answer, *, is_filtered: bool) -> None:
     if not answer:
         said = "no match in what the filters let through" if is_filtered else "no match"
         print(f"{said} {unavailable_note(answer)}".rstrip(), file=sys.stderr)
-        if note := pending_note(answer):
+    if not answer or answer.total_matches is not None:
+        for note in filter(None, (matches_note(answer), pending_note(answer))):
             print(note, file=sys.stderr)
 
 

@@ -36,6 +36,9 @@ class Hit:
     the query in any of its forms, or all of an identifier that was asked for.  Where no such word
     stands in what was found, marks may be letters of other words; there are none where only the
     name or the path is a match.
+
+    In the modes literal and regex a hit is one line: `snippet` is that line, or of a very long one
+    the part with the match.
     """
 
     path: str
@@ -76,6 +79,8 @@ class Answer(Sequence[Hit]):
 
     `unmatched` says which filters no file of the index matches, by the name of the argument
     ("paths", "exclude_paths", "languages"), each with the path that is likest to it, or None.
+    `total_matches` is in how many lines something was found, shown or not, in the modes literal and
+    regex; None in the others.  `more_matches`: it is at least so many, counting went no further.
     """
 
     results: tuple[Hit, ...]
@@ -91,6 +96,8 @@ class Answer(Sequence[Hit]):
     fresh_problem: str | None = None
     relaxed: Sequence[str] = field(default_factory=list)
     unmatched: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    total_matches: int | None = None
+    more_matches: bool | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:

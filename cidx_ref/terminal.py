@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cidx_ref.shown import escape, shown
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ProgressBar",
+    "matches_note",
     "pending_note",
     "plain_lines",
     "relaxed_note",
@@ -41,6 +42,7 @@ _NAMED_CHARS = 60
 _REPLACEMENT = "·"
 _TAB = 4
 _GUTTER = 5
+_LEAD = 16  # columns before a match that would not be seen
 
 #: One stretch of a line and its style ("" for none).
 _Piece = tuple[str, str]
@@ -56,10 +58,14 @@ def render_answer(answer: Answer, *, width: int | None, color: bool) -> str:
     marks in bold.
 
     No line has more than `width` columns; None cuts nothing.  The text ends with a newline and
-    is "" where there is no hit.
+    is "" where there is no hit.  Of exact lines, there is nothing but the lines, as `grep -n` has
+    them: `matches_note` and the others go elsewhere.
     """
     if not answer.results:
         return ""
+    if answer.total_matches is not None:
+        lines = chain.from_iterable(_line_hit(hit, width) for hit in answer.results)
+        return "\n".join(_lines(lines, width, color)) + "\n"
     blocks = ["\n".join(_lines(_hit(hit), width, color)) for hit in answer.results]
     notes = filter(None, (unavailable_note(answer), pending_note(answer)))
     blocks += ["\n".join(_lines([[(note, _FAINT)]], width, color)) for note in notes]
@@ -107,6 +113,15 @@ def unmatched_notes(
             said = shown(typed.get(name, {}).get(pattern, pattern))
             hint = f" (did you mean {shown(likest)}?)" if likest else ""
             yield f"no file matches {called.get(name, name)} {said}{hint}"
+
+
+def matches_note(answer: Answer) -> str:
+    """One line on the matches that `answer` does not show; "" if there are none."""
+    total, shown = answer.total_matches, len(answer.results)
+    if total is None or (total <= shown and not answer.more_matches):
+        return ""
+    at_least = "at least " if answer.more_matches else ""
+    return f"{shown} of {at_least}{total} lines: --limit N shows more"
 
 
 def run_summary(report: IndexReport) -> str:
@@ -278,6 +293,36 @@ def _marked(line: str, marks: Iterable[tuple[int, int]]) -> list[_Piece]:
     while pieces and pieces[-1][0] != (shown := pieces[-1][0].rstrip()):
         pieces[-1:] = [(shown, pieces[-1][1])] if shown else []
     return pieces
+
+
+def _line_hit(hit: Hit, width: int | None) -> Iterator[list[_Piece]]:
+    """A hit of exact lines: each line with its path and number."""
+    begin = 0
+    for number, line in enumerate(hit.snippet.split("\n"), hit.line_start):
+        end = begin + len(line)
+        marks = [
+            (max(start, begin) - begin, min(stop, end) - begin)
+            for start, stop in hit.marks
+            if start < end and stop > begin
+        ]
+        place = [(escape(hit.path), _PATH), (":", ""), (str(number), _NUMBER), (":", "")]
+        stale = [("(stale) ", _FAINT)] if hit.stale else []
+        taken = sum(_columns(text) for text, _ in (*place, *stale))
+        yield [*place, *stale, *_marked(line, marks, None if width is None else width - taken)]
+        begin = end + 1
+
+
+def _marked(line: str, marks: Sequence[tuple[int, int]], room: int | None) -> Iterator[_Piece]:
+    """The pieces of a line; where there is no room for its first match, from near that on."""
+    at = 0
+    if room is not None and marks and marks[0][1] > room:
+        at = max(0, marks[0][0] - _LEAD)
+        yield _ELLIPSIS, _FAINT
+    for start, end in marks:
+        yield _clean(line[at:start]), ""
+        yield _clean(line[start:end]), _MATCH
+        at = end
+    yield _clean(line[at:].removesuffix("\r")), ""
 
 
 def _first_line(hit: Hit) -> int:

@@ -40,7 +40,7 @@ FLOORS = [
 
 #: The one module of the package that may import each engine.
 HOMES = {"rpyc": {"daemon.transport", "backend"}, "hnswlib": {"index.semantic"},
-         "tantivy": {"index.fulltext"}}  # fmt: skip
+         "re2": {"index.pattern"}, "tantivy": {"index.fulltext"}}  # fmt: skip
 
 #: A module of one subject has at most so many lines.
 MAX_LINES = 400
@@ -168,7 +168,7 @@ FLOORS_WITHIN = {
     "index": [
         [
             *["decode", "defaults", "filelist", "folders", "languages", "limited", "manifest"],
-            *["plan", "quotes", "recipe", "stems", "structure", "syntax"],
+            *["pattern", "plan", "quotes", "recipe", "stems", "structure", "syntax"],
         ],
         [
             *["codes", "headings", "heads_systems", "heads_typed", "heads_web", "heads_words"],
@@ -189,9 +189,9 @@ FLOORS_WITHIN = {
         ["changes", "child", "cutting", "named", "segment", "spelling", "stale", "watched"],
         ["matches"],
         ["live", "loaded", "snippet", "writing"],
-        ["builder", "fulltext", "nearest"],
+        ["builder", "fulltext", "lines", "nearest"],
         ["parallel", "phrases"],
-        ["search"],
+        ["grep", "search"],
         ["snapshot"],
         ["adopt", "assembly", "source"],
         ["making", "merging"],

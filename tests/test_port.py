@@ -142,7 +142,7 @@ def test_an_answer_that_cannot_be_read_is_an_error_in_one_line(
 
 
 def test_the_daemon_names_no_implementation_of_the_port() -> None:
-    known = {"port", "catalog", "embed", "languages", "filters"}
+    known = {"port", "catalog", "embed", "languages", "filters", "pattern"}
     # The watch goes by the rules of trees, whatever index there is of one.
     known |= {"decode", "defaults", "folders", "gitdir", "matching", "notebook", "walk"}
     for path in (Path(cidx_ref.__file__).parent / "daemon").glob("*.py"):

@@ -423,7 +423,14 @@ def other_rows(directory: Path) -> None:
 
 def texts_that_are_none(directory: Path) -> None:
     path = directory / "chunks.bin"
-    path.write_bytes(b"\xff" + path.read_bytes()[1:])
+    data = path.read_bytes()  # after the name of the first chunk, a line end
+    at = data.index(b"\n") + 1
+    path.write_bytes(data[:at] + b"\xff" + data[at + 1 :])
+
+
+def no_line_end(directory: Path) -> None:
+    path = directory / "chunks.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
 
 
 def half_the_texts(directory: Path) -> None:
@@ -471,9 +478,11 @@ SPOILED = {
     "definitions": (set_row("defines_size", 1 << 31), "chunks.npy: texts"),
     "kind": (set_row("kind", 250), "chunks.npy: an unknown kind"),
     "offset": (set_row("offset", 1 << 60), "chunks.npy: texts"),
+    "column": (set_row("column", 1 << 31), "chunks.npy: a column"),
     "pickle": (pickled_rows, "chunks.npy: "),
     "others": (other_rows, "chunks.npy: not"),
     "no text": (texts_that_are_none, "chunks.bin: not UTF-8"),
+    "no line end": (no_line_end, "chunks.bin: texts without line ends"),
     "half": (half_the_texts, "chunks.npy: texts"),
     "vectors cut off": (cut_vectors, "vectors."),
     "more vectors": (more_vectors, "vectors."),

@@ -26,7 +26,7 @@ import cidx_ref
 from cidx_ref import _version
 from cidx_ref.backend import ConnectionLostError, Remote
 from cidx_ref.client import DaemonClient
-from cidx_ref.daemon.installation import DEPENDENCIES, Installation
+from cidx_ref.daemon.installation import DEPENDENCIES, DISTRIBUTIONS, Installation
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import (
     BadArgumentError,
@@ -142,7 +142,8 @@ def test_the_interpreter_the_library_the_package_and_each_dependency_are_looked_
         found = [path for path in paths if Path(path).name.startswith(name)
                  or Path(path).parent.name == name]  # fmt: skip
         assert found, name
-        assert [p for p in paths if p.endswith("METADATA") and f"/{name}-" in p.lower()], name
+        called = DISTRIBUTIONS.get(name, name)
+        assert [p for p in paths if p.endswith("METADATA") and f"/{called}-" in p.lower()], name
     assert not [path for path in paths if "testing" in path], "an edit there replaces nothing"
 
 
@@ -150,7 +151,8 @@ def test_the_dependencies_are_those_that_the_project_declares() -> None:
     declared = (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
     block = declared[declared.index("\ndependencies = [") :].partition("]")[0]
     names = [line.split('"')[1] for line in block.splitlines() if '"' in line]
-    assert sorted(name.partition(">")[0] for name in names) == sorted(DEPENDENCIES)
+    called = {DISTRIBUTIONS.get(name, name).replace("_", "-") for name in DEPENDENCIES}
+    assert sorted(name.partition(">")[0] for name in names) == sorted(called)
 
 
 # What a call is told.

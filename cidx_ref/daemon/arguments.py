@@ -14,6 +14,8 @@ from typing import Any
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.index import languages
 from cidx_ref.index.filters import Filters, normal, problem_with, too_much
+from cidx_ref.index.pattern import compiled
+from cidx_ref.index.port import LINE_MODES
 from cidx_ref.limits import MAX_LIMIT, check_length
 from cidx_ref.shown import shown as shown_value
 
@@ -51,9 +53,13 @@ def check_path(project_path: object) -> None:
 
 
 def search_options(
-    text: Any, limit: Any, extra: Mapping[str, Any], project_path: Any = None
+    text: Any,
+    limit: Any,
+    extra: Mapping[str, Any],
+    mode: str = "hybrid",
+    project_path: Any = None,
 ) -> dict[str, Any]:
-    """`text`, `limit`, `filters` and `explain` for a `Search`, of the project at `project_path`.
+    """All but `is_unchanged` for a `Search` in `mode`, of the project at `project_path`.
 
     Raises `BadArgumentError`.
     """
@@ -64,7 +70,13 @@ def search_options(
         raise BadArgumentError(
             f"limit: {shown(limit)}: must be a whole number from 1 to {MAX_LIMIT}"
         )
-    _refuse_unknown(extra, _OF_QUERIES)
+    is_of_lines = mode in LINE_MODES
+    _refuse_unknown(extra, (*_OF_QUERIES, *(["ignore_case"] if is_of_lines else [])))
+    ignore_case = extra.get("ignore_case", False)
+    if not is_a(ignore_case, bool):
+        raise BadArgumentError(f"ignore_case: {shown(ignore_case)}: must be true or false")
+    if is_of_lines:
+        compiled(mode, str(text), ignore_case=ignore_case)  # or it says why it cannot be
     filters = Filters(
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
         **_globs(extra, str(project_path) if type(project_path) is str else ""),
@@ -72,7 +84,14 @@ def search_options(
     explain = extra.get("explain", False)
     if not is_a(explain, bool):
         raise BadArgumentError(f"explain: {shown(explain)}: must be true or false")
-    return {"text": str(text), "limit": limit, "filters": filters, "explain": explain}
+    return {
+        "text": str(text),
+        "mode": mode,
+        "limit": limit,
+        "filters": filters,
+        "ignore_case": ignore_case,
+        "explain": explain,
+    }
 
 
 def freshness_options(extra: Mapping[str, Any]) -> dict[str, Any]:

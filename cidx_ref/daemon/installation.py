@@ -26,10 +26,13 @@ from cidx_ref import _version
 from cidx_ref.errors import CidxError, ReplacedError, ShuttingDownError
 from cidx_ref.index.port import Index, Loaded, Run, RunListener, RunOptions
 
-__all__ = ["DEPENDENCIES", "Guarded", "Installation"]
+__all__ = ["DEPENDENCIES", "DISTRIBUTIONS", "Guarded", "Installation"]
 
 #: The packages whose absence or replacement ends a daemon, by the names that they are imported by.
-DEPENDENCIES = ("hnswlib", "numpy", "rpyc", "snowballstemmer", "tantivy")
+DEPENDENCIES = ("hnswlib", "numpy", "re2", "rpyc", "snowballstemmer", "tantivy")
+
+#: As which those are distributed that are imported by another name.
+DISTRIBUTIONS = {"re2": "google_re2"}
 
 _Identity = tuple[int, int, int, int]
 
@@ -180,7 +183,7 @@ def _begins_with(name: str) -> str | None:
 
 def _metadata(place: str) -> list[str]:
     """The files in which installers have left name and version, of those packages that count."""
-    wanted = {*DEPENDENCIES, "cidx_ref"}
+    wanted = {*(DISTRIBUTIONS.get(name, name) for name in DEPENDENCIES), "cidx_ref"}
     try:
         names = os.listdir(place)
     except OSError:

@@ -162,7 +162,7 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": python_version(), "cidx-ref": __version__}
-    for name in ("rpyc", "hnswlib", "tantivy", "numpy"):
+    for name in ("rpyc", "hnswlib", "tantivy", "google-re2", "numpy"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -46,6 +46,8 @@ class CIDXDaemonService(ExposedService):
             "query",
             "query_fts",
             "query_hybrid",
+            "query_literal",
+            "query_regex",
             "index",
             "get_status",
             "get_health",
@@ -121,6 +123,18 @@ class CIDXDaemonService(ExposedService):
     ) -> dict[str, Any]:
         """Both at once, fused."""
         return self._query("query_hybrid", "hybrid", project_path, query, limit, kwargs)
+
+    def exposed_query_literal(
+        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The lines in which a text stands as it is; with `ignore_case`, in whatever case."""
+        return self._query("query_literal", "literal", project_path, query, limit, kwargs)
+
+    def exposed_query_regex(
+        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The lines in which a regular expression matches, in RE2's syntax."""
+        return self._query("query_regex", "regex", project_path, query, limit, kwargs)
 
     def exposed_index(
         self, project_path: Any, callback: Any = None, **kwargs: Any
@@ -311,8 +325,8 @@ class CIDXDaemonService(ExposedService):
         self, method: str, mode: str, project_path: Any, query: Any, limit: Any, extra: Any
     ) -> dict[str, Any]:
         with self._counted(method):
-            asked = arguments.search_options(query, limit, extra, project_path)
-            search = Search(mode=mode, **asked)
+            asked = arguments.search_options(query, limit, extra, mode, project_path)
+            search = Search(**asked)
             when = arguments.freshness_options(extra)
             served = self._admit(project_path)
             with self.gate.call(method, is_use=True):

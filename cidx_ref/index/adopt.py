@@ -40,7 +40,7 @@ from cidx_ref.index.manifest import (
     unlisted,
 )
 from cidx_ref.index.snapshot import FULLTEXT
-from cidx_ref.index.store import FILES, ROW, TEXT_CODEC, ChunkStore
+from cidx_ref.index.store import FILES, MAX_COLUMN, ROW, TEXT_CODEC, ChunkStore
 from cidx_ref.index.structure import KINDS
 from cidx_ref.index.vocabulary import WORDS, WordWriter
 from cidx_ref.keys import Key
@@ -268,8 +268,9 @@ def _checked_file(row: Any) -> StoredFile:
 
 
 def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> None:
-    parts = ("name_size", "defines_size", "text_size")
-    sizes = np.sum([rows[part].astype(np.uint64) for part in parts], axis=0, dtype=np.uint64)
+    parts = [rows[part].astype(np.uint64) for part in ("name_size", "defines_size", "text_size")]
+    # A line end before the text, and one after it.
+    sizes = np.sum(parts, axis=0, dtype=np.uint64) + np.uint64(2)
     ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(sizes)])
     _require(bool(np.all(rows["file"] < files)), f"{_ROWS}: a chunk of no file")
     _require(bool(np.all(rows["kind"] < len(KINDS))), f"{_ROWS}: an unknown kind")
@@ -281,13 +282,18 @@ def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> Non
         bool(np.array_equal(rows["offset"], ends[:-1])) and int(ends[-1]) == len(texts),
         f"{_ROWS}: texts that do not follow each other",
     )
+    before = (rows["offset"] + parts[0] + parts[1]).astype(np.int64)
+    between = np.concatenate([texts[before], texts[ends[1:].astype(np.int64) - 1]])
+    _require(bool(np.all(between == ord("\n"))), f"{_TEXTS}: texts without line ends between them")
+    _require(bool(np.all(rows["column"] < MAX_COLUMN)), f"{_ROWS}: a column that no line has")
     for row in rows:
         start = int(row["offset"])
+        middle = start + int(row["name_size"])
+        begin = middle + int(row["defines_size"])
+        end = begin + 1 + int(row["text_size"])
         try:
-            for part in parts:
-                end = start + int(row[part])
-                texts[start:end].tobytes().decode(*TEXT_CODEC)
-                start = end
+            for one, other in (start, middle), (middle, begin), (begin + 1, end):
+                texts[one:other].tobytes().decode(*TEXT_CODEC)
         except UnicodeDecodeError:
             raise IndexUnusableError(f"not adopted: {_TEXTS}: not UTF-8") from None
 

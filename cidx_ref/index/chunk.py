@@ -21,6 +21,7 @@ __all__ = [
     "MAX_LINES",
     "MAX_LINE_CHARS",
     "MAX_PIECES",
+    "MIN_OVERLAP",
     "Chunk",
     "chunk",
     "definition",
@@ -32,7 +33,7 @@ MAX_PIECES = 8192  # of a file, but for those of long lines: half of what a segm
 _WORD_REACH = 256  # characters at the end of a piece among which the end of a word is looked for
 # Characters that a piece has of the one before it, as many as any phrase has that people look for.
 # Not fewer than the first; up to the second if a word or a line begins there.
-_MIN_OVERLAP = 200
+MIN_OVERLAP = 200
 _MAX_OVERLAP = 300
 
 
@@ -42,8 +43,9 @@ class Chunk:
 
     `name` is the definition they are of, such as "Class.method", or "", and `kind` what that is
     (one of `structure.KINDS`).  Of what is too long there are several, and the first or the last of
-    their lines may be a part of a line.  `defines` are the simple names of all that these very
-    lines define: of a long definition, the first piece has its name.
+    their lines may be a part of a line: `column` is how many characters of the first line come
+    before the text.  `defines` are the simple names of all that these very lines define: of a long
+    definition, the first piece has its name.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Chunk:
     text: str
     kind: str = ""
     defines: tuple[str, ...] = ()
+    column: int = 0
 
 
 def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]:
@@ -144,9 +147,10 @@ def _pieces(whole: Chunk, first: int) -> Iterator[Chunk]:
     for start, end in _cuts(text, lines, starts, first):
         between = text[max(0, before) : start]
         begin = start if between.count("\n") > 1 or between.strip() else _overlap(text, start)
-        number = whole.line_start + bisect_right(starts, begin) - 1
+        first_line = bisect_right(starts, begin) - 1
+        number, column = whole.line_start + first_line, begin - starts[first_line]
         last = whole.line_start + bisect_right(starts, end - 1) - 1
-        yield Chunk(whole.name, number, last, text[begin:end], whole.kind)
+        yield Chunk(whole.name, number, last, text[begin:end], whole.kind, column=column)
         before = end
 
 
@@ -182,7 +186,7 @@ def _stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _overlap(text: str, start: int) -> int:
     """Where a piece begins, for what lies across its `start` to be in it as a whole."""
-    near = start - _MIN_OVERLAP
+    near = start - MIN_OVERLAP
     far = max(0, start - _MAX_OVERLAP)
     if near <= 0:
         return 0

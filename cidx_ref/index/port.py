@@ -16,12 +16,14 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
 
 __all__ = [
-    "ENGINES", "MODES", "Index", "Loaded", "Open", "Progress", "Run", "RunListener", "RunOptions",
-    "Search", "Source",
+    "ENGINES", "LINE_MODES", "MODES", "Index", "Loaded", "Open", "Progress", "Run", "RunListener",
+    "RunOptions", "Search", "Source",
 ]  # fmt: skip
 
 ENGINES = ("semantic", "fts")
 MODES = ("hybrid", *ENGINES)
+#: Those that answer with exact lines, and need neither engine.
+LINE_MODES = ("literal", "regex")
 
 #: `progress(current, total, path, info)`, in files.
 Progress = Callable[[int, int, str, str], None]
@@ -39,6 +41,8 @@ class Search:
     is_unchanged: bool = False
     #: Whether each hit says what made its score.
     explain: bool = False
+    #: Of `LINE_MODES`: whether "a" also means "A".
+    ignore_case: bool = False
 
 
 class Loaded(Protocol):

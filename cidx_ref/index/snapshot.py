@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from cidx_ref.errors import IndexUnusableError, UntrustedError
 from cidx_ref.files import Directory
-from cidx_ref.index import search
+from cidx_ref.index import grep, search
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.fulltext import META, FullTextIndex
 from cidx_ref.index.generation import Lease
@@ -20,7 +20,7 @@ from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.loaded import LoadedSegments, SegmentKey
 from cidx_ref.index.manifest import DEAD, damaged_files, read_dead, read_manifest, unlisted
 from cidx_ref.index.nearest import Nearest
-from cidx_ref.index.port import Search
+from cidx_ref.index.port import LINE_MODES, Search
 from cidx_ref.index.segment import STORE_FILES, Segment
 from cidx_ref.index.semantic import SPACE
 from cidx_ref.index.stale import Staleness
@@ -94,7 +94,10 @@ class IndexSnapshot:
     def answer(self, asked: Search) -> dict[str, Any]:
         """See `port.Loaded.answer`."""
         staleness = None if asked.is_unchanged else self.staleness
-        found = search.answer(self, asked, self._embedder, self._runtime, staleness)
+        if asked.mode in LINE_MODES:
+            found = grep.answer(self, asked, self._runtime, staleness)
+        else:
+            found = search.answer(self, asked, self._embedder, self._runtime, staleness)
         if unmatched := self.chunks.unmatched(asked.filters):
             found["unmatched"] = unmatched
         return {**found, "indexed_at": self.manifest["created_at"]}

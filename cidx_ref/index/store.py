@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import compress, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from cidx_ref.shown import why
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FILES", "ROW", "TEXT_CODEC", "ChunkStore", "ChunkWriter", "StoredChunk"]
+__all__ = ["FILES", "MAX_COLUMN", "ROW", "TEXT_CODEC", "ChunkStore", "ChunkWriter", "StoredChunk"]
 
 FILES = (FILE_LIST, "chunks.npy", "chunks.bin")
 _, _ROWS, _TEXTS = FILES
@@ -46,6 +46,7 @@ ROW = np.dtype(
         ("text_size", "<u4"),
         ("offset", "<u8"),
         ("kind", "<u1"),
+        ("column", "<u4"),
     ]
 )
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
@@ -55,12 +56,13 @@ _SPARSE = 8  # where more places than one in so many are left, each chunk is loo
 _STRETCH_BYTES = 1 << 16  # read and searched at once; more would not stay in a core's cache
 _READ_SINGLY = 4  # chunks: to join so few takes longer
 TEXT_CODEC = ("utf-8", "surrogatepass")
+MAX_COLUMN = 1 << 24  # of a line: no file that is indexed has more characters
 
 
 class StoredChunk(NamedTuple):
     """One chunk, with all that a hit shows of it.  Lines are 1-based and inclusive.
 
-    `kind` and `defines` are as in `chunk.Chunk`.
+    `kind`, `defines` and `column` are as in `chunk.Chunk`.
 
     A tuple, because a search makes some hundreds: a frozen dataclass takes four times as long.
     """
@@ -73,6 +75,7 @@ class StoredChunk(NamedTuple):
     text: str
     kind: str = ""
     defines: tuple[str, ...] = ()
+    column: int = 0
 
 
 class ChunkWriter:
@@ -103,9 +106,11 @@ class ChunkWriter:
             name, defines, text = (part.encode(*TEXT_CODEC) for part in parts)
             sizes = (len(name), len(defines), len(text))
             lines = (chunk.line_start, chunk.line_end)
-            self._rows.append((number, *lines, *sizes, self._offset, _KIND_NUMBERS[chunk.kind]))
-            self._texts.write(name + defines + text)
-            self._offset += sum(sizes)
+            kind = _KIND_NUMBERS[chunk.kind]
+            self._rows.append((number, *lines, *sizes, self._offset, kind, chunk.column))
+            # With line ends around it: the lines of all texts are looked through in one piece.
+            self._texts.write(name + defines + b"\n" + text + b"\n")
+            self._offset += sum(sizes) + 2
         self._files.append(file._replace(chunks=len(self._rows) - begun))
 
     def __enter__(self) -> ChunkWriter:
@@ -143,6 +148,8 @@ class ChunkStore:
         #: The ids of the files.
         self.ids = np.fromiter((file.id for file in self.files), np.int64, len(self.files))
         self._passing: dict[Filters, NDArray[np.bool_]] = {}
+        #: What `lines` has worked out, if it was asked.
+        self.cut_lines: Any = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -151,6 +158,38 @@ class ChunkStore:
     def size_bytes(self) -> int:
         """The size of all names and texts."""
         return len(self._texts)
+
+    @property
+    def texts(self) -> bytes | mmap.mmap:
+        """The names and texts of all chunks, with a line end after each."""
+        return self._texts
+
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """One `ROW` for each chunk."""
+        return self._rows
+
+    def chunks_at(self, positions: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """In which chunks these places of `texts` are, and where the text of each begins: a place
+        before that is in its name."""
+        wanted = np.asarray(positions, np.int64)
+        chunks = np.searchsorted(self._offsets, wanted, side="right") - 1
+        rows = self._rows[chunks]
+        before = rows["name_size"].astype(np.int64) + rows["defines_size"] + 1
+        return chunks, rows["offset"].astype(np.int64) + before
+
+    def blocks(self, allowed: NDArray[np.bool_] | None, size: int) -> Iterator[tuple[int, int]]:
+        """Stretches of `texts` with the chunks that `allowed` marks and no others, some `size`
+        bytes each, and none that ends within a chunk."""
+        for first, last in _runs(allowed, len(self)):
+            start = first
+            while start < last:
+                begin = int(self._offsets[start])
+                until = begin + size
+                stop = min(last, max(start + 1, int(np.searchsorted(self._offsets, until))))
+                end = int(self._offsets[stop]) if stop < len(self) else len(self._texts)
+                yield begin, end
+                start = stop
 
     def close(self) -> None:
         """Let go of the files; nothing may be read afterwards."""
@@ -161,10 +200,10 @@ class ChunkStore:
             self._texts.close()
 
     def read(self, chunk: int) -> StoredChunk:
-        file, line_start, line_end, *sizes, offset, kind = self._rows[chunk].item()
+        file, line_start, line_end, *sizes, offset, kind, column = self._rows[chunk].item()
         middle = offset + sizes[0]
-        begin = middle + sizes[1]
-        defines = self._texts[middle:begin].decode(*TEXT_CODEC)
+        begin = middle + sizes[1] + 1
+        defines = self._texts[middle : begin - 1].decode(*TEXT_CODEC)
         return StoredChunk(
             path=self.files[file].path,
             language=self.files[file].language,
@@ -174,7 +213,13 @@ class ChunkStore:
             text=self._texts[begin : begin + sizes[2]].decode(*TEXT_CODEC),
             kind=KINDS[kind],
             defines=tuple(defines.split("\n")) if defines else (),
+            column=column,
         )
+
+    def name_of(self, chunk: int) -> str:
+        row = self._rows[chunk]
+        offset = int(row["offset"])
+        return self._texts[offset : offset + int(row["name_size"])].decode(*TEXT_CODEC)
 
     def place_of(self, chunk: int) -> tuple[str, int]:
         """Path and first line of `chunk`."""
@@ -366,3 +411,11 @@ def _places(text: NDArray[np.uint8], wanted: bytes, any_case: bool) -> NDArray[n
             break
         places = places[seen(byte)[places + number] == byte]
     return places
+
+
+def _runs(allowed: NDArray[np.bool_] | None, count: int) -> list[tuple[int, int]]:
+    """From which to before which of `count` places all are allowed."""
+    if allowed is None:
+        return [(0, count)] if count else []
+    steps = np.flatnonzero(np.diff(allowed, prepend=False, append=False))
+    return list(zip(steps[::2].tolist(), steps[1::2].tolist(), strict=True))

@@ -1,0 +1,307 @@
+"""The lines of one segment's chunks in which a pattern stands, each once.
+
+Texts are looked through as they lie, some hundred thousand bytes at once; only what is found is
+looked at line by line.  The windows of a long text overlap, so a line may be in two chunks: the
+first one has it.  A line that was cut for its length is put together again, and looked at as a
+whole.  Blank lines are not told: between chunks they are not kept.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cidx_ref.index.chunk import MIN_OVERLAP, definition
+from cidx_ref.index.notebook import is_notebook
+from cidx_ref.index.pattern import Pattern
+from cidx_ref.index.store import TEXT_CODEC, ChunkStore
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Found", "Line", "Place", "line_text", "lines_of"]
+
+# A line of more bytes than this, times the steps of the pattern, is looked at by its parts only:
+# the engine cannot be interrupted, and may take a second for it.
+_LINE_BYTES_AND_STEPS = 1 << 26
+_JOINED_BYTES = 1 << 18
+_MAX_TRIES = 8
+_OF_WORDS = frozenset(n for n in range(256) if n >= 0x80 or chr(n).isalnum() or chr(n) == "_")
+
+
+class Place(NamedTuple):
+    """Which line it is: of a file, and of a notebook in which cell ("" in other files)."""
+
+    file: int
+    cell: str
+    line: int
+
+
+class Line(NamedTuple):
+    """A line in which something was found; `chunk` and `place.file` count within the segment.
+
+    `last` is the line in which the match ends.  `defines` is 2 where what was found has the name of
+    what the line defines, as far as can be seen, 1 where it is in that name, and else 0.
+    """
+
+    chunk: int
+    place: Place
+    last: int
+    defines: int
+
+
+class Found:
+    """What was found in a segment, at most `room` lines.  `is_all`: nothing was left out."""
+
+    def __init__(self, room: int) -> None:
+        self.lines: dict[Place, Line] = {}
+        self.room = room
+        self.is_all = True
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.lines) >= self.room
+
+    def add(self, line: Line) -> bool:
+        """Add it, unless it is there; whether there is room for more."""
+        if line.place not in self.lines:
+            if self.is_full:
+                self.is_all = False
+                return False
+            self.lines[line.place] = line
+        return True
+
+
+def lines_of(
+    store: ChunkStore,
+    pattern: Pattern,
+    allowed: NDArray[np.bool_] | None,
+    room: int,
+    is_over: Callable[[], bool],
+) -> Found:
+    """The first lines with `pattern` in the chunks that `allowed` marks (None: in all), until there
+    is no `room`, or `is_over` says that there is no time."""
+    found = Found(room)
+    cut = {} if _is_within_parts(pattern) else _cut_lines(store)
+    if cut:
+        _look_at_cut_lines(store, pattern, allowed, cut, found, is_over)
+    for start, stop in store.blocks(allowed, pattern.block_bytes):
+        if is_over():
+            found.is_all = False
+            break
+        places = list(pattern.places(store.texts, start, stop))
+        if not all(found.add(line) for line in _lines(store, pattern, places, cut)):
+            break
+    return found
+
+
+def line_text(store: ChunkStore, line: Line) -> str:
+    """The text of a line; several where the match has several."""
+    number = line.place.line
+    parts = _cut_lines(store).get(line.place)
+    if parts is not None and line.last == number:
+        return _whole(store, line.place, parts)
+    chunk = store.read(line.chunk)
+    lines = chunk.text.split("\n")
+    return "\n".join(lines[number - chunk.line_start : line.last - chunk.line_start + 1])
+
+
+def _is_within_parts(pattern: Pattern) -> bool:
+    """Whether each match is in one of the parts of a line that was cut."""
+    return pattern.max_chars is not None and (
+        pattern.max_chars <= MIN_OVERLAP or bool(pattern.line_ends)
+    )
+
+
+def _lines(
+    store: ChunkStore, pattern: Pattern, places: list[int], cut: dict[Place, range]
+) -> Iterator[Line]:
+    chunks, starts = store.chunks_at(places)
+    reader: _Reader | None = None
+    for place, chunk, start in zip(places, chunks.tolist(), starts.tolist(), strict=True):
+        if place < start:  # in the name
+            continue
+        if reader is None or reader.chunk != chunk:
+            reader = _Reader(store, chunk, start)
+        line = reader.line_at(place - start, pattern)
+        if line is not None and line.place not in cut:
+            yield line
+
+
+class _Reader:
+    """The lines of one chunk, asked for in order."""
+
+    def __init__(self, store: ChunkStore, chunk: int, start: int) -> None:
+        file, line_start, _, _, size, *_ = store.rows[chunk].item()
+        self.chunk = chunk
+        self._text = store.texts[start : start + size]
+        self._file, self._line = file, line_start
+        self._cell = _cell(store, file, chunk)
+        self._at = 0  # up to where lines have been counted
+        self._name, self._named_at = _defined(store, file, chunk, self._text)
+
+    def line_at(self, place: int, pattern: Pattern) -> Line | None:
+        """The line at `place` of the text; None if that is blank."""
+        text = self._text
+        if place >= len(text):  # the line end behind it
+            return None
+        self._line += text.count(b"\n", self._at, place)
+        self._at = place
+        begin, end = text.rfind(b"\n", 0, place) + 1, text.find(b"\n", place)
+        line = text[begin : end if end >= 0 else len(text)]
+        if not line.strip() or not line.decode(*TEXT_CODEC).strip():
+            return None
+        if text.count(b"\n", place) < pattern.line_ends:  # it goes on in the name of the next one
+            return None
+        at = Place(self._file, self._cell, self._line)
+        last = self._line + pattern.line_ends
+        return Line(self.chunk, at, last, self._defines(begin, begin + len(line), place))
+
+    def _defines(self, begin: int, end: int, place: int) -> int:
+        at = self._named_at
+        if not begin <= at < end or place >= at + len(self._name):
+            return 0
+        return 2 if place <= at else 1
+
+
+def _defined(store: ChunkStore, file: int, chunk: int, text: bytes) -> tuple[bytes, int]:
+    """What a chunk defines, and where its text says so; (b"", -1) if nothing or nowhere."""
+    name = definition(store.name_of(chunk))
+    if not name or (chunk > store.chunks_of(file).start and _is_called(store, chunk - 1, name)):
+        return b"", -1  # a later window of the definition
+    simple = name.rpartition(".")[2].encode(*TEXT_CODEC)
+    return simple, _word(text, simple)
+
+
+def _is_called(store: ChunkStore, chunk: int, name: str) -> bool:
+    return definition(store.name_of(chunk)) == name
+
+
+def _word(text: bytes, word: bytes) -> int:
+    """Where `word` stands by itself, if the first few places show it; else -1."""
+    at = text.find(word)
+    for _ in range(_MAX_TRIES):
+        if at < 0:
+            break
+        end = at + len(word)
+        if not (at and text[at - 1] in _OF_WORDS) and not (
+            end < len(text) and text[end] in _OF_WORDS
+        ):
+            return at
+        at = text.find(word, at + 1)
+    return -1
+
+
+def _cell(store: ChunkStore, file: int, chunk: int) -> str:
+    """In a notebook, the cell that a chunk is of: lines are counted within it."""
+    if not is_notebook(store.files[file].path):
+        return ""
+    return store.name_of(chunk).partition(":")[0]
+
+
+# Lines that were cut.
+
+
+def _look_at_cut_lines(
+    store: ChunkStore,
+    pattern: Pattern,
+    allowed: NDArray[np.bool_] | None,
+    cut: dict[Place, range],
+    found: Found,
+    is_over: Callable[[], bool],
+) -> None:
+    most = _LINE_BYTES_AND_STEPS // pattern.steps
+    wanted = (place for place, parts in cut.items() if allowed is None or allowed[parts.start])
+    for places, lines in _some_at_once(store, wanted, cut):
+        if is_over():
+            found.is_all = False
+            return
+        if any(len(line) > most for line in lines):
+            found.is_all = False
+            lines = [line if len(line) <= most else b"" for line in lines]
+        starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+        text = b"\n".join(lines)
+        for at in pattern.places(text, 0, len(text)):
+            place = places[bisect_right(starts, at) - 1]
+            if not found.add(Line(cut[place].start, place, place.line, 0)):
+                return
+
+
+def _some_at_once(
+    store: ChunkStore, wanted: Iterable[Place], cut: dict[Place, range]
+) -> Iterator[tuple[list[Place], list[bytes]]]:
+    """The lines that were cut, as many together as are worth a call of the engine."""
+    places: list[Place] = []
+    lines: list[bytes] = []
+    size = 0
+    for place in wanted:
+        places.append(place)
+        lines.append(_whole(store, place, cut[place]).encode(*TEXT_CODEC))
+        size += len(lines[-1])
+        if size > _JOINED_BYTES:
+            yield places, lines
+            places, lines, size = [], [], 0
+    if places:
+        yield places, lines
+
+
+def _cut_lines(store: ChunkStore) -> dict[Place, range]:
+    """Of each line that was cut, the chunks that hold parts of it."""
+    known: dict[Place, range] | None = store.cut_lines
+    if known is None:  # two threads may both find out, and come to the same
+        known = store.cut_lines = dict(_found_cut(store))
+    return known
+
+
+def _found_cut(store: ChunkStore) -> Iterator[tuple[Place, range]]:
+    last: Place | None = None
+    for chunk in np.flatnonzero(store.rows["column"]).tolist():
+        file, line = int(store.rows["file"][chunk]), int(store.rows["line_start"][chunk])
+        place = Place(file, _cell(store, file, chunk), line)
+        if place != last:
+            yield place, _parts(store, place, chunk)
+            last = place
+
+
+def _parts(store: ChunkStore, place: Place, chunk: int) -> range:
+    of_file = store.chunks_of(place.file)
+    starts, ends = store.rows["line_start"], store.rows["line_end"]
+
+    def has_part(other: int) -> bool:
+        return bool(
+            starts[other] <= place.line <= ends[other]
+            and _cell(store, place.file, other) == place.cell
+        )
+
+    first, stop = chunk, chunk + 1
+    while first > of_file.start and has_part(first - 1):
+        first -= 1
+    while stop < of_file.stop and has_part(stop):
+        stop += 1
+    return range(first, stop)
+
+
+def _whole(store: ChunkStore, place: Place, parts: range) -> str:
+    """The line of which these chunks hold parts.  Where no part is, it was blank."""
+    pieces: list[str] = []
+    end = 0
+    for column, text in sorted(_part(store, chunk, place.line) for chunk in parts):
+        if column > end:
+            pieces.append(" " * (column - end))
+            end = column
+        if column + len(text) > end:
+            pieces.append(text[end - column :])
+            end = column + len(text)
+    return "".join(pieces)
+
+
+def _part(store: ChunkStore, chunk: int, line: int) -> tuple[int, str]:
+    """From which column on a chunk has which part of `line`."""
+    found = store.read(chunk)
+    column = found.column if line == found.line_start else 0
+    at = line - found.line_start
+    return column, "".join(found.text.split("\n")[at : at + 1])
