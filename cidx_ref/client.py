@@ -147,8 +147,8 @@ class DaemonClient:
             raise BadArgumentError(f"mode: {mode!r}: must be one of {', '.join(_METHODS)}")
         check_length(text)
         filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
-        others = {"ignore_case": ignore_case, "explain": explain, "fresh": fresh}
-        others["timeout_s"] = timeout_s
+        others = {"ignore_case": ignore_case, "explain": explain, "fresh": fresh,
+                  "timeout_s": timeout_s}  # fmt: skip
         arguments = {"project_path": str(self.project.root), "query": text, "limit": limit}
         arguments |= {name: listed(name, value) for name, value in filters.items() if value}
         arguments |= {name: v for name, v in others.items() if v is not None and v is not False}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -306,23 +306,16 @@ def _line_hit(hit: Hit, width: int | None) -> Iterator[list[_Piece]]:
             if start < end and stop > begin
         ]
         place = [(escape(hit.path), _PATH), (":", ""), (str(number), _NUMBER), (":", "")]
-        stale = [("(stale) ", _FAINT)] if hit.stale else []
-        taken = sum(_columns(text) for text, _ in (*place, *stale))
-        yield [*place, *stale, *_marked(line, marks, None if width is None else width - taken)]
+        if hit.stale:
+            place.append(("(stale) ", _FAINT))
+        room = None if width is None else width - sum(_columns(text) for text, _ in place)
+        at = 0
+        if room is not None and marks and marks[0][1] > room:  # from near the first match on
+            at = max(0, marks[0][0] - _LEAD)
+            place.append((_ELLIPSIS, _FAINT))
+        shown = line[at:].removesuffix("\r")
+        yield [*place, *_marked(shown, [(start - at, stop - at) for start, stop in marks])]
         begin = end + 1
-
-
-def _marked(line: str, marks: Sequence[tuple[int, int]], room: int | None) -> Iterator[_Piece]:
-    """The pieces of a line; where there is no room for its first match, from near that on."""
-    at = 0
-    if room is not None and marks and marks[0][1] > room:
-        at = max(0, marks[0][0] - _LEAD)
-        yield _ELLIPSIS, _FAINT
-    for start, end in marks:
-        yield _clean(line[at:start]), ""
-        yield _clean(line[start:end]), _MATCH
-        at = end
-    yield _clean(line[at:].removesuffix("\r")), ""
 
 
 def _first_line(hit: Hit) -> int:

@@ -250,7 +250,7 @@ def test_in_a_sentence_what_has_hyphens_is_asked_for_as_a_word_only() -> None:
 
 def test_a_name_with_hyphens_is_asked_for_by_name_and_called_so() -> None:
     assert "ringbuffer" in Query("ring-buffer").symbols
-    assert terms_of_chunk("a.el", "ring-buffer", "").symbol.split() == [
+    assert terms_of_chunk("a.el", "", "", ["ring-buffer"]).symbol.split() == [
         "ring",
         "buffer",
         "ringbuffer",
@@ -262,7 +262,7 @@ def test_letters_that_may_be_a_code_or_not_are_read_both_ways() -> None:
     assert said(r"\table") == (["able"], ["table"])
     assert said(r"\new") == (["new"], [])
     assert said(r"\nUsage") == (["Usage"], [])
-    assert terms_of_chunk("a.c", "", r"C:\nfrob").body.split()[-2:] == ["frob", "nfrob"]
+    assert terms_of_chunk("a.c", "", r"C:\nfrob", []).body.split()[-2:] == ["frob", "nfrob"]
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

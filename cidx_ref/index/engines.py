@@ -1,0 +1,341 @@
+"""The engines of one snapshot, as one search asks them: what each finds, and what it need not show.
+
+Each gives a ranking of chunks; how rankings become an answer is `search`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from heapq import merge
+from itertools import accumulate, groupby, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.phrases import Phrases
+from cidx_ref.index.port import Search
+from cidx_ref.index.query import Query
+from cidx_ref.index.rank import Found, Ranked, Weights
+from cidx_ref.index.snippet import Probes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cidx_ref.index.fulltext import FullTextIndex
+    from cidx_ref.index.live import LiveChunks
+    from cidx_ref.index.nearest import Nearest
+
+__all__ = ["PAGE", "Engines", "Order", "Ranking", "Snapshot"]
+
+_log = logging.getLogger("cidx_ref")
+
+# A search that looks at what it found, and drops some of it, needs more than are wanted.
+_SURPLUS = 192
+_MAX_LOOKS = 1 << 16  # a word looked for in one of them is a look: together some 20 ms
+_RARE = 64  # chunks: the words that stand in no more, taken together, are rare
+_WITHIN = 512  # chunks: more than so many are not looked at one by one
+_MAX_WORDS = 256  # the rarest, of which all chunks are collected
+_SCANNED_BYTES = 24 << 20  # text times words that it is read for: some 30 ms
+_SCANNED_PARTS = 4  # of words, that all texts are read for however large they are
+_SCANNED_HITS = 4096  # chunks that one reading of all texts collects
+_TIES, _MOST_TIES = 8, 64  # asked for beyond what is wanted, of which some may be as good
+
+#: Hits: a shorter list is made complete.
+PAGE = 10
+
+Ranking = list[tuple[int, float]]
+
+
+class Snapshot(Protocol):
+    """What is searched: a generation's chunks, and those of its engines that could be loaded."""
+
+    @property
+    def generation(self) -> str: ...
+    @property
+    def unavailable(self) -> Mapping[str, str]: ...
+    @property
+    def chunks(self) -> LiveChunks: ...
+    @property
+    def semantic(self) -> Nearest | None: ...
+    @property
+    def fulltext(self) -> FullTextIndex | None: ...
+
+
+class Order(Protocol):
+    """Chunks with their scores, best first, and why."""
+
+    @property
+    def order(self) -> Ranking: ...
+    def is_of_words(self, chunk: int) -> bool: ...
+    def signals(self, chunk: int) -> dict[str, float]: ...
+
+
+class Engines:
+    """The engines of one snapshot, and one search."""
+
+    def __init__(
+        self, snapshot: Snapshot, search: Search, embedder: Embedder, query: Query
+    ) -> None:
+        self._snapshot = snapshot
+        self._asked = search.text
+        self._alone = search.mode == "semantic"
+        self._embedder = embedder
+        self._vector: NDArray[np.float32] | None = None
+        self._is_lexical = getattr(embedder, "lexical", False)
+        self._mask = snapshot.chunks.mask(search.filters)
+        self.phrases = Phrases(query, snapshot.chunks, snapshot.fulltext, self._mask)
+        if snapshot.fulltext is not None:
+            self.phrases.query = self.phrases.query.of_rarest(snapshot.fulltext.frequencies)
+        self._query = self.phrases.query
+        self._probes = Probes(self._query)
+
+    def semantic(self, k: int) -> Ranking:
+        engine = self._snapshot.semantic
+        if engine is None:
+            raise IndexUnusableError(self._snapshot.unavailable["semantic"])
+        near = self._near(engine)
+        if self.phrases.bind:
+            return self.phrases.nearest(near, k)
+        if self._is_lexical:
+            return self._sharing_words(near, max(k, PAGE))[:k]
+        return near.search(k)
+
+    def nearest(self, k: int) -> Ranking:
+        """The `k` nearest, to be ranked among others: of a lexical embedder some may be collisions
+        of hashes (`first`)."""
+        engine = self._snapshot.semantic
+        if engine is None or self.phrases.bind or not self._is_lexical:
+            return self.semantic(k)
+        return self._near(engine).search(k)
+
+    def _near(self, engine: Nearest) -> _Near:
+        allowed = None if self._mask is None else self._mask.chunks
+        if self._vector is None:  # a hybrid search may look twice
+            self._vector = self._embedded()
+        return _Near(engine, self._vector, allowed)
+
+    def _embedded(self) -> NDArray[np.float32]:
+        try:
+            # Of a text that is too long, the default counts words; a model may know better.
+            text = self._query.text if self._is_lexical else self._asked
+            return self._embedder.embed_query(text)
+        except CidxError:
+            raise
+        except Exception as error:
+            name = self._embedder.id
+            # Without its message: that may hold paths, and the log has it.
+            _log.exception("embedder %s failed", name)
+            raise InternalError(f"embedder {name}: {type(error).__name__}") from None
+
+    def _sharing_words(self, near: _Near, k: int) -> Ranking:
+        """The `k` nearest that share a word with the query.  Any other is a collision of hashes.
+
+        The graph may reach nothing but collisions, so an answer is not bounded by what it reaches:
+        the chunks that hold rare words are ranked beside it, and there is "no match" only after
+        all texts have been read.
+        """
+        fulltext = self._snapshot.fulltext
+        if fulltext is None:
+            every = near.rank(None, self._affordable_looks(k))
+            return self._merged([], every, near.rank(self._literally(), _SCANNED_HITS), k=k)
+        words = fulltext.frequencies(self._query.terms)
+        rare = _rarest(words)
+        looked_at = [near.search(self._affordable_looks(k))]
+        if len(rare) == len(words):  # few chunks hold a word, so parts of words count, too
+            within = fulltext.holding_within_words(self._query.words, _WITHIN)
+            looked_at.append(near.rank(within, _WITHIN))
+        otherwise = self._otherwise(near, fulltext, k)
+        belonging = _better_of(near.rank(fulltext.holding(rare), k), otherwise)
+        found = self._merged(belonging, *looked_at, k=k)
+        if len(found) < PAGE and len(rare) < len(words):  # a filter lets little through
+            some = islice(words, _MAX_WORDS)
+            files = None if self._mask is None else self._mask.files
+            belonging = _better_of(near.rank(fulltext.holding(some, files), k), otherwise)
+            found = self._merged(belonging, *looked_at, k=k)
+        return found or near.rank(self._literally(), k)
+
+    def _otherwise(self, near: _Near, fulltext: FullTextIndex, k: int) -> Ranking:
+        """The chunks in which a word of the query is written in another way.
+
+        Of `GitHub` and `github` the vectors have nothing in common, so the query's is compared, and
+        that of its names as one word.  Not for a sentence, nor where the full text is asked, too.
+        """
+        if not (self._alone and self._query.is_short):
+            return []
+        chunks = fulltext.spelling(self._query, _WITHIN)
+        if not chunks:
+            return []
+        ranking = near.rank(chunks, k)
+        if self._query.otherwise:
+            vector = self._embedder.embed_query(self._query.otherwise)
+            ranking = _better_of(ranking, near.of(vector).rank(chunks, k))
+        return ranking
+
+    def _merged(self, belonging: Ranking, *others: Ranking, k: int) -> Ranking:
+        """The best `k` of all; of `others` only what shares a word with the query."""
+        met = {chunk for chunk, _ in belonging}
+
+        def looked_at() -> Iterator[tuple[int, float]]:
+            for chunk, score in merge(*others, key=_farness):
+                if chunk not in met:
+                    met.add(chunk)
+                    if self._probes.touch(self._snapshot.chunks.read(chunk)):
+                        yield chunk, score
+
+        return list(islice(merge(belonging, looked_at(), key=_farness), k))
+
+    def _literally(self) -> list[int]:
+        """The chunks in whose text a word of the query stands, be it as a part of a word."""
+        affordable = self._affordable_words()
+        query = self._query.shortened(affordable)
+        if not query.words:
+            return []
+        # A word may have dozens of parts, and each is a reading of all texts.
+        probes = Probes(query, at_most=max(_SCANNED_PARTS, affordable))
+        return self._snapshot.chunks.scan(probes.touch, _SCANNED_HITS, self._mask)
+
+    def _affordable_words(self) -> int:
+        """How many words all texts are read for: the more text, the fewer."""
+        return max(1, _SCANNED_BYTES // (self._snapshot.chunks.size_bytes + 1))
+
+    def _affordable_looks(self, k: int) -> int:
+        """How many chunks are looked at, where `k` that pass are wanted."""
+        return max(_SURPLUS, min(k, _MAX_LOOKS // len(self._probes)))
+
+    def fulltext(self, k: int) -> Ranking:
+        engine = self._snapshot.fulltext
+        if engine is None:
+            raise IndexUnusableError(self._snapshot.unavailable["fts"])
+        if self.phrases.bind:
+            return self._first(lambda more: self.phrases.in_fulltext(engine, more), k)
+        if self._query.terms:
+            files = None if self._mask is None else self._mask.files
+            return self._first(lambda more: engine.search(self._query, more, files), k)
+        needle = self._query.text.strip()
+        needle = needle.strip('"') or needle
+        if not needle:
+            return []
+        # Nothing but punctuation has no terms; it is looked for as it stands (QRY-4).
+        find = self._snapshot.chunks.find_literally
+        return self._first(
+            lambda more: [(chunk, 1.0) for chunk in find(needle, more, self._mask)], k
+        )
+
+    def definitions(self, k: int) -> Ranking:
+        """What the query asks for by name; nothing where there is no full text."""
+        engine = self._snapshot.fulltext
+        if engine is None:
+            return []
+        files = None if self._mask is None else self._mask.files
+
+        def called(more: int) -> Ranking:
+            return engine.definitions(self._query, more, files)
+
+        if self.phrases.bind:
+            return self._first(lambda more: self.phrases.sift(called, more), k)
+        return self._first(called, k)
+
+    def ranked(self, found: Found, weights: Weights) -> Ranked:
+        engine = self._snapshot.fulltext
+        frequencies = {} if engine is None else engine.frequencies(self._query.terms)
+        return Ranked(found, self._query, self._snapshot.chunks, frequencies, weights)
+
+    def first(self, order: Order, k: int) -> Ranking:
+        """The first `k`, without what a lexical embedder alone has found, by a collision."""
+        read = self._snapshot.chunks.read
+        shares = (
+            hit
+            for hit in self.steady(order.order)
+            if not self._is_lexical or order.is_of_words(hit[0]) or self._probes.touch(read(hit[0]))
+        )
+        return list(islice(shares, k))
+
+    def _first(self, search: Callable[[int], Ranking], k: int) -> Ranking:
+        """The `k` best, and of equally good ones the first ones by path and line, unless there are
+        very many: where files are copies of each other, all would cost more than the search."""
+        found = search(k + _TIES)
+        if len(found) == k + _TIES and found[-1][1] == found[k - 1][1]:
+            found = search(k + _MOST_TIES)
+        if len(found) <= k:
+            return found
+        last = found[k - 1][1]
+        better = [hit for hit in found if hit[1] > last]
+        return better + self._placed(hit for hit in found if hit[1] == last)[: k - len(better)]
+
+    def steady(self, ranking: Ranking) -> Iterator[tuple[int, float]]:
+        """`ranking`, in which what is equally good comes by path and line: where a chunk lies in
+        the index says what was edited last, and nothing else."""
+        for _, tied in groupby(ranking, key=itemgetter(1)):
+            yield from self._placed(tied)
+
+    def _placed(self, hits: Iterable[tuple[int, float]]) -> Ranking:
+        found = list(hits)
+        if len(found) > 1:
+            place_of = self._snapshot.chunks.place_of
+            found.sort(key=lambda hit: place_of(hit[0]))
+        return found
+
+    def hit(self, number: int, score: float) -> dict[str, Any]:
+        chunk = self._snapshot.chunks.read(number)
+        snippet = self._probes.cut(chunk)
+        return {
+            "path": chunk.path,
+            "line_start": chunk.line_start,
+            "line_end": chunk.line_end,
+            "language": chunk.language,
+            "score": round(score, 6),
+            "snippet": snippet.text,
+            "snippet_start": snippet.start,
+            "marks": snippet.marks,
+            "name": chunk.name,
+            "kind": chunk.kind,
+        }
+
+
+class _Near:
+    """What lies around the vector of one query, behind its filters."""
+
+    def __init__(
+        self,
+        engine: Nearest,
+        vector: NDArray[np.float32],
+        allowed: NDArray[np.bool_] | None,
+    ) -> None:
+        self._engine = engine
+        self._vector = vector
+        self._allowed = allowed
+
+    def of(self, vector: NDArray[np.float32]) -> _Near:
+        """What lies around another vector, behind the same filters."""
+        return _Near(self._engine, vector, self._allowed)
+
+    def search(self, k: int) -> Ranking:
+        """The `k` nearest, as far as the graph reaches them."""
+        return self._engine.search(self._vector, k, self._allowed)
+
+    def rank(self, chunks: Collection[int] | None, k: int) -> Ranking:
+        """The `k` nearest of `chunks` (None: of all), exactly."""
+        return self._engine.rank(self._vector, k, chunks, self._allowed)
+
+
+def _better_of(one: Ranking, other: Ranking) -> Ranking:
+    """Two rankings by the same measure as one: each chunk with the better of its scores."""
+    if not other:
+        return one
+    scores = dict(one)
+    for item, score in other:
+        scores[item] = max(score, scores.get(item, score))
+    return sorted(scores.items(), key=_farness)
+
+
+def _farness(hit: tuple[int, float]) -> float:
+    return -hit[1]
+
+
+def _rarest(words: dict[str, int]) -> list[str]:
+    """The first of `words` that stand in no more than `_RARE` chunks, all taken together."""
+    chunks = accumulate(words.values())
+    return [word for word, so_far in zip(words, chunks, strict=True) if so_far <= _RARE]
