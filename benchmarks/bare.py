@@ -24,7 +24,8 @@ from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import GRAPH, MATRIX
 from cidx_ref.index.query import Query
 from cidx_ref.index.snippet import Probes
-from cidx_ref.index.store import ChunkStore, StoredChunk
+from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.text import terms
 from cidx_ref.project import Project
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO
 
+from cidx_ref.columns import ELLIPSIS, TAB, Piece, clean, columns, fit, plain, rendered
 from cidx_ref.shown import escape, shown
 
 if TYPE_CHECKING:
@@ -36,16 +37,10 @@ _NUMBER = "32"  # green
 _FAINT = "2"
 _MATCH = "1;31"  # bold red
 
-_ELLIPSIS = "…"
 _NAMED = 3  # quoted pieces in a note, each of at most so many characters
 _NAMED_CHARS = 60
-_REPLACEMENT = "·"
-_TAB = 4
 _GUTTER = 5
 _LEAD = 16  # columns before a match that would not be seen
-
-#: One stretch of a line and its style ("" for none).
-_Piece = tuple[str, str]
 
 
 def use_color(stream: TextIO | None, env: Mapping[str, str]) -> bool:
@@ -65,17 +60,17 @@ def render_answer(answer: Answer, *, width: int | None, color: bool) -> str:
         return ""
     if answer.total_matches is not None:
         lines = chain.from_iterable(_line_hit(hit, width) for hit in answer.results)
-        return "\n".join(_lines(lines, width, color)) + "\n"
-    blocks = ["\n".join(_lines(_hit(hit), width, color)) for hit in answer.results]
+        return "\n".join(rendered(lines, width, color)) + "\n"
+    blocks = ["\n".join(rendered(_hit(hit), width, color)) for hit in answer.results]
     notes = filter(None, (unavailable_note(answer), pending_note(answer)))
-    blocks += ["\n".join(_lines([[(note, _FAINT)]], width, color)) for note in notes]
+    blocks += ["\n".join(rendered([[(note, _FAINT)]], width, color)) for note in notes]
     return "\n\n".join(blocks) + "\n"
 
 
 def unavailable_note(answer: Answer) -> str:
     """One line on the engines `answer` had to do without, and why; "" if there are none."""
     reasons = "; ".join(f"{engine}: {why}" for engine, why in answer.unavailable.items())
-    return _clean(f"(without {reasons})") if reasons else ""
+    return clean(f"(without {reasons})") if reasons else ""
 
 
 def pending_note(answer: Answer) -> str:
@@ -95,7 +90,7 @@ def relaxed_note(answer: Answer) -> str:
     pieces = answer.relaxed
     if not pieces:
         return ""
-    cut = ((each[:_NAMED_CHARS], _ELLIPSIS * (len(each) > _NAMED_CHARS)) for each in pieces)
+    cut = ((each[:_NAMED_CHARS], ELLIPSIS * (len(each) > _NAMED_CHARS)) for each in pieces)
     named = ", ".join(f'"{escape(text)}{more}"' for text, more in islice(cut, _NAMED))
     if len(pieces) > _NAMED:
         named += f" and {len(pieces) - _NAMED} more"
@@ -177,7 +172,7 @@ class ProgressBar:
         self, stream: TextIO | None, *, label: str = "indexing", width: int | None = None
     ) -> None:
         self._stream = stream
-        self._label = _clean(label)
+        self._label = clean(label)
         self._width = width
         self._in_place = _can_draw(stream, os.environ)
         self._shown = ""
@@ -202,9 +197,9 @@ class ProgressBar:
     def _draw(self, current: int, total: int, path: str, info: str) -> None:
         # The last column stays free: after writing there, erasing to the end may take it back.
         room = _terminal_width(self._stream) if self._width is None else self._width
-        parts = [self._label, *_counts(current, total, bar=room // 5), _clean(info)]
+        parts = [self._label, *_counts(current, total, bar=room // 5), clean(info)]
         parts.append(escape(path))
-        line = _plain(_fit([("  ".join(filter(None, parts)), "")], room - 1))
+        line = plain(fit([("  ".join(filter(None, parts)), "")], room - 1))
         if line != self._shown:
             self._shown = line
             self._write(f"\r{line}\x1b[K")
@@ -257,7 +252,7 @@ def _terminal_width(stream: TextIO | None) -> int:
     return shutil.get_terminal_size(size).columns
 
 
-def _hit(hit: Hit) -> Iterator[list[_Piece]]:
+def _hit(hit: Hit) -> Iterator[list[Piece]]:
     yield _headline(hit)
     if hit.signals:
         yield [(f"  {_explained(hit)}", _FAINT)]
@@ -274,19 +269,19 @@ def _hit(hit: Hit) -> Iterator[list[_Piece]]:
         yield [*gutter, (" ", ""), *text] if text else gutter
 
 
-def _marked(line: str, marks: Iterable[tuple[int, int]]) -> list[_Piece]:
+def _marked(line: str, marks: Iterable[tuple[int, int]]) -> list[Piece]:
     """A line as it may be shown, in pieces: the `marks` are places in it as it is.
 
     It is cut before it is made harmless, which may change its length.
     """
-    pieces: list[_Piece] = []
-    end = columns = 0
+    pieces: list[Piece] = []
+    end = column = 0
     for mark in (*marks, (len(line), len(line))):
         start, stop = (min(max(place, end), len(line)) for place in mark)
         for text, style in (line[end:start], ""), (line[start:stop], _MATCH):
-            before = " " * (columns % _TAB)  # a tab goes on from where the piece before it ends
-            shown = _clean(before + text)[len(before) :]
-            columns += len(shown)
+            before = " " * (column % TAB)  # a tab goes on from where the piece before it ends
+            shown = clean(before + text)[len(before) :]
+            column += len(shown)
             if shown:
                 pieces.append((shown, style))
         end = max(start, stop)
@@ -295,7 +290,7 @@ def _marked(line: str, marks: Iterable[tuple[int, int]]) -> list[_Piece]:
     return pieces
 
 
-def _line_hit(hit: Hit, width: int | None) -> Iterator[list[_Piece]]:
+def _line_hit(hit: Hit, width: int | None) -> Iterator[list[Piece]]:
     """A hit of exact lines: each line with its path and number."""
     begin = 0
     for number, line in enumerate(hit.snippet.split("\n"), hit.line_start):
@@ -308,11 +303,11 @@ def _line_hit(hit: Hit, width: int | None) -> Iterator[list[_Piece]]:
         place = [(escape(hit.path), _PATH), (":", ""), (str(number), _NUMBER), (":", "")]
         if hit.stale:
             place.append(("(stale) ", _FAINT))
-        room = None if width is None else width - sum(_columns(text) for text, _ in place)
+        room = None if width is None else width - sum(columns(text) for text, _ in place)
         at = 0
         if room is not None and marks and marks[0][1] > room:  # from near the first match on
             at = max(0, marks[0][0] - _LEAD)
-            place.append((_ELLIPSIS, _FAINT))
+            place.append((ELLIPSIS, _FAINT))
         shown = line[at:].removesuffix("\r")
         yield [*place, *_marked(shown, [(start - at, stop - at) for start, stop in marks])]
         begin = end + 1
@@ -323,14 +318,14 @@ def _first_line(hit: Hit) -> int:
     return hit.snippet_start or hit.line_start
 
 
-def _headline(hit: Hit) -> list[_Piece]:
+def _headline(hit: Hit) -> list[Piece]:
     pieces = [(escape(hit.path), _PATH), (":", ""), (str(_first_line(hit)), _NUMBER)]
     if hit.stale:
         pieces.append((" (stale)", ""))
     pieces.append((f"  {_score(hit.score)}", _FAINT))
-    pieces.extend((f"  {_clean(text)}", "") for text in (hit.language, hit.name) if text)
+    pieces.extend((f"  {clean(text)}", "") for text in (hit.language, hit.name) if text)
     if hit.kind:  # last, so that of a headline that is too long it goes first
-        pieces.append((f"  {_clean(hit.kind)}", _FAINT))
+        pieces.append((f"  {clean(hit.kind)}", _FAINT))
     return pieces
 
 
@@ -340,7 +335,7 @@ def _explained(hit: Hit) -> str:
 
     added = [f"{name} {hit.signals[name]:.2f}" for name in ADDED_SIGNALS if hit.signals.get(name)]
     factors = [
-        f" * {_clean(name)} {value:.2f}"
+        f" * {clean(name)} {value:.2f}"
         for name, value in hit.signals.items()
         if name not in ADDED_SIGNALS
     ]
@@ -350,69 +345,3 @@ def _explained(hit: Hit) -> str:
 
 def _score(score: float) -> str:
     return f"{score:.2f}" if abs(score) >= 0.1 else f"{score:#.3g}"
-
-
-def _lines(lines: Iterable[list[_Piece]], width: int | None, color: bool) -> Iterator[str]:
-    show = _paint if color else _plain
-    return (show(line if width is None else _fit(line, width)) for line in lines)
-
-
-def _plain(pieces: Iterable[_Piece]) -> str:
-    return "".join(text for text, _ in pieces)
-
-
-def _paint(pieces: Iterable[_Piece]) -> str:
-    return "".join(f"\x1b[{sgr}m{text}\x1b[0m" if sgr else text for text, sgr in pieces if text)
-
-
-def _fit(pieces: list[_Piece], width: int) -> list[_Piece]:
-    """`pieces`, cut where they take more than `width` columns."""
-    if sum(_columns(text) for text, _ in pieces) <= width:
-        return pieces
-    room = width - len(_ELLIPSIS)
-    kept: list[_Piece] = []
-    for text, sgr in pieces:
-        kept.append((_prefix(text, room), sgr))
-        room -= _columns(text)
-    return [*kept, (_ELLIPSIS, "")]
-
-
-def _prefix(text: str, width: int) -> str:
-    """As much of the start of `text` as `width` columns hold."""
-    for index, char in enumerate(text):
-        width -= _columns(char)
-        if width < 0:
-            return text[:index]
-    return text
-
-
-def _columns(text: str) -> int:
-    """How many columns printable `text` takes; where terminals differ, the most it may take."""
-    return len(text) if text.isascii() else sum(map(_char_columns, text))
-
-
-def _char_columns(char: str) -> int:
-    import unicodedata
-
-    if char == "\ufe0f":  # asks for the emoji form of the character before it, which may be wider
-        return 1
-    category = unicodedata.category(char)
-    if category in ("Mn", "Me", "Cf"):
-        return 0
-    # "Cn" is a character that is younger than this Python, maybe an emoji.
-    return 2 if category == "Cn" or unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _clean(text: str) -> str:
-    """`text` on one line, tabs expanded, with a dot for every character that does things."""
-    if not text.isprintable():
-        text = "".join(map(_visible, text)).expandtabs(_TAB)
-    return text
-
-
-def _visible(char: str) -> str:
-    import unicodedata
-
-    if char.isprintable() or char in "\t\u200c\u200d":  # these two join letters and emoji
-        return char
-    return _REPLACEMENT if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char

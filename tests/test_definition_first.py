@@ -29,7 +29,7 @@ LANGUAGES = {
     "python": (
         "py",
         {
-            "spin_rotor": 'def spin_rotor(speed):\n    """Turn it."""\n    return speed * 2\n',
+            "spin_rotor": 'def spin_rotor(s):\n    """Turn it."""\n    return s * 2\n',
             "RotorPlan": "class RotorPlan:\n    def __init__(self):\n        self.speed = 1\n",
             "MAX_ROTORS": "import os\n\nMAX_ROTORS = 40\nNAME = os.sep\n",
             "RotorMap": "from typing import Dict\n\nRotorMap = Dict[str, int]\n",
@@ -39,17 +39,17 @@ LANGUAGES = {
     "javascript": (
         "js",
         {
-            "spinGyro": "export function spinGyro(speed) {\n  return speed * 2;\n}\n",
+            "spinGyro": "export function spinGyro(s) {\n  return s * 2;\n}\n",
             "GyroPlan": "class GyroPlan {\n  constructor() { this.speed = 1; }\n}\n",
             "MAX_GYROS": "const fs = require('fs');\n\nconst MAX_GYROS = 40;\n",
-            "stopGyro": "const stopGyro = (speed) => {\n  return speed - 1;\n};\n",
+            "stopGyro": "const stopGyro = (s) => {\n  return s - 1;\n};\n",
         },
         "import {{ {name} }} from './gyro';\n\nlet a{n} = {name}({n});\nuse({name}, a{n});\n",
     ),
     "typescript": (
         "ts",
         {
-            "spinVane": "export function spinVane(speed: number) {\n  return speed * 2;\n}\n",
+            "spinVane": "export function spinVane(s: number) {\n  return s * 2;\n}\n",
             "VanePlan": "export interface VanePlan {\n  speed: number;\n}\n",
             "VaneMap": "export type VaneMap = Map<string, number>;\n",
             "VaneKind": "export enum VaneKind {\n  Up,\n  Down,\n}\n",
@@ -60,7 +60,7 @@ LANGUAGES = {
     "go": (
         "go",
         {
-            "SpinBlade": "package blade\n\nfunc SpinBlade(speed int) int {\n\treturn speed * 2\n}\n",
+            "SpinBlade": "package blade\n\nfunc SpinBlade(s int) int {\n\treturn s * 2\n}\n",
             "BladePlan": "package blade\n\ntype BladePlan struct {\n\tSpeed int\n}\n",
             "MaxBlades": "package blade\n\nconst MaxBlades = 40\n",
             "HaltBlade": "package blade\n\nfunc (s *Set) HaltBlade() int {\n\treturn s.n - 1\n}\n",
@@ -70,58 +70,58 @@ LANGUAGES = {
     "rust": (
         "rs",
         {
-            "spin_screw": "pub fn spin_screw(speed: u32) -> u32 {\n    speed * 2\n}\n",
+            "spin_screw": "pub fn spin_screw(s: u32) -> u32 {\n    s * 2\n}\n",
             "ScrewPlan": "pub struct ScrewPlan {\n    speed: u32,\n}\n",
             "MAX_SCREWS": "pub const MAX_SCREWS: usize = 40;\n",
             "Screwing": "pub trait Screwing {\n    fn go(&self);\n}\n",
             "screw_all": "macro_rules! screw_all {\n    ($x:expr) => { $x * 2 };\n}\n",
         },
-        "use crate::screw::{name};\n\nfn run{n}() {{\n    let a = {name}({n});\n    go({name}, a);\n}}\n",
+        "use crate::screw::{name};\n\nfn run{n}() {{\n    go({name}, {name}({n}));\n}}\n",
     ),
     "java": (
         "java",
         {
-            "spinWheel": "class Wheels {\n  int spinWheel(int speed) {\n    return speed * 2;\n  }\n}\n",
+            "spinWheel": "class Wheels {\n  int spinWheel(int s) {\n    return s * 2;\n  }\n}\n",
             "WheelPlan": "public interface WheelPlan {\n  int speed();\n}\n",
             "MAX_WHEELS": "class Limits {\n  static final int MAX_WHEELS = 40;\n}\n",
             "WheelKind": "public enum WheelKind { BIG, SMALL }\n",
         },
-        "class Run{n} {{\n  void go() {{\n    var a = x.{name}({n});\n    use({name}, a);\n  }}\n}}\n",
+        "class Run{n} {{\n  void go() {{\n    use({name}, x.{name}({n}));\n  }}\n}}\n",
     ),
     "c": (
         "c",
         {
-            "spin_crank": "int spin_crank(int speed)\n{\n\treturn speed * 2;\n}\n",
+            "spin_crank": "int spin_crank(int s)\n{\n\treturn s * 2;\n}\n",
             "crank_plan": "struct crank_plan {\n\tint speed;\n};\n",
             "MAX_CRANKS": "#define MAX_CRANKS 40\n",
             "crank_t": "typedef unsigned long crank_t;\n",
         },
-        '#include "crank.h"\n\nint run{n}(void)\n{{\n\tint a = {name}({n});\n\treturn use({name}, a);\n}}\n',
+        '#include "crank.h"\n\nint run{n}(void)\n{{\n\treturn use({name}, {name}({n}));\n}}\n',
     ),
     "cpp": (
         "cpp",
         {
-            "spinPiston": "int Engine::spinPiston(int speed) {\n  return speed * 2;\n}\n",
+            "spinPiston": "int Engine::spinPiston(int s) {\n  return s * 2;\n}\n",
             "PistonPlan": "class PistonPlan {\n public:\n  int speed;\n};\n",
             "kMaxPistons": "constexpr int kMaxPistons = 40;\n",
             "PistonMap": "using PistonMap = std::map<int, int>;\n",
         },
-        '#include "piston.h"\n\nint run{n}() {{\n  auto a = {name}({n});\n  return use({name}, a);\n}}\n',
+        '#include "piston.h"\n\nint run{n}() {{\n  return use({name}, {name}({n}));\n}}\n',
     ),
     "csharp": (
         "cs",
         {
-            "SpinCog": "class Cogs {\n  int SpinCog(int speed) {\n    return speed * 2;\n  }\n}\n",
+            "SpinCog": "class Cogs {\n  int SpinCog(int s) {\n    return s * 2;\n  }\n}\n",
             "ICogPlan": "public interface ICogPlan {\n  int Speed();\n}\n",
             "MaxCogs": "class Limits {\n  public const int MaxCogs = 40;\n}\n",
             "CogKind": "public enum CogKind { Big, Small }\n",
         },
-        "class Run{n} {{\n  void Go() {{\n    var a = x.{name}({n});\n    Use({name}, a);\n  }}\n}}\n",
+        "class Run{n} {{\n  void Go() {{\n    Use({name}, x.{name}({n}));\n  }}\n}}\n",
     ),
     "ruby": (
         "rb",
         {
-            "spin_lever": "def spin_lever(speed)\n  speed * 2\nend\n",
+            "spin_lever": "def spin_lever(s)\n  s * 2\nend\n",
             "LeverPlan": "class LeverPlan\n  def initialize\n    @speed = 1\n  end\nend\n",
             "MAX_LEVERS": "MAX_LEVERS = 40\n",
             "LeverTools": "module LeverTools\n  def go\n    1\n  end\nend\n",
@@ -131,7 +131,7 @@ LANGUAGES = {
     "php": (
         "php",
         {
-            "spinWinch": "<?php\nfunction spinWinch($speed) {\n    return $speed * 2;\n}\n",
+            "spinWinch": "<?php\nfunction spinWinch($s) {\n    return $s * 2;\n}\n",
             "WinchPlan": "<?php\nclass WinchPlan {\n    public $speed = 1;\n}\n",
             "MAX_WINCHES": "<?php\nconst MAX_WINCHES = 40;\n",
             "Winching": "<?php\ntrait Winching {\n    public function go() { return 1; }\n}\n",
@@ -141,7 +141,7 @@ LANGUAGES = {
     "kotlin": (
         "kt",
         {
-            "spinHoist": "fun spinHoist(speed: Int): Int {\n    return speed * 2\n}\n",
+            "spinHoist": "fun spinHoist(s: Int): Int {\n    return s * 2\n}\n",
             "HoistPlan": "data class HoistPlan(val speed: Int)\n",
             "MAX_HOISTS": "const val MAX_HOISTS = 40\n",
             "HoistPool": "object HoistPool {\n    fun go() = 1\n}\n",
@@ -151,7 +151,7 @@ LANGUAGES = {
     "swift": (
         "swift",
         {
-            "spinPulley": "func spinPulley(speed: Int) -> Int {\n    return speed * 2\n}\n",
+            "spinPulley": "func spinPulley(s: Int) -> Int {\n    return s * 2\n}\n",
             "PulleyPlan": "struct PulleyPlan {\n    var speed: Int\n}\n",
             "PulleyLike": "protocol PulleyLike {\n    func go()\n}\n",
             "maxPulleys": "let maxPulleys = 40\n",
@@ -161,8 +161,8 @@ LANGUAGES = {
     "scala": (
         "scala",
         {
-            "spinAxle": "object Axles {\n  def spinAxle(speed: Int): Int = {\n    speed * 2\n  }\n}\n",
-            "AxlePlan": "case class AxlePlan(speed: Int)\n",
+            "spinAxle": "object Axles {\n  def spinAxle(s: Int): Int = {\n    s * 2\n  }\n}\n",
+            "AxlePlan": "case class AxlePlan(s: Int)\n",
             "AxleLike": "trait AxleLike {\n  def go(): Int\n}\n",
         },
         "import axle.{name}\n\ndef run{n}() = {{\n  val a = {name}({n})\n  use({name}, a)\n}}\n",
@@ -170,8 +170,8 @@ LANGUAGES = {
     "lua": (
         "lua",
         {
-            "spin_gear": "local M = {}\n\nfunction M.spin_gear(speed)\n  return speed * 2\nend\n\nreturn M\n",
-            "halt_gear": "local function halt_gear(speed)\n  return speed - 1\nend\n",
+            "spin_gear": "local M = {}\n\nfunction M.spin_gear(s)\n  return s\nend\n\nreturn M\n",
+            "halt_gear": "local function halt_gear(s)\n  return s - 1\nend\n",
         },
         "local gear = require('gear')\n\nlocal a{n} = gear.{name}({n})\nuse(gear.{name}, a{n})\n",
     ),

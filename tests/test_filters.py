@@ -33,7 +33,8 @@ from cidx_ref.index.query import parsed
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource
-from cidx_ref.index.store import ChunkStore, StoredChunk
+from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import build, write
 from cidx_ref.typed import from_root

@@ -248,6 +248,7 @@ def _patched() -> list[Any]:
     from cidx_ref.index import (
         assembly,
         build,
+        engines,
         fulltext,
         generation,
         gitrun,
@@ -319,7 +320,7 @@ def _patched() -> list[Any]:
         proxy.RemoteCallback,
         report,
         search,
-        search._Engines,
+        engines.Engines,
         seen,
         seen.SeenFiles,
         semantic.SemanticIndex,

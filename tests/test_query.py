@@ -17,8 +17,8 @@ from segments import segment
 from cidx_ref import CIDXDaemonService
 from cidx_ref.errors import IndexUnusableError, InternalError
 from cidx_ref.files import Directory
+from cidx_ref.index import engines as engines_module
 from cidx_ref.index import query as query_module
-from cidx_ref.index import search as search_module
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.query import Query
@@ -26,7 +26,7 @@ from cidx_ref.index.semantic import SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
-from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.text import words
 from cidx_ref.project import Project
 from cidx_ref.results import ADDED_SIGNALS
@@ -753,7 +753,7 @@ def test_the_last_look_reads_all_texts_for_few_parts_of_a_word_however_many_it_h
         return []
 
     monkeypatch.setattr(LiveChunks, "scan", scan)
-    monkeypatch.setattr(search_module, "_SCANNED_BYTES", 1)  # as if there were much text
+    monkeypatch.setattr(engines_module, "_SCANNED_BYTES", 1)  # as if there were much text
     service = CIDXDaemonService(project.root)
     _ask(service, "semantic", "_".join(f"{chr(97 + n)}qzxv" for n in range(26)))
     service.exposed_clear_cache()

@@ -31,7 +31,7 @@ from cidx_ref.index.semantic import EF_SEARCH, EXACT_UP_TO, SemanticIndex, Vecto
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
-from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.text import terms, words
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import build

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cidx_ref.index.query import Query
 from cidx_ref.index.snippet import Probes, Snippet
 from cidx_ref.index.spelling import spellings
-from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.text import terms, words
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))

@@ -16,7 +16,8 @@ from cidx_ref.files import Directory
 from cidx_ref.index.analysis import terms_of_file
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filelist import StoredFile
-from cidx_ref.index.store import ChunkStore, ChunkWriter, StoredChunk
+from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.storing import ChunkWriter, StoredChunk
 from cidx_ref.index.structure import KINDS, names_by_piece
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import MakeProject, build

@@ -23,7 +23,7 @@ from cidx_ref.index import text as text_module
 from cidx_ref.index.embed import VARIABLE, HashingEmbedder, configured
 from cidx_ref.index.query import Query
 from cidx_ref.index.snippet import Probes
-from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.text import MAX_TERM_CHARS, terms, whole_identifiers, words
 
 #: Text with what code and its reader may throw in: surrogates, NUL, quotes, scripts, emoji.

@@ -40,7 +40,8 @@ from cidx_ref.index.manifest import (
     unlisted,
 )
 from cidx_ref.index.snapshot import FULLTEXT
-from cidx_ref.index.store import FILES, MAX_COLUMN, ROW, TEXT_CODEC, ChunkStore
+from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.storing import FILES, MAX_COLUMN, ROW, TEXT_CODEC
 from cidx_ref.index.structure import KINDS
 from cidx_ref.index.vocabulary import WORDS, WordWriter
 from cidx_ref.keys import Key

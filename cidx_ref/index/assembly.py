@@ -30,7 +30,7 @@ from cidx_ref.index.recipe import cutting_rules
 from cidx_ref.index.segment import Segment, SegmentWriter, Written
 from cidx_ref.index.semantic import SPACE
 from cidx_ref.index.snapshot import FULLTEXT, load_segment
-from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.writing import SegmentSink
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import why

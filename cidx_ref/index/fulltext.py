@@ -14,9 +14,8 @@ stay the same when its vectors come to lie in another segment.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from math import log1p
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,20 +26,15 @@ from cidx_ref.files import Directory
 from cidx_ref.index.analysis import Terms
 from cidx_ref.index.live import FileSet, LiveChunks
 from cidx_ref.index.query import Query
-from cidx_ref.index.text import closed, terms_of, whole_identifiers
 from cidx_ref.index.vocabulary import Vocabulary
+from cidx_ref.index.ways import Ways, parts_of
 
 __all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
 
 META = "meta.json"
 
 _WRITER_HEAP_BYTES = 64_000_000
-#: Chunks of the rarer of two words, in which the other is looked for beside it.
-_MOST_BESIDE = 1 << 14
 _OTHERWISE = 0.7  # of a word: what it counts where it is written in another way
-_RARE = 64  # chunks: a word that stands in no more is looked for as two words, too
-_LEAST_PART, _MOST_PARTED = 2, 24  # letters
-_MOST_WAYS = 4
 #: So many files tantivy is told of in as little time as the search itself takes.
 _FEW_FILES = 256
 #: Hits that are asked for beyond what a filter should leave of them; and at most.
@@ -143,6 +137,7 @@ class FullTextIndex:
         self._located = chunks.located
         self._vocabulary = Vocabulary([part.segment.words for part in chunks.parts])
         self.count = len(chunks)
+        self._ways = Ways(self._searcher.doc_freq, self.count)
         if self._searcher.num_docs != self.count:
             raise IndexUnusableError(
                 f"full-text index: {self._searcher.num_docs} chunks, expected {self.count}"
@@ -192,10 +187,10 @@ class FullTextIndex:
         return self._all(_guarded(lambda: self._otherwise(query, at_most), IndexUnusableError))
 
     def _otherwise(self, query: Query, at_most: int) -> tantivy.Query | None:
-        ways = {form for forms in self._forms(query) for form in forms if form[2] <= at_most}
+        ways = {form for forms in self._ways.forms(query) for form in forms if form[2] <= at_most}
         plain = set(query.terms)
         few = [(f, t) for f, t, _ in sorted(ways) if f != "body" or t not in plain]
-        clauses = [self._phrase(each) for each in self._beside(query)]
+        clauses = [self._phrase(each) for each in self._ways.beside(query)]
         if (any_of := self._any_of(few)) is not None:
             clauses.append(any_of)
         should = [(tantivy.Occur.Should, each) for each in clauses]
@@ -209,7 +204,7 @@ class FullTextIndex:
         """
         wanted: set[tuple[str, str]] = set()
         together = 0
-        for field, term in self._vocabulary.around(_parts(found)):
+        for field, term in self._vocabulary.around(parts_of(found)):
             if (field, term) not in wanted:
                 wanted.add((field, term))
                 together += self._count(field, term)
@@ -294,25 +289,9 @@ class FullTextIndex:
         clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in query.phrases]
         clauses += [(tantivy.Occur.Should, self._phrase(phrase)) for phrase in query.preferred]
         rest = query.beside_phrases
-        clauses += [(tantivy.Occur.Should, self._either(forms)) for forms in self._forms(rest)]
-        clauses += [(tantivy.Occur.Should, self._phrase(each)) for each in self._beside(rest)]
+        clauses += [(tantivy.Occur.Should, self._either(forms)) for forms in self._ways.forms(rest)]
+        clauses += [(tantivy.Occur.Should, self._phrase(each)) for each in self._ways.beside(rest)]
         return tantivy.Query.boolean_query(clauses) if clauses else None
-
-    def _forms(self, query: Query) -> Iterator[list[tuple[str, str, int]]]:
-        """How what `query` asks for is written here, each with the number of its chunks: first as
-        it is asked for.  A name that is written in no way is left out."""
-        count = self._searcher.doc_freq
-        for term, names in query.spelled.items():
-            others = [("compound", name, n) for name in names if (n := count("compound", name))]
-            # Of most words there is none, and a term that is nowhere costs nothing.
-            yield [("body", term, count("body", term) if others else 1), *others]
-        for name in dict.fromkeys((*query.identifiers, *query.neighbours)):
-            forms = (("identifier", name), ("compound", name), ("body", closed(name)))
-            if found := [(f, t, n) for f, t in forms if (n := count(f, t))]:
-                yield found
-        for name in query.closed:
-            if n := count("body", closed(name)):
-                yield [("body", closed(name), n)]
 
     def _either(self, forms: list[tuple[str, str, int]]) -> tantivy.Query:
         """The first of the `forms` of one word, or else another one, which counts less: not what
@@ -322,42 +301,10 @@ class FullTextIndex:
         if not others:
             return first
         together = sum(count for _, _, count in forms)
-        weight = _OTHERWISE * self._rarity(together)
-        shares = [weight / self._rarity(count) for _, _, count in forms[1:]]
+        weight = _OTHERWISE * self._ways.rarity(together)
+        shares = [weight / self._ways.rarity(count) for _, _, count in forms[1:]]
         boosted = list(map(tantivy.Query.boost_query, others, shares))
         return tantivy.Query.disjunction_max_query([first, *boosted] if forms[0][2] else boosted)
-
-    def _rarity(self, count: int) -> float:
-        """What BM25 takes a word for that stands in so many chunks."""
-        count = min(count, self.count)
-        return log1p((self.count - count + 0.5) / (count + 0.5))
-
-    def _beside(self, query: Query) -> Iterator[list[str]]:
-        """The terms that are to stand beside each other: of a name with an ending, and of a word
-        that hardly any chunk has, where it is two words."""
-        for terms in query.with_endings:
-            if 0 < min(self._count("body", term) for term in terms) <= _MOST_BESIDE:
-                yield terms
-        if query.is_short:
-            for word in query.words:
-                if word.islower():  # one that has capitals is known to be made of parts
-                    yield from self._in_two(word)
-
-    def _in_two(self, word: str) -> list[list[str]]:
-        if not (word.isalpha() and 2 * _LEAST_PART <= len(word) <= _MOST_PARTED):
-            return []
-        word = word.lower()
-        if self._count("body", closed(word)) > _RARE:
-            return []
-        found: list[tuple[int, list[str]]] = []
-        for at in range(_LEAST_PART, len(word) - _LEAST_PART + 1):
-            one = closed(word[:at])
-            if count := self._count("body", one):
-                other = closed(word[at:])
-                count = min(count, self._count("body", other))
-                if 0 < count <= _MOST_BESIDE:
-                    found.append((count, [one, other]))
-        return [parts for _, parts in sorted(found, reverse=True)[:_MOST_WAYS]]
 
     def _phrase(self, phrase: list[str]) -> tantivy.Query:
         if len(phrase) == 1:  # tantivy panics on a phrase of one word
@@ -372,15 +319,6 @@ class FullTextIndex:
             if terms_
             else None
         )
-
-
-def _parts(found: Iterable[str]) -> Iterator[str]:
-    """What each of the words `found` is looked for as within other words."""
-    for word in found:
-        for term in terms_of([word]):
-            # Snowball ends some stems in an i or e that the word does not have: librari.
-            yield term[:-1] if len(term) > 3 and term[-1] in "ie" else term
-        yield from whole_identifiers([word])
 
 
 class _EncodablePath:

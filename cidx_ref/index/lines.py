@@ -18,7 +18,8 @@ import numpy as np
 from cidx_ref.index.chunk import MIN_OVERLAP, definition
 from cidx_ref.index.notebook import is_notebook
 from cidx_ref.index.pattern import Pattern
-from cidx_ref.index.store import TEXT_CODEC, ChunkStore
+from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.storing import TEXT_CODEC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

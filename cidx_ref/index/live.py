@@ -19,7 +19,7 @@ from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.named import Names, Unmatched
 from cidx_ref.index.segment import Segment
-from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.storing import StoredChunk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

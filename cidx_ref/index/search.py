@@ -1,4 +1,4 @@
-"""How a query is answered from one snapshot: candidates of both engines, ranked and made into hits."""
+"""How a query is answered from one snapshot: candidates of both engines, ranked, made into hits."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ class _AsFound:
         return {"semantic": dict(self.order)[chunk]}
 
 
-def _candidates(
-    engines: Engines, search: Search, runtime: Runtime
-) -> tuple[Found, dict[str, Any]]:
+def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
     pool = max(_POOL, search.limit)
     if search.mode == "hybrid":
         return _hybrid(engines, pool, runtime)

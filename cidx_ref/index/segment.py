@@ -20,7 +20,8 @@ from cidx_ref.index.analysis import Terms, terms_of_file
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.semantic import SemanticIndex, VectorWriter
-from cidx_ref.index.store import FILES, ChunkStore, ChunkWriter
+from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.storing import FILES, ChunkWriter
 from cidx_ref.index.vocabulary import WORDS, WordFile, WordWriter
 from cidx_ref.shown import why
 

@@ -10,7 +10,7 @@ from cidx_ref.index.chunk import definition
 from cidx_ref.index.matches import Matches
 from cidx_ref.index.query import Query
 from cidx_ref.index.spelling import Match
-from cidx_ref.index.store import StoredChunk
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.text import composed, whole_identifiers
 
 __all__ = ["Probes", "Snippet"]

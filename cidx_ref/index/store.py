@@ -1,130 +1,39 @@
-"""The chunks of one segment: what each is, where it lies, and its text.
+"""The chunks of one segment, open for reading: what each is, where it lies, and its text.
 
-Three files: `files.json` (one array a file), `chunks.npy` (one row a chunk, memory-mapped) and
-`chunks.bin` (of each chunk its name, what it defines, and its text; memory-mapped).  A daemon with
-a hundred thousand chunks holds no Python object for any of them.  Files and chunks are numbered
-from 0 within their segment; of a file, which has an id that no other file of the index ever has,
-all chunks lie side by side.
+What is stored of them is `storing`'s.  A daemon with a hundred thousand chunks holds no Python
+object for any of them.  Files and chunks are numbered from 0 within their segment; of a file, which
+has an id that no other file of the index ever has, all chunks lie side by side.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from itertools import compress, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cidx_ref.errors import IndexUnusableError
-from cidx_ref.files import Directory
 from cidx_ref.index import languages
-from cidx_ref.index.chunk import Chunk
-from cidx_ref.index.filelist import FILE_LIST, StoredFile, read_files, write_files
+from cidx_ref.index.filelist import read_files
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.matching import PathSet
+from cidx_ref.index.storing import ROW, ROWS, TEXT_CODEC, TEXTS, StoredChunk
 from cidx_ref.index.structure import KINDS
 from cidx_ref.shown import why
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FILES", "MAX_COLUMN", "ROW", "TEXT_CODEC", "ChunkStore", "ChunkWriter", "StoredChunk"]
+__all__ = ["ChunkStore"]
 
-FILES = (FILE_LIST, "chunks.npy", "chunks.bin")
-_, _ROWS, _TEXTS = FILES
-
-ROW = np.dtype(
-    [
-        ("file", "<u4"),
-        ("line_start", "<u4"),
-        ("line_end", "<u4"),
-        ("name_size", "<u4"),
-        ("defines_size", "<u4"),
-        ("text_size", "<u4"),
-        ("offset", "<u8"),
-        ("kind", "<u1"),
-        ("column", "<u4"),
-    ]
-)
-_KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 _SCAN_BYTES = 1 << 18  # of all texts, looked through at once for what stands in them
 _PREFIX_BYTES = 16  # of what is looked for, that are compared in all places at once
 _SPARSE = 8  # where more places than one in so many are left, each chunk is looked at
 _STRETCH_BYTES = 1 << 16  # read and searched at once; more would not stay in a core's cache
 _READ_SINGLY = 4  # chunks: to join so few takes longer
-TEXT_CODEC = ("utf-8", "surrogatepass")
-MAX_COLUMN = 1 << 24  # of a line: no file that is indexed has more characters
-
-
-class StoredChunk(NamedTuple):
-    """One chunk, with all that a hit shows of it.  Lines are 1-based and inclusive.
-
-    `kind`, `defines` and `column` are as in `chunk.Chunk`.
-
-    A tuple, because a search makes some hundreds: a frozen dataclass takes four times as long.
-    """
-
-    path: str
-    language: str
-    name: str
-    line_start: int
-    line_end: int
-    text: str
-    kind: str = ""
-    defines: tuple[str, ...] = ()
-    column: int = 0
-
-
-class ChunkWriter:
-    """Writes the store of a new segment into `directory`."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
-        self._stack = ExitStack()
-        self._texts = self._stack.enter_context(directory.writer(_TEXTS))
-        self._files: list[StoredFile] = []
-        self._rows: list[tuple[int, ...]] = []
-        self._offset = 0
-
-    @property
-    def file_count(self) -> int:
-        return len(self._files)
-
-    @property
-    def chunk_count(self) -> int:
-        return len(self._rows)
-
-    def add_file(self, file: StoredFile, chunks: Iterable[Chunk | StoredChunk]) -> None:
-        """Add a file; its chunks are numbered on from the last one."""
-        number = len(self._files)
-        begun = len(self._rows)
-        for chunk in chunks:
-            parts = (chunk.name, "\n".join(chunk.defines), chunk.text)
-            name, defines, text = (part.encode(*TEXT_CODEC) for part in parts)
-            sizes = (len(name), len(defines), len(text))
-            lines = (chunk.line_start, chunk.line_end)
-            kind = _KIND_NUMBERS[chunk.kind]
-            self._rows.append((number, *lines, *sizes, self._offset, kind, chunk.column))
-            # With line ends around it: the lines of all texts are looked through in one piece.
-            self._texts.write(name + defines + b"\n" + text + b"\n")
-            self._offset += sum(sizes) + 2
-        self._files.append(file._replace(chunks=len(self._rows) - begun))
-
-    def __enter__(self) -> ChunkWriter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
-
-    def save(self) -> None:
-        """Write everything out."""
-        self._stack.close()
-        with self._directory.writer(_ROWS) as file:
-            np.save(file, np.array(self._rows, dtype=ROW))
-        write_files(self._directory, self._files)
 
 
 class ChunkStore:
@@ -134,8 +43,8 @@ class ChunkStore:
         try:
             self.files = read_files(directory)
             # As a plain array: one of numpy's memmap type takes twice as long to index.
-            self._rows = np.asarray(np.load(directory / _ROWS, mmap_mode="r"))
-            with (directory / _TEXTS).open("rb") as file:
+            self._rows = np.asarray(np.load(directory / ROWS, mmap_mode="r"))
+            with (directory / TEXTS).open("rb") as file:
                 size = file.seek(0, 2)
                 self._texts = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
         except (OSError, ValueError, TypeError) as error:

@@ -16,6 +16,7 @@ from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, ConfigError, IndexUnusableError
 from cidx_ref.index import search, stems, text
+from cidx_ref.index.engines import Engines
 from cidx_ref.index.fulltext import FullTextIndex
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.nearest import Nearest
@@ -68,14 +69,14 @@ def no_match_without_a_last_look() -> Iterator[None]:
 @mutant("QRY-1")
 def lines_from_nought() -> Iterator[None]:
     """The first line of a file is line 0."""
-    hit = search._Engines.hit
+    hit = Engines.hit
 
     def earlier(self: Any, number: int, score: float) -> dict[str, Any]:
         found = hit(self, number, score)
         lines = ("line_start", "line_end", "snippet_start")
         return {**found, **{line: found[line] - 1 for line in lines}}
 
-    with patch.object(search._Engines, "hit", earlier):
+    with patch.object(Engines, "hit", earlier):
         yield
 
 
@@ -89,7 +90,7 @@ def filters_are_ignored() -> Iterator[None]:
 @mutant("QRY-2")
 def filtered_afterwards() -> Iterator[None]:
     """Of the best there are, those that pass the filters, instead of the best of what passes."""
-    fulltext = search._Engines.fulltext
+    fulltext = Engines.fulltext
 
     def filter_last(self: Any, k: int) -> Any:
         unfiltered = copy.copy(self)
@@ -97,7 +98,7 @@ def filtered_afterwards() -> Iterator[None]:
         found = fulltext(unfiltered, k)
         return [hit for hit in found if self._mask is None or self._mask.chunks[hit[0]]]
 
-    with patch.object(search._Engines, "fulltext", filter_last):
+    with patch.object(Engines, "fulltext", filter_last):
         yield
 
 
