@@ -331,16 +331,9 @@ def _note(report: IndexReport) -> None:
 
 
 def _show(answer: Answer, *, is_filtered: bool) -> None:
-    from cidx_ref.terminal import (
-        matches_note,
-        pending_note,
-        relaxed_note,
-        render_answer,
-        unavailable_note,
-        use_color,
-    )
+    from cidx_ref import terminal
 
-    if answer and (note := relaxed_note(answer)):
+    if answer and (note := terminal.relaxed_note(answer)):
         complain(note)
     if sys.stdout is None:
         return
@@ -349,13 +342,13 @@ def _show(answer: Answer, *, is_filtered: bool) -> None:
         from shutil import get_terminal_size
 
         width = get_terminal_size().columns
-    color = use_color(sys.stdout, os.environ)
-    sys.stdout.write(render_answer(answer, width=width, color=color))
+    color = terminal.use_color(sys.stdout, os.environ)
+    sys.stdout.write(terminal.render_answer(answer, width=width, color=color))
     if not answer:
         said = "no match in what the filters let through" if is_filtered else "no match"
-        print(f"{said} {unavailable_note(answer)}".rstrip(), file=sys.stderr)
+        print(f"{said} {terminal.unavailable_note(answer)}".rstrip(), file=sys.stderr)
     if not answer or answer.total_matches is not None:
-        for note in filter(None, (matches_note(answer), pending_note(answer))):
+        for note in filter(None, (terminal.matches_note(answer), terminal.pending_note(answer))):
             print(note, file=sys.stderr)
 
 

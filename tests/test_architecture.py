@@ -21,7 +21,18 @@ ROOT = Path(cidx_ref.__file__).parent
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
     ["_version", "cidx_ref", "errors", "runtime", "steps", "interpreter"],
-    ["braces", "globs", "limits", "locks", "reports", "results", "shown", "typed", "wire"],
+    [
+        "braces",
+        "columns",
+        "globs",
+        "limits",
+        "locks",
+        "reports",
+        "results",
+        "shown",
+        "typed",
+        "wire",
+    ],
     ["files"],
     ["places"],
     ["keys", "project", "sockets"],

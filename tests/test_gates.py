@@ -187,7 +187,8 @@ def test_no_lock_is_held_while_an_engine_searches(
     for ask in (service.exposed_query, service.exposed_query_fts, service.exposed_query_hybrid):
         assert ask(str(project.root), "retry")["results"]
     service.exposed_clear_cache()
-    assert searched == [0, 0, 0, 0]
+    assert len(searched) >= 4
+    assert not any(searched)
     assert max(runtime.held.values()) == 0
 
 

@@ -257,7 +257,8 @@ def test_whatever_files_hold_and_however_they_change_the_lines_are_those_of_the_
 
 def _is_indexed(root: Path, path: str) -> bool:
     with _loaded(root) as found:
-        return bool(found.chunks.mask(Filters(paths=(f"/{path}",))).files)  # type: ignore[union-attr]
+        mask = found.chunks.mask(Filters(paths=(f"/{path}",)))
+        return mask is None or bool(mask.files)
 
 
 # What a line is.

@@ -302,7 +302,7 @@ def test_a_phrase_must_be_there_word_for_word_if_anything_has_it(code: CIDXDaemo
     assert "docs/order.md" in _paths(_ask(code, "fts", "parse headers"))
     assert _ask(code, "fts", '"http headers"')["relaxed"] == ["http headers"], "with _ between"
     answer = _ask(code, "fts", '"headers parse only"')
-    assert _paths(answer)[0] == "docs/order.md"
+    assert "docs/order.md" in _paths(answer)
     assert answer["relaxed"] == ["headers parse only"]
     answer = _ask(code, "fts", '"only then" "no such words" parse')
     assert (_paths(answer), answer["relaxed"]) == (["docs/order.md"], ["no such words"])

@@ -219,7 +219,8 @@ def test_phrases_of_a_long_query_stay_and_what_is_beside_them_is_asked_by_its_ra
     None
 ):
     words_ = [f"{one}{other}zq" for one in LETTERS for other in LETTERS]
-    query = Query(f'"a phrase" {" ".join(words_)} rare')
+    said = Query(f'"a phrase" {" ".join(words_)} rare')
+    query = said.quoting(said.quotes.pieces, [["a", "phrase"]], [])
 
     def frequencies(wanted: list[str]) -> dict[str, int]:
         return {term: 2 if term == "rare" else 3 for term in wanted}

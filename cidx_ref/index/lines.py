@@ -137,7 +137,9 @@ class _Reader:
     """The lines of one chunk, asked for in order."""
 
     def __init__(self, store: ChunkStore, chunk: int, start: int) -> None:
-        file, line_start, _, _, size, *_ = store.rows[chunk].item()
+        row = store.rows[chunk]
+        file, line_start = int(row["file"]), int(row["line_start"])
+        size = int(row["text_size"])
         self.chunk = chunk
         self._text = store.texts[start : start + size]
         self._file, self._line = file, line_start
