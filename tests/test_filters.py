@@ -596,7 +596,7 @@ def test_semantic_search_behind_a_filter_finds_the_nearest_of_what_passes(
         (Filters(languages=("verilog", "c")), lambda p: p.endswith((".v", ".c", ".h"))),
         (Filters(languages=("rust",)), lambda p: False),
     ],
-    ids=str,
+    ids=["braces", "brackets", "top", "line", "excluded", "header", "two languages", "none"],
 )
 def test_each_kind_of_filter_lets_through_what_it_says(
     many: IndexSnapshot, mode: str, filters: Filters, passes: object

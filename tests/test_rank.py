@@ -30,6 +30,9 @@ class _Tree:
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
         return [self._chunks[n][0] for n in chunks], [self._chunks[n][1] for n in chunks]
 
+    def defines_of(self, chunk: int) -> tuple[str, ...]:
+        return (self._chunks[chunk][1].rpartition(".")[2],)
+
     def file(self, number: int) -> StoredFile:
         return StoredFile(number, self._paths[number], "python", "", False, 1)
 
@@ -77,7 +80,7 @@ def test_without_any_signal_the_order_is_that_of_the_full_text() -> None:
         ),
         ("path", {"a.py": [""], "cookies.py": [""]}, "a cookie", Found([(0, 2.0), (1, 1.9)])),
         ("path", {"a.py": [""], "cookie/b.py": [""]}, "cookie", Found([(0, 2.0), (1, 1.9)])),
-        ("repeat", {"a.py": ["", ""], "b.py": [""]}, "x", Found([(0, 2.0), (1, 1.9), (2, 1.8)])),
+        ("repeat", {"a.py": ["", ""], "b.py": [""]}, "x y", Found([(0, 2.0), (1, 1.9), (2, 1.8)])),
         ("purpose", {"tests/a.py": [""], "b.py": [""]}, "x", Found([(0, 2.0), (1, 1.5)])),
     ],
 )  # fmt: skip
@@ -97,6 +100,23 @@ def test_what_is_called_as_asked_for_comes_first_however_often_others_use_it() -
     found = Found([*uses, (10, 0.5)], [(n, 0.9) for n in range(9)], [(10, 1.0)])
     assert _order(files, "frob", found, WEIGHTS)[0] == 10
     assert _order(files, "why does frob_it fail", found, WEIGHTS)[0] != 10, "a mention in passing"
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("query", ["SourceCode", "eslint.SourceCode", "sourceCode"])
+def test_of_what_is_called_alike_comes_first_what_is_written_as_asked_for(query: str) -> None:
+    files = {"a.py": ["source_code"], "b.py": ["sourceCode"], "c.py": ["eslint.SourceCode"]}
+    found = Found([(0, 2.0), (1, 1.9), (2, 1.0)], (), [(n, 1.0) for n in range(3)])
+    first = 1 if query == "sourceCode" else 2
+    assert _order(files, query, found, WEIGHTS)[0] == first
+
+
+@pytest.mark.promise("QRY-3")
+def test_of_a_qualified_name_comes_first_what_has_all_of_it() -> None:
+    files = {"a.py": ["Reader.parse"], "b.py": ["Parser.parse"], "c.py": ["parse"]}
+    found = Found([(0, 2.0), (2, 1.9), (1, 1.0)], (), [(n, 1.0) for n in range(3)])
+    assert _order(files, "Parser.parse", found, WEIGHTS)[0] == 1
+    assert _order(files, "Reader::parse()", found, WEIGHTS)[0] == 0
 
 
 @pytest.mark.promise("QRY-3")

@@ -158,6 +158,10 @@ class LiveChunks:
                 names[index] = name
         return files.tolist(), names
 
+    def defines_of(self, chunk: int) -> tuple[str, ...]:
+        """What `chunk` defines."""
+        return self.read(chunk).defines
+
     def file(self, number: int) -> StoredFile:
         part = self.parts[bisect_right(self._first_files, number) - 1]
         return part.segment.store.files[number - part.first_file]

@@ -163,11 +163,9 @@ class Query:
         return bool(self.words) and not self.phrases and len(self.text.split()) == 1
 
     @_Lazy
-    def qualified_name(self) -> str:
-        """The one name that is asked for, with what it is in: `Parser.parse`; "" if that is not
-        said."""
-        parts = words(self.text) if self.is_name else []
-        return ".".join(parts) if len(parts) > 1 else ""
+    def name_parts(self) -> list[str]:
+        """The parts of the one name that is asked for, as they are written: two of `A.b`."""
+        return words(self.text) if self.is_name else []
 
     @_Lazy
     def quotes(self) -> Quotes:

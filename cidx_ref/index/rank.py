@@ -39,6 +39,7 @@ class Weights:
     siblings: float = 0.1
     path: float = 0.3
     repeat: float = 0.67
+    repeat_of_name: float = 0.5  # where the query is a name: who else uses it is next
     purpose: Mapping[str, float] = field(
         default_factory=lambda: {
             "test": 0.5,
@@ -52,8 +53,12 @@ class Weights:
 
     def without(self, signal: str) -> Weights:
         """These, with one of `SIGNALS` switched off."""
-        off: dict[str, Any] = {"repeat": 1.0, "purpose": dict.fromkeys(self.purpose, 1.0)}
-        return replace(self, **{signal: off.get(signal, 0.0)})
+        if signal == "repeat":
+            return replace(self, repeat=1.0, repeat_of_name=1.0)
+        if signal == "purpose":
+            return replace(self, purpose=dict.fromkeys(self.purpose, 1.0))
+        off: dict[str, Any] = {signal: 0.0}
+        return replace(self, **off)
 
 
 WEIGHTS = Weights()
@@ -63,7 +68,9 @@ SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purp
 # Of the other chunks of a file so many count, each less than the one before it.
 _SIBLINGS = 5
 _FADE = 0.7
+_STEEP = 1.2  # the best stand out a little more than their scores say
 _OTHERWISE_QUALIFIED = 0.5
+_OTHERWISE_WRITTEN = 0.6
 
 
 class Found(NamedTuple):
@@ -79,6 +86,7 @@ class Files(Protocol):
 
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]: ...
     def file(self, number: int) -> StoredFile: ...
+    def defines_of(self, chunk: int) -> tuple[str, ...]: ...
     def __len__(self) -> int: ...
 
 
@@ -95,6 +103,7 @@ class Ranked:
     ) -> None:
         """`frequencies` says in how many chunks each term of the query stands."""
         self._weights = weights
+        self._repeat = weights.repeat_of_name if query.is_name else weights.repeat
         self._files = files
         self._rarity = _rarity(query, frequencies, len(files))
         self._asked = asked_for(query.terms)
@@ -109,8 +118,8 @@ class Ranked:
             for chunk, name in called.items()
             if (share := _said_in(name, self._rarity))
         }
-        if query.qualified_name:
-            self._prefer(query.qualified_name.lower(), called)
+        if self._parts["definition"]:
+            self._prefer(query.name_parts, called)
         self._own = _together(self._parts.values())
         self._file_of = dict(zip(chunks, numbers, strict=True))
         self._of_file: dict[int, list[int]] = {}
@@ -120,11 +129,15 @@ class Ranked:
         #: (chunk, score), best first.
         self.order = sorted(self._scored(), key=itemgetter(1), reverse=True)
 
-    def _prefer(self, qualified: str, called: Mapping[int, str]) -> None:
-        """Where a qualified name is asked for, what has only its last name is worth less."""
+    def _prefer(self, parts: Sequence[str], called: Mapping[int, str]) -> None:
+        """What is written as it is asked for defines it rather than what differs in case or joints,
+        and of a qualified name, what has all of it rather than its last part."""
         definitions = self._parts["definition"]
+        qualified = ".".join(parts).lower()
         for chunk in definitions:
-            if not f".{called.get(chunk, '')}".endswith(f".{qualified}"):
+            if parts[-1] not in self._files.defines_of(chunk):
+                definitions[chunk] *= _OTHERWISE_WRITTEN
+            if len(parts) > 1 and not f".{called.get(chunk, '')}".endswith(f".{qualified}"):
                 definitions[chunk] *= _OTHERWISE_QUALIFIED
 
     def is_of_words(self, chunk: int) -> bool:
@@ -140,7 +153,7 @@ class Ranked:
         factors = {
             "path": _path_factor(path, self._rarity, self._weights),
             purpose(path) or "purpose": self._purpose_factor(path),
-            "repeat": 1.0 if chunk == chunks[0] else self._weights.repeat,
+            "repeat": 1.0 if chunk == chunks[0] else self._repeat,
         }
         return {
             **own,
@@ -156,7 +169,7 @@ class Ranked:
             for chunk in chunks:
                 yield chunk, (self._own[chunk] + lift) * factor
                 if chunk == chunks[0]:
-                    factor *= self._weights.repeat
+                    factor *= self._repeat
 
     def _lift(self, chunks: Sequence[int]) -> float:
         """What the other chunks of a file that were found say for it."""
@@ -184,8 +197,9 @@ def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:
 def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
     """The scores as shares of the best one: BM25's own say nothing beside another query's."""
     best = max((score for _, score in ranking), default=0.0)
-    share = weight / best if best > 0 else 0.0
-    return {chunk: share * max(score, 0.0) for chunk, score in ranking}
+    if best <= 0:
+        return dict.fromkeys((chunk for chunk, _ in ranking), 0.0)
+    return {chunk: weight * (max(score, 0.0) / best) ** _STEEP for chunk, score in ranking}
 
 
 def _together(parts: Iterable[Mapping[int, float]]) -> dict[int, float]:
