@@ -134,7 +134,9 @@ def names(paths: Sequence[str]) -> Names:
 
 def let_through(pattern: str) -> list[str]:
     """The paths that `pattern` lets through, as a program passes it to the daemon."""
-    filters = search_options("x", 10, {"paths": [pattern]}, "/home/me/project")["filters"]
+    filters = search_options("x", 10, {"paths": [pattern]}, project_path="/home/me/project")[
+        "filters"
+    ]
     understood, _ = names(PATHS).understood(filters)
     return [p for p, is_in in zip(PATHS, PathSet(understood.paths).select(PATHS), strict=True)
             if is_in]  # fmt: skip
@@ -278,7 +280,9 @@ def test_a_filter_that_no_file_matches_is_named_with_what_is_likest_to_it() -> N
 )
 def test_any_filter_is_refused_by_name_or_taken(given_: list[str], excluded: list[str]) -> None:
     try:
-        asked = search_options("x", 10, {"paths": given_, "exclude_paths": excluded}, "/a")
+        asked = search_options(
+            "x", 10, {"paths": given_, "exclude_paths": excluded}, project_path="/a"
+        )
     except BadArgumentError as error:
         assert str(error).startswith(("paths", "exclude_paths"))  # noqa: PT017
         return
@@ -511,6 +515,24 @@ def test_full_text_behind_a_filter_is_what_filtering_afterwards_leaves(
             expected = [hit for hit in engine.search(query, 10_000) if mask.chunks[hit[0]]]
             for k in (1, 10, 108):
                 assert_is_the_beginning(engine.search(query, k, mask.files), expected, k)
+
+
+@pytest.mark.promise("QRY-2")
+@pytest.mark.parametrize("mode", ["fts", "hybrid"])
+def test_an_answer_is_the_best_of_what_passes_and_not_what_passes_of_the_best(
+    many: IndexSnapshot, mode: str
+) -> None:
+    assert many.fulltext is not None
+    tried = 0
+    for text in QUERIES:
+        every = many.fulltext.search(parsed(text), 10_000)
+        for number, _ in every[300::400]:
+            path = many.chunks.read(number).path
+            filters = Filters(paths=(f"/{escape(path)}",))
+            hits = answer(many, Search(text, mode, filters=filters), EMBEDDER)["results"]
+            assert {hit["path"] for hit in hits} == {path}
+            tried += 1
+    assert tried
 
 
 @pytest.mark.promise("QRY-2")
