@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
-from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embed import Embedder, HashingEmbedder
 from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
@@ -85,6 +85,8 @@ class Engines:
         self._embedder = embedder
         self._vector: NDArray[np.float32] | None = None
         self._is_lexical = getattr(embedder, "lexical", False)
+        #: Whether a query has its vector in no time.
+        self.are_instant = type(embedder).embed_query is HashingEmbedder.embed_query
         self._mask = snapshot.chunks.mask(search.filters)
         self.phrases = Phrases(query, snapshot.chunks, snapshot.fulltext, self._mask)
         if snapshot.fulltext is not None:

@@ -21,7 +21,7 @@ __all__ = ["Snapshot", "answer"]
 
 _log = logging.getLogger("cidx_ref")
 
-_POOL = 100  # candidates of each engine; more only where more hits are wanted
+_POOL = 64  # candidates of each engine; more only where more hits are wanted
 
 
 def answer(
@@ -87,7 +87,11 @@ def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Fou
 
 def _hybrid(engines: Engines, pool: int, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
     """What both engines find, at once, the full text in a thread of its own: a slow embedder holds
-    up nothing but its own query, which a shared pool of threads would not guarantee (RPC-4)."""
+    up nothing but its own query, which a shared pool of threads would not guarantee (RPC-4).
+
+    Where the embedder is instant, to start a thread, and to wait for it, takes longer than what it
+    would do meanwhile.
+    """
     fulltext, semantic = _Attempt(engines.fulltext), _Attempt(engines.nearest)
     definitions = _Attempt(engines.definitions)
 
@@ -95,9 +99,13 @@ def _hybrid(engines: Engines, pool: int, runtime: Runtime) -> tuple[Found, dict[
         fulltext.run(pool)
         definitions.run(pool)
 
-    helper = runtime.thread(both_of_tantivy, "full text")
-    semantic.run(pool)
-    helper.join()
+    if engines.are_instant:
+        both_of_tantivy()
+        semantic.run(pool)
+    else:
+        helper = runtime.thread(both_of_tantivy, "full text")
+        semantic.run(pool)
+        helper.join()
     if semantic.error is not None and fulltext.error is not None:
         raise semantic.error
     if semantic.error is None and len(fulltext.ranking) < PAGE:
