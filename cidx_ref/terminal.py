@@ -314,12 +314,18 @@ def _line_hit(hit: Hit, width: int | None) -> Iterator[list[Piece]]:
 
 
 def _first_line(hit: Hit) -> int:
-    """The line that is shown first, and that an editor had best jump to."""
+    """The line that is shown first."""
     return hit.snippet_start or hit.line_start
 
 
+def _best_line(hit: Hit) -> int:
+    """The line that an editor had best jump to: of the first mark that is shown."""
+    before = hit.snippet[: hit.marks[0][0]] if hit.marks else ""
+    return _first_line(hit) + before.count("\n")
+
+
 def _headline(hit: Hit) -> list[Piece]:
-    pieces = [(escape(hit.path), _PATH), (":", ""), (str(_first_line(hit)), _NUMBER)]
+    pieces = [(escape(hit.path), _PATH), (":", ""), (str(_best_line(hit)), _NUMBER)]
     if hit.stale:
         pieces.append((" (stale)", ""))
     pieces.append((f"  {_score(hit.score)}", _FAINT))

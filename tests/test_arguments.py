@@ -25,6 +25,8 @@ BAD_QUERIES: list[tuple[dict[str, Any], str]] = [
     ({"query": b"text"}, "query: must be a string, not bytes"),
     ({"query": ["text"]}, "query: must be a string, not list"),
     ({"query": "x" * (MAX_TEXT_CHARS + 1)}, f"query: {MAX_TEXT_CHARS + 1} characters"),
+    ({"explain": 1}, "explain: 1: must be true or false"),
+    ({"ignore_case": True}, "ignore_case: only in the modes literal and regex"),
     ({"limit": 0}, "limit: 0: "),
     ({"limit": -1}, "limit: -1: "),
     ({"limit": MAX_LIMIT + 1}, f"limit: {MAX_LIMIT + 1}: "),

@@ -120,6 +120,42 @@ def test_of_a_qualified_name_comes_first_what_has_all_of_it() -> None:
 
 
 @pytest.mark.promise("QRY-3")
+def test_modules_before_a_qualified_name_do_no_harm() -> None:
+    files = {"app/task.py": ["Task.apply_async"], "canvas.py": ["chunks.apply_async"]}
+    found = Found([(1, 2.0)], [(0, 0.3)], [(0, 1.0), (1, 1.0)])
+    for query in ("Task.apply_async", "celery.app.task.Task.apply_async", "Task::apply_async()"):
+        assert _order(files, query, found, WEIGHTS)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "symbols"),
+    [
+        ("parse", ["parse"], ["parse"]),
+        ("Parser.parse", ["Parser", "parse"], ["parse"]),
+        ("std::vector::push_back()", ["std", "vector", "push_back"], ["pushback"]),
+        ("p->next", ["p", "next"], ["next"]),
+        ("maxmemory-samples", ["maxmemory-samples"], ["maxmemorysamples"]),
+        ("--limit-rate", ["limit-rate"], ["limitrate"]),
+        ("@decorator", ["decorator"], ["decorator"]),
+        ("save!", ["save"], ["save"]),
+        ("a/b.py", [], []),
+        ("x = 1", [], []),
+        ("two words", [], []),
+        ("a-b c", [], ["ab"]),
+        ("", [], []),
+        ("a." * 200 + "b", [], []),
+    ],
+)
+def test_one_name_is_told_from_what_is_more(
+    text: str, parts: list[str], symbols: list[str]
+) -> None:
+    assert Query(text).name_parts == parts
+    assert Query(text).is_name is bool(parts)
+    if parts or " " in text:
+        assert Query(text).symbols == symbols
+
+
+@pytest.mark.promise("QRY-3")
 def test_a_test_comes_first_where_tests_are_asked_for() -> None:
     files = {"cookies.py": [""], "tests/test_cookies.py": [""]}
     found = Found([(1, 2.0), (0, 1.5)])

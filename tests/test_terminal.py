@@ -509,6 +509,12 @@ def test_a_hit_shows_what_made_its_score_where_that_was_asked_for() -> None:
     assert "=" not in render(hit())
 
 
+def test_a_hit_is_headed_by_the_line_of_its_first_mark() -> None:
+    shown = hit(snippet="one\ntwo\nthree", snippet_start=10, marks=((8, 11),))
+    assert render(shown).startswith("pkg/cache.py:12  ")
+    assert render(hit(snippet="one\ntwo", snippet_start=10)).startswith("pkg/cache.py:10  ")
+
+
 def test_a_hit_whose_file_has_changed_says_so_beside_its_place() -> None:
     lines = render(hit(stale=True)).splitlines()
     assert lines[0] == "pkg/cache.py:44 (stale)  0.83  python  IndexCache.pin"

@@ -71,34 +71,31 @@ def search_options(
             f"limit: {shown(limit)}: must be a whole number from 1 to {MAX_LIMIT}"
         )
     is_of_lines = mode in LINE_MODES
-    _refuse_unknown(extra, (*_OF_QUERIES, *(["ignore_case"] if is_of_lines else [])))
-    ignore_case = extra.get("ignore_case", False)
-    if not is_a(ignore_case, bool):
-        raise BadArgumentError(f"ignore_case: {shown(ignore_case)}: must be true or false")
+    _refuse_unknown(extra, (*_OF_QUERIES, "ignore_case"))
+    ignore_case = _flag(extra, "ignore_case")
+    if ignore_case and not is_of_lines:
+        raise BadArgumentError(
+            f"ignore_case: only in the modes {' and '.join(LINE_MODES)}; words meet in any case"
+        )
     if is_of_lines:
         compiled(mode, str(text), ignore_case=ignore_case)  # or it says why it cannot be
     filters = Filters(
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
         **_globs(extra, str(project_path) if type(project_path) is str else ""),
     )
-    explain = extra.get("explain", False)
-    if not is_a(explain, bool):
-        raise BadArgumentError(f"explain: {shown(explain)}: must be true or false")
     return {
         "text": str(text),
         "mode": mode,
         "limit": limit,
         "filters": filters,
         "ignore_case": ignore_case,
-        "explain": explain,
+        "explain": _flag(extra, "explain"),
     }
 
 
 def freshness_options(extra: Mapping[str, Any]) -> dict[str, Any]:
     """`fresh`, and `timeout_s` where it is given, of a query.  Raises `BadArgumentError`."""
-    fresh, timeout_s = extra.get("fresh", False), extra.get("timeout_s")
-    if not is_a(fresh, bool):
-        raise BadArgumentError(f"fresh: {shown(fresh)}: must be true or false")
+    fresh, timeout_s = _flag(extra, "fresh"), extra.get("timeout_s")
     if timeout_s is None:
         return {"fresh": fresh}
     if not _is_number(timeout_s) or not _MIN_TIMEOUT_S <= timeout_s <= _MAX_TIMEOUT_S:
@@ -121,6 +118,13 @@ def index_options(callback: object, extra: Mapping[str, Any]) -> dict[str, Any]:
     if wait_s is not None and not _is_duration(wait_s):
         raise BadArgumentError(f"wait_s: {shown(wait_s)}: must be 0 to {_MAX_WAIT_S} seconds")
     return {"full": full, "wait_s": wait_s, "keep_unverified": keep}
+
+
+def _flag(given: Mapping[str, Any], name: str) -> bool:
+    value = given.get(name, False)
+    if not is_a(value, bool):
+        raise BadArgumentError(f"{name}: {shown(value)}: must be true or false")
+    return bool(value)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...]) -> None:

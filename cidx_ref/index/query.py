@@ -37,6 +37,10 @@ _FEW_WORDS = 4
 
 # Not `Validate.notEmpty`: who asks for that wants where it is defined, and not where it is used so.
 _WITH_ENDING = re.compile(r"(?<![\w.])[^\W\d_]\w{0,31}\.[^\W\d_]{1,3}(?![\w.(])")
+#: One name: of letters, digits and underscores, with what joins its parts, and maybe called.
+_NAME = re.compile(r"[@$:]{0,2}\w+(?:(?:\.|::|->|#)~?\w+)*(?:\(\)|[?!])?;?")
+_HYPHENED = re.compile(r"-{0,2}[^\W_]\w*(?:-\w+)+")
+_MAX_NAME_CHARS = 256
 _CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
 
 # Left out of queries only, and only where something else remains: in a question they carry no
@@ -153,19 +157,25 @@ class Query:
 
         Not every word: "split a string" does not mean what is called `split`.
         """
+        if self.is_name:  # of a qualified one, its last part; of one with hyphens, all as one
+            return symbols([self.name_parts[-1].replace("-", "")])
         found = list(self._said)
-        named = found if len(found) == 1 or self.is_name else filter(_CODE_LIKE.search, found)
+        named = found if len(found) == 1 else filter(_CODE_LIKE.search, found)
         return symbols(islice(chain(named, self._hyphened), MAX_TERMS))
 
     @_Lazy
     def is_name(self) -> bool:
         """Whether all of it is one name, be it a qualified one: `parse`, `Parser.parse`."""
-        return bool(self.words) and not self.phrases and len(self.text.split()) == 1
+        return bool(self.name_parts) and not self.phrases
 
     @_Lazy
     def name_parts(self) -> list[str]:
-        """The parts of the one name that is asked for, as they are written: two of `A.b`."""
-        return words(self.text) if self.is_name else []
+        """The parts of the one name that all of it is, as they are written: two of `A.b`, one of
+        `max-size`; none if it is more than a name."""
+        text = self.text.strip()
+        if len(text) > _MAX_NAME_CHARS or not (_NAME.fullmatch(text) or _HYPHENED.fullmatch(text)):
+            return []
+        return [text.strip("-")] if "-" in text and "->" not in text else words(text)
 
     @_Lazy
     def quotes(self) -> Quotes:

@@ -69,7 +69,7 @@ SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purp
 _SIBLINGS = 5
 _FADE = 0.7
 _STEEP = 1.2  # the best stand out a little more than their scores say
-_OTHERWISE_QUALIFIED = 0.5
+_OTHERWISE_QUALIFIED = 0.25
 _OTHERWISE_WRITTEN = 0.6
 
 
@@ -133,11 +133,12 @@ class Ranked:
         """What is written as it is asked for defines it rather than what differs in case or joints,
         and of a qualified name, what has all of it rather than its last part."""
         definitions = self._parts["definition"]
-        qualified = ".".join(parts).lower()
+        asked = [part.lower() for part in parts]
         for chunk in definitions:
             if parts[-1] not in self._files.defines_of(chunk):
                 definitions[chunk] *= _OTHERWISE_WRITTEN
-            if len(parts) > 1 and not f".{called.get(chunk, '')}".endswith(f".{qualified}"):
+            # Modules and namespaces are no part of a name here, but may be of what is asked for.
+            if len(parts) > 1 and asked[-2:] != called.get(chunk, "").split(".")[-2:]:
                 definitions[chunk] *= _OTHERWISE_QUALIFIED
 
     def is_of_words(self, chunk: int) -> bool:
