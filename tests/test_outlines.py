@@ -936,6 +936,26 @@ def test_definitions_are_known_with_their_kinds_lines_and_comments(language: str
     assert [line for line, _ in found.names] == sorted(line for line, _ in found.names)
 
 
+def _defined(language: str, text: str) -> list[str]:
+    return [name for piece in chunk(text, language) for name in piece.defines]
+
+
+def test_functions_within_a_function_are_defined_where_they_stand() -> None:
+    text = "function buildRouting (options) {\n  return { prepareRoute }\n\n"
+    text += "  // function commented (a) {\n"
+    text += "  function prepareRoute ({ method }) {\n    return 1\n  }\n\n"
+    text += "  async function* addNewRoute<T>() {\n    call(function () {})\n  }\n}\n"
+    for language in ("javascript", "typescript"):
+        names = _defined(language, text)
+        assert names == ["buildRouting", "prepareRoute", "addNewRoute"], language
+
+
+def test_a_type_has_the_name_behind_it_too() -> None:
+    text = "typedef struct redisObject {\n    int refcount;\n} robj;\n\nint count = 1;\n"
+    assert _defined("c", text) == ["redisObject", "refcount", "robj", "count"]
+    assert _defined("c", "struct box {\n    int a;\n};\n") == ["box", "a"]
+
+
 @pytest.mark.parametrize("language", sorted(SAMPLES))
 def test_line_ends_change_no_outline(language: str) -> None:
     text = SAMPLES[language].text.lstrip("\n")

@@ -177,6 +177,7 @@ _JS = Syntax(
         ),
     ),
     pattern(r"//|/\*|\*/?(?:\s|$)|" + ALONE),
+    nested=pattern(r"(?:async\s+)?function\b\s*\*?\s*(?P<name>[\w$]+)\s*[(<]"),
 )
 
 # PHP

@@ -22,6 +22,7 @@ from cidx_ref.index.syntax import (
     bare_name,
     begins_with,
     end_of_head,
+    parts_of_name,
     tail_of,
 )
 
@@ -33,7 +34,6 @@ _DOLLARS = re.compile(r"\$\w*\$")
 _BEGIN = re.compile(r"BEGIN\b", re.IGNORECASE)
 _END = re.compile(r"END\b\s*(?:\w+\s*)?(?:[;$/]|$)", re.IGNORECASE)
 _NAME = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)")
-_JOINTS = re.compile(r"[:.]+")
 
 
 class _Open:
@@ -97,6 +97,7 @@ class _Reader:
 
     def read(self) -> None:
         closing = ""  # what ends the comment that is open
+        nested = self._syntax.nested
         for number, line in enumerate(self._lines):
             if number < self._until:
                 continue
@@ -106,6 +107,8 @@ class _Reader:
             top = self._stack[-1] if self._stack else None
             if top is not None and top.is_closed and line[: top.raw + 1].isspace():
                 self._code = number
+                if nested is not None and (met := nested.match(line.lstrip()[:MAX_HEAD_CHARS])):
+                    self._name(number, met["name"])
                 continue
             bare = line.strip()
             if bare:
@@ -262,8 +265,8 @@ class _Reader:
         own = bare_name(groups.get("name") or "")
         outer = self._stack[-1] if self._stack else None
         prefix = outer.name if outer is not None else ""
-        parts = _parts(groups.get("of") or "")
-        name = ".".join(filter(None, (prefix, *parts, *_parts(own))))
+        parts = parts_of_name(groups.get("of") or "")
+        name = ".".join(filter(None, (prefix, *parts, *parts_of_name(own))))
         own = own if name != prefix else ""
         at = -1
         if own:
@@ -332,11 +335,12 @@ class _Reader:
 
     def _end(self, one: _Open, last: int, bare: str = "") -> None:
         """`last` is the last line of `one`."""
-        if one.rule.named_at_end is not None and one.at < 0:
+        if one.rule.named_at_end is not None:
             line = bare or self._lines[last].strip()[:MAX_HEAD_CHARS]
             if met := one.rule.named_at_end.search(line):
-                name = ".".join(filter(None, (one.name, met["name"])))
-                self.found.append((name, one.rule.kind, one.start, last + 1))
+                if one.at < 0:
+                    name = ".".join(filter(None, (one.name, met["name"])))
+                    self.found.append((name, one.rule.kind, one.start, last + 1))
                 self._name(last, met["name"])
         if one.at >= 0:
             name, kind, start, end = self.found[one.at]
@@ -390,10 +394,3 @@ class _Reader:
             if above.match(line):
                 return first
         return -1
-
-
-def _parts(name: str) -> list[str]:
-    """What a qualified name is made of, without what JavaScript has in between."""
-    if name.isidentifier() or not name:
-        return [name] if name else []
-    return [part for part in _JOINTS.split(name) if part and part != "prototype"]

@@ -22,12 +22,14 @@ __all__ = [
     "bare_name",
     "begins_with",
     "end_of_head",
+    "parts_of_name",
     "pattern",
     "tail_of",
 ]
 
 MAX_HEAD_LINES = 24
 _MAX_NAME_CHARS = 120
+_JOINTS = re.compile(r"[:.]+")
 _GROUP = re.compile(r"\(\?P<\w+>")
 MAX_HEAD_CHARS = 300  # of a line that is looked at
 
@@ -84,7 +86,8 @@ class Syntax(NamedTuple):
     not further indented.  `above`: lines that belong to what is below them.  `comments`: what a
     comment of several lines begins with, and ends with.  `line_comment`: what ends code in a line.
     `more`: what a line begins with that goes on with what is above it.  `clauses`: definitions of
-    one name that follow each other are one.
+    one name that follow each other are one.  `nested`: a line within a function that defines
+    another one, which has no piece of its own.
     """
 
     rules: tuple[Rule, ...]
@@ -98,6 +101,7 @@ class Syntax(NamedTuple):
     heredoc: str = ""
     macro: re.Pattern[str] | None = None
     statement: bool = False
+    nested: re.Pattern[str] | None = None
 
 
 @cache
@@ -119,6 +123,13 @@ def bare_name(name: str) -> str:
     name = name[:_MAX_NAME_CHARS].strip("`\"'#")
     name = name[1:-1] if name[:1] == "[" and name[-1] == "]" and name != "[]" else name
     return name.replace(".", " ").replace(":", " ") if " " in name else name
+
+
+def parts_of_name(name: str) -> list[str]:
+    """What a qualified name is made of, without what JavaScript has in between."""
+    if name.isidentifier() or not name:
+        return [name] if name else []
+    return [part for part in _JOINTS.split(name) if part and part != "prototype"]
 
 
 def begins_with(bare: str, ends: Iterable[str]) -> bool:
