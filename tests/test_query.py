@@ -685,6 +685,23 @@ def test_who_asks_for_a_name_gets_what_is_called_so_first(make_project: MakeProj
     service.exposed_clear_cache()
 
 
+@pytest.mark.promise("QRY-1")
+@pytest.mark.parametrize("mode", MODES)
+def test_lines_that_stand_in_two_windows_are_shown_once(
+    make_project: MakeProject, mode: str
+) -> None:
+    lines = [f"row {n} of the table" for n in range(1, 121)]
+    lines[44] = "row 45 with a zebrafinch"  # windows are 1 to 50 and 41 to 90
+    project = make_project({"table.txt": "\n".join(lines) + "\n"})
+    build(project)
+    service = CIDXDaemonService(project.root)
+    (hit,) = _ask(service, mode, "zebrafinch")["results"]
+    assert "row 45" in hit["snippet"]
+    rows = _ask(service, mode, "row table", limit=5)["results"]
+    assert len(rows) > 1, "other lines of the same file are shown"
+    service.exposed_clear_cache()
+
+
 @pytest.mark.promise("QRY-3")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_hit_says_what_made_its_score_where_it_is_asked_to(

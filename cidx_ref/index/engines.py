@@ -245,15 +245,22 @@ class Engines:
         frequencies = {} if engine is None else engine.frequencies(self._query.terms)
         return Ranked(found, self._query, self._snapshot.chunks, frequencies, weights)
 
-    def first(self, order: Order, k: int) -> Ranking:
-        """The first `k`, without what a lexical embedder alone has found, by a collision."""
-        read = self._snapshot.chunks.read
-        shares = (
-            hit
-            for hit in self.steady(order.order)
-            if not self._is_lexical or order.is_of_words(hit[0]) or self._probes.touch(read(hit[0]))
-        )
-        return list(islice(shares, k))
+    def hits(self, order: Order, k: int) -> list[tuple[int, dict[str, Any]]]:
+        """The first `k` as hits, each with its chunk, without what a lexical embedder alone has
+        found, by a collision, and without what shows again what is shown: windows overlap."""
+        shown = _Shown()
+        found: list[tuple[int, dict[str, Any]]] = []
+        for chunk, score in self.steady(order.order):
+            if len(found) == k:
+                break
+            if order.is_of_words(chunk) or self._shares_a_word(chunk):
+                hit = self._hit(chunk, score)
+                if shown.add(hit):
+                    found.append((chunk, hit))
+        return found
+
+    def _shares_a_word(self, chunk: int) -> bool:
+        return not self._is_lexical or self._probes.touch(self._snapshot.chunks.read(chunk))
 
     def _first(self, search: Callable[[int], Ranking], k: int) -> Ranking:
         """The `k` best, and of equally good ones the first ones by path and line, unless there are
@@ -280,7 +287,7 @@ class Engines:
             found.sort(key=lambda hit: place_of(hit[0]))
         return found
 
-    def hit(self, number: int, score: float) -> dict[str, Any]:
+    def _hit(self, number: int, score: float) -> dict[str, Any]:
         chunk = self._snapshot.chunks.read(number)
         snippet = self._probes.cut(chunk)
         return {
@@ -295,6 +302,23 @@ class Engines:
             "name": chunk.name,
             "kind": chunk.kind,
         }
+
+
+class _Shown:
+    """The lines that an answer shows already."""
+
+    def __init__(self) -> None:
+        self._lines: set[tuple[str, int, str]] = set()
+
+    def add(self, hit: dict[str, Any]) -> bool:
+        """Add the lines of `hit`, unless the one with its first mark is there."""
+        path, first, text = hit["path"], hit["snippet_start"], hit["snippet"]
+        lines = [(path, number, line) for number, line in enumerate(text.split("\n"), first)]
+        best = text.count("\n", 0, hit["marks"][0][0]) if hit["marks"] else 0
+        if lines[best] in self._lines:
+            return False
+        self._lines.update(lines)
+        return True
 
 
 class _Near:

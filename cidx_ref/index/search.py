@@ -21,6 +21,7 @@ __all__ = ["Snapshot", "answer"]
 
 _log = logging.getLogger("cidx_ref")
 
+_SPARE = 8  # hits that may show again what another one shows
 _POOL = 64  # candidates of each engine; more only where more hits are wanted
 
 
@@ -43,15 +44,15 @@ def answer(
     extra: dict[str, Any] = {}
     order: Order
     if search.mode == "semantic":
-        order = _AsFound(engines.semantic(search.limit))
+        order = _AsFound(engines.semantic(search.limit + _SPARE))
     else:
         found, extra = _candidates(engines, search, runtime)
         order = engines.ranked(found, weights)
-    best = engines.first(order, search.limit)
-    hits = [engines.hit(chunk, score) for chunk, score in best]
+    best = engines.hits(order, search.limit)
     if search.explain:
-        for hit, (chunk, _) in zip(hits, best, strict=True):
+        for chunk, hit in best:
             hit["signals"] = {name: round(value, 3) for name, value in order.signals(chunk).items()}
+    hits = [hit for _, hit in best]
     if staleness is not None:
         chunks = snapshot.chunks
         staleness.mark(hits, [chunks.digest_of(chunks.file_of(chunk)) for chunk, _ in best])

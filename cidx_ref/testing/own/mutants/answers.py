@@ -69,14 +69,14 @@ def no_match_without_a_last_look() -> Iterator[None]:
 @mutant("QRY-1")
 def lines_from_nought() -> Iterator[None]:
     """The first line of a file is line 0."""
-    hit = Engines.hit
+    hit = Engines._hit
 
     def earlier(self: Any, number: int, score: float) -> dict[str, Any]:
         found = hit(self, number, score)
         lines = ("line_start", "line_end", "snippet_start")
         return {**found, **{line: found[line] - 1 for line in lines}}
 
-    with patch.object(Engines, "hit", earlier):
+    with patch.object(Engines, "_hit", earlier):
         yield
 
 
