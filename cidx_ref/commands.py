@@ -344,7 +344,7 @@ def _show(answer: Answer, *, is_filtered: bool) -> None:
         width = get_terminal_size().columns
     color = terminal.use_color(sys.stdout, os.environ)
     sys.stdout.write(terminal.render_answer(answer, width=width, color=color))
-    if not answer:
+    if not answer and not answer.more_matches:
         said = "no match in what the filters let through" if is_filtered else "no match"
         print(f"{said} {terminal.unavailable_note(answer)}".rstrip(), file=sys.stderr)
     if not answer or answer.total_matches is not None:

@@ -21,8 +21,8 @@ class Hit:
 
     `path` is relative to the project, with `/` (bytes that are not UTF-8 as lone surrogates, so
     `open()` takes it).  `line_start` and `line_end` are 1-based and inclusive, `snippet_start` is
-    the number of the snippet's first line.  `score` orders the hits of one answer; its unit
-    depends on the mode (semantic: cosine similarity; fts: BM25; hybrid: reciprocal ranks).
+    the number of the snippet's first line.  `score` orders the hits of one answer, and
+    says nothing beyond it (semantic: cosine similarity).
     `name` is the qualified name of what the chunk holds, or "", and `kind` what that is: a
     "function", "method", "class", "heading" and so on, or "".  `stale`: the file has changed, or
     gone, since it was indexed; what is shown is what it held then.

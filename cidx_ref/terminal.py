@@ -115,6 +115,10 @@ def matches_note(answer: Answer) -> str:
     total, shown = answer.total_matches, len(answer.results)
     if total is None or (total <= shown and not answer.more_matches):
         return ""
+    if total <= shown:
+        return (
+            f"{total} lines, and not all was looked through: a simpler pattern, or --path, may do"
+        )
     at_least = "at least " if answer.more_matches else ""
     return f"{shown} of {at_least}{total} lines: --limit N shows more"
 

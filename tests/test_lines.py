@@ -640,3 +640,53 @@ def test_the_command_prints_lines_as_grep_does(
     told = json.loads(capsys.readouterr().out)
     assert told["total_matches"] == 5
     assert told["results"][0]["marks"] == [[1, 7]]
+
+
+@pytest.mark.promise("QRY-4")
+def test_what_matches_nothing_but_the_end_of_a_line_is_found_in_every_line(
+    make_project: MakeProject,
+) -> None:
+    project = make_project({"a.py": "x = 1\n", "b.txt": "one\ntwo"})
+    build(project)
+    service = CIDXDaemonService(project.root)
+    for wanted in ("$", r"\b$", "^", "1?$"):
+        assert service.exposed_query_regex(str(project.root), wanted)["total_matches"] == 3, wanted
+    service.exposed_clear_cache()
+
+
+@pytest.mark.promise("QRY-4")
+def test_what_stands_as_it_is_needs_no_end(make_project: MakeProject) -> None:
+    project = make_project({"a.py": "self.value(1)\nself_value(1)\n"})
+    build(project)
+    service = CIDXDaemonService(project.root)
+    for wanted in (r"\Qself.value(", r"\Qself.value(\E1", r"^\Qself.value("):
+        found = service.exposed_query_regex(str(project.root), wanted)
+        assert [hit["line_start"] for hit in found["results"]] == [1], wanted
+    service.exposed_clear_cache()
+
+
+@pytest.mark.promise("QRY-4")
+def test_a_program_is_as_long_as_that_which_marks() -> None:
+    with pytest.raises(BadArgumentError, match="steps"):
+        compiled("regex", ".?" * 2000)
+    assert compiled("regex", ".?" * 1000).steps > 1000
+
+
+@pytest.mark.promise("QRY-4")
+def test_marks_are_made_for_a_second_at_most(make_project: MakeProject) -> None:
+    project = make_project({"a.txt": "needle one\n" * 40})
+    build(project)
+    with _loaded(project.root) as snapshot:
+        found = grep.answer(snapshot, Search("needle", "literal", 40), _Slow())
+    marked = [bool(hit["marks"]) for hit in found["results"]]
+    assert marked[0]
+    assert not marked[-1]
+    assert len(marked) == 40
+
+
+class _Slow(FakeRuntime):
+    """A tenth of a second goes by each time the clock is read."""
+
+    def monotonic(self) -> float:
+        self.advance(0.1)
+        return super().monotonic()

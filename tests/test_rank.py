@@ -171,10 +171,39 @@ def test_of_one_file_equally_good_chunks_come_by_their_lines() -> None:
 
 
 @pytest.mark.promise("QRY-3")
+def test_a_short_word_counts_in_a_path_only_by_itself() -> None:
+    files = {"utils/translation/widgets.py": [""], "gis/geos/io.py": [""], "id_map.py": [""]}
+    found = Found([(0, 2.0), (1, 1.9), (2, 1.8)])
+    assert _order(files, "io of files", found, WEIGHTS)[0] == 1
+    assert _order(files, "an id of files", found, WEIGHTS)[0] == 2
+
+
+@pytest.mark.promise("QRY-3")
+def test_what_is_dead_and_counted_still_turns_no_signal_round() -> None:
+    files = {"value.py": [""], "reader.py": ["decode"]}
+    found = Found([(0, 2.0), (1, 1.9)])
+    asked = Query("decode value")
+    for dead in range(10, 200, 10):
+        often = {"decod": 1, "valu": 1 + dead}
+        ranked = Ranked(found, asked, _Tree(files), often, WEIGHTS)
+        assert ranked.order[0][0] == 1
+        assert all(value >= 0 for value in ranked.signals(1).values())
+
+
+@pytest.mark.promise("QRY-3")
+def test_without_scores_it_is_what_files_are_there_for_that_decides() -> None:
+    files = {"a_tests/test_x.py": [""], "docs/b.md": [""], "src/z.py": [""]}
+    found = Found([(0, 0.0), (1, 0.0), (2, 0.0)])
+    assert _order(files, '"=>>"', found, WEIGHTS)[0] == 2
+    nearest = Found((), [(0, -0.1), (2, -0.2), (1, -0.3)])
+    assert _order(files, "ooba", nearest, WEIGHTS)[0] == 2
+
+
+@pytest.mark.promise("QRY-3")
 def test_nothing_found_is_nothing_ranked_and_odd_scores_do_no_harm() -> None:
     files = {"a.py": ["", ""]}
     assert _order(files, "x", Found(), WEIGHTS) == []
-    assert _order(files, "x", Found((), [(1, -0.5), (0, -0.7)]), WEIGHTS) == [0, 1]
+    assert _order(files, "x", Found((), [(1, -0.5), (0, -0.7)]), WEIGHTS) == [1, 0]
     assert _order(files, "", Found([(1, 0.0)]), WEIGHTS) == [1]
     assert _order(files, "x", Found([(1, 1.0)]), WEIGHTS, often=10_000) == [1]
 
@@ -194,6 +223,9 @@ def test_nothing_found_is_nothing_ranked_and_odd_scores_do_no_harm() -> None:
         ("conftest.py", "test"),
         ("attestation.go", ""),
         ("examples/chat/main.rs", "example"),
+        ("scripts/release.sh", "example"),
+        ("src/main/java/com/book/Guide.java", ""),
+        ("django/contrib/auth/hashers.py", ""),
         ("docs/topics/jobs.rst", "document"),
         ("README", "document"),
         ("CHANGES", "document"),

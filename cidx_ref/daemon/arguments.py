@@ -77,6 +77,11 @@ def search_options(
         raise BadArgumentError(
             f"ignore_case: only in the modes {' and '.join(LINE_MODES)}; words meet in any case"
         )
+    explain = _flag(extra, "explain")
+    if explain and is_of_lines:
+        raise BadArgumentError(
+            f"explain: not in the modes {' and '.join(LINE_MODES)}: lines are in the order of files"
+        )
     if is_of_lines:
         compiled(mode, str(text), ignore_case=ignore_case)  # or it says why it cannot be
     filters = Filters(
@@ -89,7 +94,7 @@ def search_options(
         "limit": limit,
         "filters": filters,
         "ignore_case": ignore_case,
-        "explain": _flag(extra, "explain"),
+        "explain": explain,
     }
 
 

@@ -121,7 +121,7 @@ class CIDXDaemonService(ExposedService):
     def exposed_query_hybrid(
         self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
     ) -> dict[str, Any]:
-        """Both at once, fused."""
+        """Candidates of both, ranked together."""
         return self._query("query_hybrid", "hybrid", project_path, query, limit, kwargs)
 
     def exposed_query_literal(

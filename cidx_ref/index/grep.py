@@ -7,7 +7,6 @@ are counted, and so long is looked for; an answer that stopped there says so.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -17,6 +16,7 @@ from cidx_ref.index.lines import Line, line_text, lines_of
 from cidx_ref.index.live import LiveChunks, Part
 from cidx_ref.index.pattern import Pattern, compiled
 from cidx_ref.index.port import Search
+from cidx_ref.index.purpose import purpose
 from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
@@ -30,11 +30,9 @@ _AT_ONCE = 3  # lines of a file, before the next file has its turn
 _MAX_SHOWN = 2000  # characters of a line
 _LEAD = 60  # of those, that come before the first match where the line has more
 _MAX_MARKS = 64
-_ASIDE = re.compile(
-    r"(?:^|/)(?:tests?|testing|specs?|__tests__|testdata|fixtures?|examples?|samples?|demos?"
-    r"|vendor(?:ed)?|third_?party|_vendor|externals?)/"
-    r"|(?:^|/)(?:test_|conftest\.)[^/]*$|[._-](?:test|spec)s?\.[^/]+$"
-)
+_MARKING_SECONDS = 1.0
+#: What is there for something else comes after what it is about; data is what many look for.
+_ASIDE = frozenset(("test", "example", "generated"))
 
 
 class Candidate(NamedTuple):
@@ -43,13 +41,6 @@ class Candidate(NamedTuple):
     part: Part
     line: Line
     path: str
-    #: How many lines were found in its file.
-    in_file: int
-
-    @property
-    def chunk(self) -> int:
-        """The number of its chunk among all of the generation."""
-        return self.part.first_chunk + self.line.chunk
 
 
 class Snapshot(Protocol):
@@ -77,9 +68,13 @@ def answer(
     pattern = compiled(search.mode, search.text, ignore_case=search.ignore_case)
     found, is_all = candidates(chunks, search, pattern, runtime)
     shown = _chosen(found, search.limit)
-    hits = [_hit(each, level, pattern) for level, each in shown]
+    until = runtime.monotonic() + _MARKING_SECONDS
+    hits = [
+        _hit(each, level, pattern, is_marked=runtime.monotonic() < until) for level, each in shown
+    ]
     if staleness is not None:
-        staleness.mark(hits, [chunks.digest_of(chunks.file_of(each.chunk)) for _, each in shown])
+        files = [one.part.segment.store.files[one.line.place.file] for _, one in shown]
+        staleness.mark(hits, [file.digest for file in files])
     return {
         "results": hits,
         "mode": search.mode,
@@ -110,14 +105,8 @@ def candidates(
         is_all = is_all and lines.is_all
         if not lines.is_all and len(found) >= MAX_COUNTED:
             break
-    in_file = Counter((part.first_file, line.place.file) for part, line in found)
     every = [
-        Candidate(
-            part,
-            line,
-            part.segment.store.files[line.place.file].path,
-            in_file[part.first_file, line.place.file],
-        )
+        Candidate(part, line, part.segment.store.files[line.place.file].path)
         for part, line in found
     ]
     every.sort(key=lambda one: (one.path, _cell_number(one.line.place.cell), one.line.place.line))
@@ -151,15 +140,17 @@ def _levels(found: list[Candidate]) -> list[int]:
     levels = []
     for one in found:
         if one.path not in aside:
-            aside[one.path] = _ASIDE.search(one.path) is not None
+            aside[one.path] = purpose(one.path) in _ASIDE
         levels.append(2 - one.line.defines + 3 * aside[one.path])
     return levels
 
 
-def _hit(one: Candidate, level: int, pattern: Pattern) -> dict[str, Any]:
+def _hit(one: Candidate, level: int, pattern: Pattern, *, is_marked: bool) -> dict[str, Any]:
     store = one.part.segment.store
     text = line_text(store, one.line)
-    marks = list(islice(pattern.spans(text), _MAX_MARKS))
+    # A quarter of a second at worst: the engine cannot be interrupted.
+    spans = pattern.spans(text[: pattern.block_bytes]) if is_marked else ()
+    marks = list(islice(spans, _MAX_MARKS))
     begin = 0
     if len(text) > _MAX_SHOWN and marks:
         begin = max(0, min(marks[0][0] - _LEAD, len(text) - _MAX_SHOWN))
@@ -172,6 +163,7 @@ def _hit(one: Candidate, level: int, pattern: Pattern) -> dict[str, Any]:
         "snippet": text[begin : begin + _MAX_SHOWN],
         "snippet_start": one.line.place.line,
         "name": store.name_of(one.line.chunk),
+        "kind": store.kind_of(one.line.chunk),
         "marks": list(_within(marks, begin, begin + _MAX_SHOWN)),
     }
 

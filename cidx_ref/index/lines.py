@@ -150,7 +150,7 @@ class _Reader:
     def line_at(self, place: int, pattern: Pattern) -> Line | None:
         """The line at `place` of the text; None if that is blank."""
         text = self._text
-        if place >= len(text):  # the line end behind it
+        if place > len(text):  # nothing may be behind its line end
             return None
         self._line += text.count(b"\n", self._at, place)
         self._at = place

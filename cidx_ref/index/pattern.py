@@ -159,7 +159,8 @@ class _Regex(Pattern):
         self._regexp = _re2(bare, ignore_case=ignore_case)
         # What follows in the line belongs to the match: so one is found in each line, not each one.
         self._of_lines = _re2(b"(?:" + bare + b")(?-s:.*)", ignore_case=ignore_case)
-        self.steps = _steps(self._of_lines)
+        # `.?.?` and the rest of the line is but the rest of the line to the second one.
+        self.steps = max(_steps(self._regexp), _steps(self._of_lines))
 
     def places(self, text: Buffer, start: int, stop: int) -> Iterator[int]:
         for match in self._of_lines.finditer(text, start, stop):
@@ -178,6 +179,8 @@ def _within_lines(text: str) -> str:
             raise BadArgumentError(r"query: \C: bytes are not looked for, only characters")
         if token == r"\n":
             raise BadArgumentError(_NO_LINES)
+        if token.startswith(r"\Q") and not token.endswith(r"\E"):
+            return token + r"\E"  # or it would go on behind the pattern
         return _ENDS.get(token, token)
 
     if "\n" in text:

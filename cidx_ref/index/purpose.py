@@ -29,16 +29,24 @@ ASKED_BY = {
 _FOLDERS = {
     "test": "test tests testing spec specs __tests__ __mocks__ testdata test-data test_data "
     "fixture fixtures mocks e2e integration-test integration-tests testsuite testsuites "
-    "androidtest commontest jvmtest unittest unittests conformance",
-    "example": "example examples sample samples demo demos tutorial tutorials playground sandbox "
-    "cookbook benchmark benchmarks bench perf fuzz fuzzing contrib extras scripts hack",
-    "document": "doc docs documentation book guide guides man manual website changelog changelogs "
-    "changelog.d changes newsfragments release-notes releasenotes rfcs",
+    "androidtest commontest jvmtest unittest unittests",
+    "example": "example examples sample samples demo demos tutorial tutorials playground cookbook "
+    "benchmark benchmarks fuzz fuzzing",
+    "document": "doc docs documentation guides changelog changelogs changelog.d newsfragments "
+    "release-notes releasenotes rfcs",
     "declaration": "typings typeshed stubs @types",
-    "generated": "vendor vendored third_party third-party thirdparty 3rdparty external extern "
-    "_vendor node_modules bower_components dist generated __generated__",
+    "generated": "vendor vendored third_party third-party thirdparty 3rdparty _vendor "
+    "node_modules bower_components generated __generated__",
+}
+# Further down, these are names of packages, too.
+_TOP_FOLDERS = {
+    "test": "conformance",
+    "example": "sandbox bench perf extras scripts hack",
+    "document": "book guide man manual website site changes",
+    "generated": "external extern dist",
 }
 _BY_FOLDER = {name: what for what, names in _FOLDERS.items() for name in names.split()}
+_BY_TOP_FOLDER = {name: what for what, names in _TOP_FOLDERS.items() for name in names.split()}
 
 _ENDINGS = {
     "document": "md markdown mdx rst rest txt text adoc asciidoc org pod tex textile rdoc",
@@ -69,11 +77,16 @@ def purpose(path: str) -> str:
     """One of the keys of `ASKED_BY`; "" for code, and for what nothing is known of."""
     *folders, name = path.split("/")
     stem, _, ending = name.rpartition(".")
-    if not stem:
-        stem, ending = name, ""
-    for folder in folders:
-        if what := _BY_FOLDER.get(folder.lower()):
-            return what
+    return _by_folders(folders) or (_by_name(stem, ending) if stem else _by_name(name, ""))
+
+
+def _by_folders(folders: list[str]) -> str:
+    names = [folder.lower() for folder in folders]
+    at_the_top = (_BY_TOP_FOLDER.get(name) for name in names[:1])
+    return next(filter(None, (*at_the_top, *map(_BY_FOLDER.get, names))), "")
+
+
+def _by_name(stem: str, ending: str) -> str:
     if _TEST_NAME.search(stem):
         return "test"
     if (not ending and stem.lower() in _PAPERS) or _MANUAL.fullmatch(ending):

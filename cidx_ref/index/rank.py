@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from math import log
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import asked_for, purpose
 from cidx_ref.index.query import Query
+from cidx_ref.index.ways import rarity
 
 __all__ = ["SIGNALS", "WEIGHTS", "Files", "Found", "Ranked", "Weights"]
 
@@ -69,6 +69,7 @@ SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purp
 _SIBLINGS = 5
 _FADE = 0.7
 _STEEP = 1.2  # the best stand out a little more than their scores say
+_LEAST_PART = 4  # letters of a term that counts as a part of a word
 _OTHERWISE_QUALIFIED = 0.25
 _OTHERWISE_WRITTEN = 0.6
 
@@ -197,9 +198,12 @@ def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:
 
 def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
     """The scores as shares of the best one: BM25's own say nothing beside another query's."""
-    best = max((score for _, score in ranking), default=0.0)
-    if best <= 0:
-        return dict.fromkeys((chunk for chunk, _ in ranking), 0.0)
+    scores = [score for _, score in ranking]
+    best = max(scores, default=0.0)
+    if best <= 0:  # what was looked for as it stands has no scores, and far vectors have such
+        lowest = min(scores, default=0.0)
+        ranking = [(chunk, score - lowest + 1) for chunk, score in ranking]
+        best += 1 - lowest
     return {chunk: weight * (max(score, 0.0) / best) ** _STEEP for chunk, score in ranking}
 
 
@@ -213,11 +217,11 @@ def _together(parts: Iterable[Mapping[int, float]]) -> dict[int, float]:
 
 def _rarity(query: Query, frequencies: Mapping[str, int], count: int) -> dict[str, float]:
     """How much each term of the query says, all together 1: BM25's weight of a term."""
-    said = {term: log(1 + (count - n + 0.5) / (n + 0.5)) for term, n in frequencies.items()}
+    said = {term: rarity(often, count) for term, often in frequencies.items()}
     if not said:
         return dict.fromkeys(query.terms, 1 / max(1, len(query.terms)))
     together = sum(said.values())
-    return {term: rarity / together for term, rarity in said.items()}
+    return {term: share / together for term, share in said.items()}
 
 
 def _path_factor(path: str, rarity: Mapping[str, float], weights: Weights) -> float:
@@ -229,5 +233,18 @@ def _path_factor(path: str, rarity: Mapping[str, float], weights: Weights) -> fl
 
 
 def _said_in(text: str, rarity: Mapping[str, float]) -> float:
-    """How much of the query stands in `text`, as parts of words, too."""
-    return sum([share for term, share in rarity.items() if term in text])
+    """How much of the query stands in `text`, which has small letters: as parts of words, too, but
+    for what is so short that it stands in any."""
+    return sum([share for term, share in rarity.items() if term in text and _is_said(term, text)])
+
+
+def _is_said(term: str, text: str) -> bool:
+    if len(term) >= _LEAST_PART:
+        return True
+    at = text.find(term)
+    while at >= 0:
+        around = text[max(0, at - 1) : at] + text[at + len(term) : at + len(term) + 1]
+        if not any(map(str.isalpha, around)):
+            return True
+        at = text.find(term, at + 1)
+    return False

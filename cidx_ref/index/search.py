@@ -71,12 +71,13 @@ class _AsFound:
 
     def __init__(self, ranking: Ranking) -> None:
         self.order = ranking
+        self._scores = dict(ranking)
 
     def is_of_words(self, chunk: int) -> bool:
         return True  # the engine has seen to it
 
     def signals(self, chunk: int) -> dict[str, float]:
-        return {"semantic": dict(self.order)[chunk]}
+        return {"semantic": self._scores[chunk]}
 
 
 def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Found, dict[str, Any]]:

@@ -130,6 +130,9 @@ class ChunkStore:
         offset = int(row["offset"])
         return self._texts[offset : offset + int(row["name_size"])].decode(*TEXT_CODEC)
 
+    def kind_of(self, chunk: int) -> str:
+        return KINDS[int(self._rows[chunk]["kind"])]
+
     def place_of(self, chunk: int) -> tuple[str, int]:
         """Path and first line of `chunk`."""
         file, line_start, *_ = self._rows[chunk].item()

@@ -12,13 +12,22 @@ from math import log1p
 from cidx_ref.index.query import Query
 from cidx_ref.index.text import closed, terms_of, whole_identifiers
 
-__all__ = ["Ways", "parts_of"]
+__all__ = ["Ways", "parts_of", "rarity"]
 
 #: Chunks of the rarer of two words, in which the other is looked for beside it.
 _MOST_BESIDE = 1 << 14
 _RARE = 64  # chunks: a word that stands in no more is looked for as two words, too
 _LEAST_PART, _MOST_PARTED = 2, 24  # letters
 _MOST_WAYS = 4
+
+
+def rarity(count: int, total: int) -> float:
+    """What BM25 takes a word for that stands in `count` of `total` chunks.
+
+    What is dead is counted until it is merged, so they may seem to be more than all.
+    """
+    count = min(count, total)
+    return log1p((total - count + 0.5) / (count + 0.5))
 
 
 class Ways:
@@ -46,9 +55,7 @@ class Ways:
                 yield [("body", closed(name), n)]
 
     def rarity(self, count: int) -> float:
-        """What BM25 takes a word for that stands in so many chunks."""
-        count = min(count, self._total)
-        return log1p((self._total - count + 0.5) / (count + 0.5))
+        return rarity(count, self._total)
 
     def beside(self, query: Query) -> Iterator[list[str]]:
         """The terms that are to stand beside each other: of a name with an ending, and of a word
