@@ -55,6 +55,7 @@ WANTED: Mapping[str, str | bytes] = {
     "data/gap.txt": f"left{' ' * 6000}right\n",
     "data/windows.txt": "".join(f"row {n} of the table\n" for n in range(500)),
     "data/ends.txt": "first line\n\n\n  indented\nlast line without an end",
+    "data/blank.txt": "\n\nafter two\nof the blank lines\n",
     "data/odd.txt": "a.b*c[d]\\e\n(x+x+)+y\n\x0cform feed\n\x1b[0mescape\n",
     "data/nul.txt": "y\n" * 5000 + "nul \x00 here\n",
     "data/twice.txt": "needle needle needle\n",
@@ -330,6 +331,10 @@ def test_a_text_of_several_lines_is_told_by_the_lines_it_stands_in(
     ((start, end),) = hit["marks"]
     assert hit["snippet"][start:end] == across
     assert hit["score"] < 1
+    # Before the first line of a file is none, nor before the first one that is not blank.
+    assert ask(snapshot, "  \ndef frobnicate(a)")["results"] == []
+    assert ask(snapshot, "of the blank lines\nafter two")["results"] == []
+    assert told(ask(snapshot, "  \nafter two\nof")) == {("data/blank.txt", 2): 1}
     # A long line that was cut is one line.
     assert told(ask(snapshot, f"{LONG[-9000:]} end\nshort")) == {("data/long.txt", 1): 1}
     assert told(ask(snapshot, f"{LONG[:2500]}\nx x")) == {("data/longer.txt", 1): 1}
@@ -412,6 +417,8 @@ def test_whatever_lines_are_copied_from_a_file_are_found_where_they_stand_and_no
         at = source.choice(visible)
         changed = f"{wanted[:at]}\x7f{wanted[at + 1 :]}"
         assert ask(snapshot, changed)["total_matches"] == 0
+        if len(changed) <= MAX_PATTERN_CHARS:
+            assert ask(snapshot, changed, ignore_case=True)["total_matches"] == 0
         apart = re.sub(r"(\S)\n([ \t]*\S)", r"\1\n\n\2", wanted, count=1)  # by a blank line
         assert places_of(files, apart) <= told(ask(snapshot, apart)) <= at_most(files, apart)
 
@@ -428,6 +435,8 @@ def test_texts_of_several_lines_end_with_their_cell(make_project: MakeProject) -
     with _loaded(project.root) as found:
         (hit,) = ask(found, "needle(7)\n\n\nz")["results"]
         assert (hit["name"], hit["line_start"], hit["line_end"]) == ("cell 8", 2, 5)
+        of_all = ask(found, ")\n\n\nz =")["results"]
+        assert [hit["name"] for hit in of_all] == [f"cell {n}" for n in range(1, 13)]
         assert ask(found, "z = 1\nx = 8")["results"] == []
         assert ask(found, "\n\n\nz = 1\nx = 8")["results"] == []
         assert ask(found, "= 1\n\nx = 8")["results"] == []

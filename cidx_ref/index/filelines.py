@@ -35,11 +35,10 @@ class FileLines:
         rows = store.rows[chunks.start : chunks.stop]
         starts, ends = rows["line_start"].tolist(), rows["line_end"].tolist()
         self._first = starts[0]
-        # Of each line, which chunk has it; of several the first one, as elsewhere.
+        # Of each line, a chunk that has it.
         self._chunk_of = np.full(max(ends) + 1 - self._first, -1, np.int64)
-        for number in reversed(range(len(chunks))):
-            lines = slice(starts[number] - self._first, ends[number] + 1 - self._first)
-            self._chunk_of[lines] = chunks[number]
+        for number, start, end in zip(chunks, starts, ends, strict=True):
+            self._chunk_of[start - self._first : end + 1 - self._first] = number
         self._read: dict[int, list[str]] = {}
         self._whole: dict[int, str] = {}  # lines that were cut
 
