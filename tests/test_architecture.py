@@ -198,7 +198,10 @@ FLOORS_WITHIN = {
         ["belongs"],
         ["embed", "port", "scan", "storing", "ways"],
         ["rank", "store"],
-        ["changes", "child", "cutting", "named", "segment", "spelling", "stale", "watched"],
+        [
+            *["changes", "child", "cutting", "filelines", "named", "segment", "spelling", "stale"],
+            "watched",
+        ],
         ["matches"],
         ["live", "loaded", "snippet", "writing"],
         ["builder", "fulltext", "lines", "nearest"],

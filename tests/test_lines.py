@@ -55,6 +55,7 @@ WANTED: Mapping[str, str | bytes] = {
     "data/gap.txt": f"left{' ' * 6000}right\n",
     "data/windows.txt": "".join(f"row {n} of the table\n" for n in range(500)),
     "data/ends.txt": "first line\n\n\n  indented\nlast line without an end",
+    "data/blank.txt": "\n\nafter two\nof the blank lines\n",
     "data/odd.txt": "a.b*c[d]\\e\n(x+x+)+y\n\x0cform feed\n\x1b[0mescape\n",
     "data/nul.txt": "y\n" * 5000 + "nul \x00 here\n",
     "data/twice.txt": "needle needle needle\n",
@@ -72,12 +73,37 @@ def _noise(number: int) -> str:
     )
 
 
+def _pasted(number: int) -> str:
+    """Definitions with blank lines in and between them, some of them of blanks, and a long line."""
+    source = random.Random(number)
+    long = " ".join(f"v{source.randrange(10**6)}" for _ in range(1500))
+    pieces = []
+    for n in range(120):
+        body = [f"\tvalue{n} = {source.randrange(10**5)};" for _ in range(source.randrange(1, 9))]
+        body.insert(source.randrange(len(body)), source.choice(["", "", "    ", "\t}"]))
+        blank = source.choice(["", "", "\n", "\n\n", "\n  \t"])
+        pieces.append(
+            "\n".join([f"int f{number}_{n}(void)", "{", *body, "\treturn 0;", "}", blank])
+        )
+    return "\n".join([*pieces[:60], f"// {long}", *pieces[60:]])
+
+
+#: What texts of several lines are taken from: each of many pieces.
+PASTED: Mapping[str, bytes] = {
+    "paste/code.c": _pasted(1).encode(),
+    "paste/dos.cpp": _pasted(2).replace("\n", "\r\n").encode(),
+    "paste/mac.go": _pasted(3).replace("\n", "\r").encode(),
+    "paste/plain.txt": _pasted(4).encode("utf-16"),
+    "paste/fold.md": "\n\n".join(f"# Straße {n}\n\nÄpfel {n}" for n in range(200)).encode(),
+}
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("lines")
     for number in range(30):
         write(root, f"noise/part{number:02}.py", _noise(number))
-    for path, text in WANTED.items():
+    for path, text in {**WANTED, **PASTED}.items():
         write(root, path, text)
     return root
 
@@ -143,7 +169,7 @@ def test_a_literal_text_is_found_in_exactly_the_lines_that_hold_it(
 ) -> None:
     expected = lines_with(tree, lambda line: text in line)
     answer = ask(snapshot, text)
-    assert answer["total_matches"] == len(expected)
+    assert answer["total_matches"] == min(len(expected), grep.MAX_COUNTED)
     assert told(answer) == expected if len(expected) <= 1000 else sum(told(answer).values()) == 1000
     for hit in answer["results"]:
         assert all(hit["snippet"][a:b] == text[: b - a] for a, b in hit["marks"])
@@ -159,7 +185,7 @@ PATTERNS = [
     *(r"^.*-{900}w.*$", r"^row \d0 ", r"row (1|22|333) of", r"(?i)FORM FEED"),
     *(r"[^\W\d_]{3} go|🚀", "日.語"),
     *(r"^var .*;$", r"x;$", r"\A\{", r"\}\Z", r"caf.$", r"café", r"[\t]", r"^[^ ]+$"),
-    r"a{0}needle",
+    *(r"a{0}needle", r"(?-s:needle) n", r"(?i-s:NEEDLE) n", r"[(?s)]ow 7", r"row\(?s?"),
     *(r"noise_(3|4)_9\d\(value\):$", r"z*", r"^", r"\s", r"e\b.*\bn", r"nul . here"),
 ]  # fmt: skip
 
@@ -285,7 +311,7 @@ def test_where_a_long_line_was_cut_neither_it_nor_a_word_begins_or_ends(
     assert told(ask(snapshot, r"left +right", "regex")) == {("data/gap.txt", 1): 1}
 
 
-def test_a_text_of_several_lines_is_found_within_a_chunk(
+def test_a_text_of_several_lines_is_told_by_the_lines_it_stands_in(
     snapshot: IndexSnapshot, tree: Path
 ) -> None:
     (hit,) = ask(snapshot, "frobnicate(a):\n    return frob\n")["results"]
@@ -293,14 +319,170 @@ def test_a_text_of_several_lines_is_found_within_a_chunk(
     assert hit["snippet"] == "def frobnicate(a):\n    return frobnicate(a - 1)"
     ((start, end),) = hit["marks"]
     assert hit["snippet"][start:end] == "frobnicate(a):\n    return frob"
+    assert hit["score"] == 1  # it has the name that is defined there
     rows = "".join(f"row {n} of the table\n" for n in range(10, 30))  # more than a cut would have
     assert told(ask(snapshot, rows)) == {("data/windows.txt", 11): 1}
     assert told(ask(snapshot, "var x = 1;\r\nvar y")) == {("src/crlf.cs", 1): 1}
     assert ask(snapshot, "return frobnicate(a - 1)\nfrob")["results"] == []
+    across = "return frobnicate(a - 1)\n\n\nfrob"  # blank lines between two pieces
+    (hit,) = ask(snapshot, across)["results"]
+    assert (hit["path"], hit["line_start"], hit["line_end"]) == ("py/defs.py", 2, 5)
+    assert hit["snippet"] == "    return frobnicate(a - 1)\n\n\nfrobnicate(3)"
+    ((start, end),) = hit["marks"]
+    assert hit["snippet"][start:end] == across
+    assert hit["score"] < 1
+    # Before the first line of a file is none, nor before the first one that is not blank.
+    assert ask(snapshot, "  \ndef frobnicate(a)")["results"] == []
+    assert ask(snapshot, "of the blank lines\nafter two")["results"] == []
+    assert told(ask(snapshot, "  \nafter two\nof")) == {("data/blank.txt", 2): 1}
+    # A long line that was cut is one line.
+    assert told(ask(snapshot, f"{LONG[-9000:]} end\nshort")) == {("data/long.txt", 1): 1}
+    assert told(ask(snapshot, f"{LONG[:2500]}\nx x")) == {("data/longer.txt", 1): 1}
+    assert ask(snapshot, f"{LONG[:2400]}\nx x")["results"] == []
     # A chunk's name comes after the text of the one before it.
     last = (tree / "noise/part00.py").read_text().split("\n")[2]
     assert ask(snapshot, last)["total_matches"] == 1
     assert ask(snapshot, f"{last}\nnoise_0_1")["results"] == []
+
+
+def places_of(files: Mapping[str, str], wanted: str) -> Counter[tuple[str, int]]:
+    """Where `wanted` stands in `files`: paths, and the lines of its first character."""
+    found: Counter[tuple[str, int]] = Counter()
+    for path, text in files.items():
+        at = text.find(wanted)
+        while at >= 0:
+            found[path, text.count("\n", 0, at) + 1] += 1
+            at = text.find(wanted, at + 1)
+    return found
+
+
+def at_most(files: Mapping[str, str], wanted: str) -> Counter[tuple[str, int]]:
+    """Where `wanted` stands if of a blank line, which may be in no piece, only that is known."""
+    rows = [
+        re.escape(row) if row.strip() else rf"(?:{re.escape(row)}|^[^\S\n]*$)"
+        for row in wanted.split("\n")
+    ]
+    at = re.compile("(?m)(?=" + "\n".join(rows) + ")")
+    return Counter(
+        {
+            (path, text.count("\n", 0, match.start()) + 1)
+            for path, text in files.items()
+            for match in at.finditer(text)
+        }
+    )
+
+
+def pastes(source: random.Random, text: str, count: int) -> Iterator[str]:
+    """Stretches of 2 to 15 lines, which begin and end within a line, or with it."""
+    lines = text.split("\n")
+    while count:
+        start, size = source.randrange(len(lines) - 15), source.randrange(2, 16)
+        some = lines[start : start + size]
+        if source.random() < 0.5:
+            some[0] = some[0][source.randrange(len(some[0]) + 1) :]
+            some[-1] = some[-1][: source.randrange(len(some[-1]) + 1)]
+        wanted = "\n".join(some).strip("\n")
+        if "\n" in wanted and wanted.strip():
+            yield wanted
+            count -= 1
+
+
+@pytest.mark.parametrize("path", PASTED)
+def test_whatever_lines_are_copied_from_a_file_are_found_where_they_stand_and_nowhere_else(
+    snapshot: IndexSnapshot, tree: Path, path: str
+) -> None:
+    files: dict[str, str] = {}
+    for each in (*WANTED, *PASTED):
+        decoded = decode((tree / each).read_bytes())
+        files[each] = re.sub("\r\n?", "\n", decoded[0] if decoded else "")
+    source = random.Random(path)
+    assert len(snapshot.chunks) > 3300
+    for wanted in pastes(source, files[path], 60):
+        expected = places_of(files, wanted)
+        assert any(found == path for found, _ in expected)
+        as_copied = wanted.replace("\n", source.choice(["\n", "\r\n"]))
+        answer = ask(snapshot, as_copied)
+        assert expected <= told(answer) <= at_most(files, wanted), wanted
+        for hit in answer["results"]:
+            assert hit["line_end"] == hit["line_start"] + wanted.count("\n")
+            ((start, end),) = hit["marks"]
+            shown = hit["snippet"][start:end]
+            # Of lines between pieces only that they are blank is known.
+            rows = [[row.strip() for row in text.split("\n")] for text in (shown, wanted)]
+            assert rows[0] == rows[1] or len(hit["snippet"]) == 2000
+        if len(wanted) <= MAX_PATTERN_CHARS:
+            swapped = wanted.replace("ß", "\0").swapcase().replace("\0", "ß")
+            assert not expected - told(ask(snapshot, swapped, ignore_case=True))
+        visible = [n for n, sign in enumerate(wanted) if not sign.isspace()]
+        at = source.choice(visible)
+        changed = f"{wanted[:at]}\x7f{wanted[at + 1 :]}"
+        assert ask(snapshot, changed)["total_matches"] == 0
+        if len(changed) <= MAX_PATTERN_CHARS:
+            assert ask(snapshot, changed, ignore_case=True)["total_matches"] == 0
+        apart = re.sub(r"(\S)\n([ \t]*\S)", r"\1\n\n\2", wanted, count=1)  # by a blank line
+        assert places_of(files, apart) <= told(ask(snapshot, apart)) <= at_most(files, apart)
+
+
+def test_texts_of_several_lines_end_with_their_cell(make_project: MakeProject) -> None:
+    cells = [
+        {"cell_type": "code", "source": f"x = {n}\ny = needle({n})\n\n\nz = 1\n", "outputs": []}
+        for n in range(12)
+    ]
+    project = make_project(
+        {"book.ipynb": json.dumps({"nbformat": 4, "metadata": {}, "cells": cells})}
+    )
+    build(project)
+    with _loaded(project.root) as found:
+        (hit,) = ask(found, "needle(7)\n\n\nz")["results"]
+        assert (hit["name"], hit["line_start"], hit["line_end"]) == ("cell 8", 2, 5)
+        of_all = ask(found, ")\n\n\nz =")["results"]
+        assert [hit["name"] for hit in of_all] == [f"cell {n}" for n in range(1, 13)]
+        assert ask(found, "z = 1\nx = 8")["results"] == []
+        assert ask(found, "\n\n\nz = 1\nx = 8")["results"] == []
+        assert ask(found, "= 1\n\nx = 8")["results"] == []
+        assert ask(found, "needle(6)\n\n\nz")["total_matches"] == 1
+
+
+def test_texts_of_several_lines_are_not_found_in_what_is_dead_or_filtered_out(
+    make_project: MakeProject,
+) -> None:
+    text = "def one():\n    return 1\n\n\ndef two():\n    return 2\n"
+    wanted = "return 1\n\n\ndef two"
+    project = make_project({f"f{n}.py": text for n in range(5)})
+    with nothing_tiny():
+        indexed(project)
+        write(project.root, "f3.py", text.replace("two", "three"))
+        (project.root / "f4.py").unlink()
+        indexed(project)
+    with _loaded(project.root) as found:
+        assert {path for path, _ in told(ask(found, wanted))} == {"f0.py", "f1.py", "f2.py"}
+        only = ask(found, wanted, filters=Filters(paths=("/f1.py",)))
+        assert told(only) == {("f1.py", 2): 1}
+
+
+def test_a_text_of_lines_that_are_everywhere_is_found_within_bounds(
+    make_project: MakeProject,
+) -> None:
+    project = make_project({"a.txt": "ab\n" * 40_000})
+    build(project)
+    runtime = FakeRuntime()
+
+    class Hasty(FakeRuntime):
+        reads = 0
+
+        def monotonic(self) -> float:
+            self.reads += 1
+            return runtime.monotonic() + self.reads / 2
+
+    with _loaded(project.root) as found:
+        some = ask(found, "ab\nab\nab")
+        assert (some["total_matches"], some["more_matches"]) == (grep.MAX_COUNTED, True)
+        search = Search("\n".join(["ab"] * 30_000), "literal", 5)
+        few = grep.answer(found, search, Hasty())
+        assert few["more_matches"] is True
+        assert few["total_matches"] < 20
+        none = grep.answer(found, Search("b\nab\nac", "literal", 5), Hasty())
+        assert (none["total_matches"], none["more_matches"]) == (0, True)
 
 
 def test_names_and_paths_are_not_lines(make_project: MakeProject) -> None:
@@ -514,6 +696,8 @@ def test_a_literal_of_100_000_characters_is_cheap(snapshot: IndexSnapshot, text:
         ("regex", "a\nb", "one line at a time"),
         ("regex", r"a\nb", "one line at a time"),
         ("regex", r"a\Cb", "bytes"),
+        ("regex", "(?s)a.*b", r"query: \(\?s\): .*one line at a time"),
+        ("regex", "x(?is-m:a.b)", r"query: \(\?is-m:: .*one line at a time"),
         ("regex", "\udcff", "not text"),
         ("regex", "a" * (MAX_PATTERN_CHARS + 1), "4097 characters are too many"),
     ],

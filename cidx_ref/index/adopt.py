@@ -295,6 +295,11 @@ def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> Non
         try:
             for one, other in (start, middle), (middle, begin), (begin + 1, end):
                 texts[one:other].tobytes().decode(*TEXT_CODEC)
+            lines = int(np.count_nonzero(texts[begin + 1 : end] == ord("\n")))
+            _require(
+                int(row["line_end"]) - int(row["line_start"]) == lines,
+                f"{_ROWS}: more lines than the text has, or fewer",
+            )
         except UnicodeDecodeError:
             raise IndexUnusableError(f"not adopted: {_TEXTS}: not UTF-8") from None
 

@@ -27,14 +27,13 @@ from cidx_ref.index.analysis import Terms
 from cidx_ref.index.live import FileSet, LiveChunks
 from cidx_ref.index.query import Query
 from cidx_ref.index.vocabulary import Vocabulary
-from cidx_ref.index.ways import Ways, parts_of
+from cidx_ref.index.ways import OTHERWISE, Ways, parts_of
 
 __all__ = ["META", "FullTextIndex", "FullTextWriter", "count_documents"]
 
 META = "meta.json"
 
 _WRITER_HEAP_BYTES = 64_000_000
-_OTHERWISE = 0.7  # of a word: what it counts where it is written in another way
 #: So many files tantivy is told of in as little time as the search itself takes.
 _FEW_FILES = 256
 #: Hits that are asked for beyond what a filter should leave of them; and at most.
@@ -190,7 +189,7 @@ class FullTextIndex:
         ways = {form for forms in self._ways.forms(query) for form in forms if form[2] <= at_most}
         plain = set(query.terms)
         few = [(f, t) for f, t, _ in sorted(ways) if f != "body" or t not in plain]
-        clauses = [self._phrase(each) for each in self._ways.beside(query)]
+        clauses = [self._phrase(each) for each, _ in self._ways.beside(query)]
         if (any_of := self._any_of(few)) is not None:
             clauses.append(any_of)
         should = [(tantivy.Occur.Should, each) for each in clauses]
@@ -290,7 +289,11 @@ class FullTextIndex:
         clauses += [(tantivy.Occur.Should, self._phrase(phrase)) for phrase in query.preferred]
         rest = query.beside_phrases
         clauses += [(tantivy.Occur.Should, self._either(forms)) for forms in self._ways.forms(rest)]
-        clauses += [(tantivy.Occur.Should, self._phrase(each)) for each in self._ways.beside(rest)]
+        for each, share in self._ways.beside(rest):
+            phrase = self._phrase(each)
+            if share != 1:
+                phrase = tantivy.Query.boost_query(phrase, share)
+            clauses.append((tantivy.Occur.Should, phrase))
         return tantivy.Query.boolean_query(clauses) if clauses else None
 
     def _either(self, forms: list[tuple[str, str, int]]) -> tantivy.Query:
@@ -301,7 +304,7 @@ class FullTextIndex:
         if not others:
             return first
         together = sum(count for _, _, count in forms)
-        weight = _OTHERWISE * self._ways.rarity(together)
+        weight = OTHERWISE * self._ways.rarity(together)
         shares = [weight / self._ways.rarity(count) for _, _, count in forms[1:]]
         boosted = list(map(tantivy.Query.boost_query, others, shares))
         return tantivy.Query.disjunction_max_query([first, *boosted] if forms[0][2] else boosted)

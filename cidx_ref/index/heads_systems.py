@@ -115,11 +115,12 @@ _NOT_C = (
     r"public|private|protected|default|break|continue|extern\s+\"C\"|template|friend|static_assert"
     r"|co_return|co_await|co_yield|sizeof|defined)\b)"
 )
-_C_TYPE = r"(?:[\w:]+(?:" + ANGLES + r")?(?:::[\w:]+)?|\[\[[^\]]*\]\]|__attribute__\(\([^)]*\)\))"
+# Each `::` can be matched in one way only: two would be a thousand in a line of ten.
+_C_TYPE = r"(?:[\w:]+(?:" + ANGLES + r"(?:::[\w:]+)?)?|\[\[[^\]]*\]\]|__attribute__\(\([^)]*\)\))"
 _C_FUNCTION = (
     _NOT_C + r"(?:" + _C_TYPE + r"[\s*&]+)*?"
     r"(?P<of>(?:\w+(?:" + ANGLES + r")?::)*)"
-    r"(?!(?:void|int|char|bool|long|float|double|unsigned|auto|decltype|alignas)\b)"
+    r"(?!(?:void|int|char|bool|long|float|double|unsigned|auto|decltype|alignas|__attribute__)\b)"
     r"(?P<name>(?:operator\s*(?:\(\)|[^\s\w(]+|\s[\w:]+[\s*&]*)|~?\w+))\s*\((?!\s*\*)"
 )
 _C = Syntax(
@@ -212,7 +213,7 @@ _C = Syntax(
         ),
     ),
     pattern(
-        r"//|/\*|\*/?(?:\s|$)|template\s*<|\[\[|__attribute__|(?:static|extern|inline|const|unsigned|struct)\b[\w\s*]*$|\w+(?:\s*\*+)?$"
+        r"//|/\*|\*/?(?:\s|$)|template\s*<[^{;]*>\s*$|\[\[|__attribute__|(?:static|extern|inline|const|unsigned|struct)\b[\w\s*]*$|\w+(?:\s*\*+)?$"
     ),
     more=pattern(
         r"[{)\]:,|&=.<>?+#-]|(?:public|private|protected|signals|default|case)\b[\w\s]*:|\w+:$"

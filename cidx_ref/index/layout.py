@@ -187,7 +187,7 @@ def by_gaps(lines: Sequence[str]) -> Iterator[Span]:
 
 def _is_gap(line: str) -> bool:
     """Whether a blank line, or the end of an outermost block in braces."""
-    return line in ("}", "};") or not line.strip()
+    return line.rstrip("\r") in ("}", "};") or not line.strip()
 
 
 def trimmed(lines: Sequence[str], start: int, end: int) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 Texts are looked through as they lie, some hundred thousand bytes at once; only what is found is
 looked at line by line.  The windows of a long text overlap, so a line may be in two chunks: the
 first one has it.  A line that was cut for its length is put together again, and looked at as a
-whole.  Blank lines are not told: between chunks they are not kept.
+whole.  Blank lines are not told: between chunks they are not kept.  Where one line of several that
+are looked for is found, the lines around it are put together from all chunks of the file.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from cidx_ref.index.chunk import MIN_OVERLAP, definition
-from cidx_ref.index.notebook import is_notebook
-from cidx_ref.index.pattern import Pattern
+from cidx_ref.index.filelines import FileLines, Place, cell_of, cut_lines, whole
+from cidx_ref.index.pattern import Lines, Pattern
 from cidx_ref.index.store import ChunkStore
 from cidx_ref.index.storing import TEXT_CODEC
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Found", "Line", "Place", "line_text", "lines_of"]
@@ -34,19 +34,12 @@ _MAX_TRIES = 8
 _OF_WORDS = frozenset(n for n in range(256) if n >= 0x80 or chr(n).isalnum() or chr(n) == "_")
 
 
-class Place(NamedTuple):
-    """Which line it is: of a file, and of a notebook in which cell ("" in other files)."""
-
-    file: int
-    cell: str
-    line: int
-
-
 class Line(NamedTuple):
     """A line in which something was found; `chunk` and `place.file` count within the segment.
 
-    `last` is the line in which the match ends.  `defines` is 2 where what was found has the name of
-    what the line defines, as far as can be seen, 1 where it is in that name, and else 0.
+    `last` is the line in which the match ends; `chunk` has one of its lines.  `defines` is 2 where
+    what was found has the name of what the line defines, as far as can be seen, 1 where it is in
+    that name, and else 0.
     """
 
     chunk: int
@@ -56,11 +49,15 @@ class Line(NamedTuple):
 
 
 class Found:
-    """What was found in a segment, at most `room` lines.  `is_all`: nothing was left out."""
+    """What was found in a segment, at most `room` lines.  `is_all`: nothing was left out.
 
-    def __init__(self, room: int) -> None:
+    `around`: of what is added, only that counts around which there are the lines that are wanted.
+    """
+
+    def __init__(self, room: int, around: _Around | None = None) -> None:
         self.lines: dict[Place, Line] = {}
         self.room = room
+        self._around = around
         self.is_all = True
 
     @property
@@ -68,7 +65,15 @@ class Found:
         return len(self.lines) >= self.room
 
     def add(self, line: Line) -> bool:
-        """Add it, unless it is there; whether there is room for more."""
+        """Add it, unless it is there; whether there is room, and time, for more."""
+        if self._around is not None:
+            if self._around.is_over():
+                self.is_all = False
+                return False
+            match = self._around.match(line)
+            if match is None:
+                return True
+            line = match
         if line.place not in self.lines:
             if self.is_full:
                 self.is_all = False
@@ -86,8 +91,8 @@ def lines_of(
 ) -> Found:
     """The first lines with `pattern` in the chunks that `allowed` marks (None: in all), until there
     is no `room`, or `is_over` says that there is no time."""
-    found = Found(room)
-    cut = {} if _is_within_parts(pattern) else _cut_lines(store)
+    found = Found(room, _Around(store, pattern, is_over) if isinstance(pattern, Lines) else None)
+    cut = {} if _is_within_parts(pattern) else cut_lines(store)
     if cut:
         _look_at_cut_lines(store, pattern, allowed, cut, found, is_over)
     for start, stop in store.blocks(allowed, pattern.block_bytes):
@@ -103,19 +108,20 @@ def lines_of(
 def line_text(store: ChunkStore, line: Line) -> str:
     """The text of a line; several where the match has several."""
     number = line.place.line
-    parts = _cut_lines(store).get(line.place)
-    if parts is not None and line.last == number:
-        return _whole(store, line.place, parts)
+    if line.last != number:
+        of_file = FileLines(store, line.place, line.chunk)
+        return "\n".join(of_file.at(n) or "" for n in range(number, line.last + 1))
+    parts = cut_lines(store).get(line.place)
+    if parts is not None:
+        return whole(store, line.place, parts)
     chunk = store.read(line.chunk)
     lines = chunk.text.split("\n")
-    return "\n".join(lines[number - chunk.line_start : line.last - chunk.line_start + 1])
+    return lines[number - chunk.line_start]
 
 
 def _is_within_parts(pattern: Pattern) -> bool:
     """Whether each match is in one of the parts of a line that was cut."""
-    return pattern.max_chars is not None and (
-        pattern.max_chars <= MIN_OVERLAP or bool(pattern.line_ends)
-    )
+    return pattern.max_chars is not None and pattern.max_chars <= MIN_OVERLAP
 
 
 def _lines(
@@ -128,7 +134,7 @@ def _lines(
             continue
         if reader is None or reader.chunk != chunk:
             reader = _Reader(store, chunk, start)
-        line = reader.line_at(place - start, pattern)
+        line = reader.line_at(place - start)
         if line is not None and line.place not in cut:
             yield line
 
@@ -143,11 +149,11 @@ class _Reader:
         self.chunk = chunk
         self._text = store.texts[start : start + size]
         self._file, self._line = file, line_start
-        self._cell = _cell(store, file, chunk)
+        self._cell = cell_of(store, file, chunk)
         self._at = 0  # up to where lines have been counted
         self._name, self._named_at = _defined(store, file, chunk, self._text)
 
-    def line_at(self, place: int, pattern: Pattern) -> Line | None:
+    def line_at(self, place: int) -> Line | None:
         """The line at `place` of the text; None if that is blank."""
         text = self._text
         if place > len(text):  # nothing may be behind its line end
@@ -158,11 +164,8 @@ class _Reader:
         line = text[begin : end if end >= 0 else len(text)]
         if not line.strip() or not line.decode(*TEXT_CODEC).strip():
             return None
-        if text.count(b"\n", place) < pattern.line_ends:  # it goes on in the name of the next one
-            return None
         at = Place(self._file, self._cell, self._line)
-        last = self._line + pattern.line_ends
-        return Line(self.chunk, at, last, self._defines(begin, begin + len(line), place))
+        return Line(self.chunk, at, self._line, self._defines(begin, begin + len(line), place))
 
     def _defines(self, begin: int, end: int, place: int) -> int:
         at = self._named_at
@@ -199,11 +202,41 @@ def _word(text: bytes, word: bytes) -> int:
     return -1
 
 
-def _cell(store: ChunkStore, file: int, chunk: int) -> str:
-    """In a notebook, the cell that a chunk is of: lines are counted within it."""
-    if not is_notebook(store.files[file].path):
-        return ""
-    return store.name_of(chunk).partition(":")[0]
+# Several lines.
+
+
+class _Around:
+    """Looks at the lines around one that was found, for others that are wanted with it."""
+
+    def __init__(self, store: ChunkStore, wanted: Lines, is_over: Callable[[], bool]) -> None:
+        self._store, self._wanted, self.is_over = store, wanted, is_over
+        # Of one file: what is found in it is found in a row.
+        self._of: tuple[int, str] | None = None
+        self._lines: FileLines | None = None
+
+    def match(self, line: Line) -> Line | None:
+        """The match that has this `line`; None if there is none."""
+        place = line.place
+        if self._lines is None or self._of != place[:2]:
+            self._lines, self._of = FileLines(self._store, place, line.chunk), place[:2]
+        # A text that is everywhere has as many of these looks as there are lines, and each takes as
+        # long as the text: the clock is read before each of them (`Found.add`).
+        lines, first = self._lines, place.line - self._wanted.told
+        if first < 1 or not self._wanted.stand_in(lambda number: lines.at(first + number)):
+            return None
+        last = first + len(self._wanted.lines) - 1
+        chunk = lines.chunk_at(first)
+        if chunk is None:
+            return Line(line.chunk, place._replace(line=first), last, 0)
+        return Line(chunk, place._replace(line=first), last, self._defines(chunk, first, last))
+
+    def _defines(self, chunk: int, first: int, last: int) -> int:
+        """2 where the lines have the name of what their first chunk defines."""
+        found = self._store.read(chunk)
+        text = found.text.encode(*TEXT_CODEC)
+        _, at = _defined(self._store, self._store.file_of(chunk), chunk, text)
+        named = found.line_start + text.count(b"\n", 0, at) if at >= 0 else 0
+        return 2 if first <= named <= last else 0
 
 
 # Lines that were cut.
@@ -243,68 +276,10 @@ def _some_at_once(
     size = 0
     for place in wanted:
         places.append(place)
-        lines.append(_whole(store, place, cut[place]).encode(*TEXT_CODEC))
+        lines.append(whole(store, place, cut[place]).encode(*TEXT_CODEC))
         size += len(lines[-1])
         if size > _JOINED_BYTES:
             yield places, lines
             places, lines, size = [], [], 0
     if places:
         yield places, lines
-
-
-def _cut_lines(store: ChunkStore) -> dict[Place, range]:
-    """Of each line that was cut, the chunks that hold parts of it."""
-    known: dict[Place, range] | None = store.cut_lines
-    if known is None:  # two threads may both find out, and come to the same
-        known = store.cut_lines = dict(_found_cut(store))
-    return known
-
-
-def _found_cut(store: ChunkStore) -> Iterator[tuple[Place, range]]:
-    last: Place | None = None
-    for chunk in np.flatnonzero(store.rows["column"]).tolist():
-        file, line = int(store.rows["file"][chunk]), int(store.rows["line_start"][chunk])
-        place = Place(file, _cell(store, file, chunk), line)
-        if place != last:
-            yield place, _parts(store, place, chunk)
-            last = place
-
-
-def _parts(store: ChunkStore, place: Place, chunk: int) -> range:
-    of_file = store.chunks_of(place.file)
-    starts, ends = store.rows["line_start"], store.rows["line_end"]
-
-    def has_part(other: int) -> bool:
-        return bool(
-            starts[other] <= place.line <= ends[other]
-            and _cell(store, place.file, other) == place.cell
-        )
-
-    first, stop = chunk, chunk + 1
-    while first > of_file.start and has_part(first - 1):
-        first -= 1
-    while stop < of_file.stop and has_part(stop):
-        stop += 1
-    return range(first, stop)
-
-
-def _whole(store: ChunkStore, place: Place, parts: range) -> str:
-    """The line of which these chunks hold parts.  Where no part is, it was blank."""
-    pieces: list[str] = []
-    end = 0
-    for column, text in sorted(_part(store, chunk, place.line) for chunk in parts):
-        if column > end:
-            pieces.append(" " * (column - end))
-            end = column
-        if column + len(text) > end:
-            pieces.append(text[end - column :])
-            end = column + len(text)
-    return "".join(pieces)
-
-
-def _part(store: ChunkStore, chunk: int, line: int) -> tuple[int, str]:
-    """From which column on a chunk has which part of `line`."""
-    found = store.read(chunk)
-    column = found.column if line == found.line_start else 0
-    at = line - found.line_start
-    return column, "".join(found.text.split("\n")[at : at + 1])

@@ -1,15 +1,16 @@
 """What `literal` and `regex` look for, checked and compiled: the one place that knows RE2.
 
 A line is what grep takes for one: what is between two "\\n".  A pattern is matched within one line,
-whatever it says of line ends; only a literal text may have several lines.  RE2 takes time that is
-linear in the text, and lets other threads on meanwhile.  It is imported when the first pattern is
-compiled: neither a client nor a daemon that is asked for no pattern has it.
+whatever it says of line ends.  Of a literal text of several lines, the one that says most is looked
+for, and where it stands the others are compared (`Lines`).  RE2 takes time that is linear in the
+text, and lets other threads on meanwhile.  It is imported when the first pattern is compiled:
+neither a client nor a daemon that is asked for no pattern has it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import BadArgumentError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     Buffer = bytes | mmap
 
-__all__ = ["MAX_PATTERN_CHARS", "Pattern", "compiled"]
+__all__ = ["MAX_PATTERN_CHARS", "Lines", "Pattern", "compiled"]
 
 MAX_PATTERN_CHARS = 4096  # of a regular expression, or of a text in whatever case
 _MAX_STEPS = 10_000  # of the compiled program; a character in `a{1000}` is one, `.` up to eight
@@ -33,11 +34,12 @@ _STRETCH_BYTES = 1 << 16
 
 _CODEC = ("utf-8", "surrogatepass")
 _NOT_FIRST = bytes(range(0x80, 0xC0))  # bytes of a character, in UTF-8
-# What may hold `^` and `$` that are no ends of a line, and what RE2 calls the ends of a text: here
-# the text is the line.  Nothing in it goes back.
+# Flags, what may hold `^` and `$` that are no ends of a line, and what RE2 calls the ends of a
+# text: here the text is the line.  Nothing in it goes back.
 _TOKENS = re.compile(
     r"\\Q(?s:.*?)(?:\\E|\Z)"  # as it stands
     r"|\[\^?\]?(?:\\.|\[:\^?\w++:\]|[^\]\\])*+\]"  # a class of characters
+    r"|\(\?[a-zA-Z-]*[:)]"  # flags
     r"|\\[pP]\{[^}]*\}|\\.|[\^$]"
 )
 _ENDS = {"^": "(?m:^)", r"\A": "(?m:^)", "$": "(?m:$)", r"\z": "(?m:$)"}
@@ -57,6 +59,11 @@ def compiled(mode: str, text: str, *, ignore_case: bool = False) -> Pattern:
     Raises `BadArgumentError`, which says what cannot be looked for, and why.
     """
     if mode == "literal":
+        # The text of the index has no other line ends; and around what was copied there may be
+        # some that were not meant.
+        text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+        if "\n" in text:
+            return Lines(text.split("\n"), ignore_case=ignore_case)
         return _Literal(text, ignore_case=ignore_case)
     return _Regex(text, ignore_case=ignore_case)
 
@@ -64,8 +71,6 @@ def compiled(mode: str, text: str, *, ignore_case: bool = False) -> Pattern:
 class Pattern:
     """Finds the lines of a text in which something stands.  Thread-safe."""
 
-    #: How many line ends are in what is looked for.
-    line_ends = 0
     #: How long a match may be, in characters; None: as long as a line.
     max_chars: int | None = None
     steps = 1
@@ -87,14 +92,11 @@ class Pattern:
 
 class _Literal(Pattern):
     def __init__(self, text: str, *, ignore_case: bool) -> None:
-        # The text of the index has no other line ends; and around what was copied there may be
-        # some that were not meant.
-        self._text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+        self._text = text
         if not self._text:
             raise BadArgumentError("query: nothing to look for: it must not be empty")
         self._bytes = self._text.encode(*_CODEC)
         self._ignores_case = ignore_case
-        self.line_ends = self._text.count("\n")
         self.max_chars = len(self._text)
         self._regexp: Any = None
         if ignore_case or len(self._bytes) <= _FEW_BYTES:
@@ -103,13 +105,8 @@ class _Literal(Pattern):
     def _compiled(self) -> Any:
         if not self._ignores_case:
             # As bytes, which half a character is, too.
-            return _re2(_escaped(self._bytes), as_bytes=True, never_nl=not self.line_ends)
-        _check_size(self._text)
-        try:
-            as_utf8 = self._text.encode()
-        except UnicodeEncodeError:
-            raise BadArgumentError("query: not text, so it has no case to be ignored") from None
-        found = _re2(_escaped(as_utf8), ignore_case=True, never_nl=not self.line_ends)
+            return _re2(_escaped(self._bytes), as_bytes=True)
+        found = _of_any_case(self._text)
         self.steps = _steps(found)
         return found
 
@@ -143,6 +140,52 @@ class _Literal(Pattern):
         while at >= 0:
             yield at, at + len(self._text)
             at = text.find(self._text, at + len(self._text))
+
+
+class Lines(Pattern):
+    """A text of several lines: `places` and `steps` are those of one of them, the longest.
+
+    The first one is the end of a line, the last one the beginning of a line, and those between are
+    lines.
+    """
+
+    def __init__(self, lines: list[str], *, ignore_case: bool) -> None:
+        self.lines = lines
+        #: Which of them `places` finds.  Blank lines are not told, so one of blanks says nothing.
+        self.told = max(range(len(lines)), key=lambda number: len(lines[number].strip()))
+        self._regexp = _of_any_case("\n".join(lines)) if ignore_case else None
+        self._one = _Literal(lines[self.told], ignore_case=ignore_case)
+        self.max_chars, self.steps = self._one.max_chars, self._one.steps
+
+    def places(self, text: Buffer, start: int, stop: int) -> Iterator[int]:
+        return self._one.places(text, start, stop)
+
+    def stand_in(self, line_at: Callable[[int], str | None]) -> bool:
+        """Whether they stand where `line_at` has the lines from the first one on; None is a line
+        that is blank, and no more is known of it."""
+        found = []
+        for number, wanted in enumerate(self.lines):
+            line = line_at(number)
+            if line is None and not wanted.strip():
+                line = wanted
+            elif line is not None and number == 0:
+                line = line[-len(wanted) :]
+            elif line is not None and number == len(self.lines) - 1:
+                line = line[: len(wanted)]
+            # What a letter is in the other case is one character, too.
+            if line is None or len(line) != len(wanted):
+                return False
+            if self._regexp is None and line != wanted:
+                return False
+            found.append(line)
+        whole = "\n".join(found).encode(*_CODEC)
+        return self._regexp is None or self._regexp.fullmatch(whole) is not None
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """The one match in the lines `text`, in which they stand."""
+        start = text.find("\n") - len(self.lines[0])
+        end = text.rfind("\n") + 1 + len(self.lines[-1])
+        yield max(0, start), min(end, len(text))
 
 
 class _Regex(Pattern):
@@ -181,6 +224,8 @@ def _within_lines(text: str) -> str:
             raise BadArgumentError(_NO_LINES)
         if token.startswith(r"\Q") and not token.endswith(r"\E"):
             return token + r"\E"  # or it would go on behind the pattern
+        if token.startswith("(?") and "s" in token.partition("-")[0]:
+            raise BadArgumentError(f"query: {token}{_ONE_LINE}")
         return _ENDS.get(token, token)
 
     if "\n" in text:
@@ -188,10 +233,10 @@ def _within_lines(text: str) -> str:
     return _TOKENS.sub(of_line, text)
 
 
-_NO_LINES = (
-    r"query: \n: a regular expression is looked for in one line at a time; mode literal takes "
-    "several lines"
+_ONE_LINE = (
+    ": a regular expression is looked for in one line at a time; mode literal takes several lines"
 )
+_NO_LINES = rf"query: \n{_ONE_LINE}"
 
 
 def _check_size(text: str) -> None:
@@ -200,6 +245,16 @@ def _check_size(text: str) -> None:
             f"query: {len(text)} characters are too many; at most {MAX_PATTERN_CHARS} in a regular "
             "expression, or where case is ignored"
         )
+
+
+def _of_any_case(text: str) -> Any:
+    """A literal text, whatever its case."""
+    _check_size(text)
+    try:
+        as_utf8 = text.encode()
+    except UnicodeEncodeError:
+        raise BadArgumentError("query: not text, so it has no case to be ignored") from None
+    return _re2(_escaped(as_utf8), ignore_case=True, never_nl="\n" not in text)
 
 
 def _steps(regexp: Any) -> int:

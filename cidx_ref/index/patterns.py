@@ -1,7 +1,7 @@
 """Outlines by the lines of a text: how the head of a definition is found, and where it ends.
 
-People indent.  A definition begins with a line that looks like one (`heads` has the patterns of
-each language), and ends with the brace, or the word, that stands where it began, or before what
+People indent.  A definition begins with a line that looks like one (`heads_web` and the others beside
+it have the patterns), and ends with the brace, or the word, that stands where it began, or before what
 stands there next.  So each line is looked at once, nothing is kept of a line but how far it is
 indented, and a text that no parser takes has an outline, too.
 """

@@ -16,7 +16,6 @@ that reason counts as one that does not hold the phrase.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -25,7 +24,7 @@ import numpy as np
 
 from cidx_ref.index.query import MAX_TERMS, Query
 from cidx_ref.index.quotes import Piece
-from cidx_ref.index.text import terms_of, words
+from cidx_ref.index.text import composed, terms_of, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,8 +72,9 @@ class Phrase:
         escapes = '\\"' in piece.text
         spellings = [piece.text, piece.text.replace('\\"', '"')][: 1 + escapes]
         self._spellings = [self._seen(each) for each in spellings]
+        self._composed = list(map(composed, self._spellings))
         # Not of what case folding makes of it: "ß" becomes "ss", which the text need not have.
-        runs = (_ASCII_UNQUOTED if escapes else _ASCII).findall(_composed(piece.text))
+        runs = (_ASCII_UNQUOTED if escapes else _ASCII).findall(composed(piece.text))
         if any_case:
             runs = [run.lower() for run in runs]
         self._runs = sorted(map(str.encode, runs), key=len, reverse=True)[:_MAX_RUNS]
@@ -92,9 +92,10 @@ class Phrase:
         seen = self._seen(text)
         if any(each in seen for each in self._spellings):
             return True
-        return not seen.isascii() and any(
-            _composed(each) in _composed(seen) for each in self._spellings
-        )
+        if seen.isascii():
+            return False
+        seen = composed(seen)
+        return any(each in seen for each in self._composed)
 
     def may_stand_in(self, raw: bytes) -> bool:
         """Whether what is stored as `raw` can hold the piece."""
@@ -362,7 +363,3 @@ class Phrases:
 
 def _terms(piece: Piece) -> list[str]:
     return list(islice(terms_of(words(piece.text)), MAX_TERMS))
-
-
-def _composed(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)

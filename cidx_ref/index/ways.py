@@ -12,8 +12,10 @@ from math import log1p
 from cidx_ref.index.query import Query
 from cidx_ref.index.text import closed, terms_of, whole_identifiers
 
-__all__ = ["Ways", "parts_of", "rarity"]
+__all__ = ["OTHERWISE", "Ways", "parts_of", "rarity"]
 
+#: Of a word: what it counts where it is written in another way.
+OTHERWISE = 0.7
 #: Chunks of the rarer of two words, in which the other is looked for beside it.
 _MOST_BESIDE = 1 << 14
 _RARE = 64  # chunks: a word that stands in no more is looked for as two words, too
@@ -57,16 +59,17 @@ class Ways:
     def rarity(self, count: int) -> float:
         return rarity(count, self._total)
 
-    def beside(self, query: Query) -> Iterator[list[str]]:
-        """The terms that are to stand beside each other: of a name with an ending, and of a word
-        that hardly any chunk has, where it is two words."""
+    def beside(self, query: Query) -> Iterator[tuple[list[str], float]]:
+        """The terms that are to stand beside each other, and what that counts: of a name with an
+        ending, and of a word that hardly any chunk has, where it is two words."""
         for terms in query.with_endings:
             if 0 < min(self._count("body", term) for term in terms) <= _MOST_BESIDE:
-                yield terms
+                yield terms, 1.0
         if query.is_short:
             for word in query.words:
                 if word.islower():  # one that has capitals is known to be made of parts
-                    yield from self._in_two(word)
+                    # Two words count as much as both of them, the one must count for more.
+                    yield from ((parts, OTHERWISE / 2) for parts in self._in_two(word))
 
     def _in_two(self, word: str) -> list[list[str]]:
         if not (word.isalpha() and 2 * _LEAST_PART <= len(word) <= _MOST_PARTED):
