@@ -950,6 +950,27 @@ def test_functions_within_a_function_are_defined_where_they_stand() -> None:
         assert names == ["buildRouting", "prepareRoute", "addNewRoute"], language
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "name"),
+    [
+        ("cpp", "template <typename T> class RingStack {\n  T top();\n};\n", "RingStack"),
+        ("cpp", "template <typename T>\nclass RingStack {\n  T top();\n};\n", "RingStack"),
+        ("cpp", "template <class T> T biggest(T a, T b) {\n  return a;\n}\n", "biggest"),
+        ("c", "static __attribute__((noinline)) int flush(int n)\n{\n  return n;\n}\n", "flush"),
+        ("python", "match 1:\n    case 1:\n        def run():\n            pass\n", "run"),
+    ],
+)  # fmt: skip
+def test_what_stands_before_a_definition_hides_it_not(language: str, text: str, name: str) -> None:
+    assert name in _defined(language, text)
+
+
+def test_a_file_with_other_line_ends_is_cut_at_the_same_places() -> None:
+    text = "".join(f"block{n} {{\n" + "  x\n" * 9 + "}\n" for n in range(30))
+    places = [(piece.line_start, piece.line_end) for piece in chunk(text, "text")]
+    other = [(c.line_start, c.line_end) for c in chunk(text.replace("\n", "\r\n"), "text")]
+    assert other == places
+
+
 def test_a_type_has_the_name_behind_it_too() -> None:
     text = "typedef struct redisObject {\n    int refcount;\n} robj;\n\nint count = 1;\n"
     assert _defined("c", text) == ["redisObject", "refcount", "robj", "count"]
@@ -1182,7 +1203,8 @@ def test_only_the_beginning_of_a_line_is_looked_at_for_a_head() -> None:
 UNITS = (
     "a |a::|a<|<a>|@a |@a(|a, |(|[|* |public |struct |static |template<a> |const |a.|a = |=> |() |"
     "{}|a(|a[] |#[a] |'|, a|a:|type |<|>|a> |export |async |( a|(a) |a  |a * |<a> a<|[[a]] |Foo::|"
-    "__attribute__((a)) |CREATE |GLOBAL |@(|=|a<b, |(a)=|unsafe |[a](|![|&a"
+    "__attribute__((a)) |CREATE |GLOBAL |@(|=|a<b, |(a)=|unsafe |[a](|![|&a|a::b |"
+    "a::b::c::d |a::b<c> |[[a]]b |a::b<c>::d "
 ).split("|")
 
 

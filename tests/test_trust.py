@@ -479,6 +479,7 @@ SPOILED = {
     "kind": (set_row("kind", 250), "chunks.npy: an unknown kind"),
     "offset": (set_row("offset", 1 << 60), "chunks.npy: texts"),
     "column": (set_row("column", 1 << 31), "chunks.npy: a column"),
+    "line_end": (set_row("line_end", (1 << 32) - 1), "chunks.npy: more lines than the text has"),
     "pickle": (pickled_rows, "chunks.npy: "),
     "others": (other_rows, "chunks.npy: not"),
     "no text": (texts_that_are_none, "chunks.bin: not UTF-8"),

@@ -182,7 +182,7 @@ _C = Syntax(
         Rule(pattern(r"typedef\b[^{(]*\(\s*[*^]?\s*(?P<name>\w+)\s*\)\s*\("), "type"),
         Rule(pattern(r"typedef\b[^{;]*\b(?P<name>\w+)\s*(?:\[[^\]]*\]\s*)*;"), "type"),
         Rule(pattern(r"(?:template\s*<[^{;]*>\s*)?using\s+(?P<name>\w+)\s*="), "type", flat=True),
-        Rule(pattern(_C_FUNCTION), "function", body=True),
+        Rule(pattern(r"(?:template\s*<[^{;()]*>\s*)?" + _C_FUNCTION), "function", body=True),
         Rule(
             pattern(
                 r"(?!extern\b)(?:static\s+|inline\s+)*(?:const(?:expr)?)\b"

@@ -1,9 +1,9 @@
 """Outlines by the lines of a text: how the head of a definition is found, and where it ends.
 
-People indent.  A definition begins with a line that looks like one (`heads_web` and the others beside
-it have the patterns), and ends with the brace, or the word, that stands where it began, or before what
-stands there next.  So each line is looked at once, nothing is kept of a line but how far it is
-indented, and a text that no parser takes has an outline, too.
+People indent.  A definition begins with a line that looks like one (`heads_web` and the others
+beside it have the patterns), and ends with the brace, or the word, that stands where it began, or
+before what stands there next.  So each line is looked at once, nothing is kept of a line but how
+far it is indented, and a text that no parser takes has an outline, too.
 """
 
 from __future__ import annotations

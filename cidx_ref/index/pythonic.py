@@ -7,6 +7,7 @@ cannot parse is none that runs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cidx_ref.index.structure import Definition, Outline
@@ -61,7 +62,9 @@ class _Finder:
                 self.names.append((node.lineno - 1, vars(node)["name"].id))
             else:  # such as `if` or `try`
                 children = ast.iter_child_nodes(node)
-                inner = (c for c in children if isinstance(c, ast.stmt | ast.excepthandler))
+                bodies = (c.body if isinstance(c, ast.match_case) else [c] for c in children)
+                parts = chain.from_iterable(bodies)
+                inner = (each for each in parts if isinstance(each, ast.stmt | ast.excepthandler))
                 self.look(inner, prefix, floor)
             floor = end
 
