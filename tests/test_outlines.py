@@ -964,6 +964,16 @@ def test_what_stands_before_a_definition_hides_it_not(language: str, text: str, 
     assert name in _defined(language, text)
 
 
+def test_a_large_file_with_an_f_string_of_many_lines_is_cut_without_a_parser() -> None:
+    rest = "\n\ndef run():\n    pass\n"
+    text = "x = f'''" + "{a} b\n" * 60_000 + "'''" + rest
+    began = time.process_time()
+    assert outline_of("python", text, text.split("\n")) is None
+    assert time.process_time() - began < 0.2
+    small = "x = f'''{a}\n'''" + rest
+    assert outline_of("python", small, small.split("\n")) is not None
+
+
 def test_a_file_with_other_line_ends_is_cut_at_the_same_places() -> None:
     text = "".join(f"block{n} {{\n" + "  x\n" * 9 + "}\n" for n in range(30))
     places = [(piece.line_start, piece.line_end) for piece in chunk(text, "text")]
