@@ -37,8 +37,10 @@ def all_from_root(typed: Iterable[str], root: str, option: str) -> dict[str, str
 def from_root(typed: str, root: str, here: str) -> str:
     """What was `typed` in the directory `here`, as a pattern from `root`, the project's.
 
-    Raises `BadArgumentError` for a path that does not lead into the project.
+    Raises `BadArgumentError` for a path that does not lead into the project, or is none.
     """
+    if "\0" in typed:
+        raise BadArgumentError("a zero byte, which no path has")
     path = _told(typed, here)
     if (inside := _inside(path, root, here)) is None:
         raise BadArgumentError(f"{typed}: not in the project {root}")

@@ -148,6 +148,9 @@ class LiveChunks:
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
         """Of each of the `chunks` the number of its file, and its qualified name."""
         numbers = np.asarray(chunks, np.intp)
+        if len(self.parts) == 1:
+            store = self.parts[0].segment.store
+            return store.files_of(numbers).tolist(), store.names_of(numbers)
         files, names = np.empty(len(numbers), np.intp), [""] * len(numbers)
         of_part = np.searchsorted(self._first_chunks, numbers, side="right") - 1
         for place in np.unique(of_part).tolist():

@@ -235,12 +235,14 @@ def _path_factor(path: str, rarity: Mapping[str, float], weights: Weights) -> fl
 def _said_in(text: str, rarity: Mapping[str, float]) -> float:
     """How much of the query stands in `text`, which has small letters: as parts of words, too, but
     for what is so short that it stands in any."""
-    return sum([share for term, share in rarity.items() if term in text and _is_said(term, text)])
+    said = 0.0
+    for term, share in rarity.items():
+        if term in text and (len(term) >= _LEAST_PART or _is_by_itself(term, text)):
+            said += share
+    return said
 
 
-def _is_said(term: str, text: str) -> bool:
-    if len(term) >= _LEAST_PART:
-        return True
+def _is_by_itself(term: str, text: str) -> bool:
     at = text.find(term)
     while at >= 0:
         around = text[max(0, at - 1) : at] + text[at + len(term) : at + len(term) + 1]

@@ -22,7 +22,8 @@ __all__ = ["Snapshot", "answer"]
 _log = logging.getLogger("cidx_ref")
 
 _SPARE = 8  # hits that may show again what another one shows
-_POOL = 64  # candidates of each engine; more only where more hits are wanted
+_POOL_OF_ONE = 32  # candidates of full text alone
+_POOL = 48  # candidates of each engine; more only where more hits are wanted
 
 
 def answer(
@@ -81,9 +82,9 @@ class _AsFound:
 
 
 def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
-    pool = max(_POOL, search.limit)
     if search.mode == "hybrid":
-        return _hybrid(engines, pool, runtime)
+        return _hybrid(engines, max(_POOL, search.limit), runtime)
+    pool = max(_POOL_OF_ONE, search.limit)
     return Found(engines.fulltext(pool), (), engines.definitions(pool)), {}
 
 
