@@ -229,7 +229,7 @@ class Engines:
     def definitions(self, k: int) -> Ranking:
         """What the query asks for by name; nothing where there is no full text."""
         engine = self._snapshot.fulltext
-        if engine is None:
+        if engine is None or not self._query.is_name:
             return []
         files = None if self._mask is None else self._mask.files
 
@@ -305,20 +305,29 @@ class Engines:
 
 
 class _Shown:
-    """The lines that an answer shows already."""
+    """The snippets that an answer shows already, by their files."""
 
     def __init__(self) -> None:
-        self._lines: set[tuple[str, int, str]] = set()
+        self._hits: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, hit: dict[str, Any]) -> bool:
-        """Add the lines of `hit`, unless the one with its first mark is there."""
-        path, first, text = hit["path"], hit["snippet_start"], hit["snippet"]
-        lines = [(path, number, line) for number, line in enumerate(text.split("\n"), first)]
-        best = text.count("\n", 0, hit["marks"][0][0]) if hit["marks"] else 0
-        if lines[best] in self._lines:
-            return False
-        self._lines.update(lines)
+        """Add `hit`, unless the line with its first mark is shown by another one."""
+        before = self._hits.setdefault(hit["path"], [])
+        if before:
+            text, marks = hit["snippet"], hit["marks"]
+            best = text.count("\n", 0, marks[0][0]) if marks else 0
+            line = text.split("\n")[best]
+            if any(_line(other, hit["snippet_start"] + best) == line for other in before):
+                return False
+        before.append(hit)
         return True
+
+
+def _line(hit: dict[str, Any], number: int) -> str | None:
+    """The line of that number that `hit` shows, if it does."""
+    lines: list[str] = hit["snippet"].split("\n")
+    place = number - hit["snippet_start"]
+    return lines[place] if 0 <= place < len(lines) else None
 
 
 class _Near:

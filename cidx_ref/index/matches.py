@@ -107,6 +107,25 @@ class Matches:
         found.sort()
         return found
 
+    def begun(self, seen: Seen, start: int, end: int) -> list[Match]:
+        """What begins with a spelling from `start` to `end`, in order, to the end of its small
+        letters: whether it is a form of the word is not looked at."""
+        raw, find = seen.raw, seen.lower.find
+        found: list[Match] = []
+        for first, spelling in seen.here:
+            letters = spelling.letters
+            at = first if first >= start else find(letters, start, end)
+            while 0 <= at < end:
+                until = at + len(letters)
+                if begins(raw, at):
+                    while until < end and 0x61 <= raw[until] <= 0x7A:
+                        until += 1
+                    found.append((at, until, spelling.kind))
+                at = find(letters, until, end)
+        self._looks -= len(found)
+        found.sort()
+        return found
+
     def _are_said(
         self, seen: Seen, found: list[Match], missing: list[Spelling], start: int
     ) -> bool:

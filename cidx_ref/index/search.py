@@ -22,7 +22,7 @@ __all__ = ["Snapshot", "answer"]
 _log = logging.getLogger("cidx_ref")
 
 _SPARE = 8  # hits that may show again what another one shows
-_POOL_OF_ONE = 32  # candidates of full text alone
+_POOL_OF_ONE = 24  # candidates of full text alone
 _POOL = 48  # candidates of each engine; more only where more hits are wanted
 
 

@@ -16,6 +16,8 @@ from cidx_ref.index.text import composed, whole_identifiers
 __all__ = ["Probes", "Snippet"]
 
 _LINES = 5
+# So many hits are looked at word by word, the best: for ten of them it took as long as all else.
+_CLOSELY = 2
 _MAX_PROBES = 256
 _MAX_LINE_CHARS = 300
 _LEAD = 60  # characters of a long line that are shown before the first of what was looked for
@@ -64,6 +66,7 @@ class Probes:
         self._probes = list(dict.fromkeys(probes)) or [query.text.strip().lower()]
         self._query = query
         self._matches: Matches | None = None
+        self._closely = _CLOSELY
 
     def __len__(self) -> int:
         """How many substrings there are: at least one."""
@@ -77,7 +80,8 @@ class Probes:
     def cut(self, chunk: StoredChunk) -> Snippet:
         """The consecutive lines that say most of the query, from the first that says some of it.
 
-        Where the text says nothing of it, the first lines of what the chunk defines.
+        Where the text says nothing of it, the first lines of what the chunk defines.  Of the hits
+        that come after the first two, those from the first word of the query on.
         """
         matches = self._matches
         if matches is None:
@@ -85,13 +89,30 @@ class Probes:
         text = chunk.text
         if matches.is_spent:
             start, end, found = 0, _lines_end(text, 0), list[Match]()
-        else:
+        elif self._closely > 0 or (chosen := _from_the_first(matches, text)) is None:
+            self._closely -= 1
             start, end, found = _chosen(matches, chunk)
+        else:
+            start, end, found = chosen
         line = chunk.line_start + (text.count("\n", 0, start) if start else 0)
         if end - start <= _MAX_LINE_CHARS:
             return Snippet(line, text[start:end], _marks(found, start, end))
         shown, marks = _shortened(matches, text, start, end, found)
         return Snippet(line, shown, marks)
+
+
+def _from_the_first(matches: Matches, text: str) -> tuple[int, int, list[Match]] | None:
+    """From where to where the lines are from the first word of the query on, and what begins with
+    one in them; None where it takes a closer look to see one."""
+    seen = matches.look(text)
+    if not seen.here or seen.has_more:
+        return None
+    start = 0
+    if text.count("\n") >= _LINES:
+        start = _line_start(text, min([at for at, _ in seen.here]))
+    end = _lines_end(text, start)
+    found = matches.begun(seen, start, end)
+    return (start, end, found) if found else None
 
 
 def _chosen(matches: Matches, chunk: StoredChunk) -> tuple[int, int, list[Match]]:

@@ -52,6 +52,7 @@ class ChunkStore:
         # In one piece: a column of the table would be copied for every search in it.
         self._offsets = self._rows["offset"].astype(np.int64)
         self._file_of = np.ascontiguousarray(self._rows["file"])
+        self._name_sizes = np.ascontiguousarray(self._rows["name_size"])
         #: Of each file the number of its first chunk, and after the last one, of all.
         self.firsts = np.searchsorted(self._file_of, np.arange(len(self.files) + 1))
         #: The ids of the files.
@@ -126,9 +127,8 @@ class ChunkStore:
         )
 
     def name_of(self, chunk: int) -> str:
-        row = self._rows[chunk]
-        offset = int(row["offset"])
-        return self._texts[offset : offset + int(row["name_size"])].decode(*TEXT_CODEC)
+        offset = int(self._offsets[chunk])
+        return self._texts[offset : offset + int(self._name_sizes[chunk])].decode(*TEXT_CODEC)
 
     def kind_of(self, chunk: int) -> str:
         return KINDS[int(self._rows[chunk]["kind"])]
@@ -141,20 +141,6 @@ class ChunkStore:
     def file_of(self, chunk: int) -> int:
         """The number of the file that `chunk` is part of."""
         return int(self._file_of[chunk])
-
-    def files_of(self, chunks: NDArray[np.intp]) -> NDArray[np.int64]:
-        """The numbers of the files that `chunks` are parts of."""
-        numbers: NDArray[np.int64] = self._file_of[chunks]
-        return numbers
-
-    def names_of(self, chunks: NDArray[np.intp]) -> list[str]:
-        """The qualified names of `chunks`."""
-        rows, texts = self._rows[chunks], self._texts
-        begins, sizes = rows["offset"].tolist(), rows["name_size"].tolist()
-        return [
-            texts[begin : begin + size].decode(*TEXT_CODEC)
-            for begin, size in zip(begins, sizes, strict=True)
-        ]
 
     def chunks_of(self, file: int) -> range:
         return range(int(self.firsts[file]), int(self.firsts[file + 1]))
