@@ -30,6 +30,9 @@ class _Tree:
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
         return [self._chunks[n][0] for n in chunks], [self._chunks[n][1] for n in chunks]
 
+    def file_of(self, chunk: int) -> int:
+        return self._chunks[chunk][0]
+
     def defines_of(self, chunk: int) -> tuple[str, ...]:
         return (self._chunks[chunk][1].rpartition(".")[2],)
 

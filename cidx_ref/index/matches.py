@@ -72,6 +72,15 @@ class Matches:
         """Whether the query says all of `name`."""
         return self._wanted.has_all_of(name)
 
+    def glance(self, text: str) -> Seen:
+        """See which spellings stand in `text` as they are."""
+        seen = Seen(text)
+        find = seen.lower.find
+        places = ((find(spelling.letters), spelling) for spelling in self._wanted.spelled)
+        seen.here = [(at, spelling) for at, spelling in places if at >= 0]
+        self._looks -= len(self._wanted.spelled)
+        return seen
+
     def look(self, text: str) -> Seen:
         """See which spellings stand in `text` at all."""
         seen = Seen(text)
@@ -108,21 +117,16 @@ class Matches:
         return found
 
     def begun(self, seen: Seen, start: int, end: int) -> list[Match]:
-        """What begins with a spelling from `start` to `end`, in order, to the end of its small
-        letters: whether it is a form of the word is not looked at."""
-        raw, find = seen.raw, seen.lower.find
+        """The first place of each spelling from `start` to `end` where a word begins with it, in
+        order, to the end of its small letters: whether it is a form of it is not looked at."""
+        raw = seen.raw
         found: list[Match] = []
-        for first, spelling in seen.here:
-            letters = spelling.letters
-            at = first if first >= start else find(letters, start, end)
-            while 0 <= at < end:
-                until = at + len(letters)
-                if begins(raw, at):
-                    while until < end and 0x61 <= raw[until] <= 0x7A:
-                        until += 1
-                    found.append((at, until, spelling.kind))
-                at = find(letters, until, end)
-        self._looks -= len(found)
+        for at, spelling in seen.here:
+            if start <= at < end and begins(raw, at):
+                until = at + len(spelling.letters)
+                while until < end and 0x61 <= raw[until] <= 0x7A:
+                    until += 1
+                found.append((at, until, spelling.kind))
         found.sort()
         return found
 

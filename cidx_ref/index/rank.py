@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
+from math import prod
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +23,7 @@ from cidx_ref.index.purpose import asked_for, purpose
 from cidx_ref.index.query import Query
 from cidx_ref.index.ways import rarity
 
-__all__ = ["SIGNALS", "WEIGHTS", "Files", "Found", "Ranked", "Weights"]
+__all__ = ["SIGNALS", "WEIGHTS", "Files", "Found", "Lightly", "Ranked", "Weights"]
 
 #: How well chunks fit, best first.
 Ranking = Sequence[tuple[int, float]]
@@ -86,6 +87,7 @@ class Files(Protocol):
     """What is known of the files of the candidates."""
 
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]: ...
+    def file_of(self, chunk: int) -> int: ...
     def file(self, number: int) -> StoredFile: ...
     def defines_of(self, chunk: int) -> tuple[str, ...]: ...
     def __len__(self) -> int: ...
@@ -185,6 +187,36 @@ class Ranked:
     def _purpose_factor(self, path: str) -> float:
         what = purpose(path)
         return 1.0 if not what or what in self._asked else self._weights.purpose[what]
+
+
+class Lightly:
+    """The order of full text alone, where no name is asked for: by BM25, what files are there for,
+    and hits of one file apart.  These two bring most; the rest would cost as much as the search."""
+
+    def __init__(
+        self, ranking: Ranking, query: Query, files: Files, weights: Weights = WEIGHTS
+    ) -> None:
+        asked = asked_for(query.terms)
+        met: set[int] = set()
+        self._signals: dict[int, dict[str, float]] = {}
+        for chunk, score in ranking:
+            number = files.file_of(chunk)
+            what = purpose(files.file(number).path)
+            signals = {"fulltext": score or 1.0}  # what is found as it stands has no score
+            if what and what not in asked:
+                signals[what] = weights.purpose[what]
+            if number in met:
+                signals["repeat"] = weights.repeat
+            met.add(number)
+            self._signals[chunk] = signals
+        products = ((chunk, prod(each.values())) for chunk, each in self._signals.items())
+        self.order = sorted(products, key=itemgetter(1), reverse=True)
+
+    def is_of_words(self, chunk: int) -> bool:
+        return True
+
+    def signals(self, chunk: int) -> dict[str, float]:
+        return self._signals[chunk]
 
 
 def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:

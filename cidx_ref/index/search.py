@@ -22,8 +22,7 @@ __all__ = ["Snapshot", "answer"]
 _log = logging.getLogger("cidx_ref")
 
 _SPARE = 8  # hits that may show again what another one shows
-_POOL_OF_ONE = 24  # candidates of full text alone
-_POOL = 48  # candidates of each engine; more only where more hits are wanted
+_POOL = 64  # candidates of each engine; more only where more hits are wanted
 
 
 def answer(
@@ -46,6 +45,8 @@ def answer(
     order: Order
     if search.mode == "semantic":
         order = _AsFound(engines.semantic(search.limit + _SPARE))
+    elif search.mode == "fts" and not engines.are_asked_for_a_name:
+        order = engines.ranked_lightly(search.limit + _SPARE, weights)
     else:
         found, extra = _candidates(engines, search, runtime)
         order = engines.ranked(found, weights)
@@ -84,7 +85,7 @@ class _AsFound:
 def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
     if search.mode == "hybrid":
         return _hybrid(engines, max(_POOL, search.limit), runtime)
-    pool = max(_POOL_OF_ONE, search.limit)
+    pool = max(_POOL, search.limit)
     return Found(engines.fulltext(pool), (), engines.definitions(pool)), {}
 
 

@@ -53,7 +53,9 @@ class Probes:
     For one search, and not thread-safe: the hits that are cut first are looked at most closely.
     """
 
-    def __init__(self, query: Query, *, at_most: int = _MAX_PROBES) -> None:
+    def __init__(
+        self, query: Query, *, at_most: int = _MAX_PROBES, closely: int = _CLOSELY
+    ) -> None:
         # Snowball ends some stems in an i or e that the word does not have: librari for library,
         # write for writing.  And some are no part of their word at all, which is looked for, too.
         stems = [term[:-1] if len(term) > 3 and term[-1] in "ie" else term for term in query.terms]
@@ -66,7 +68,7 @@ class Probes:
         self._probes = list(dict.fromkeys(probes)) or [query.text.strip().lower()]
         self._query = query
         self._matches: Matches | None = None
-        self._closely = _CLOSELY
+        self._closely = closely
 
     def __len__(self) -> int:
         """How many substrings there are: at least one."""
@@ -104,8 +106,8 @@ class Probes:
 def _from_the_first(matches: Matches, text: str) -> tuple[int, int, list[Match]] | None:
     """From where to where the lines are from the first word of the query on, and what begins with
     one in them; None where it takes a closer look to see one."""
-    seen = matches.look(text)
-    if not seen.here or seen.has_more:
+    seen = matches.glance(text)
+    if not seen.here or not text.isascii():
         return None
     start = 0
     if text.count("\n") >= _LINES:
