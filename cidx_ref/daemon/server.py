@@ -120,7 +120,7 @@ def serve(
     """
     # An answer makes hundreds of short-lived objects: a collection for each few of them would take
     # a tenth of its time.
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(5_000, 10, 10)
     installation = Installation.of_this_process()
     claim = Claim(project, runtime)
     daemon: Daemon | None = None
