@@ -338,10 +338,10 @@ def test_the_time_of_a_filter_grows_with_its_length_at_most(pattern: str) -> Non
 def tree(tmp_path: Path) -> Path:
     for path in ("src/api/a.ts", "lib/b.py", "pkg/src/c.py", "pkg/lib/d.py", "app/[id]/page.tsx",
                  "app/i/page.tsx", "pkg/[x.c", "pkg/a b.c", "etc/x", "pkg/tests/t.py"):  # fmt: skip
-        write(tmp_path / "root", path, "x")
+        write(tmp_path / "proj", path, "x")
     write(tmp_path, "elsewhere/x.c", "x")
-    (tmp_path / "link").symlink_to("root")
-    return tmp_path / "root"
+    (tmp_path / "link").symlink_to("proj")
+    return tmp_path / "proj"
 
 
 @pytest.mark.promise("QRY-2")
@@ -377,7 +377,7 @@ def tree(tmp_path: Path) -> Path:
         ("{root}/pkg/../lib/*.py", "", "/lib/*.py"),
         ("{root}", "pkg", "/"),
         ("{above}/link/src", "", "/src"),
-        ("~/root/src", "pkg", "/src"),
+        ("~/proj/src", "pkg", "/src"),
         ("/etc/x", "", "/etc/x"),
         ("/no-such-thing/x", "", "/no-such-thing/x"),
         ("/", "pkg", "/"),
@@ -393,7 +393,7 @@ def test_what_is_typed_is_meant_from_where_one_is(
 
 @pytest.mark.promise("QRY-5")
 @pytest.mark.parametrize(
-    "typed", ["../elsewhere", "../../x", "{above}/elsewhere", "/usr", "/proc/self", "~", "../root2"]
+    "typed", ["../elsewhere", "../../x", "{above}/elsewhere", "/usr", "/proc/self", "~", "../proj2"]
 )
 def test_what_is_typed_and_leads_out_of_the_project_is_refused(
     tree: Path, monkeypatch: pytest.MonkeyPatch, typed: str

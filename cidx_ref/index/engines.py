@@ -107,7 +107,7 @@ class Engines:
 
     def nearest(self, k: int) -> Ranking:
         """The `k` nearest, to be ranked among others: of a lexical embedder some may be collisions
-        of hashes (`first`)."""
+        of hashes (`hits`)."""
         engine = self._snapshot.semantic
         if engine is None or self.phrases.bind or not self._is_lexical:
             return self.semantic(k)
