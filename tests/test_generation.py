@@ -254,6 +254,9 @@ class Unheard:
     def ready(self, generation: str) -> None:
         pass
 
+    def waiting(self) -> None:
+        pass
+
     def scanning(self) -> None:
         pass
 

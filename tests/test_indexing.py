@@ -33,8 +33,12 @@ class Held:
         self.error: BaseException | None = None
         self.options = options
         self.merge_due = False
+        #: Whether another process has the writers' lock when it begins.
+        self.is_behind = False
 
     def run(self, listener: RunListener) -> dict[str, Any]:
+        if self.is_behind:
+            listener.waiting()
         assert self.may_scan.wait(WAIT_S)
         listener.scanning()
         self.has_scanned.set()
@@ -64,6 +68,8 @@ class Bench:
         self.told: dict[str, list[tuple[int, int, str, str]]] = {}
         self.runtime = FakeRuntime()
         self.runs = IndexRuns(self.begin, self.prepared, self.runtime)
+        #: Whether another process is at work.
+        self.has_other_writer = False
         self._changed = SYSTEM.condition("bench")
         self._asked = 0
         self._threads: list[Thread] = []
@@ -72,6 +78,7 @@ class Bench:
     def begin(self, options: RunOptions) -> Held:
         with self._changed:
             self.begun.append(Held(len(self.begun) + 1, options))
+            self.begun[-1].is_behind = self.has_other_writer
             self._changed.notify_all()
             return self.begun[-1]
 
@@ -106,6 +113,16 @@ class Bench:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.begun) >= number, WAIT_S)
         return self.begun[number - 1]
+
+    def joined(self, name: str) -> None:
+        """Wait until the request of that name has its outcome."""
+        self._threads[list(self.told).index(name)].join(WAIT_S)
+        assert name in self.outcomes
+
+    def wake(self) -> None:
+        """Have those who wait look at the clock: theirs has been moved by the test."""
+        with self.runs._changed:
+            self.runs._changed.notify_all()
 
     def finish(self) -> None:
         for thread in self._threads:
@@ -233,19 +250,90 @@ def test_a_request_that_is_interrupted_when_it_has_joined_keeps_no_run_alive() -
     assert bench.outcomes["one"] == {"generation": "g1"}
 
 
+def _busy(outcome: Any) -> bool:
+    is_busy = isinstance(outcome, BusyError)
+    return is_busy and str(outcome) == "another process is indexing this project"
+
+
 @pytest.mark.promise("CACHE-5", "WRITE-1")
-@pytest.mark.parametrize("wait_s", [0.0, 3.0])
-def test_a_request_that_waits_for_so_long_waits_from_when_it_asked(wait_s: float) -> None:
+def test_a_request_waits_for_another_writer_for_as_long_as_it_would_from_when_it_asked() -> None:
+    """All share one run, in which each of them waits for as long as it has said, or without end."""
     bench = Bench()
-    bench.ask("early", wait_s=wait_s)
-    bench.ask("late", wait_s=wait_s)
-    early = bench.held(1)
-    early.error = BusyError("another process is indexing this project")
-    early.go()
-    bench.held(2).go()
+    bench.has_other_writer = True
+    bench.ask("without end")
+    bench.ask("long", wait_s=5.0)
+    bench.ask("not at all", wait_s=0.0)
+    bench.joined("not at all")
+    bench.runtime.advance(2.0)
+    bench.ask("late", wait_s=4.0)
+    bench.runtime.advance(3.5)
+    bench.wake()
+    bench.joined("long")
+    assert bench.outcomes.keys() == {"not at all", "long"}
+    assert all(_busy(outcome) for outcome in bench.outcomes.values())
+    bench.held(1).go()
     bench.finish()
-    outcomes = list(bench.outcomes.values())
-    assert sorted(map(str, outcomes)) == [str(early.error), "{'generation': 'g2'}"]
+    assert bench.outcomes["without end"] == bench.outcomes["late"] == {"generation": "g1"}
+    assert len(bench.begun) == 1
+
+
+@pytest.mark.promise("WRITE-1")
+def test_a_request_that_does_not_wait_is_answered_where_no_writer_is_known_to_be_at_work() -> None:
+    """However long the process takes to begin."""
+    bench = Bench()
+    bench.ask("one", wait_s=0.0)
+    bench.held(1)
+    bench.runtime.advance(60.0)
+    bench.wake()
+    bench.held(1).go()
+    bench.finish()
+    assert bench.outcomes["one"] == {"generation": "g1"}
+
+
+@pytest.mark.promise("RPC-5", "WRITE-1")
+def test_a_run_that_nobody_waits_for_any_more_since_it_was_busy_is_cancelled() -> None:
+    bench = Bench()
+    bench.has_other_writer = True
+    bench.ask("one", wait_s=0.0)
+    bench.joined("one")
+    assert _busy(bench.outcomes["one"])
+    held = bench.held(1)
+    assert held.may_end.wait(WAIT_S)
+    assert isinstance(held.error, ShuttingDownError)
+    bench.finish()
+
+
+@pytest.mark.promise("CACHE-5", "WRITE-1")
+def test_of_however_many_runs_two_are_begun_and_the_others_wait_for_their_turn() -> None:
+    """One is at work, and one is ready to be the next: a process takes memory while it waits."""
+    bench = Bench()
+    limits = range(1, 51)  # each wants something else, so none shares a run
+    for number in limits:
+        bench.ask(f"{number}", max_file_size_bytes=number)
+    bench.ask("busy", wait_s=0.0)
+    bench.joined("busy")
+    assert _busy(bench.outcomes["busy"])
+    for number in limits:
+        held = bench.held(number)
+        ready = bench.held(min(number + 1, 50))
+        assert len(bench.begun) == ready.number
+        held.go()
+    bench.finish()
+    asked = {bench.outcomes[f"{held.options.max_file_size_bytes}"]["generation"]: held.number
+             for held in bench.begun}  # fmt: skip
+    assert asked == {f"g{number}": number for number in limits}
+
+
+@pytest.mark.promise("SRV-4")
+def test_runs_that_are_not_begun_are_cancelled_with_those_that_are() -> None:
+    bench = Bench()
+    for number in range(1, 6):
+        bench.ask(f"{number}", max_file_size_bytes=number)
+    bench.held(2)
+    bench.runs.close(WAIT_S)
+    bench.finish()
+    assert all(isinstance(o, ShuttingDownError) for o in bench.outcomes.values())
+    assert len(bench.begun) == 2
 
 
 def test_a_run_that_cannot_begin_is_an_error_of_those_who_asked() -> None:

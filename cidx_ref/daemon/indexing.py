@@ -3,7 +3,10 @@
 A request that arrives before a run has begun to scan gets what it asked for from that run, so it
 shares it (coalescing).  What changes once the scan has begun the run may miss, so a later request
 begins another run, which all share that come before *its* scan.  Writers are serialised by the
-index itself, across processes; a run that waits for its turn has not begun to scan.
+index itself, across processes; a run that waits for its turn has not begun to scan.  Of all runs
+the first two are begun: one that is at work, and one that is ready to be the next.  However many
+ask at once, there are no more processes than that.  For how long a request waits for another
+writer is its own matter, and not the run's.
 
 Each run has a thread of its own, so it belongs to no client: it ends when it is done, when it is
 cancelled, or when the last request that waits for it has given up, unless one of them wanted it
@@ -23,7 +26,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from cidx_ref.errors import CidxError, IndexingError, ShuttingDownError
+from cidx_ref.errors import BusyError, CidxError, IndexingError, ShuttingDownError
 from cidx_ref.index.port import Progress, Run, RunOptions
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.steps import Step
@@ -31,6 +34,9 @@ from cidx_ref.steps import Step
 __all__ = ["IndexRuns", "NotOverError", "Observer"]
 
 _log = logging.getLogger("cidx_ref")
+
+#: So many runs are begun: a process takes 20 MB also where it does nothing but wait.
+_AT_ONCE = 2
 
 Event = tuple[int, int, str, str]
 #: Has a generation loaded that is about to become live.
@@ -103,12 +109,16 @@ class IndexRuns:
 
         `progress` is called in this thread.  `keep`: the run goes on when nobody waits for it any
         more.  `unasked`: it is not for a request, so that this call does not count as one
-        (`cancel_unasked`).  Raises what `port.Run.run` raises, and `NotOverError` after
-        `timeout_s`.
+        (`cancel_unasked`).  Raises what `port.Run.run` raises, `NotOverError` after `timeout_s`,
+        and `BusyError` if another writer is still at work after `options.wait_s`.
         """
-        until = None if timeout_s is None else self._runtime.monotonic() + timeout_s
-        shared = self._join(options, unasked)
+        now = self._runtime.monotonic()
+        until = None if timeout_s is None else now + timeout_s
+        busy_at = None if options.wait_s is None else now + options.wait_s
+        shared = self._join(replace(options, wait_s=None), unasked)
         try:
+            if busy_at is not None:
+                self._wait_for_its_turn(shared, until, busy_at)
             self._follow(shared, progress, until)
         finally:
             self._leave(shared, keep=keep, unasked=unasked)
@@ -182,6 +192,21 @@ class IndexRuns:
             for event in events:
                 progress(*event)
 
+    def _wait_for_its_turn(self, shared: _SharedRun, until: float | None, busy_at: float) -> None:
+        """Wait until no other writer is in the way of a run; raises `BusyError` if one still is at
+        `busy_at`.  Where none is known to be, the run may take its time, as long as it is before
+        `until`."""
+        with self._changed:
+            while not (shared.is_done or shared.has_begun_to_scan):
+                now = self._runtime.monotonic()
+                is_behind = shared.is_waiting or not self._is_among_the_first(shared)
+                if is_behind and now >= busy_at:
+                    raise BusyError("another process is indexing this project")
+                if until is not None and now >= until:
+                    return
+                ends = [end for end in (until, busy_at if is_behind else None) if end is not None]
+                self._changed.wait(min(ends) - now if ends else None)
+
     def _news(self, shared: _SharedRun, told: int, until: float | None) -> list[Event]:
         """The events after number `told`; waits for one; none when run or time are over."""
         with self._changed:
@@ -202,6 +227,7 @@ class IndexRuns:
         with self._changed:
             shared.is_cancelled = True
             run = shared.run
+            self._changed.notify_all()  # it may not have begun
         if run is not None:
             run.cancel()
 
@@ -211,7 +237,9 @@ class IndexRuns:
         error: BaseException | None = None
         try:
             with self._changed:
-                self._changed.wait_for(lambda: not self._merges_beside(shared))
+                self._changed.wait_for(lambda: shared.is_cancelled or self._may_begin(shared))
+                if shared.is_cancelled:
+                    raise ShuttingDownError("the daemon is stopping; the index stays as it was")
             run = self._begin(shared.options)
             with self._changed:
                 shared.run, is_cancelled = run, shared.is_cancelled
@@ -229,6 +257,12 @@ class IndexRuns:
         self._end(shared, error)
         if error is None and shared.report.get("merge_due"):
             self._begin_merge()
+
+    def _may_begin(self, shared: _SharedRun) -> bool:
+        return self._is_among_the_first(shared) and not self._merges_beside(shared)
+
+    def _is_among_the_first(self, shared: _SharedRun) -> bool:
+        return shared in self._runs[:_AT_ONCE]
 
     def _merges_beside(self, shared: _SharedRun) -> bool:
         return any(run.options.merge for run in self._runs if run is not shared)
@@ -261,6 +295,7 @@ class IndexRuns:
     def _close_to_others(self, shared: _SharedRun) -> None:
         with self._changed:
             shared.has_begun_to_scan, shared.scanned_at = True, self._runtime.now()
+            self._changed.notify_all()
         self._observe(lambda observer: observer.scanning())
         self._runtime.step(Step.RUN_CLOSED)
 
@@ -271,6 +306,11 @@ class IndexRuns:
             tell(self._observer)
         except Exception:  # a bug in it costs no run, and nobody who waits for one
             _log.exception("an observer of index runs failed")
+
+    def _note_that_it_waits(self, shared: _SharedRun) -> None:
+        with self._changed:
+            shared.is_waiting = True
+            self._changed.notify_all()
 
     def _note(self, shared: _SharedRun, event: Event) -> None:
         with self._changed:
@@ -285,6 +325,8 @@ class _SharedRun:
         self.options = options
         self.requests = 0
         self.run: Run | None = None
+        #: Whether it has met another writer, and waits until that is done.
+        self.is_waiting = False
         self.has_begun_to_scan = False
         self.is_cancelled = False
         self.is_kept = False
@@ -298,18 +340,14 @@ class _SharedRun:
 
     def is_open(self, options: RunOptions) -> bool:
         """Whether a request with `options` gets from this run what it would from one of its own:
-        the run may do more, for which the request would have to wait anyway.
-
-        With a limit to its wait it does not: the run's time has begun before the request's, and it
-        would be told of a writer that is at work no more.
-        """
+        the run may do more, for which the request would have to wait anyway."""
         is_closed = self.has_begun_to_scan or self.is_cancelled
         more = replace(
             options,
             full=options.full or self.options.full,
             keep_unverified=options.keep_unverified and self.options.keep_unverified,
         )
-        return self.options == more and options.wait_s is None and not is_closed
+        return self.options == more and not is_closed
 
 
 class _Listener:
@@ -319,6 +357,9 @@ class _Listener:
         self._runs = runs
         self._shared = shared
         self._prepare = prepare
+
+    def waiting(self) -> None:
+        self._runs._note_that_it_waits(self._shared)
 
     def scanning(self) -> None:
         if not self._shared.options.merge:  # which looks at no file

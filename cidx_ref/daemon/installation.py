@@ -157,6 +157,9 @@ class _GuardedListener:
     def listed(self, folders: list[str] | None, files: list[str]) -> None:
         self._listener.listed(folders, files)
 
+    def waiting(self) -> None:
+        self._listener.waiting()
+
     def scanning(self) -> None:
         # The child has imported what it needs by now, and has looked at nothing yet.
         self._installation.check()

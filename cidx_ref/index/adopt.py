@@ -39,6 +39,7 @@ from cidx_ref.index.manifest import (
     read_dead,
     unlisted,
 )
+from cidx_ref.index.room import not_written
 from cidx_ref.index.snapshot import FULLTEXT
 from cidx_ref.index.store import ChunkStore
 from cidx_ref.index.storing import FILES, MAX_COLUMN, ROW, TEXT_CODEC
@@ -102,7 +103,7 @@ def adopt(
             generations.seal(building, ours)
             generations.publish(generation, building)
     except OSError as error:
-        raise IndexingError(f"cannot write the index: {why(error)}") from None
+        raise not_written(error, project) from None
     counts = manifest["counts"]
     return {"generation": generation, "files": counts["files"], "chunks": counts["chunks"]}
 

@@ -25,6 +25,7 @@ from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.index.plan import SegmentSize, is_merge_due
 from cidx_ref.index.port import Progress
 from cidx_ref.index.recipe import recipe
+from cidx_ref.index.room import not_written
 from cidx_ref.index.scan import BINARY, TOO_LARGE, Listing, SourceTree, list_files
 from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
@@ -50,6 +51,7 @@ def bring_up_to_date(
     max_file_size_bytes: int = 1_048_576,
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
     progress: Progress = lambda current, total, path, info: None,
+    waiting: Callable[[], object] = lambda: None,
     scanning: Callable[[], object] = lambda: None,
     listed: Callable[[list[str] | None, list[str]], object] | None = None,
     announce: Callable[[str], object] = lambda generation: None,
@@ -63,7 +65,8 @@ def bring_up_to_date(
     """Publish a generation of what the project holds now, if that is not what the live one holds,
     and say what is in it.
 
-    With `full`, everything is indexed anew. `scanning()` is called before files are looked at,
+    With `full`, everything is indexed anew. `waiting()` is called if another writer is at work,
+    which is waited for, `wait_s` seconds at most; `scanning()` before files are looked at,
     `listed(folders, files)` (see `port.RunListener`) when it is known which they are, and
     `announce(generation)` just before a new one becomes live. `key` signs what is built (default:
     the account's); generations that it does not vouch for are removed in the end, except with
@@ -83,7 +86,7 @@ def bring_up_to_date(
     try:
         project.create_directory(runtime)
         generations = Generations(project.generations, runtime, key=key)
-        with generations.writing(wait_s) as lock_fd:
+        with generations.writing(wait_s, waiting) as lock_fd:
             scanning()
             began = runtime.now().astimezone().isoformat(timespec="seconds")
             kind = recipe(max_file_size_bytes)
@@ -119,7 +122,7 @@ def bring_up_to_date(
         unread = {} if listed is None else {"unread": job.unread()}
         return {**report, **unread, "removed": removed, "notes": notes}
     except OSError as error:
-        raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
+        raise not_written(error, project) from None
 
 
 class _Job:

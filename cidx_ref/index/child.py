@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import selectors
 import subprocess
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from cidx_ref.errors import CidxError, IndexingError, ShuttingDownError, from_kind
+from cidx_ref.files import own_directory
 from cidx_ref.index.port import RunListener, RunOptions
+from cidx_ref.index.room import not_written, require_room
 from cidx_ref.interpreter import python_command
 from cidx_ref.keys import Key
 from cidx_ref.places import INDEX_DIRECTORY
@@ -24,6 +26,7 @@ __all__ = ["BuildProcess"]
 _log = logging.getLogger("cidx_ref")
 _MAX_STDERR_BYTES = 65_536
 _MAX_STDERR_LINES = 100
+_READ_BYTES = 1 << 16  # as much as a pipe holds
 
 
 _MAX_ARGUMENT_CHARS = 100_000  # the system takes 128 KiB in one
@@ -45,12 +48,12 @@ class BuildProcess:
         key: Key,
         verified: str = "",
         failed: Callable[[], object] = lambda: None,
-        ended: Callable[[], object] = lambda: None,
+        ended: Callable[[bool], object] = lambda was_killed: None,
     ) -> None:
         """`embedder` is the id of the one that will search, which must be the one that builds;
         `key` signs the index; `verified` is a generation whose files need not be read again;
-        `failed` is called when the run has failed, and was not cancelled or refused; `ended`
-        is called when the child has ended, in whatever way."""
+        `failed` is called when the run has failed, and was not cancelled or refused;
+        `ended(was_killed)` is called when the child has ended, in whatever way."""
         job = {
             "embedder": embedder,
             "root": str(project.root),
@@ -62,24 +65,21 @@ class BuildProcess:
         # The user's setting may have changed since this daemon was started.
         base = project.places.base if project.places.is_chosen else None
         environment[INDEX_DIRECTORY] = os.fspath(base) if base is not None else ""
+        self._project = project
         self._key = key
         self._failed = failed
         self._ended = ended
         self._cancelled = False
-        # A file and not a pipe: no thread reads along, and a full pipe would stop the child.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
-        try:
-            self._process = subprocess.Popen(
-                [*command, *_cut(json.dumps(job))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                env=environment,
-                cwd="/",
-            )
-        except BaseException:
-            self._stderr.close()
-            raise
+        self._complaints = b""
+        self._was_killed = True  # until it says what came of it
+        self._process = subprocess.Popen(
+            [*command, *_cut(json.dumps(job))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd="/",
+        )
 
     def run(self, listener: RunListener) -> dict[str, Any]:
         """Relay what the child tells until it is done; return its report.
@@ -94,18 +94,19 @@ class BuildProcess:
                 self._failed()
             raise
         finally:
-            self._ended()
+            self._ended(self._was_killed)
 
     def _relay(self, listener: RunListener) -> dict[str, Any]:
-        assert self._process.stdout is not None
         outcome: dict[str, Any] = {}
-        with self._stderr, self._process:  # which closes the pipes, and waits
+        with self._process:  # which closes the pipes, and waits
             try:
                 self._write(self._key.secret.hex().encode("ascii"))
-                for line in self._process.stdout:
+                for line in self._lines():
                     outcome = json.loads(line)
                     if "progress" in outcome:
                         listener.progress(*outcome["progress"])
+                    elif "waiting" in outcome:
+                        listener.waiting()
                     elif "scanning" in outcome:
                         listener.scanning()
                         self._write(b".")
@@ -118,8 +119,46 @@ class BuildProcess:
             except BaseException:
                 self._process.kill()
                 raise
-            self._log_stderr()
+        self._log_complaints()
         return self._result(outcome)
+
+    def _lines(self) -> Iterator[bytes]:
+        """The lines that the child tells, until it ends; of what it complains of the end is kept.
+
+        Both are read here: a pipe that nobody reads would stop the child once it is full.
+        """
+        told = self._process.stdout
+        assert told is not None
+        begun: list[bytes] = []
+        with selectors.DefaultSelector() as selector:
+            for pipe in (told, self._process.stderr):
+                assert pipe is not None
+                selector.register(pipe, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in selector.select()]
+                if self._process.stderr in ready and not self._hear():
+                    selector.unregister(self._process.stderr)
+                if told not in ready:
+                    continue
+                *ends, rest = (data := os.read(told.fileno(), _READ_BYTES)).split(b"\n")
+                for end in ends:
+                    yield b"".join([*begun, end])
+                    begun.clear()
+                begun.append(rest)
+                if not data:
+                    break
+        self._hear()
+
+    def _hear(self) -> bool:
+        """Take what the child complains of; False where it will complain no more."""
+        assert self._process.stderr is not None
+        os.set_blocking(self._process.stderr.fileno(), False)
+        try:
+            data = os.read(self._process.stderr.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return True
+        self._complaints = (self._complaints + data)[-_MAX_STDERR_BYTES:]
+        return bool(data)
 
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
@@ -131,17 +170,22 @@ class BuildProcess:
         self._cancelled = True
         self._process.kill()
 
-    def _log_stderr(self) -> None:
-        self._stderr.seek(0)
-        said = self._stderr.read(_MAX_STDERR_BYTES).decode("utf-8", "replace").strip()
+    def _log_complaints(self) -> None:
+        said = self._complaints.decode("utf-8", "replace").strip()
         for line in said.splitlines()[-_MAX_STDERR_LINES:]:
             _log.warning("the indexing process said: %s", line)
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._was_killed = "done" not in message and "error" not in message
         if "done" in message:
             return dict(message["done"])
         if "error" in message:
             raise from_kind(*message["error"])
         if self._cancelled:
             raise ShuttingDownError("the daemon is stopping; the index stays as it was")
+        try:
+            with suppress(FileNotFoundError), own_directory(self._project.generations) as directory:
+                require_room(directory)
+        except OSError as error:
+            raise not_written(error, self._project) from None
         raise IndexingError(f"the indexing process died (exit status {self._process.returncode})")

@@ -32,7 +32,13 @@ from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
-from cidx_ref.errors import BusyError, IndexUnusableError, NoIndexError, UntrustedError
+from cidx_ref.errors import (
+    BusyError,
+    CidxError,
+    IndexUnusableError,
+    NoIndexError,
+    UntrustedError,
+)
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index.manifest import (
     BUILDING,
@@ -42,6 +48,7 @@ from cidx_ref.index.manifest import (
     read_manifest,
     written_manifest,
 )
+from cidx_ref.index.room import require_room
 from cidx_ref.keys import Key, account_key
 from cidx_ref.locks import try_lock
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -123,15 +130,22 @@ class Generations:
         return self.directory / generation
 
     @contextmanager
-    def writing(self, wait_s: float | None = None) -> Iterator[int]:
+    def writing(
+        self, wait_s: float | None = None, waiting: Callable[[], object] = lambda: None
+    ) -> Iterator[int]:
         """Be the one writer, after waiting `wait_s` seconds at most (None: for as long as it
-        takes).  Raises `BusyError`.  What dead writers left is swept on entering.
+        takes), of which `waiting` is told.  Raises `BusyError`.  What dead writers left is swept on
+        entering.
 
         Yields the descriptor that has the lock: a process that helps to write must have it open,
         so that the next writer waits for its end, too.
         """
         deadline = None if wait_s is None else self._runtime.monotonic() + wait_s
+        is_told = False
         while (locked := self._try_lock()) is None:
+            if not is_told:
+                waiting()
+                is_told = True
             if deadline is not None and self._runtime.monotonic() >= deadline:
                 raise BusyError("another process is indexing this project")
             self._runtime.sleep(_POLL_S)
@@ -167,10 +181,18 @@ class Generations:
     @contextmanager
     def building(self) -> Iterator[tuple[str, Path]]:
         """`begin`, and what has not been published when the block is left is removed: on a full
-        disk, nobody may write for days.  Writers only."""
+        disk, nobody may write for days.  Writers only.
+
+        Raises `OSError` where nothing can be written there, whatever the block has raised.
+        """
         generation, building = self.begin()
         try:
             yield generation, building
+        except CidxError:
+            # An engine that cannot write says so in words of its own, or that it was killed.
+            with self._opened() as directory, directory.sub(building.name) as inner:
+                require_room(inner)
+            raise
         finally:
             with self._opened() as directory:
                 directory.remove(building.name)
@@ -224,12 +246,12 @@ class Generations:
                 raise
             self._sweep(directory)
 
-    def sweep(self) -> bool:
-        """Remove what no reader uses; False if a writer is at work, which may have swept before
-        the last reader was gone."""
+    def sweep(self, wait_s: float = 0.0) -> bool:
+        """Remove what no reader uses; False if a writer is at work after `wait_s`, which may have
+        swept before the last reader was gone."""
         if self.directory.is_dir():
             try:
-                with self.writing(wait_s=0):
+                with self.writing(wait_s):
                     pass
             except BusyError:
                 return False

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cidx_ref.errors import IndexingError
 from cidx_ref.index.analysis import terms_of_file
 from cidx_ref.index.assembly import Assembly
 from cidx_ref.index.base import Base, open_base
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.plan import due_merge, is_full_text_due, is_merge_due
+from cidx_ref.index.room import not_written
 from cidx_ref.index.writing import SegmentSink
 from cidx_ref.keys import Key
 from cidx_ref.project import Project
@@ -62,6 +62,7 @@ def merge_segments(
     embedder: Embedder,
     *,
     wait_s: float | None = None,
+    waiting: Callable[[], object] = lambda: None,
     scanning: Callable[[], object] = lambda: None,
     announce: Callable[[str], object] = lambda generation: None,
     key: Key | None = None,
@@ -74,11 +75,11 @@ def merge_segments(
     """
     try:
         generations = Generations(project.generations, runtime, key=key)
-        with generations.writing(wait_s):
+        with generations.writing(wait_s, waiting):
             scanning()
             return merge_once(generations, embedder, announce, runtime, verified=verified)
     except OSError as error:
-        raise IndexingError(f"cannot write the index: {error.strerror or error}") from None
+        raise not_written(error, project) from None
 
 
 def _add_all(base: Base, assembly: Assembly) -> None:

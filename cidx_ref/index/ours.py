@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["OurIndex"]
 
+#: For so long those may take to end, and to let go of the writers' lock, who helped a run that was
+#: killed.
+_ENDING_S = 2.0
+
 
 class OurIndex:
     """The index of `project`, searched and built with `embedder` (default: the configured one).
@@ -121,14 +125,15 @@ class OurIndex:
         # So the next run reads all files, once.
         self._verified = ""
 
-    def _run_has_ended(self) -> None:
-        # While it was writing, a sweep may have been asked for, and it has swept before.
-        if self._swept < self._asked:
+    def _run_has_ended(self, was_killed: bool) -> None:
+        # While it was writing, a sweep may have been asked for, and it has swept before.  One that
+        # was killed has swept nothing: on a full disk its half would be in everybody's way.
+        if was_killed or self._swept < self._asked:
             with suppress(CidxError, OSError):  # which the next run tells, if it lasts
-                self._sweep()
+                self._sweep(_ENDING_S if was_killed else 0.0)
 
-    def _sweep(self) -> None:
+    def _sweep(self, wait_s: float = 0.0) -> None:
         asked = self._asked
-        if self._generations.sweep():
+        if self._generations.sweep(wait_s):
             with self._sweeping:
                 self._swept = max(self._swept, asked)

@@ -72,7 +72,9 @@ class Loaded(Protocol):
 class RunOptions:
     """What is asked of an index run; see `CIDXDaemonService.exposed_index`.
 
-    With `merge`, nothing but a merge that is due, of what is indexed already.
+    `wait_s` is for how long who asks waits for another writer: a daemon has its runs wait without
+    end, and lets go of one that nobody wants any more.  With `merge`, nothing but a merge that is
+    due, of what is indexed already.
     """
 
     full: bool = False
@@ -88,6 +90,9 @@ class RunOptions:
 
 class RunListener(Protocol):
     """Is told what an index run does, in the thread that runs it."""
+
+    def waiting(self) -> None:
+        """Another writer is at work, and the run waits for it.  Not every index can say so."""
 
     def scanning(self) -> None:
         """The run is about to look at the files, and looks at none before this returns: what

@@ -1,12 +1,13 @@
 """The child process in which a daemon has a generation built: its side of what `child` reads.
 
 Nothing heavy may run on the daemon's GIL: one busy Python thread takes its full-text queries from
-1 ms to 35 ms.  The child speaks JSON lines on standard output: `scanning`, when it has its turn and
-is about to look at the files; `listed`, the folders to watch, if it was asked for them; `progress`;
-`ready`, the generation it is about to publish; then `done` or `error`.  Upon `scanning`, `listed`
-and `ready` it waits some seconds for a byte: so that the parent lets nobody join who could have
-changed what was looked at already, so that what changes from then on is seen, and so that it can
-load what is to be live first.  It ends when its standard input does: so it dies with its parent.
+1 ms to 35 ms.  The child speaks JSON lines on standard output: `waiting`, if another writer is at
+work; `scanning`, when it has its turn and is about to look at the files; `listed`, the folders to
+watch, if it was asked for them; `progress`; `ready`, the generation it is about to publish; then
+`done` or `error`.  Upon `scanning`, `listed` and `ready` it waits some seconds for a byte: so that
+the parent lets nobody join who could have changed what was looked at already, so that what changes
+from then on is seen, and so that it can load what is to be live first.  It ends when its standard
+input does: so it dies with its parent.
 """
 
 from __future__ import annotations
@@ -71,6 +72,9 @@ class _Parent:
             self._agreed.set()
         os._exit(1)
 
+    def waiting(self) -> None:
+        say({"waiting": True})
+
     def scanning(self) -> None:
         if not self._agrees_to({"scanning": True}):
             raise IndexingError("the daemon does not answer the indexing process")
@@ -105,6 +109,7 @@ def _done(job: dict[str, Any], embedder: Embedder, key: Key, parent: _Parent) ->
             project,
             embedder,
             wait_s=job["wait_s"],
+            waiting=parent.waiting,
             scanning=parent.scanning,
             announce=parent.announce,
             key=key,
@@ -118,6 +123,7 @@ def _done(job: dict[str, Any], embedder: Embedder, key: Key, parent: _Parent) ->
         max_file_size_bytes=job["max_file_size_bytes"],
         rules=Rules(tuple(job["include"]), tuple(job["exclude"])),
         progress=_Reporter(SYSTEM),
+        waiting=parent.waiting,
         scanning=parent.scanning,
         listed=parent.listed if job["watch"] else None,
         announce=parent.announce,

@@ -56,10 +56,10 @@ def a_merge_overtakes_an_edit() -> Iterator[None]:
     writing = Generations.writing
 
     @contextmanager
-    def note(self: Generations, wait_s: float | None = None) -> Iterator[int]:
+    def note(self: Generations, *waiting: Any) -> Iterator[int]:
         with suppress(CidxError):
             vars(self)["before"] = self.current()
-        with writing(self, wait_s) as lock_fd:
+        with writing(self, *waiting) as lock_fd:
             yield lock_fd
 
     def of_before(generations: Generations, *arguments: Any) -> Any:
