@@ -19,6 +19,7 @@ from typing import Any
 from cidx_ref.errors import ConfigError
 from cidx_ref.files import own_directory
 from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape, shown
 
 __all__ = ["Config"]
@@ -74,14 +75,14 @@ class Config:
         return _checked(path, _read(path))
 
     @classmethod
-    def init(cls, project: Project, **changes: Any) -> Config:
+    def init(cls, project: Project, *, runtime: Runtime = SYSTEM, **changes: Any) -> Config:
         """Write the story's `daemon` block into the project's file, with `changes` to it.
 
         What the file holds already stays: other programs' keys, and our own that `changes` does
         not name.  Raises `ConfigError` for a bad value, and then writes nothing.
         """
         path = project.config_path
-        with project.open_configuration() as directory:
+        with project.open_configuration(runtime) as directory:
             document = _read(path)
             old = document.get("daemon", {})
             if isinstance(old, dict):  # else it is what the check refuses

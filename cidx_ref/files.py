@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from cidx_ref.errors import UntrustedError
-from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.runtime import SYSTEM, Runtime, get_ident
 from cidx_ref.shown import owner_name
 from cidx_ref.steps import Operation
 
@@ -140,10 +140,13 @@ class Directory:
 
     # Changing.
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
         """Make the file `name`, which must not exist, with `data` in it, and put it on disk."""
         with self.writer(name) as file:
             file.write(data)
+            if mode != 0o600:
+                self._about_to(Operation.CHMOD, name)
+                os.fchmod(file.fileno(), mode)
             self._about_to(Operation.SYNC, name)
             file.flush()
             os.fsync(file.fileno())
@@ -159,13 +162,14 @@ class Directory:
                 yield file
 
     def replace(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
-        """Put `data` into the file `name`: a concurrent reader sees the old contents or the new."""
-        temporary = f".{name}.{os.getpid()}"
+        """Put `data` into the file `name`, and on disk: a concurrent reader sees the old contents
+        or the new, and so does who comes after a crash: beside it, half of the new one may lie."""
+        temporary = f".{name}.{os.getpid()}.{get_ident()}"
         self.remove(temporary)
         try:
-            self.create(temporary, data)
-            self.chmod(temporary, mode)
+            self.create(temporary, data, mode=mode)
             self.rename(temporary, name)
+            self.sync()
         except BaseException:
             with suppress(OSError):
                 self.unlink(temporary)

@@ -27,7 +27,7 @@ from cidx_ref.places import (
     locate,
     make,
 )
-from cidx_ref.runtime import SYSTEM, Runtime, get_ident
+from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape, owner_name
 
 __all__ = ["DIRECTORY", "Project"]
@@ -47,6 +47,8 @@ _OURS = {
     "skipped.json": stat.S_IFREG,
     "turn.lock": stat.S_IFREG,
 }
+#: Those of them, and of the next, that are replaced as a whole.
+_REPLACED = (".gitignore", "config.json", "project.json", "skipped.json")
 #: Says whose it is, in a directory that is not in the project's tree.
 _OWNER = "project.json"
 _MAX_OWNER_BYTES = 1 << 16
@@ -197,11 +199,11 @@ class Project:
         self._check_tree()
         return self._open_elsewhere(self.places.base, create=create, runtime=runtime)
 
-    def open_configuration(self) -> Directory:
+    def open_configuration(self, runtime: Runtime = SYSTEM) -> Directory:
         """The directory of `config_path`, made if need be; raises as `open` does."""
         if self.config_path.parent == self.directory:
-            return self.open(create=True)
-        return self._open_tree(create=True)
+            return self.open(create=True, runtime=runtime)
+        return self._open_tree(create=True, runtime=runtime)
 
     def _open_tree(self, *, create: bool = False, runtime: Runtime = SYSTEM) -> Directory:
         _refuse_link(self.root / DIRECTORY)
@@ -232,7 +234,7 @@ class Project:
         """See that `directory` is this project's, or, with `create`, have it say so."""
         if directory.status(_OWNER) is None:
             if create:
-                _put(directory, _OWNER, json.dumps({"root": str(self.root)}).encode())
+                directory.replace(_OWNER, json.dumps({"root": str(self.root)}).encode())
             return
         path = directory.path / _OWNER
         try:
@@ -291,25 +293,31 @@ def _is_foreign(tree: Path) -> bool:
         return False
 
 
-def _put(directory: Directory, name: str, data: bytes) -> None:
-    """Make the file `name`, unless another starter does: a reader finds it whole, or not at all."""
-    temporary = f".{name}.{os.getpid()}.{get_ident()}"
-    with suppress(FileNotFoundError):
-        directory.unlink(temporary)
-    directory.create(temporary, data)
-    try:
-        with suppress(FileExistsError):
-            directory.link(temporary, name)
-    finally:
-        directory.unlink(temporary)
-
-
 def _prepare(directory: Directory) -> None:
     if not any(directory.status(name) for name in _OF_CIDX):
         directory.make_private()
-    if directory.status(".gitignore") is None:
-        with suppress(FileExistsError):  # another starter was quicker
-            directory.create(".gitignore", b"*\n")
+    if directory.status(".gitignore") is None:  # another starter may be quicker: with the same
+        directory.replace(".gitignore", b"*\n")
+    _sweep(directory)
+
+
+def _sweep(directory: Directory) -> None:
+    """Remove what those have left half written who died while they replaced a file of ours."""
+    for name in directory.names():
+        *_, pid, thread = f"..{name}".rsplit(".", 2)  # see `Directory.replace`
+        is_ours = any(name == f".{each}.{pid}.{thread}" for each in _REPLACED)
+        if is_ours and pid.isdecimal() and not _lives(int(pid)):
+            directory.remove(name)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _mark(root: Path, base: Path | None) -> os.stat_result | None:

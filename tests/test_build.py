@@ -357,7 +357,9 @@ def test_on_a_full_file_system_a_build_fails_by_name_wherever_it_comes_to_its_en
     assert len(said) >= 20
     for line in said:  # whatever the engines say, which may be that a writer was killed
         assert line.startswith("cannot write the index: No space left on device (in "), line
-        assert re.search(r"generations, \d+\.\d MB free\): make room, and run `cidx-ref index`", line)
+        assert re.search(
+            r"generations, \d+\.\d MB free\): make room, and run `cidx-ref index`", line
+        )
 
 
 @pytest.mark.promise("WRITE-1", "WRITE-3")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import time
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.errors import BadArgumentError, ConfigError, UntrustedError
 from cidx_ref.project import Project
+from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import MakeProject, build, git
 
 STORY = {
@@ -320,6 +325,65 @@ def test_init_keeps_who_may_read_the_file(make_project: MakeProject) -> None:
     path.unlink()
     Config.init(project)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+class Death(BaseException):
+    """The end of the process: nothing changes a file after it."""
+
+
+@pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("before", [None, '{"other": [1, 2], "daemon": {"max_retries": 3}}'])
+def test_whatever_becomes_of_init_the_file_is_the_old_one_or_the_new_one_whole(
+    make_project: MakeProject, dies: bool, before: str | None
+) -> None:
+    """It fails, or its process dies, before each of the operations of which it is made."""
+    other: dict[str, Any] = {"daemon": {**STORY, "ttl_minutes": 3}}
+    if before is not None:
+        other = {"other": [1, 2], "daemon": {**STORY, "max_retries": 3, "ttl_minutes": 3}}
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for number in count(1):
+        project = make_project({}, name=f"p{number}")
+        if before is not None:
+            _given(project, before).chmod(0o640)
+        runtime = FakeRuntime()
+        runtime.fail_at(number, Death() if dies else full, dies=dies)
+        with suppress(OSError, Death):
+            Config.init(project, runtime=runtime, ttl_minutes=3)
+        path = project.config_path
+        found = path.read_text() if path.exists() else None
+        assert found == before or json.loads(str(found)) == other, runtime.operations[number - 1 :]
+        if before is not None:
+            assert path.stat().st_mode & 0o777 == 0o640
+        if number > len(runtime.operations):
+            break
+        left = list(path.parent.glob(f"*.{os.getpid()}.*"))
+        assert dies or not left
+        # Who wrote it has died: what it has left goes with the next who writes here.
+        for each in left:
+            each.rename(each.with_name(each.name.replace(f".{os.getpid()}.", ".4194305.")))
+        project.create_directory()
+        kept = {".gitignore", "config.json"} if found is not None else {".gitignore"}
+        assert set(os.listdir(path.parent)) == kept
+        assert (path.parent / ".gitignore").read_text() == "*\n"
+    *_, written, synced, renamed, put = runtime.operations
+    assert [written.split()[0], synced.split()[0]] == ["chmod" if before else "write", "sync"]
+    assert (renamed, put.split()[0]) == ("rename config.json", "sync")
+
+
+@pytest.mark.promise("CFG-1")
+def test_what_is_half_written_is_removed_if_its_writer_is_gone_and_if_it_is_ours(
+    make_project: MakeProject,
+) -> None:
+    project = make_project({})
+    project.create_directory()
+    gone, there = 4194305, os.getpid()  # no process has a number as high as the first
+    others = [f".config.json.{there}.1", f".other.json.{gone}.1", ".config.json.x.1",
+              ".config.json", ".config.json.1", f"config.json.{gone}.1"]  # fmt: skip
+    for name in (f".config.json.{gone}.1", f"..gitignore.{gone}.140", *others):
+        (project.directory / name).write_text("half")
+    project.create_directory()
+    assert sorted(os.listdir(project.directory)) == sorted([".gitignore", *others])
 
 
 @pytest.mark.promise("CFG-1")

@@ -30,7 +30,7 @@ from cidx_ref.index.merging import merge_segments
 from cidx_ref.keys import Key
 from cidx_ref.locks import try_lock
 from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM
+from cidx_ref.runtime import SYSTEM, get_ident
 from cidx_ref.testing.clock import FakeRuntime
 
 pytestmark = pytest.mark.once
@@ -172,7 +172,7 @@ def test_a_replacement_takes_the_place_of_a_link_and_not_of_what_it_leads_to(
     directory: Directory, inside: Path, outside: Path
 ) -> None:
     as_link_to_a_file(inside, "entry")
-    (inside / f".entry.{os.getpid()}").symlink_to(outside / "made")
+    (inside / f".entry.{os.getpid()}.{get_ident()}").symlink_to(outside / "made")
     directory.replace("entry", b"new")
     assert not (inside / "entry").is_symlink()
     assert (inside / "entry").read_bytes() == b"new"
@@ -196,7 +196,7 @@ def test_whatever_lies_where_a_replacement_is_written_first_is_removed(
     directory: Directory, inside: Path
 ) -> None:
     for maker in (as_directory, as_fifo, as_file):
-        maker(inside, f".entry.{os.getpid()}")
+        maker(inside, f".entry.{os.getpid()}.{get_ident()}")
         directory.replace("entry", b"new")
         assert os.listdir(inside) == ["entry"]
 

@@ -25,7 +25,7 @@ from cidx_ref.errors import (
     NoIndexError,
     UntrustedError,
 )
-from cidx_ref.index import build, making, merging
+from cidx_ref.index import build, fulltext, making, merging
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations, Lease
@@ -710,3 +710,18 @@ def test_a_manifest_with_a_name_that_no_file_can_have_is_damage_and_is_repaired_
     said = NOT_OURS.format(spoiled) + re.escape(f" (manifest.json: files: {name!r})")
     assert_no_index(project, said)
     assert_repaired(project, spoiled)
+
+
+@pytest.mark.promise("RPC-2")
+@pytest.mark.parametrize("kind", [ValueError, OSError])
+def test_what_the_full_text_s_engine_complains_of_is_told_without_its_directories(
+    kind: type[Exception],
+) -> None:
+    said = """'Failed to open "/home/a b/.code-indexer/generations/7/fulltext/.tmpX": 'No/such' 3/4"""
+
+    def fail() -> None:
+        raise kind(said)
+
+    with pytest.raises(IndexUnusableError) as refused:
+        fulltext._guarded(fail, IndexUnusableError)
+    assert str(refused.value) == "full-text index: 'Failed to open \".tmpX\": 'No/such' 3/4"

@@ -172,6 +172,9 @@ def test_a_child_is_asked_for_them_and_waits_until_they_are_watched(
     class Late:
         folders: list[list[str] | None] = []  # noqa: RUF012 - one test's
 
+        def waiting(self) -> None:
+            pass
+
         def scanning(self) -> None:
             pass
 

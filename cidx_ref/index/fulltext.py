@@ -14,6 +14,7 @@ stay the same when its vectors come to lie in another segment.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +39,9 @@ _WRITER_HEAP_BYTES = 64_000_000
 _FEW_FILES = 256
 #: Hits that are asked for beyond what a filter should leave of them; and at most.
 _SPARE, _MOST = 32, 8192
+
+#: Of a quoted path, all but the last name.
+_DIRECTORIES = re.compile(r"""(?<=["'])/[^"']*/""")
 
 T = TypeVar("T")
 
@@ -347,10 +351,10 @@ def _guarded(call: Callable[[], T], error: type[IndexUnusableError] | type[Index
     """What `call` returns, with tantivy's ways to fail made into `error`."""
     try:
         return call()
-    except (ValueError, OSError) as problem:
-        raise error(f"full-text index: {problem}") from None
     except BaseException as problem:
         # A panic of the Rust code comes as a BaseException that no module exports.
-        if type(problem).__name__ != "PanicException":
+        is_its_own = isinstance(problem, ValueError | OSError)
+        if not is_its_own and type(problem).__name__ != "PanicException":
             raise
-        raise error(f"full-text index: {problem}") from None
+        # Without the directories that it names: whoever asked need not know where an index lies.
+        raise error(f"full-text index: {_DIRECTORIES.sub('', str(problem))}") from None
