@@ -12,6 +12,7 @@ import math
 import stat
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -102,16 +103,30 @@ class Config:
 def _read(path: Path) -> dict[str, Any]:
     try:
         with own_directory(path.parent) as directory:
-            document = json.loads(directory.read(path.name, _MAX_BYTES))
+            data = directory.read(path.name, _MAX_BYTES)
+        document = json.loads(data, object_pairs_hook=partial(_once, path))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except ConfigError:
+        raise
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise ConfigError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must hold a JSON object, not {type(document).__name__}")
     return document
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which no key is twice: one of them would count for nothing, silently,
+    and be lost with the next `init`."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ConfigError(f"{path}: {shown(key)}: is there twice: remove one of the two")
+        found[key] = value
+    return found
 
 
 def _checked(path: Path, document: dict[str, Any]) -> Config:

@@ -241,6 +241,28 @@ def test_a_file_that_is_no_object_of_json_is_refused_by_its_name(
 
 
 @pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"daemon": {}, "daemon": {}}',
+        '{"daemon": {"daemon": 1, "daemon": 1}}',
+        '{"other": [{"daemon": 1, "x": 2, "daemon": 2}]}',
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_by_name_and_none_is_lost(
+    make_project: MakeProject, text: str
+) -> None:
+    project = make_project({})
+    path = _given(project, text)
+    refused = f"^{path}: 'daemon': is there twice: remove one of the two$"
+    with pytest.raises(ConfigError, match=refused):
+        Config.load(path)
+    with pytest.raises(ConfigError, match=refused):
+        Config.init(project)
+    assert path.read_text() == text
+
+
+@pytest.mark.promise("CFG-1")
 def test_a_file_that_is_not_utf_8_or_a_directory_is_refused(make_project: MakeProject) -> None:
     project = make_project({})
     _given(project, "").write_bytes(b'{"a": "\xff"}')

@@ -717,7 +717,7 @@ def test_a_manifest_with_a_name_that_no_file_can_have_is_damage_and_is_repaired_
 def test_what_the_full_text_s_engine_complains_of_is_told_without_its_directories(
     kind: type[Exception],
 ) -> None:
-    said = """'Failed to open "/home/a b/.code-indexer/generations/7/fulltext/.tmpX": 'No/such' 3/4"""
+    said = """'Failed to open "/home/a b/generations/7/fulltext/.tmpX": 'No/such' 3/4"""
 
     def fail() -> None:
         raise kind(said)

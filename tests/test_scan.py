@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from cidx_ref.index.folders import read_found
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree, list_files, read_file
 from cidx_ref.testing.clock import FakeRuntime
 
@@ -409,6 +410,22 @@ def test_what_is_no_regular_file_is_skipped_and_never_waited_for(
         "a.txt/below": "missing",
     }
     assert read_file(Path("/dev"), "null", LIMIT) == "not a regular file"
+
+
+def test_a_regular_file_that_would_have_to_be_waited_for_is_unreadable(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel's log is; mounted, such files may lie anywhere."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    monkeypatch.setattr("cidx_ref.index.folders.os.open", lambda *_, **__: os.dup(reader))
+    monkeypatch.setattr("cidx_ref.index.folders.stat.S_ISREG", lambda mode: True)
+    with pytest.raises(BlockingIOError):
+        read_found(reader, "kmsg", 10)
+    os.write(writer, b"some")
+    assert read_found(reader, "kmsg", 10)[1] == b"some"  # type: ignore[index]
+    for fd in reader, writer:
+        os.close(fd)
 
 
 def test_a_file_that_cannot_be_opened_is_unreadable(tree: Path) -> None:

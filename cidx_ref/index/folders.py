@@ -87,7 +87,10 @@ def read_found(folder: int, name: str, max_bytes: int) -> tuple[os.stat_result, 
         if not stat.S_ISREG(status.st_mode):
             return None
         with open(descriptor, "rb", closefd=False) as file:
-            return status, file.read(max_bytes + 1)
+            data: bytes | None = file.read(max_bytes + 1)
+        if data is None:  # a file of the system's, or of a FUSE, that would have to be waited for
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), name)
+        return status, data
     finally:
         os.close(descriptor)
 
