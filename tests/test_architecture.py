@@ -188,7 +188,7 @@ FLOORS_WITHIN = {
         ["outlines", "text"],
         ["purpose"],
         ["chunk"],
-        ["gitdir", "gitrun", "room"],
+        ["gitdir", "gitrun", "unwritable"],
         [
             *["analysis", "filters", "generated", "generation", "git", "matching", "notebook"],
             *["query", "seen", "semantic", "skipped"],

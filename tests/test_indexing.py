@@ -300,6 +300,7 @@ def test_a_run_that_nobody_waits_for_any_more_since_it_was_busy_is_cancelled() -
     held = bench.held(1)
     assert held.may_end.wait(WAIT_S)
     assert isinstance(held.error, ShuttingDownError)
+    bench.runs.close(WAIT_S)
     bench.finish()
 
 

@@ -39,11 +39,11 @@ from cidx_ref.index.manifest import (
     read_dead,
     unlisted,
 )
-from cidx_ref.index.room import not_written
 from cidx_ref.index.snapshot import FULLTEXT
 from cidx_ref.index.store import ChunkStore
 from cidx_ref.index.storing import FILES, MAX_COLUMN, ROW, TEXT_CODEC
 from cidx_ref.index.structure import KINDS
+from cidx_ref.index.unwritable import not_written
 from cidx_ref.index.vocabulary import WORDS, WordWriter
 from cidx_ref.keys import Key
 from cidx_ref.mounts import write_problem

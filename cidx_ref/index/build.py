@@ -25,10 +25,10 @@ from cidx_ref.index.manifest import damaged_files, read_manifest
 from cidx_ref.index.plan import SegmentSize, is_merge_due
 from cidx_ref.index.port import Progress
 from cidx_ref.index.recipe import recipe
-from cidx_ref.index.room import not_written
 from cidx_ref.index.scan import BINARY, TOO_LARGE, Listing, SourceTree, list_files
 from cidx_ref.index.seen import Seen, SeenFiles
 from cidx_ref.index.skipped import SkippedFiles, save_skipped
+from cidx_ref.index.unwritable import not_written
 from cidx_ref.index.watched import watched_folders
 from cidx_ref.keys import STATE_DIRECTORY, Key
 from cidx_ref.mounts import write_problem

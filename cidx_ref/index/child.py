@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import selectors
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 from cidx_ref.errors import CidxError, IndexingError, ShuttingDownError, from_kind
 from cidx_ref.files import own_directory
 from cidx_ref.index.port import RunListener, RunOptions
-from cidx_ref.index.room import not_written, require_room
+from cidx_ref.index.unwritable import not_written, require_room
 from cidx_ref.interpreter import python_command
 from cidx_ref.keys import Key
 from cidx_ref.places import INDEX_DIRECTORY
@@ -26,8 +27,8 @@ __all__ = ["BuildProcess"]
 _log = logging.getLogger("cidx_ref")
 _MAX_STDERR_BYTES = 65_536
 _MAX_STDERR_LINES = 100
+_MAX_LAST_WORDS = 300
 _READ_BYTES = 1 << 16  # as much as a pipe holds
-
 
 _MAX_ARGUMENT_CHARS = 100_000  # the system takes 128 KiB in one
 
@@ -79,6 +80,7 @@ class BuildProcess:
             stderr=subprocess.PIPE,
             env=environment,
             cwd="/",
+            process_group=0,  # Ctrl-C is for the daemon, which ends it
         )
 
     def run(self, listener: RunListener) -> dict[str, Any]:
@@ -188,4 +190,10 @@ class BuildProcess:
                 require_room(directory)
         except OSError as error:
             raise not_written(error, self._project) from None
-        raise IndexingError(f"the indexing process died (exit status {self._process.returncode})")
+        # Its last words, without directories, which are the daemon's business.
+        words = self._complaints.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        words = re.sub(r"/(?:[^/\s]+/)+", "", words)[:_MAX_LAST_WORDS]
+        status = self._process.returncode
+        raise IndexingError(
+            f"the indexing process died (exit status {status}){words and f': {words}'}"
+        )

@@ -48,7 +48,7 @@ from cidx_ref.index.manifest import (
     read_manifest,
     written_manifest,
 )
-from cidx_ref.index.room import require_room
+from cidx_ref.index.unwritable import require_room
 from cidx_ref.keys import Key, account_key
 from cidx_ref.locks import try_lock
 from cidx_ref.runtime import SYSTEM, Runtime

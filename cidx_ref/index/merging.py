@@ -15,7 +15,7 @@ from cidx_ref.index.base import Base, open_base
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.plan import due_merge, is_full_text_due, is_merge_due
-from cidx_ref.index.room import not_written
+from cidx_ref.index.unwritable import not_written
 from cidx_ref.index.writing import SegmentSink
 from cidx_ref.keys import Key
 from cidx_ref.project import Project

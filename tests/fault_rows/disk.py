@@ -36,7 +36,7 @@ from cidx_ref.index.manifest import BUILDING, damaged_files, read_manifest
 from cidx_ref.index.merging import merge_segments
 from cidx_ref.index.ours import OurIndex
 from cidx_ref.index.port import RunOptions
-from cidx_ref.index.room import require_room
+from cidx_ref.index.unwritable import require_room
 from cidx_ref.keys import Key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
