@@ -95,8 +95,7 @@ class Config:
             config = _checked(path, document)
             found = directory.status(path.name)
             mode = stat.S_IMODE(found.st_mode) if found is not None else 0o600
-            text = json.dumps(document, indent=2) + "\n"
-            directory.replace(path.name, text.encode(), mode=mode)
+            directory.replace(path.name, _written(path, document), mode=mode)
         return config
 
 
@@ -116,6 +115,15 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must hold a JSON object, not {type(document).__name__}")
     return document
+
+
+def _written(path: Path, document: dict[str, Any]) -> bytes:
+    """The file, indented unless what others have in it is so deep that it could not be read."""
+    for layout in ({"indent": 2}, {}):
+        text = json.dumps(document, **layout) + "\n"  # type: ignore[arg-type]
+        if len(text) <= _MAX_BYTES:
+            return text.encode()
+    raise ConfigError(f"{path}: would be larger than {_MAX_BYTES} bytes")
 
 
 def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -157,7 +165,8 @@ def _refuse_slip(where: str, key: str) -> None:
     """Refuse a key that is nearly one of ours: unknown ones belong to other programs, but what was
     mistyped would count for nothing, silently."""
     # First what costs nothing: a file may have thousands of keys.
-    near = [name for name in _RULES if len({*name} ^ {*key}) <= 1 and name[0] == key[:1]]
+    few = [name for name in _RULES if name[0] == key[:1] and abs(len(name) - len(key)) < 5]
+    near = [name for name in few if len({*name} ^ {*key}) <= 1]
     if not near:
         return
     from difflib import get_close_matches  # slow to import, and seldom needed

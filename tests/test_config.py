@@ -337,6 +337,22 @@ def test_a_bad_init_changes_nothing_and_leaves_nothing_lying_about(
 
 
 @pytest.mark.promise("CFG-1")
+def test_what_init_writes_can_be_read_again_or_is_refused(make_project: MakeProject) -> None:
+    """Indentation makes much of what is deep, and escapes of what is not ASCII."""
+    project = make_project({})
+    deep = f"{'[' * 900}{']' * 900}"
+    path = _given(project, f'{{"other": {deep}}}')
+    Config.init(project)
+    assert Config.load(path) == Config()
+    assert f'"other": {deep}' in path.read_text()
+    text = f'{{"other": "{"é" * 100_000}"}}'
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=r"config\.json: would be larger than 262144 bytes$"):
+        Config.init(project)
+    assert path.read_text("utf-8") == text
+
+
+@pytest.mark.promise("CFG-1")
 def test_init_keeps_who_may_read_the_file(make_project: MakeProject) -> None:
     project = make_project({})
     path = _given(project, '{"other": 1}')
