@@ -170,6 +170,21 @@ def test_a_damaged_file_costs_at_most_the_engine_that_needs_it_and_indexing_repa
         assert_whole(project)
 
 
+@pytest.mark.promise("QRY-3")
+def test_of_a_folder_that_is_empty_some_files_are_named_and_the_others_counted(
+    segmented: Project,
+) -> None:
+    fulltext = live(segmented) / "fulltext"
+    names = sorted(path.name for path in fulltext.iterdir() if path.suffix != ".lock")
+    for path in list(fulltext.iterdir()):
+        path.unlink()
+    with service_of(segmented) as service:
+        answer = service.exposed_query_hybrid(str(segmented.root), QUERY)
+    named = "; ".join(f"fulltext/{name}: missing" for name in names[:3])
+    said = f"({named}; {len(names) - 3} more): run `cidx-ref index --full`"
+    assert answer["unavailable"] == {"fts": f"the index is damaged {said}"}
+
+
 def rotten(project: Project, name: str) -> Path:
     """Have one bit of a file of the live generation be another: the path of that."""
     generation = live(project)

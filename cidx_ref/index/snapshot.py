@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ __all__ = ["FULLTEXT", "IndexSnapshot", "load_segment"]
 
 FULLTEXT = "fulltext"
 _TRIES = 100
+_NAMED = 3  # files that an error names: of a folder that is gone, all are
 
 T = TypeVar("T")
 
@@ -234,7 +236,9 @@ def _refuse(wrong: Mapping[str, str], *names: str) -> None:
 
 
 def _damaged(wrong: Mapping[str, str]) -> IndexUnusableError:
-    problems = "; ".join(f"{name}: {problem}" for name, problem in wrong.items())
+    first = [f"{name}: {problem}" for name, problem in islice(wrong.items(), _NAMED)]
+    more = [f"{len(wrong) - _NAMED} more"] if len(wrong) > _NAMED else []
+    problems = "; ".join([*first, *more])
     return IndexUnusableError(f"the index is damaged ({problems}): run `cidx-ref index --full`")
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,6 +29,7 @@ from cidx_ref.index.generation import Generations
 from cidx_ref.keys import Key
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import SAMPLE, write
+from fault_rows.disk import in_memory
 from fault_rows.table import Place, Trial, mutant, row
 
 #: Of each what an answer must hold, if it holds anything.
@@ -63,11 +65,11 @@ class Copies:
         self.entries = sorted(
             os.fspath(each.relative_to(self.whole)) for each in self.whole.rglob("*")
         )
-        self.files = [name for name in self.entries if self._is_file(self.whole / name)]
-        self.folders = [name for name in self.entries if (self.whole / name).is_dir()]
+        self.files = [name for name in self.entries if self._is(Path.is_file, name)]
+        self.folders = [name for name in self.entries if self._is(Path.is_dir, name)]
 
-    def _is_file(self, path: Path) -> bool:
-        return path.is_file() and not path.is_symlink()
+    def _is(self, kind: Callable[[Path], bool], name: str) -> bool:
+        return kind(self.whole / name) and not (self.whole / name).is_symlink()
 
     def _without(self, name: str) -> Any:
         self.restore()
@@ -279,18 +281,19 @@ def damaged(copies: Copies, number: int) -> str:
 )
 @contextmanager
 def corruption(place: Place) -> Iterator[Trial]:
-    copies = Copies(place.path)
-    before = _older_answers(copies)
+    with in_memory() as path:
+        copies = Copies(path)
+        before = _older_answers(copies)
 
-    def check(number: int) -> None:
-        copies.restore()
-        # The sample takes large steps, so that it meets each kind of damage.
-        did = damaged(copies, number * 7919 % 3000)
-        copies.check_answers(did, before if "older generation: live" in did else None)
-        if number % 3 == 0:
-            copies.check_repair(did)
+        def check(number: int) -> None:
+            copies.restore()
+            # The sample takes large steps, so that it meets each kind of damage.
+            did = damaged(copies, number * 7919 % 3000)
+            copies.check_answers(did, before if "older generation: live" in did else None)
+            if number % 3 == 0:
+                copies.check_repair(did)
 
-    yield Trial(check)
+        yield Trial(check)
 
 
 def _older_answers(copies: Copies) -> Answers:
@@ -357,9 +360,9 @@ def _as_version(number: int) -> Iterator[None]:
 )
 @contextmanager
 def versions(place: Place) -> Iterator[Trial]:
-    def check(number: int) -> None:
+    def check(path: Path, number: int) -> None:
         random = Random(f"versions {number}")
-        root = place.path / f"p{number}"
+        root = path / f"p{number}"
         for name, content in SAMPLE.items():
             write(root, name, content)
         project = Project.at(root)
@@ -382,7 +385,8 @@ def versions(place: Place) -> Iterator[Trial]:
         assert left == [Generations(project.generations).current(), "current"], left
         shutil.rmtree(root)
 
-    yield Trial(check)
+    with in_memory() as path:
+        yield Trial(partial(check, path))
 
 
 def _ask(project: Project, *, is_ours: bool, said: str) -> None:

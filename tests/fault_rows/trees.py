@@ -11,6 +11,7 @@ import shutil
 import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,6 +28,7 @@ from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import git
+from fault_rows.disk import in_memory
 from fault_rows.table import Place, Trial, mutant, row
 
 #: A run of a small tree takes no longer than this, whatever lies in it.
@@ -223,10 +225,10 @@ class _Tree:
 )
 @contextmanager
 def trees(place: Place) -> Iterator[Trial]:
-    def check(number: int) -> None:
+    def check(path: Path, number: int) -> None:
         random = Random(f"trees {number}")
         in_git = number % 2 == 1
-        tree = _Tree(place.path / f"t{number}", random, in_git=in_git)
+        tree = _Tree(path / f"t{number}", random, in_git=in_git)
         report = tree.run()
         assert report["files"] >= len(tree.right), report
         tree.check_left_out()
@@ -234,7 +236,8 @@ def trees(place: Place) -> Iterator[Trial]:
         assert tree.run()["changed"] is False, "a run that finds nothing to do publishes"
         tree.remove()
 
-    yield Trial(check)
+    with in_memory() as path:
+        yield Trial(partial(check, path))
 
 
 @mutant("trees", "what a link leads to is read")
@@ -307,33 +310,34 @@ CHANGES: list[Callable[[Path], object]] = [
 )
 @contextmanager
 def changing_trees(place: Place) -> Iterator[Trial]:
-    def check(number: int) -> None:
+    def check(path: Path, number: int) -> None:
         random = Random(f"changing {number}")
-        tree = _Tree(place.path / f"c{number}", random, in_git=number % 4 == 1)
+        tree = _Tree(path / f"c{number}", random, in_git=number % 4 == 1)
         if number % 2:
             tree.run()
-            for path in tree.right:
-                with (tree.root / path).open("a") as file:
+            for each in tree.right:
+                with (tree.root / each).open("a") as file:
                     file.write("# edited\n")
 
-        def beneath(current: int, total: int, path: str, info: str) -> None:
+        def beneath(current: int, total: int, name: str, info: str) -> None:
             # Just before that file is read.
-            if path and random.random() < 0.5:
+            if name and random.random() < 0.5:
                 with suppress(OSError):  # its folder is gone already
-                    possible = CHANGES if "/" in path else CHANGES[:-2]  # the root stays
-                    random.choice(possible)(tree.root / path)
+                    possible = CHANGES if "/" in name else CHANGES[:-2]  # the root stays
+                    random.choice(possible)(tree.root / name)
 
         with suppress(CidxError):  # one clear error: the next run does it
             tree.run(progress=beneath)
             tree.check_found(random, tree.right, among=0)
         report = tree.run()
-        gone = {path for path in tree.right if _is_gone(tree.root / path)}
+        gone = {each for each in tree.right if _is_gone(tree.root / each)}
         tree.check_found(random, gone)
         assert report["files"] >= len(tree.right) - len(gone), report
         assert sorted(os.listdir(tree.root / ".code-indexer/generations"))[1:] == ["current"]
         tree.remove()
 
-    yield Trial(check)
+    with in_memory() as path:
+        yield Trial(partial(check, path))
 
 
 @mutant("changing-trees", "what is in the place of a file by now is read, though it is a link")
