@@ -627,6 +627,19 @@ def test_of_a_process_that_was_killed_on_a_full_disk_the_disk_is_told(
         run.run(Listener())
 
 
+def test_where_no_process_can_be_started_that_is_said(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    service = CIDXDaemonService(project.root)
+    said = "^no indexing process can be started: Resource temporarily unavailable$"
+    with pytest.raises(IndexingError, match=said):
+        service.exposed_index(str(project.root))
+
+
 TALKER = """
 import os, sys
 from cidx_ref.index.embed import HashingEmbedder

@@ -54,7 +54,9 @@ class BuildProcess:
         """`embedder` is the id of the one that will search, which must be the one that builds;
         `key` signs the index; `verified` is a generation whose files need not be read again;
         `failed` is called when the run has failed, and was not cancelled or refused;
-        `ended(was_killed)` is called when the child has ended, in whatever way."""
+        `ended(was_killed)` is called when the child has ended, in whatever way.
+
+        Raises `IndexingError` if there can be no process."""
         job = {
             "embedder": embedder,
             "root": str(project.root),
@@ -73,15 +75,18 @@ class BuildProcess:
         self._cancelled = False
         self._complaints = b""
         self._was_killed = True  # until it says what came of it
-        self._process = subprocess.Popen(
-            [*command, *_cut(json.dumps(job))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd="/",
-            process_group=0,  # Ctrl-C is for the daemon, which ends it
-        )
+        try:
+            self._process = subprocess.Popen(
+                [*command, *_cut(json.dumps(job))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                cwd="/",
+                process_group=0,  # Ctrl-C is for the daemon, which ends it
+            )
+        except OSError as error:  # no processes left, or descriptors, or memory
+            raise IndexingError(f"no indexing process can be started: {error.strerror}") from None
 
     def run(self, listener: RunListener) -> dict[str, Any]:
         """Relay what the child tells until it is done; return its report.
