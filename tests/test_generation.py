@@ -170,6 +170,21 @@ def test_a_damaged_file_costs_at_most_the_engine_that_needs_it_and_indexing_repa
         assert_whole(project)
 
 
+@pytest.mark.promise("WRITE-3")
+def test_what_lies_in_the_place_of_a_lock_is_named_and_repaired_by_indexing(
+    segmented: Project,
+) -> None:
+    """No manifest names locks, and the full text is not opened where one is something else."""
+    lock = live(segmented) / "fulltext" / ".tantivy-meta.lock"
+    lock.unlink()
+    lock.mkdir()
+    with service_of(segmented) as service:
+        answer = service.exposed_query_hybrid(str(segmented.root), QUERY)
+        assert "is a directory" in answer["unavailable"]["fts"]
+    assert index(segmented) != lock.parent.parent.name
+    assert_whole(segmented)
+
+
 @pytest.mark.promise("QRY-3")
 def test_of_a_folder_that_is_empty_some_files_are_named_and_the_others_counted(
     segmented: Project,

@@ -6,6 +6,7 @@ its scan.
 
 from __future__ import annotations
 
+import stat
 from typing import Any, NamedTuple
 
 from cidx_ref.errors import IndexUnusableError, NoIndexError, UntrustedError
@@ -13,6 +14,7 @@ from cidx_ref.index.filelist import FILE_LIST, StoredFile, parse_files
 from cidx_ref.index.generation import Generations, Lease
 from cidx_ref.index.manifest import (
     DEAD,
+    FULLTEXT,
     GRAPH,
     damaged_files,
     is_intact,
@@ -44,13 +46,18 @@ class Base:
         self, generation: str, lease: Lease, manifest: dict[str, Any], *, verified: bool
     ) -> None:
         """Unless it is `verified`, all its files are read, to see whether they are what the
-        manifest says.  Raises `IndexUnusableError` if they are not."""
+        manifest says.  Raises `IndexUnusableError` if they are not, `UntrustedError` where
+        something else lies among those of the full text."""
         self.generation = generation
         self.lease = lease
         self.manifest = manifest
         check = missized_files if verified else damaged_files
         if wrong := unnamed_files(manifest) or check(lease.files, manifest):
             raise IndexUnusableError(f"{next(iter(wrong))} is damaged")
+        with lease.files.sub(FULLTEXT) as inner:
+            # Not only what the manifest names: tantivy opens its locks by their names, too.
+            for name in inner.names():
+                inner.check(name, stat.S_IFREG)
         self._require_intact(DEAD)
         self.dead = read_dead(lease.files, manifest)
         self.files: dict[str, list[StoredFile]] = {}

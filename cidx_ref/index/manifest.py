@@ -26,6 +26,7 @@ __all__ = [
     "DEAD",
     "DIGEST",
     "FORMAT",
+    "FULLTEXT",
     "GRAPH",
     "MANIFEST",
     "MATRIX",
@@ -48,6 +49,8 @@ MANIFEST = "manifest.json"
 DIGEST = "digest"
 #: Which files of its segments a generation has no more.
 DEAD = "dead.json"
+#: The folder of the full text.
+FULLTEXT = "fulltext"
 #: What the name of a generation that is being built begins with.
 BUILDING = ".building-"
 #: The vectors of a segment: all of them one after the other, or with a graph.
@@ -229,7 +232,7 @@ def damaged_files(
 
 def unnamed_files(manifest: dict[str, Any]) -> list[str]:
     """The files without which a generation is none, and of which its manifest says nothing."""
-    needed = [DEAD, "fulltext/meta.json"]
+    needed = [DEAD, f"{FULLTEXT}/meta.json"]
     for name, described in manifest["segments"].items():
         needed += [f"{name}/{each}" for each in (*SEGMENT_FILES, described["vectors"])]
     return [name for name in needed if name not in manifest["files"]]

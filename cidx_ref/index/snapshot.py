@@ -19,7 +19,14 @@ from cidx_ref.index.fulltext import META, FullTextIndex
 from cidx_ref.index.generation import Lease
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.loaded import LoadedSegments, SegmentKey
-from cidx_ref.index.manifest import DEAD, damaged_files, read_dead, read_manifest, unlisted
+from cidx_ref.index.manifest import (
+    DEAD,
+    FULLTEXT,
+    damaged_files,
+    read_dead,
+    read_manifest,
+    unlisted,
+)
 from cidx_ref.index.nearest import Nearest
 from cidx_ref.index.port import LINE_MODES, Search
 from cidx_ref.index.segment import STORE_FILES, Segment
@@ -31,7 +38,6 @@ from cidx_ref.shown import why
 
 __all__ = ["FULLTEXT", "IndexSnapshot", "load_segment"]
 
-FULLTEXT = "fulltext"
 _TRIES = 100
 _NAMED = 3  # files that an error names: of a folder that is gone, all are
 

@@ -112,8 +112,18 @@ class Copies:
             assert is_right or is_others, f"{did}: {asked}: a wrong answer: {told}"
 
     def check_repair(self, did: str) -> None:
-        """An index run makes it as good as new."""
-        bring_up_to_date(self.project, HashingEmbedder())
+        """An index run makes it as good as new, or says what is to be removed for that."""
+        said = ""
+        try:
+            bring_up_to_date(self.project, HashingEmbedder())
+        except UntrustedError as error:
+            said = str(error)
+        if said:
+            path, _, told = said.partition(" is a ")
+            assert told.endswith(": remove it"), f"{did}: {said}"
+            with Directory.open(Path(path).parent) as above:
+                above.remove(Path(path).name)
+            bring_up_to_date(self.project, HashingEmbedder())
         for asked, told in self.answers().items():
             assert not isinstance(told, str), f"{did}: {asked}: not repaired: {told}"
             hits, missing = told
@@ -289,7 +299,8 @@ def corruption(place: Place) -> Iterator[Trial]:
             copies.restore()
             # The sample takes large steps, so that it meets each kind of damage.
             did = damaged(copies, number * 7919 % 3000)
-            copies.check_answers(did, before if "older generation: live" in did else None)
+            is_older = did in ("an older generation: live", "folder generations: older")
+            copies.check_answers(did, before if is_older else None)
             if number % 3 == 0:
                 copies.check_repair(did)
 

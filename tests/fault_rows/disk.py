@@ -391,7 +391,7 @@ def _in_child(project: Project) -> dict[str, Any]:
 @row(
     "the disk is full: with room from nothing up to enough, and of inodes",
     *("WRITE-2", "WRITE-3"),
-    cases=240,
+    cases=160,
     sample=10,
 )
 @contextmanager
@@ -406,7 +406,7 @@ def full_disk(place: Place) -> Iterator[Trial]:
         def check(number: int) -> None:
             old = Generations(project.generations).current()
             write(project.root, "new.py", f"{NEW}# {number}\n")
-            filler = _fill(place.path / "disk", (number * 37 % 240) * needed // 200)
+            filler = _fill(place.path / "disk", (number * 37 % 160) * needed // 130)
             run = _in_child if number % 5 == 0 else _here
             said = _refused(run, project)
             if said:

@@ -63,7 +63,8 @@ def _device(path: Path, random: Random) -> str:
 
 def _socket(path: Path, random: Random) -> str:
     with socket.socket(socket.AF_UNIX) as made, Directory.open(path.parent) as above:
-        made.bind(os.fspath(above.engine_path / path.name))
+        made.bind(os.fspath(above.engine_path / "s"))  # no longer a name can be bound
+        above.rename("s", path.name)
     return "not a regular file"
 
 
@@ -74,7 +75,7 @@ def _link(path: Path, random: Random) -> str:
 
 
 def _loop(path: Path, random: Random) -> str:
-    other = path.with_name(f"{path.name}-back")
+    other = path.with_name(f"back{len(path.name)}")
     other.symlink_to(path)
     path.symlink_to(other)
     return "symlink"
