@@ -1,5 +1,102 @@
-"""`python -m cidx_ref`: the same as the `cidx-ref` command."""
+"""`cidx-ref` and `python -m cidx_ref`: a process made fit for the command line, and left quietly.
 
-from cidx_ref.cli import main
+What the starting shell has given is put in order here, before anything else is imported: standard
+streams that are closed, a umask that would lock us out of our own files, names that are not UTF-8.
+And an interrupt, which may come before there is a command and after it, never shows a traceback.
+"""
 
-raise SystemExit(main())
+from __future__ import annotations
+
+try:
+    import os
+    import signal
+    import sys
+    from types import FrameType
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
+
+__all__ = ["main"]
+
+_FAILED, _INTERRUPTED = 2, 130
+
+
+def main() -> int:
+    """Run one command; return its exit status."""
+    _handle_interrupts(_end)
+    sys.unraisablehook = _say_unless_interrupted
+    _fill_streams()
+    os.umask(0o077)
+    _speak_utf8()
+    try:
+        from cidx_ref.cli import main as run
+    except Exception as error:  # the user's PYTHONPATH, or half an installation
+        return _cannot_begin(error)
+    try:
+        try:
+            _handle_interrupts(_interrupt)
+            return run()
+        finally:
+            _handle_interrupts(_end)
+    except KeyboardInterrupt:  # before or behind what a command does about it
+        return _INTERRUPTED
+
+
+def _handle_interrupts(handler: object) -> None:
+    # What ignores them (`nohup`, `&` in a script) goes on with that.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(_INTERRUPTED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _end)  # whoever asks twice does not want to wait
+    raise KeyboardInterrupt
+
+
+def _say_unless_interrupted(error: sys.UnraisableHookArgs) -> None:
+    if error.exc_type is KeyboardInterrupt:  # it has come in a destructor, which cannot raise it
+        os._exit(_INTERRUPTED)
+    sys.__unraisablehook__(error)
+
+
+def _fill_streams() -> None:
+    """Have something open as 0, 1 and 2: else the next pipe or socket would be, and be written to
+    by whoever complains."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            _open_nothing()  # the lowest that is free
+
+
+def _open_nothing() -> None:
+    try:
+        os.open(os.devnull, os.O_RDWR)
+    except OSError:  # a container without it: what cannot be written to is as good
+        os.open("/", os.O_RDONLY)
+
+
+def _speak_utf8() -> None:
+    """Begin anew where a file's name would be another one than for the daemon."""
+    if sys.getfilesystemencoding().replace("-", "").lower() == "utf8":
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    os.environ.setdefault("PYTHONIOENCODING", f"{encoding}:backslashreplace")
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _cannot_begin(error: Exception) -> int:
+    from traceback import extract_tb
+
+    where = extract_tb(error.__traceback__)[-1].filename
+    text = f"cidx-ref: cannot begin: {type(error).__name__}: {error} ({where})"
+    print(ascii(text)[1:-1], file=sys.stderr)
+    return _FAILED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

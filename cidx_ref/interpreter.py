@@ -7,14 +7,19 @@ import sys
 
 __all__ = ["python_command"]
 
+#: What a user sets for a program under test: a warning would end a daemon, and a daemon would ask
+#: for a statement in the end.
+_NOT_FOR_US = {"PYTHONWARNINGS", "PYTHONINSPECT"}
+
 
 def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """Command and environment that run `module` with this interpreter, from any directory.
 
     `-P`: nothing is imported from the working directory, where a repository may have a `json/`.
+    `-X utf8`: a file has the same name for all processes, whatever locale each was started in.
     """
-    environment = dict(os.environ)
+    environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_US}
     if search := environment.get("PYTHONPATH"):
         parts = [os.path.abspath(part) for part in search.split(os.pathsep) if part]  # noqa: PTH100
         environment["PYTHONPATH"] = os.pathsep.join(parts)
-    return [sys.executable, "-P", "-m", module, *arguments], environment
+    return [sys.executable, "-P", "-X", "utf8", "-m", module, *arguments], environment

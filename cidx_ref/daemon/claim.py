@@ -21,13 +21,16 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.locks import try_lock
 from cidx_ref.mounts import network_problem
+from cidx_ref.processes import advice, holder
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.sockets import is_addressable, is_answered
@@ -65,6 +68,7 @@ class Claim:
             if self._runtime.monotonic() >= deadline:
                 raise DaemonUnavailableError(
                     f"another process holds {self._project.directory} and does not answer"
+                    + advice(holder(self._project.directory / LOCK))
                 )
             self._runtime.sleep(_POLL_S)
         return True
@@ -94,8 +98,10 @@ class Claim:
 
     def _listen_in(self, directory: Directory, listener: socket.socket) -> None:
         name = self._project.socket_path.name
-        temporary = f"{name}.{os.getpid()}"
         self._clear_leftovers(directory)
+        # What is left of that kind is somebody else's, and stays.
+        numbered = (f"{name}.{number}" for number in count(os.getpid()))
+        temporary = next(each for each in numbered if directory.status(each) is None)
         try:
             listener.bind(os.fsencode(directory.engine_path / temporary))
             directory.chmod(temporary, 0o600)
@@ -115,7 +121,9 @@ class Claim:
         """Remove the temporary sockets of starters that died."""
         for name in directory.names():
             if _LEFTOVER.fullmatch(name):
-                directory.remove(name)
+                found = directory.status(name)
+                if found is not None and stat.S_ISSOCK(found.st_mode):
+                    directory.remove(name)
 
     def is_intact(self) -> bool:
         """False once the socket, the lock or the project is no longer where it was claimed

@@ -177,15 +177,17 @@ def start_daemon(config_path: Path | str) -> None:
 
 @contextmanager
 def _signals(on_signal: Callable[[str], None]) -> Iterator[None]:
-    """Have SIGTERM and SIGINT reported, where this is the main thread (elsewhere Python cannot)."""
+    """Have what asks a process to end reported, where this is the main thread (elsewhere Python
+    cannot); but no interrupt and no hang-up that is ignored (`nohup`, `&`)."""
 
     def handle(number: int, frame: object) -> None:
         on_signal(signal.Signals(number).name)
 
     previous = {}
     with suppress(ValueError):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            previous[number] = signal.signal(number, handle)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, handle)
     try:
         yield
     finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,7 +24,7 @@ __all__ = ["BuildProcess"]
 _log = logging.getLogger("cidx_ref")
 _MAX_STDERR_BYTES = 65_536
 _MAX_STDERR_LINES = 100
-
+_MAX_LAST_WORDS = 300
 
 _MAX_ARGUMENT_CHARS = 100_000  # the system takes 128 KiB in one
 
@@ -66,8 +66,10 @@ class BuildProcess:
         self._failed = failed
         self._ended = ended
         self._cancelled = False
-        # A file and not a pipe: no thread reads along, and a full pipe would stop the child.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
+        # No pipe: no thread reads along, and a full pipe would stop the child.  And in memory: the
+        # directory for temporary files may be gone since the daemon was started, or be full.
+        self._stderr = open(os.memfd_create("errors"), "r+b")  # noqa: SIM115 - closed by `run`
+        self._last_words = ""
         try:
             self._process = subprocess.Popen(
                 [*command, *_cut(json.dumps(job))],
@@ -76,6 +78,7 @@ class BuildProcess:
                 stderr=self._stderr,
                 env=environment,
                 cwd="/",
+                process_group=0,  # Ctrl-C is for the daemon, which ends it
             )
         except BaseException:
             self._stderr.close()
@@ -136,6 +139,7 @@ class BuildProcess:
         said = self._stderr.read(_MAX_STDERR_BYTES).decode("utf-8", "replace").strip()
         for line in said.splitlines()[-_MAX_STDERR_LINES:]:
             _log.warning("the indexing process said: %s", line)
+            self._last_words = line
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
         if "done" in message:
@@ -144,4 +148,8 @@ class BuildProcess:
             raise from_kind(*message["error"])
         if self._cancelled:
             raise ShuttingDownError("the daemon is stopping; the index stays as it was")
-        raise IndexingError(f"the indexing process died (exit status {self._process.returncode})")
+        # Without directories, which are the daemon's business.
+        words = re.sub(r"/(?:[^/\s]+/)+", "", self._last_words)[:_MAX_LAST_WORDS]
+        said = f": {words}" if words else ""
+        status = self._process.returncode
+        raise IndexingError(f"the indexing process died (exit status {status}){said}")

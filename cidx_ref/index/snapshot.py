@@ -25,6 +25,7 @@ from cidx_ref.index.segment import STORE_FILES, Segment
 from cidx_ref.index.semantic import SPACE
 from cidx_ref.index.stale import Staleness
 from cidx_ref.keys import Key
+from cidx_ref.places import make, state_directory
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import why
 
@@ -180,7 +181,7 @@ class IndexSnapshot:
         """The full text from where nothing can be made, by a directory in which tantivy can."""
         directory = self._lease.files.engine_path / FULLTEXT
         try:
-            links = Path(mkdtemp(prefix="cidx-ref-"))
+            links = _make_scratch()
             try:
                 with Directory.open(links) as made:
                     for name in within:
@@ -236,6 +237,15 @@ def _refuse(wrong: Mapping[str, str], *names: str) -> None:
 def _damaged(wrong: Mapping[str, str]) -> IndexUnusableError:
     problems = "; ".join(f"{name}: {problem}" for name, problem in wrong.items())
     return IndexUnusableError(f"the index is damaged ({problems}): run `cidx-ref index --full`")
+
+
+def _make_scratch() -> Path:
+    try:
+        return Path(mkdtemp(prefix="cidx-ref-"))
+    except OSError:  # it is gone since this process was started, or nothing may be made there
+        state = state_directory()
+        make(state)
+        return Path(mkdtemp(prefix=".links-", dir=state))
 
 
 def _remove(links: Path) -> None:
