@@ -7,9 +7,8 @@ import sys
 
 __all__ = ["python_command"]
 
-#: What a user sets for a program under test: a warning would end a daemon, and a daemon would ask
-#: for a statement in the end.
-_NOT_FOR_US = {"PYTHONWARNINGS", "PYTHONINSPECT"}
+#: What a user sets for programs under test: as an error, a warning of a library ends a daemon.
+_NOT_FOR_US = {"PYTHONWARNINGS"}
 
 
 def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

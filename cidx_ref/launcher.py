@@ -81,10 +81,13 @@ def start_process(
             )
         if not said:
             raise _died(project, _last_line(errors))
+    except FileNotFoundError as error:
+        raise DaemonUnavailableError(
+            f"no daemon can be started: {error.filename} is gone; if cidx-ref was installed anew, "
+            "start this program again"
+        ) from None
     except OSError as error:
-        anew = "; if cidx-ref was installed anew, start this program again"
-        hint = anew if isinstance(error, FileNotFoundError) else ""
-        raise DaemonUnavailableError(f"no daemon can be started: {why(error)}{hint}") from None
+        raise DaemonUnavailableError(f"no daemon can be started: {why(error)}") from None
     finally:
         if process is not None:
             # It has ended, or else it hangs, or we were interrupted.
