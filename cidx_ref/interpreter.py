@@ -7,9 +7,6 @@ import sys
 
 __all__ = ["python_command"]
 
-#: What a user sets for programs under test: as an error, a warning of a library ends a daemon.
-_NOT_FOR_US = {"PYTHONWARNINGS"}
-
 
 def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """Command and environment that run `module` with this interpreter, from any directory.
@@ -17,7 +14,7 @@ def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, s
     `-P`: nothing is imported from the working directory, where a repository may have a `json/`.
     `-X utf8`: a file has the same name for all processes, whatever locale each was started in.
     """
-    environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_US}
+    environment = dict(os.environ)
     if search := environment.get("PYTHONPATH"):
         parts = [os.path.abspath(part) for part in search.split(os.pathsep) if part]  # noqa: PTH100
         environment["PYTHONPATH"] = os.pathsep.join(parts)

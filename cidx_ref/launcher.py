@@ -82,9 +82,10 @@ def start_process(
         if not said:
             raise _died(project, _last_line(errors))
     except FileNotFoundError as error:
+        anew = "; if cidx-ref was installed anew, start this program again"
         raise DaemonUnavailableError(
-            f"no daemon can be started: {error.filename} is gone; if cidx-ref was installed anew, "
-            "start this program again"
+            f"no daemon can be started: {error.filename} is gone"
+            f"{anew if error.filename != os.devnull else ''}"
         ) from None
     except OSError as error:
         raise DaemonUnavailableError(f"no daemon can be started: {why(error)}") from None

@@ -30,6 +30,7 @@ from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.locks import try_lock
 from cidx_ref.mounts import network_problem
+from cidx_ref.places import STATE_DIRECTORY
 from cidx_ref.processes import advice, holder
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -61,6 +62,10 @@ class Claim:
         """
         if (problem := network_problem(self._project)) is not None:
             raise DaemonUnavailableError(f"cannot serve: {problem}")
+        if not Path("/proc/self/fd").exists():
+            raise DaemonUnavailableError(
+                "cannot serve: /proc is not mounted (mount -t proc proc /proc)"
+            )
         deadline = self._runtime.monotonic() + timeout_s
         while not self._try():
             if is_answered(self._project.socket_path):
@@ -159,7 +164,11 @@ class Claim:
                 fd = directory.open_for_append(LOCK)
             self._runtime.step(Step.LOCK_OPENED)
         except OSError as error:
-            raise DaemonUnavailableError(f"{error.filename}: {error.strerror}") from None
+            other = f": {STATE_DIRECTORY} names another directory for what a daemon writes"
+            raise DaemonUnavailableError(
+                f"{error.filename}: {error.strerror}"
+                f"{other if self._project.places.is_read_only else ''}"
+            ) from None
         if try_lock(fd, self._project.directory / LOCK):
             self._lock = fd
             self._runtime.step(Step.CLAIMED)

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import IO, Any
 
 from cidx_ref.errors import CidxError, IndexingError, ShuttingDownError, from_kind
 from cidx_ref.index.port import RunListener, RunOptions
@@ -27,6 +27,12 @@ _MAX_STDERR_LINES = 100
 _MAX_LAST_WORDS = 300
 
 _MAX_ARGUMENT_CHARS = 100_000  # the system takes 128 KiB in one
+
+
+def _unnamed_file() -> IO[bytes]:
+    """What the child's standard error is: no pipe, as no thread reads along, and a full one would
+    stop the child; and in memory, as the directory for temporary files may be gone, or full."""
+    return open(os.memfd_create("errors"), "r+b")
 
 
 def _cut(text: str) -> list[str]:
@@ -66,9 +72,7 @@ class BuildProcess:
         self._failed = failed
         self._ended = ended
         self._cancelled = False
-        # No pipe: no thread reads along, and a full pipe would stop the child.  And in memory: the
-        # directory for temporary files may be gone since the daemon was started, or be full.
-        self._stderr = open(os.memfd_create("errors"), "r+b")  # noqa: SIM115 - closed by `run`
+        self._stderr = _unnamed_file()  # closed by `run`
         self._last_words = ""
         try:
             self._process = subprocess.Popen(
