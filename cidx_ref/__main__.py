@@ -33,7 +33,7 @@ def main() -> int:
         return _cannot_begin(error)
     try:
         try:
-            _handle_interrupts(_interrupt)
+            _handle_interrupts(signal.default_int_handler)
             return run()
         finally:
             _handle_interrupts(_end)
@@ -49,11 +49,6 @@ def _handle_interrupts(handler: object) -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     os._exit(_INTERRUPTED)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, _end)  # whoever asks twice does not want to wait
-    raise KeyboardInterrupt
 
 
 def _say_unless_interrupted(error: sys.UnraisableHookArgs) -> None:
