@@ -24,21 +24,22 @@ def main() -> int:
     """Run one command; return its exit status."""
     _handle_interrupts(_end)
     sys.unraisablehook = _say_unless_interrupted
+    _restore_signals()
     _fill_streams()
     os.umask(0o077)
     _speak_utf8()
     try:
-        from cidx_ref.cli import main as run
-    except Exception as error:  # the user's PYTHONPATH, or half an installation
-        return _cannot_begin(error)
-    try:
         try:
+            from cidx_ref.cli import main as run
+
             _handle_interrupts(signal.default_int_handler)
             return run()
         finally:
             _handle_interrupts(_end)
     except KeyboardInterrupt:  # before or behind what a command does about it
         return _INTERRUPTED
+    except Exception as error:  # a module in the user's PYTHONPATH, half an installation, a bug
+        return _say_what_failed(error)
 
 
 def _handle_interrupts(handler: object) -> None:
@@ -55,6 +56,13 @@ def _say_unless_interrupted(error: sys.UnraisableHookArgs) -> None:
     if error.exc_type is KeyboardInterrupt:  # it has come in a destructor, which cannot raise it
         os._exit(_INTERRUPTED)
     sys.__unraisablehook__(error)
+
+
+def _restore_signals() -> None:
+    """Undo what a process may inherit: without SIGCHLD a child seems to end well, however it ends,
+    and with SIGTERM blocked nobody can end a daemon."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _fill_streams() -> None:
@@ -84,12 +92,17 @@ def _speak_utf8() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _cannot_begin(error: Exception) -> int:
+def _say_what_failed(error: Exception) -> int:
+    """On one line, and not as status 1, which says that nothing was found."""
     from traceback import extract_tb
 
-    where = extract_tb(error.__traceback__)[-1].filename
-    text = f"cidx-ref: cannot begin: {type(error).__name__}: {error} ({where})"
-    print(ascii(text)[1:-1], file=sys.stderr)
+    where = extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    try:  # noqa: SIM105 - as little as possible is imported: what has failed may be an import
+        os.write(2, f"cidx-ref: {text}\n".encode("ascii", "backslashreplace"))
+    except OSError:
+        pass
     return _FAILED
 
 

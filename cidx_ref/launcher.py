@@ -80,7 +80,7 @@ def start_process(
                 f"the daemon was not ready within {timeout_s:g} s, and was ended{_log_of(project)}"
             )
         if not said:
-            raise _died(project, _last_line(errors))
+            raise _died(project, _last_line(errors).removeprefix("cidx-ref: "))
     except FileNotFoundError as error:
         anew = "; if cidx-ref was installed anew, start this program again"
         raise DaemonUnavailableError(

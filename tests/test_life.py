@@ -251,7 +251,7 @@ def test_a_module_of_the_users_in_the_place_of_the_librarys_is_named(
     done = run(project, "status", PYTHONPATH=search)
     where = tmp_path / "argparse.py"
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"cidx-ref: cannot begin: RuntimeError: not\\x1b the one ({where})\n"
+    assert done.stderr == f"cidx-ref: RuntimeError: not\\x1b the one ({where}:1)\n"
 
 
 @pytest.mark.promise("WRITE-1")

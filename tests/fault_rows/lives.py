@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -84,12 +84,12 @@ class Life:
         return status
 
 
-def indexed(root: Path, *, watch: bool = False) -> Project:
-    """The sample project, with an index; built elsewhere, so that no thread is left here.
+def indexed(root: Path, *, watch: bool = False, more: Mapping[str, str] | None = None) -> Project:
+    """The sample project and `more`, with an index; built elsewhere: no thread is left here.
 
     Without `watch` its daemons begin with no index run, which costs more than all the rest.
     """
-    for path, content in SAMPLE.items():
+    for path, content in {**SAMPLE, **(more or {})}.items():
         write(root, path, content)
     project = Project.at(root)
     Config.init(project, watch=watch)
