@@ -94,12 +94,14 @@ def _speak_utf8() -> None:
 
 def _say_what_failed(error: Exception) -> int:
     """On one line, and not as status 1, which says that nothing was found."""
-    from traceback import extract_tb
-
-    where = extract_tb(error.__traceback__)[-1]
-    text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""
+    text = f"{type(error).__name__}: {error}{where}"
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    try:  # noqa: SIM105 - as little as possible is imported: what has failed may be an import
+    # Nothing is imported for it, as what has failed may be an import.
+    try:  # noqa: SIM105
         os.write(2, f"cidx-ref: {text}\n".encode("ascii", "backslashreplace"))
     except OSError:
         pass

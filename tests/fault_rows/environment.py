@@ -201,13 +201,18 @@ def _wait_until_answered(project: Project, daemon: subprocess.Popen[str]) -> Non
 
 
 def _judge_process(pid: int) -> None:
-    status = Path(f"/proc/{pid}/status").read_text("ascii")
-    assert "\nUmask:\t0077\n" in status
-    blocked = int(status.partition("\nSigBlk:\t")[2].partition("\n")[0], 16)
-    assert not blocked, f"signals are blocked: {blocked:x}"
+    until = SYSTEM.monotonic() + 2.0
+    while blocked := int(_status(pid, "SigBlk"), 16):  # for a moment, whenever it makes a thread
+        assert SYSTEM.monotonic() < until, f"signals are blocked: {blocked:x}"
+    assert _status(pid, "Umask") == "0077"
     for fd in range(3):
         leads_to = os.readlink(f"/proc/{pid}/fd/{fd}")
         assert leads_to == os.devnull or leads_to.startswith("pipe:"), f"{fd} is {leads_to}"
+
+
+def _status(pid: int, name: str) -> str:
+    text = Path(f"/proc/{pid}/status").read_text("ascii")
+    return text.partition(f"\n{name}:\t")[2].partition("\n")[0]
 
 
 # Modules in the way.

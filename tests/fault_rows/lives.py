@@ -50,6 +50,8 @@ class Life:
         status = 1
         try:
             os.setpgid(0, 0)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)  # whatever this row was started by ignores
             for fd in (1, 2):
                 os.dup2(self._said, fd)
             status = int(act() or 0)  # type: ignore[call-overload]
