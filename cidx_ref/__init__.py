@@ -11,10 +11,10 @@ client must not pay for numpy, hnswlib and tantivy, which only the daemon needs.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from cidx_ref._version import __version__
+
+#: `typing` takes milliseconds, in which an interrupt would be Python's to answer (`__main__`).
+TYPE_CHECKING = False
 
 _HOME = {
     "connect": "client",
@@ -42,6 +42,8 @@ _HOME = {
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from cidx_ref.client import DaemonClient as DaemonClient
     from cidx_ref.client import connect as connect
     from cidx_ref.daemon.entry import CacheEntry as CacheEntry
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -42,6 +42,8 @@ __all__ = [
 Progress = Callable[..., object]
 
 CONNECT_TIMEOUT_S = 5.0
+#: Who it is, a daemon says at once, whatever it is busy with.
+_IDENTITY_TIMEOUT_S = 10.0
 #: For so long a daemon makes an answer fresh, unless it is told otherwise; and at most.
 _FRESH_S, _MAX_FRESH_S = 60.0, 3600.0
 
@@ -81,7 +83,8 @@ class Remote:
         try:
             self._socket = connect_socket(project.socket_path, CONNECT_TIMEOUT_S)
         except PermissionError as error:  # which another try, or another daemon, would meet, too
-            why = error.strerror if error.errno == EPERM else f"cannot be asked: {error.strerror}"
+            not_ours = f"cannot be asked: {error.strerror} (its socket is to be your own, mode 600)"
+            why = error.strerror if error.errno == EPERM else not_ours
             raise DaemonUnavailableError(f"the daemon at {project.socket_path} {why}") from None
         except OSError as error:
             raise ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
@@ -97,7 +100,7 @@ class Remote:
         Raises as `call` does, and what the daemon answers.
         """
         try:
-            said = decode(self.call("ping", "{}", None, timeout_s))
+            said = decode(self.call("ping", "{}", None, min(timeout_s, _IDENTITY_TIMEOUT_S)))
             return str(said["version"]), said["project"]
         except CidxError:
             raise
@@ -112,7 +115,11 @@ class Remote:
                 return self._call_with(method, arguments, callback)
             return str(self._caller.call("call", method, arguments, timeout_s=timeout_s))
         except TimeoutError:
-            raise _TimedOutError(f"the daemon did not answer within {timeout_s:g} s") from None
+            from cidx_ref.processes import advice
+
+            raise _TimedOutError(
+                f"the daemon did not answer within {timeout_s:g} s{advice(self.pid)}"
+            ) from None
         except (EOFError, OSError) as error:
             raise ConnectionLostError(f"the connection was lost: {why(error)}") from None
 

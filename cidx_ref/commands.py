@@ -195,6 +195,10 @@ def serve(options: argparse.Namespace) -> int:
     from cidx_ref.daemon.server import serve as serve_project
 
     def on_ready(state: str) -> None:
+        if state != "serving":
+            from cidx_ref.launcher import require_answer
+
+            require_answer(project)
         _report(options, {"status": state}, state)
 
     serve_project(project, on_ready, options.runtime)

@@ -13,18 +13,18 @@ import select
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from cidx_ref._version import __version__
 from cidx_ref.backend import CONNECT_TIMEOUT_S, ConnectionLostError, Remote, decode
 from cidx_ref.errors import DaemonUnavailableError, ShuttingDownError, UntrustedError
 from cidx_ref.interpreter import python_command
+from cidx_ref.processes import advice, holder, is_alive
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
-from cidx_ref.shown import escape
+from cidx_ref.shown import escape, why
 from cidx_ref.sockets import is_answered
 
-__all__ = ["is_claimed", "start_process", "stop"]
+__all__ = ["is_claimed", "require_answer", "start_process", "stop"]
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 40.0
@@ -36,26 +36,31 @@ _MAX_LINE_BYTES = 500
 Command = Callable[..., tuple[list[str], dict[str, str]]]
 
 
-def start_process(project: Project, command: Command = python_command) -> str:
+def start_process(
+    project: Project, command: Command = python_command, timeout_s: float = _START_TIMEOUT_S
+) -> str:
     """Start the project's daemon in the background; return once it accepts connections.
 
     `command` gives command line and environment for a module and its arguments.  Returns "serving"
-    or "already running".  Raises what kept it from starting, a `CidxError`, and
-    `DaemonUnavailableError` if it is not ready within a minute or dies.
+    or "already running".  Raises what kept it from starting, a `CidxError`; `ConnectionLostError`
+    if it was killed, which is worth another try; and `DaemonUnavailableError` if it dies of
+    itself, or is not ready after `timeout_s`, and then is ended.
     """
     import subprocess  # which `stop` does not need
 
-    ready, told = os.pipe()
+    deadline = SYSTEM.monotonic() + timeout_s
+    ready, told = _pipe()
     # What it says before it can write a log.  In memory: there may be no directory for it.
     errors = os.memfd_create("errors")
+    process: subprocess.Popen[bytes] | None = None
     try:
         line, environment = command(
             "cidx_ref", "serve", "--project", str(project.root), "--ready-fd", str(told)
         )
         with open(os.devnull, "r+b") as nothing:
             # The process we start forks the daemon and ends, so that no process has to wait for the
-            # daemon.
-            subprocess.run(
+            # daemon.  Both are of one group, and of no terminal.
+            process = subprocess.Popen(
                 line,
                 pass_fds=(told,),
                 stdin=nothing,
@@ -63,29 +68,68 @@ def start_process(project: Project, command: Command = python_command) -> str:
                 stderr=errors,
                 env=environment,
                 cwd="/",
-                check=False,
+                start_new_session=True,
             )
         os.close(told)
         told = -1
-        poller = select.poll()  # and not select(), which takes no descriptor above 1023
-        poller.register(ready, select.POLLIN)
-        if not poller.poll(_START_TIMEOUT_S * 1000):
-            raise DaemonUnavailableError(f"the daemon was not ready within {_START_TIMEOUT_S:g} s")
-        said = os.read(ready, 65_536)
+        said = _read(ready, deadline)
+        if said is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise DaemonUnavailableError(
+                f"the daemon was not ready within {timeout_s:g} s, and was ended{_log_of(project)}"
+            )
         if not said:
-            why = _last_line(errors) or f"see {project.log_path}"
-            raise DaemonUnavailableError(f"the daemon died while starting: {why}")
+            raise _died(project, _last_line(errors).removeprefix("cidx-ref: "))
     except FileNotFoundError as error:
+        anew = "; if cidx-ref was installed anew, start this program again"
         raise DaemonUnavailableError(
-            f"no daemon can be started: {error.filename} is gone; if cidx-ref was installed anew, "
-            "start this program again"
+            f"no daemon can be started: {error.filename} is gone"
+            f"{anew if error.filename != os.devnull else ''}"
         ) from None
+    except OSError as error:
+        raise DaemonUnavailableError(f"no daemon can be started: {why(error)}") from None
     finally:
+        if process is not None:
+            # It has ended, or else it hangs, or we were interrupted.
+            process.kill()
+            process.wait()
         os.close(errors)
         os.close(ready)
         if told >= 0:
             os.close(told)
     return str(decode(said))
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose ends are none of the standard streams', which a new process gets others for,
+    though these may be closed here."""
+    ends = os.pipe()
+    try:
+        ready, told = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
+    finally:
+        for end in ends:
+            os.close(end)
+    return ready, told
+
+
+def _read(ready: int, deadline: float) -> bytes | None:
+    """What the daemon says once it is ready; nothing if it has died, None if it says nothing."""
+    poller = select.poll()  # and not select(), which takes no descriptor above 1023
+    poller.register(ready, select.POLLIN)
+    left_s = max(0.0, deadline - SYSTEM.monotonic())
+    return os.read(ready, 65_536) if poller.poll(left_s * 1000) else None
+
+
+def _died(project: Project, last_words: str) -> DaemonUnavailableError:
+    if last_words:
+        return DaemonUnavailableError(f"the daemon died while starting: {last_words}")
+    # Killed, by whomever: the next one need not be.
+    return ConnectionLostError(f"the daemon was killed while it was starting{_log_of(project)}")
+
+
+def _log_of(project: Project) -> str:
+    return f": see {project.log_path}" if project.log_path.exists() else ""
 
 
 def _last_line(fd: int) -> str:
@@ -114,8 +158,10 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
                 return is_between
             is_between = True
             if runtime.monotonic() >= deadline:
+                pid = holder(project.directory / LOCK)
                 raise DaemonUnavailableError(
                     f"a process holds {project.directory}, and neither answers nor ends"
+                    f"{advice(pid)}"
                 ) from None
             runtime.sleep(_STOP_POLL_S)
     try:
@@ -127,11 +173,23 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
                 _terminate(remote.pid)
     finally:
         remote.close()
-    while _is_alive(remote.pid) and not _is_a_host(remote.pid, project):
+    while is_alive(remote.pid) and not _is_a_host(remote.pid, project):
         if runtime.monotonic() >= deadline:
-            raise DaemonUnavailableError(f"the daemon (pid {remote.pid}) does not stop")
+            raise DaemonUnavailableError(
+                f"the daemon (pid {remote.pid}) does not stop{advice(remote.pid)}"
+            )
         runtime.sleep(_STOP_POLL_S)
     return True
+
+
+def require_answer(project: Project) -> None:
+    """Raise `DaemonUnavailableError` where what listens at the project's socket does not answer."""
+    with suppress(ConnectionLostError, ShuttingDownError):  # it ends
+        remote = Remote(project)
+        try:
+            remote.ask_identity(CONNECT_TIMEOUT_S)
+        finally:
+            remote.close()
 
 
 def is_claimed(project: Project) -> bool:
@@ -163,19 +221,3 @@ def _is_a_host(pid: int, project: Project) -> bool:
     """True if the daemon is gone and its process is not: it was a thread of this very program, or
     its process cannot be seen from here."""
     return pid in (0, os.getpid()) and not is_answered(project.socket_path)
-
-
-def _is_alive(pid: int) -> bool:
-    if pid == 0:  # of another container, and not to be seen
-        return True
-    try:
-        os.kill(pid, 0)
-        # A process that has ended and was not waited for (a zombie) still has its id.
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except ProcessLookupError:
-        return False
-    except FileNotFoundError:  # gone between the two; or a system without /proc
-        return not Path("/proc/self/stat").exists()
-    except PermissionError:
-        return True

@@ -218,8 +218,9 @@ def _can_be_written(root: Path, tree: Path) -> bool:
         # A root that is not there is no tree that is read only.
         return os.access(root, os.W_OK | os.X_OK, effective_ids=True) or not root.is_dir()
     except OSError:
-        pass
-    return False
+        return False
+    # It may have been made between the two, by another starter: then both must find the same place.
+    return os.access(tree, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _name(root: Path) -> str:

@@ -80,6 +80,8 @@ class Project:
                 return cls(root)
         except (OSError, ValueError, RuntimeError):  # ValueError: an embedded NUL
             pass
+        if os.fspath(directory) == ".":
+            raise BadArgumentError("project: the working directory is gone: name one (--project)")
         raise BadArgumentError(f"project: not a directory: {os.fspath(directory)!r}")
 
     @classmethod

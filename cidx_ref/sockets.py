@@ -99,11 +99,12 @@ def check_peer(sock: socket.socket) -> None:
 
 
 def is_answered(path: Path) -> bool:
-    """True if a process listens at `path`, whichever user owns it."""
+    """True if a process listens at `path`, whichever user owns it; or may, where we may not ask."""
     try:
         connect(path, timeout_s=1.0).close()
     except BlockingIOError:  # the backlog is full: the daemon listens, and is busy
         return True
     except OSError as error:
-        return error.errno == errno.EPERM  # another user listens
+        # Another user listens, or the socket is closed to us: who asks it is told so.
+        return error.errno in (errno.EPERM, errno.EACCES)
     return True

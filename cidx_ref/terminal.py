@@ -128,7 +128,7 @@ def run_summary(report: IndexReport) -> str:
     skipped = ", ".join(f"{count} {why}" for why, count in sorted(report["skipped"].items()))
     state = "indexed" if report["changed"] else "up to date"
     removed = report["removed"]
-    return (
+    return escape(
         f"{state}: {report['files']} files, {report['chunks']} chunks in "
         f"{report['took_ms'] / 1000:.1f} s (generation {report['generation']})"
         + (f"; {report['guessed']} decoded by guess" if report["guessed"] else "")
@@ -153,9 +153,9 @@ def plain_lines(value: Any, indent: str = "") -> list[str]:
     pairs = value.items() if isinstance(value, dict) else ((f"{i}", v) for i, v in enumerate(value))
     for key, item in pairs:
         if isinstance(item, dict | list) and item:
-            lines += [f"{indent}{key}:", *plain_lines(item, indent + "  ")]
+            lines += [f"{indent}{escape(key)}:", *plain_lines(item, indent + "  ")]
         else:
-            lines.append(f"{indent}{key}: {_said(item)}")
+            lines.append(f"{indent}{escape(key)}: {_said(item)}")
     return lines
 
 

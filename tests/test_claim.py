@@ -200,6 +200,25 @@ def test_the_path_leads_to_nobody_until_it_leads_to_somebody_who_accepts(
                 assert server.recv(5) == b"hello"
 
 
+@pytest.mark.promise("SRV-2")
+def test_what_is_called_like_a_starters_socket_and_is_none_is_passed_over(
+    claim_on: MakeClaim, bare: Project
+) -> None:
+    bare.create_directory()
+    kept = bare.directory / f"daemon.sock.{os.getpid()}" / "kept"
+    kept.parent.mkdir()
+    kept.write_text("somebody's")
+    os.mkfifo(bare.directory / f"daemon.sock.{os.getpid() + 1}")
+    (bare.directory / "daemon.sock.old").symlink_to("nowhere")
+    before = names(bare)
+    claim = claim_on()
+    assert claim.acquire()
+    with claim.listen():
+        assert is_answered(bare.socket_path)
+        assert names(bare) == sorted([*before, "daemon.sock"])
+        assert kept.read_text() == "somebody's"
+
+
 @pytest.mark.promise("SRV-2", "SRV-3")
 def test_what_starters_that_died_have_left_is_cleared_away(
     claim_on: MakeClaim, bare: Project
@@ -208,7 +227,6 @@ def test_what_starters_that_died_have_left_is_cleared_away(
     for left in ("daemon.sock", "daemon.sock.1"):
         with socket.socket(socket.AF_UNIX) as dead, address_of(bare.directory / left) as address:
             dead.bind(address)
-    (bare.directory / "daemon.sock.22").write_text("")
     (bare.directory / "daemon.log").write_text("")
     claim = claim_on()
     assert claim.acquire()

@@ -186,7 +186,7 @@ def text_of(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.once
 @pytest.mark.promise("SRV-4")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serve_runs_in_the_foreground_until_it_is_told_to_end(
     project: Project, number: signal.Signals
 ) -> None:

@@ -79,6 +79,21 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.promise("SRV-2")
+def test_a_directory_that_another_starter_makes_meanwhile_is_no_tree_that_is_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, real = tmp_path / DIRECTORY, os.access
+
+    def access(path: Path, mode: int, **options: bool) -> bool:
+        allowed = real(path, mode, **options)
+        tree.mkdir(exist_ok=True)
+        return allowed
+
+    monkeypatch.setattr(os, "access", access)
+    assert locate(tmp_path).running == tree
+
+
 def tree_of(root: Path) -> dict[str, tuple[int, int, int]]:
     """Everything in a tree, and when it was changed."""
     found = [root, *root.rglob("*")]

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cidx_ref import commands
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.claim import Claim
 from cidx_ref.errors import CidxError
@@ -26,7 +27,7 @@ from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.keys import STATE_DIRECTORY
-from cidx_ref.launcher import stop
+from cidx_ref.launcher import require_answer, stop
 from cidx_ref.places import INDEX_DIRECTORY
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
@@ -297,6 +298,35 @@ def no_query_is_sent_to_anothers_daemon(top: Path) -> Findings:
     return [] if named and took < 1.0 else [f"{outcome}, after {took:.1f} s"]
 
 
+def a_socket_that_she_may_not_open_is_named_at_once(top: Path) -> Findings:
+    project = project_of(ALICE, top / "hers")
+
+    def ask() -> Findings:
+        found = []
+        for name, act in {
+            "a query": lambda: DaemonClient(project),
+            "status": lambda: commands._running(project),
+            "serve": lambda: Claim(project).acquire(5.0) or require_answer(project),  # type: ignore[func-returns-value]
+            "stop": lambda: stop(project),
+        }.items():
+            outcome = _outcome(act)
+            if not (isinstance(outcome, str) and f"{project.socket_path} cannot be" in outcome):
+                found.append(f"{name}: {outcome}")
+        return found
+
+    def serve(ready: Callable[[], None]) -> None:
+        with served(project):
+            project.socket_path.chmod(0)
+            ready()
+            project.socket_path.chmod(0o600)
+
+    with meanwhile(ALICE, serve):
+        started = SYSTEM.monotonic()
+        found = _told(as_user(ALICE, ask))
+        took = SYSTEM.monotonic() - started
+    return found + ([] if took < 1.0 else [f"after {took:.1f} s"])
+
+
 def what_is_made_is_private(top: Path) -> Findings:
     project = project_of(ALICE, top / "hers")
 
@@ -381,6 +411,7 @@ SCENARIOS = {
         anothers_project_is_named_and_refused,
         a_daemon_answers_its_own_user_only,
         no_query_is_sent_to_anothers_daemon,
+        a_socket_that_she_may_not_open_is_named_at_once,
         what_is_made_is_private,
         two_who_share_a_checkout_and_a_setting_have_an_index_each,
         an_index_of_hers_is_answered_from_where_she_may_not_write,

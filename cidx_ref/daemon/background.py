@@ -20,9 +20,9 @@ def serve_in_background(project: Project, ready_fd: int, runtime: Runtime) -> in
     """
     # Before anything that has threads is imported.  The parent ends at once, so that the daemon
     # is no child of the process that started us: that need not wait for it, and may end before it.
+    # It stays in our session, which has no terminal, and in our group, by which it can be ended.
     if os.fork():
         os._exit(0)
-    os.setsid()
     os.set_inheritable(ready_fd, False)
 
     waiting = [ready_fd]

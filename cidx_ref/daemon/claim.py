@@ -21,13 +21,17 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.locks import try_lock
 from cidx_ref.mounts import network_problem
+from cidx_ref.places import STATE_DIRECTORY
+from cidx_ref.processes import advice, holder
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.sockets import is_addressable, is_answered
@@ -58,6 +62,10 @@ class Claim:
         """
         if (problem := network_problem(self._project)) is not None:
             raise DaemonUnavailableError(f"cannot serve: {problem}")
+        if not Path("/proc/self/fd").exists():
+            raise DaemonUnavailableError(
+                "cannot serve: /proc is not mounted (mount -t proc proc /proc)"
+            )
         deadline = self._runtime.monotonic() + timeout_s
         while not self._try():
             if is_answered(self._project.socket_path):
@@ -65,6 +73,7 @@ class Claim:
             if self._runtime.monotonic() >= deadline:
                 raise DaemonUnavailableError(
                     f"another process holds {self._project.directory} and does not answer"
+                    + advice(holder(self._project.directory / LOCK))
                 )
             self._runtime.sleep(_POLL_S)
         return True
@@ -94,8 +103,10 @@ class Claim:
 
     def _listen_in(self, directory: Directory, listener: socket.socket) -> None:
         name = self._project.socket_path.name
-        temporary = f"{name}.{os.getpid()}"
         self._clear_leftovers(directory)
+        # What is left of that kind is somebody else's, and stays.
+        numbered = (f"{name}.{number}" for number in count(os.getpid()))
+        temporary = next(each for each in numbered if directory.status(each) is None)
         try:
             listener.bind(os.fsencode(directory.engine_path / temporary))
             directory.chmod(temporary, 0o600)
@@ -115,7 +126,9 @@ class Claim:
         """Remove the temporary sockets of starters that died."""
         for name in directory.names():
             if _LEFTOVER.fullmatch(name):
-                directory.remove(name)
+                found = directory.status(name)
+                if found is not None and stat.S_ISSOCK(found.st_mode):
+                    directory.remove(name)
 
     def is_intact(self) -> bool:
         """False once the socket, the lock or the project is no longer where it was claimed
@@ -151,7 +164,11 @@ class Claim:
                 fd = directory.open_for_append(LOCK)
             self._runtime.step(Step.LOCK_OPENED)
         except OSError as error:
-            raise DaemonUnavailableError(f"{error.filename}: {error.strerror}") from None
+            other = f": {STATE_DIRECTORY} names another directory for what a daemon writes"
+            raise DaemonUnavailableError(
+                f"{error.filename}: {error.strerror}"
+                f"{other if self._project.places.is_read_only else ''}"
+            ) from None
         if try_lock(fd, self._project.directory / LOCK):
             self._lock = fd
             self._runtime.step(Step.CLAIMED)

@@ -79,6 +79,8 @@ class _Handler(logging.Handler):
             if self._size_bytes and self._size_bytes + len(data) > _MAX_FILE_BYTES:
                 self._rotate()
             self._size_bytes += os.write(self._fd, data)
+        except OSError:
+            return  # nor is it said to whoever has started the daemon, for each line
         except Exception:
             self.handleError(record)
 

@@ -31,6 +31,8 @@ _log = logging.getLogger("cidx_ref")
 
 _WATCH_S = 1.0
 DRAIN_S = 10.0
+#: What asks a process to end.
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Daemon:
@@ -177,15 +179,17 @@ def start_daemon(config_path: Path | str) -> None:
 
 @contextmanager
 def _signals(on_signal: Callable[[str], None]) -> Iterator[None]:
-    """Have SIGTERM and SIGINT reported, where this is the main thread (elsewhere Python cannot)."""
+    """Have what asks to end reported, where this is the main thread (elsewhere Python cannot); but
+    no interrupt and no hang-up that whoever started us ignores (`&`, `nohup`)."""
 
     def handle(number: int, frame: object) -> None:
         on_signal(signal.Signals(number).name)
 
     previous = {}
     with suppress(ValueError):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            previous[number] = signal.signal(number, handle)
+        for number in _ENDING:
+            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, handle)
     try:
         yield
     finally:

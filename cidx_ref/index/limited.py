@@ -67,7 +67,7 @@ def run(
     with _started(command, cwd, env, limits) as process:
         output, errors = _collect(process, limits, runtime)
         with suppress(subprocess.TimeoutExpired):  # it has closed both pipes: it is ending
-            process.wait(limits.wall_s)
+            process.wait(limits.stall_s)
     if process.returncode == -signal.SIGXCPU:
         raise HeldUpError(f"it took {limits.cpu_s} s of processor time")
     if process.returncode != 0 and process.returncode not in fine:

@@ -33,6 +33,7 @@ from cidx_ref.index.segment import STORE_FILES, Segment
 from cidx_ref.index.semantic import SPACE
 from cidx_ref.index.stale import Staleness
 from cidx_ref.keys import Key
+from cidx_ref.places import make, state_directory
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import why
 
@@ -188,7 +189,7 @@ class IndexSnapshot:
         """The full text from where nothing can be made, by a directory in which tantivy can."""
         directory = self._lease.files.engine_path / FULLTEXT
         try:
-            links = Path(mkdtemp(prefix="cidx-ref-"))
+            links = _make_scratch()
             try:
                 with Directory.open(links) as made:
                     for name in within:
@@ -246,6 +247,15 @@ def _damaged(wrong: Mapping[str, str]) -> IndexUnusableError:
     more = [f"{len(wrong) - _NAMED} more"] if len(wrong) > _NAMED else []
     problems = "; ".join([*first, *more])
     return IndexUnusableError(f"the index is damaged ({problems}): run `cidx-ref index --full`")
+
+
+def _make_scratch() -> Path:
+    try:
+        return Path(mkdtemp(prefix="cidx-ref-"))
+    except OSError:  # it is gone since this process was started, or nothing may be made there
+        state = state_directory()
+        make(state)
+        return Path(mkdtemp(prefix=".links-", dir=state))
 
 
 def _remove(links: Path) -> None:

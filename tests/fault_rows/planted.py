@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from cidx_ref.cli import main
+from cidx_ref.__main__ import main
 from fault_rows.table import MUTANTS, load
 
 if __name__ == "__main__":
     load()
-    with MUTANTS[sys.argv[1]].plant():
-        raise SystemExit(main(sys.argv[2:]))
+    with MUTANTS[sys.argv.pop(1)].plant():
+        raise SystemExit(main())
