@@ -17,6 +17,7 @@ from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.installation import Installation
 from cidx_ref.daemon.log import logging_to
+from cidx_ref.daemon.room import Room, make_room
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import DaemonUnavailableError
@@ -31,6 +32,8 @@ _log = logging.getLogger("cidx_ref")
 
 _WATCH_S = 1.0
 DRAIN_S = 10.0
+#: Within so many seconds clients have taken replies that were being sent when all calls had ended.
+_TAKEN_S = 2.0
 
 
 class Daemon:
@@ -44,12 +47,15 @@ class Daemon:
         *,
         runtime: Runtime = SYSTEM,
         watch_s: float = _WATCH_S,
+        room: Room | None = None,
     ) -> None:
         """`claim` must have been acquired."""
         self.service = service
         self._claim = claim
         self._watch_s = watch_s
-        self._server = SocketServer(service, claim.listen(), runtime=runtime)
+        self._server = SocketServer(service, claim.listen(), runtime=runtime, room=room)
+        service.room = room or service.room
+        service.connections = lambda: self._server.connections
         service.address = claim.address
         self._project = project
         self._eviction = CacheEvictionThread(service, beside=self._leave_if_moved)
@@ -102,7 +108,7 @@ class Daemon:
         self._server.close_listener()
         self._eviction.stop()
         self.service.drain(DRAIN_S)
-        self._server.close(DRAIN_S)
+        self._server.close(_TAKEN_S)
         self._claim.release()
         _log.info("stopped")
 
@@ -133,6 +139,7 @@ def serve(
     with _signals(on_signal):
         try:
             if claim.acquire():
+                room = make_room()
                 with logging_to(project):
                     service = CIDXDaemonService(
                         project.root,
@@ -141,7 +148,7 @@ def serve(
                         installation=installation,
                         watch=Watch,
                     )
-                    daemon = Daemon(project, service, claim, runtime=runtime)
+                    daemon = Daemon(project, service, claim, runtime=runtime, room=room)
                     who = (project.root, __version__, os.getpid(), _elsewhere(project))
                     _log.info("serving %s: version %s, pid %d%s", *who)
                     on_ready("serving")
