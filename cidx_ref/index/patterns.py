@@ -22,6 +22,7 @@ from cidx_ref.index.syntax import (
     bare_name,
     begins_with,
     end_of_head,
+    is_header,
     parts_of_name,
     tail_of,
 )
@@ -86,6 +87,7 @@ class _Reader:
         self._syntax = syntax
         self._any = any_of(syntax.rules)
         self._lines = lines
+        self._is_header = syntax.macro is not None and is_header(lines)
         self._stack: list[_Open] = []
         #: Where comments above the next definition may begin.
         self._floor = 0
@@ -226,6 +228,8 @@ class _Reader:
             met = rule.pattern.match(bare)
             if met is not None and self._has_body(rule, number, outer):
                 break
+            if met is not None and self._is_header and rule.kind == "function":
+                self._declared(rule, met, number)
         else:
             return False
         start = self._first_line(number, indent)
@@ -251,6 +255,12 @@ class _Reader:
             return False
         end = end_of_head(self._lines, number, self._syntax.line_comment, rule.pattern)
         return end == "{" or (end == ";" and outer is not None and outer.kind in rule.bare)
+
+    def _declared(self, rule: Rule, met: re.Match[str], number: int) -> None:
+        """Take in the name of a prototype; without a type before it, it is the call of a macro."""
+        syntax, typed = self._syntax, met.string[: met.start("name")].strip()
+        if typed and end_of_head(self._lines, number, syntax.line_comment, rule.pattern) == ";":
+            self._name(number, met["name"])
 
     def _opens_near(self, number: int) -> bool:
         """Whether a body begins in the line, or in the next one."""
