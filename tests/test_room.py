@@ -30,7 +30,8 @@ from cidx_ref.daemon import accept, reserve, room
 from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.room import Room, make_room
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.errors import BusyError, DaemonUnavailableError
+from cidx_ref.errors import BusyError, DaemonUnavailableError, InternalError
+from cidx_ref.index import search
 from cidx_ref.launcher import stop
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
@@ -347,6 +348,33 @@ def test_without_a_descriptor_who_comes_is_closed_at_once(
     assert len(lines) == 1, "and it is said once"
 
 
+@pytest.mark.promise("RPC-2")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EMFILE, "x"), "too many open files"),
+        (BlockingIOError(errno.EAGAIN, "fork"), "no more threads or processes"),
+        (RuntimeError("can't start new thread"), "no more threads or processes"),
+        (MemoryError(), "out of memory"),
+        (ImportError("/lib/x.so: failed to map segment from shared object"), "out of memory"),
+        (RuntimeError("something else"), "RuntimeError"),
+        (OSError(errno.EIO, "x"), "OSError"),
+    ],
+    ids=str,
+)
+def test_what_has_run_out_is_said_in_words(
+    project: Project, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise error
+
+    service = CIDXDaemonService(project.root)
+    monkeypatch.setattr(search, "answer", fail)
+    with pytest.raises(InternalError, match=f"^query: {said}.*; see daemon.log$"):
+        service.exposed_query(str(project.root), "retry")
+    service.exposed_clear_cache()
+
+
 # How much room there is.
 
 
@@ -354,7 +382,8 @@ def test_the_room_follows_the_limits_of_the_process(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     raised: list[tuple[int, int]] = []
-    limits = {resource.RLIMIT_NOFILE: (1024, 4096), resource.RLIMIT_NPROC: (-1, -1)}
+    kinds = resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_AS
+    limits = {**dict.fromkeys(kinds, (-1, -1)), resource.RLIMIT_NOFILE: (1024, 4096)}
     monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
     monkeypatch.setattr(resource, "setrlimit", lambda which, pair: raised.append(pair))
     monkeypatch.setattr(room, "_cgroups", lambda: iter([tmp_path]))
@@ -386,12 +415,19 @@ def test_the_room_follows_the_limits_of_the_process(
     (tmp_path / "pids.max").write_text("100\n")
     (tmp_path / "pids.current").write_text("20\n")
     made = make_room()
-    assert (made.connections, made.limited_by) == (40, "100 threads and processes (pids.max)")
+    assert made.connections == 40
+    assert made.limited_by == "100 threads and processes (pids.max), 80 of them more"
     (tmp_path / "pids.current").write_text("90\n")
     with pytest.raises(DaemonUnavailableError, match="may be 100 threads and processes"):
         make_room()
     (tmp_path / "pids.max").write_text("max\n")
     assert make_room().connections == 900
+
+    limits[resource.RLIMIT_AS] = (500 << 20, -1)
+    assert 4 < make_room().connections < 30
+    limits[resource.RLIMIT_AS] = (200 << 20, -1)
+    with pytest.raises(DaemonUnavailableError, match="may be 200 MB of address space"):
+        make_room()
 
 
 def test_the_control_groups_of_this_process_are_found() -> None:

@@ -17,6 +17,7 @@ from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.installation import Installation
 from cidx_ref.daemon.log import logging_to
+from cidx_ref.daemon.memory import be_frugal
 from cidx_ref.daemon.room import Room, make_room
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
@@ -127,6 +128,7 @@ def serve(
     # An answer makes hundreds of short-lived objects: a collection for each few of them would take
     # a tenth of its time.
     gc.set_threshold(5_000, 10, 10)
+    be_frugal()
     installation = Installation.of_this_process()
     claim = Claim(project, runtime)
     daemon: Daemon | None = None

@@ -22,7 +22,7 @@ from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.installation import Guarded, Installation
 from cidx_ref.daemon.progress import relay
-from cidx_ref.daemon.room import Room
+from cidx_ref.daemon.room import Room, shortage
 from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import BadArgumentError, CidxError, InternalError
@@ -303,7 +303,8 @@ class CIDXDaemonService(ExposedService):
             _log.exception("%s failed", method)
             self.health_monitor.record_error(error)
             # Without its message: that may hold paths, and the log has it.
-            raise InternalError(f"{method}: {type(error).__name__}; see daemon.log") from None
+            what = shortage(error) or type(error).__name__
+            raise InternalError(f"{method}: {what}; see daemon.log") from None
         finally:
             seconds = self.runtime.monotonic() - started
             self.metrics.count_call(method, outcome, seconds)
