@@ -66,7 +66,7 @@ class _BriefChannel(Channel):
     def __init__(
         self, sock: socket.socket, do_others_wait: Callable[[], bool], runtime: Runtime
     ) -> None:
-        super().__init__(Stream(sock, runtime, patience_s=_SILENT_S), runtime)
+        super().__init__(Stream(sock, runtime, patience_s=_SHORT_SILENT_S), runtime)
         self._do_others_wait = do_others_wait
         self._began = runtime.monotonic()
 
@@ -120,7 +120,7 @@ class Reserve:
         with self._changed:
             self._waiting.append(_Waiting(sock, why, self._runtime.monotonic()))
             if self._closed or len(self._waiting) + len(self._served) > self._size:
-                self._drop((self._silent() or self._waiting)[0])
+                self._drop((self._silent_for(_STEP_S) or self._waiting)[0])
             self._changed.notify_all()
 
     def close(self, drain_s: float) -> None:
@@ -146,29 +146,32 @@ class Reserve:
                 self._changed.notify_all()
 
     def _next(self) -> _Waiting | None:
-        """The first of those who wait that asks something; None in the end."""
+        """The last of those who wait that asks something; None in the end.
+
+        The last: where too many come, the first would be those who have given up.
+        """
         with self._changed:
             while not self._closed:
-                silent = self._silent()
-                asking = next((w for w in self._waiting if w not in silent), None)
+                silent = self._silent_for(0.0)
+                asking = next((w for w in reversed(self._waiting) if w not in silent), None)
                 if asking is not None:
                     self._waiting.remove(asking)
                     self._served.add(asking.sock)
                     return asking
-                horizon = self._runtime.monotonic() - _SILENT_S
-                for waiting in silent:
-                    if waiting.since <= horizon:
-                        self._drop(waiting)
+                for waiting in self._silent_for(_SILENT_S):
+                    self._drop(waiting)
                 self._changed.wait(_STEP_S if self._waiting else None)
         return None
 
-    def _silent(self) -> list[_Waiting]:
-        """Those who wait from which nothing has come, and who have not gone."""
+    def _silent_for(self, seconds: float) -> list[_Waiting]:
+        """Those who wait, for so long at least, from which nothing has come, and who have not
+        gone; the first first."""
         poller = select.poll()
         for waiting in self._waiting:
             poller.register(waiting.sock, select.POLLIN)
         asking = {fd for fd, _ in poller.poll(0)}
-        return [w for w in self._waiting if w.sock.fileno() not in asking]
+        horizon = self._runtime.monotonic() - seconds
+        return [w for w in self._waiting if w.sock.fileno() not in asking and w.since <= horizon]
 
     def _drop(self, waiting: _Waiting) -> None:
         self._waiting.remove(waiting)
