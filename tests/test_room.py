@@ -445,3 +445,16 @@ def test_too_few_descriptors_are_one_line(
         "cidx-ref: cannot serve: there may be 40 open files (ulimit -n) here, and a daemon needs "
         "48: raise that limit\n"
     )
+
+
+@pytest.mark.promise("RPC-6")
+def test_a_daemon_that_cannot_have_its_first_threads_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: Any, target: Callable[[], object], name: str) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(type(SYSTEM), "thread", refuse)
+    assert cli.main(["serve", "--project", str(project.root)]) == 2
+    said = "cannot serve: no more threads or processes can be started (ulimit -u)"
+    assert capsys.readouterr().err == f"cidx-ref: {said}\n"

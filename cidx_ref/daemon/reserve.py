@@ -21,7 +21,7 @@ from typing import Any
 from cidx_ref.daemon.framing import Channel, Stream
 from cidx_ref.daemon.transport import ExposedService, serve_connection
 from cidx_ref.errors import BusyError
-from cidx_ref.runtime import Runtime
+from cidx_ref.runtime import Runtime, Thread
 
 __all__ = ["Reserve"]
 
@@ -111,8 +111,14 @@ class Reserve:
         self._waiting: list[_Waiting] = []
         self._served: set[socket.socket] = set()
         self._closed = False
-        # Now, because there may be no threads to be had when they are needed.
-        self._threads = [runtime.thread(self._work, "reserve") for _ in range(_THREADS)]
+        self._threads: list[Thread] = []
+        try:
+            # Now, because there may be none to be had when they are needed.
+            for _ in range(_THREADS):
+                self._threads.append(runtime.thread(self._work, "reserve"))
+        except BaseException:
+            self.close(_STAY_S)
+            raise
 
     def take(self, sock: socket.socket, why: str) -> None:
         """Have a connection served, of which most is refused because of `why`; or close it, or one

@@ -18,7 +18,7 @@ from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.installation import Installation
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.memory import be_frugal
-from cidx_ref.daemon.room import Room, make_room
+from cidx_ref.daemon.room import Room, make_room, shortage
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import DaemonUnavailableError
@@ -54,7 +54,12 @@ class Daemon:
         self.service = service
         self._claim = claim
         self._watch_s = watch_s
-        self._server = SocketServer(service, claim.listen(), runtime=runtime, room=room)
+        listener = claim.listen()
+        try:
+            self._server = SocketServer(service, listener, runtime=runtime, room=room)
+        except BaseException:  # there are no threads, or no descriptors
+            listener.close()
+            raise
         service.room = room or service.room
         service.connections = lambda: self._server.connections
         service.address = claim.address
@@ -159,6 +164,10 @@ def serve(
         except OSError as error:
             where = f"{error.filename2 or error.filename}: " if error.filename else ""
             raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}") from error
+        except (MemoryError, RuntimeError) as error:
+            if (what := shortage(error)) is None:
+                raise
+            raise DaemonUnavailableError(f"cannot serve: {what}") from error
         finally:
             claim.release()
     on_ready("already running")
