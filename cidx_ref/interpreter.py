@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 __all__ = ["frugal", "python_command"]
 
-#: Of what a library takes for each core by default.  A multiplication of ours takes a millisecond:
-#: more threads make none of them faster, and take hundreds of megabytes of the address space.  And
-#: glibc keeps what has been freed in up to eight heaps a core, of 64 MB of address space each.
-_FRUGAL = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+#: numpy's library has a thread, and memory, for each core, and none of our work is for it.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+#: glibc has a heap for each thread, of 64 MB of address space, until there are eight for each core.
+#: Sharing two costs ten readers at once a fifth more time, so only where that space is limited.
+_FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 
 
 def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
@@ -28,4 +29,7 @@ def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, s
 
 def frugal(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment in which libraries take little; what the user has set in it counts."""
-    return {**_FRUGAL, **environment}
+    import resource
+
+    is_limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    return {**_ONE_THREAD, **(_FEW_HEAPS if is_limited else {}), **environment}

@@ -19,8 +19,9 @@ def be_frugal() -> None:
     `interpreter.frugal` has it for one that is started."""
     begun_so = "MALLOC_ARENA_MAX" in os.environ  # which glibc reads once
     os.environ.update(frugal(os.environ))
-    if not begun_so and (mallopt := _of_libc("mallopt")) is not None:
-        mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"]))
+    heaps = None if begun_so else os.environ.get("MALLOC_ARENA_MAX")
+    if heaps is not None and (mallopt := _of_libc("mallopt")) is not None:
+        mallopt(_M_ARENA_MAX, int(heaps))
 
 
 def give_back() -> None:

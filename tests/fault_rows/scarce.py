@@ -214,5 +214,9 @@ def small_address_space(place: Place) -> Iterator[Trial]:
 def _lavish() -> Iterator[None]:
     from cidx_ref import interpreter
 
-    with patch.dict(interpreter._FRUGAL, {"OPENBLAS_NUM_THREADS": "64", "MALLOC_ARENA_MAX": "64"}):
+    lavish = {"OPENBLAS_NUM_THREADS": "64", "MALLOC_ARENA_MAX": "64"}
+    with (
+        patch.object(interpreter, "_ONE_THREAD", lavish),
+        patch.object(interpreter, "_FEW_HEAPS", {}),
+    ):
         yield
