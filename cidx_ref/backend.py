@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from errno import EPERM
+from errno import ECONNREFUSED, ENOENT, ENOTDIR, EPERM
 from socket import SHUT_RDWR, socket
 from typing import Any, Protocol
 
@@ -29,6 +30,7 @@ __all__ = [
     "Backend",
     "ConnectionLostError",
     "InProcess",
+    "NotListeningError",
     "Progress",
     "Remote",
     "decode",
@@ -42,6 +44,7 @@ __all__ = [
 Progress = Callable[..., object]
 
 CONNECT_TIMEOUT_S = 5.0
+_NOBODY = (ECONNREFUSED, ENOENT, ENOTDIR)
 #: Who it is, a daemon says at once, whatever it is busy with.
 _IDENTITY_TIMEOUT_S = 10.0
 #: For so long a daemon makes an answer fresh, unless it is told otherwise; and at most.
@@ -50,6 +53,10 @@ _FRESH_S, _MAX_FRESH_S = 60.0, 3600.0
 
 class ConnectionLostError(DaemonUnavailableError):
     """No daemon answers, or not any more; worth another try."""
+
+
+class NotListeningError(ConnectionLostError):
+    """Nobody listens at the socket, or there is none."""
 
 
 class _TimedOutError(DaemonUnavailableError):
@@ -66,6 +73,9 @@ class Backend(Protocol):
 
         Raises `DaemonUnavailableError`; `ConnectionLostError` where another try may help.
         """
+
+    def has_ended(self) -> bool:
+        """Whether the other end has ended the connection since the last call."""
 
     def close(self) -> None:
         """Let go of the daemon, or of the loaded index."""
@@ -87,7 +97,8 @@ class Remote:
             why = error.strerror if error.errno == EPERM else not_ours
             raise DaemonUnavailableError(f"the daemon at {project.socket_path} {why}") from None
         except OSError as error:
-            raise ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
+            kind = NotListeningError if error.errno in _NOBODY else ConnectionLostError
+            raise kind(f"cannot connect to the daemon: {error.strerror}") from None
         self.pid = peer_pid(self._socket)
         self._project = project
         self._caller = Caller(self._socket)
@@ -142,6 +153,11 @@ class Remote:
             with suppress(Exception):  # the goodbye cannot be sent
                 connection.close()
 
+    def has_ended(self) -> bool:
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)  # nothing is sent that was not asked for
+        return bool(poller.poll(0))
+
     def close(self) -> None:
         self._socket.close()
 
@@ -164,6 +180,9 @@ class InProcess:
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
     ) -> str:
         return self._service.exposed_call(method, arguments, callback)
+
+    def has_ended(self) -> bool:
+        return False
 
     def close(self) -> None:
         self._service.exposed_clear_cache()

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from cidx_ref._version import __version__
 from cidx_ref.backend import CONNECT_TIMEOUT_S, ConnectionLostError, Remote, decode
@@ -22,7 +22,7 @@ from cidx_ref.processes import advice, holder, is_alive
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape, why
-from cidx_ref.sockets import is_answered
+from cidx_ref.sockets import connect, is_answered, peer_pid
 
 __all__ = ["is_claimed", "require_answer", "start_process", "stop"]
 
@@ -164,15 +164,8 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
                     f"{advice(pid)}"
                 ) from None
             runtime.sleep(_STOP_POLL_S)
-    try:
-        # Lost, or shutting down: another client has told it to stop, too.
-        with suppress(ConnectionLostError, ShuttingDownError):
-            if remote.ask_identity(CONNECT_TIMEOUT_S)[0] == __version__:
-                remote.call("shutdown", "{}", None, CONNECT_TIMEOUT_S)
-            else:
-                _terminate(remote.pid)
-    finally:
-        remote.close()
+    with closing(remote):
+        _tell(remote, project)
     while is_alive(remote.pid) and not _is_a_host(remote.pid, project):
         if runtime.monotonic() >= deadline:
             raise DaemonUnavailableError(
@@ -185,11 +178,29 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
 def require_answer(project: Project) -> None:
     """Raise `DaemonUnavailableError` where what listens at the project's socket does not answer."""
     with suppress(ConnectionLostError, ShuttingDownError):  # it ends
-        remote = Remote(project)
-        try:
+        with closing(Remote(project)) as remote:
             remote.ask_identity(CONNECT_TIMEOUT_S)
-        finally:
-            remote.close()
+
+
+def _tell(remote: Remote, project: Project) -> None:
+    """Have the daemon stop, if it has not been told to by another client."""
+    try:
+        if remote.ask_identity(CONNECT_TIMEOUT_S)[0] == __version__:
+            remote.call("shutdown", "{}", None, CONNECT_TIMEOUT_S)
+        else:
+            _terminate(remote.pid)
+    except ShuttingDownError:
+        pass
+    except ConnectionLostError:
+        # One that stops has no name any more; one that has takes no call, and hears a signal.
+        if _is_listening(remote.pid, project):
+            _terminate(remote.pid)
+
+
+def _is_listening(pid: int, project: Project) -> bool:
+    with suppress(OSError), closing(connect(project.socket_path, CONNECT_TIMEOUT_S)) as sock:
+        return peer_pid(sock) == pid
+    return False
 
 
 def is_claimed(project: Project) -> bool:
@@ -208,7 +219,7 @@ def _terminate(pid: int) -> None:
     """By a signal: what the methods of another version are called is not known."""
     # A process in another container is seen as 0, and a signal to 0 would reach our own group.
     if pid <= 1 or pid == os.getpid():
-        raise DaemonUnavailableError(f"a daemon of another version (pid {pid}) cannot be ended")
+        raise DaemonUnavailableError(f"the daemon (pid {pid}) cannot be ended from here")
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:

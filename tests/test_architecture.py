@@ -159,7 +159,7 @@ FLOORS_WITHIN = {
     "daemon": [
         [
             *["claim", "entry", "eviction", "gate", "health", "indexing", "installation", "log"],
-            *["gitindex", "inotify", "looked", "memory", "relevance"],
+            *["gitindex", "inotify", "looked", "memory", "relevance", "room"],
         ],
         ["cache", "gitstate"],
         ["freshness", "outside", "succession"],
@@ -170,7 +170,8 @@ FLOORS_WITHIN = {
         ["served"],
         ["arguments", "framing", "proxy", "values"],
         ["progress", "transport"],
-        ["accept", "dispatch"],
+        ["dispatch", "reserve"],
+        ["accept"],
         ["report"],
         ["service"],
         ["server"],

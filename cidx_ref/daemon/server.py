@@ -17,6 +17,8 @@ from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.installation import Installation
 from cidx_ref.daemon.log import logging_to
+from cidx_ref.daemon.memory import be_frugal
+from cidx_ref.daemon.room import Room, make_room, shortage
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import DaemonUnavailableError
@@ -33,6 +35,8 @@ _WATCH_S = 1.0
 DRAIN_S = 10.0
 #: What asks a process to end.
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: Within so many seconds clients have taken replies that were being sent when all calls had ended.
+_TAKEN_S = 2.0
 
 
 class Daemon:
@@ -46,12 +50,20 @@ class Daemon:
         *,
         runtime: Runtime = SYSTEM,
         watch_s: float = _WATCH_S,
+        room: Room | None = None,
     ) -> None:
         """`claim` must have been acquired."""
         self.service = service
         self._claim = claim
         self._watch_s = watch_s
-        self._server = SocketServer(service, claim.listen(), runtime=runtime)
+        listener = claim.listen()
+        try:
+            self._server = SocketServer(service, listener, runtime=runtime, room=room)
+        except BaseException:  # there are no threads, or no descriptors
+            listener.close()
+            raise
+        service.room = room or service.room
+        service.connections = lambda: self._server.connections
         service.address = claim.address
         self._project = project
         self._eviction = CacheEvictionThread(service, beside=self._leave_if_moved)
@@ -104,7 +116,7 @@ class Daemon:
         self._server.close_listener()
         self._eviction.stop()
         self.service.drain(DRAIN_S)
-        self._server.close(DRAIN_S)
+        self._server.close(_TAKEN_S)
         self._claim.release()
         _log.info("stopped")
 
@@ -123,6 +135,7 @@ def serve(
     # An answer makes hundreds of short-lived objects: a collection for each few of them would take
     # a tenth of its time.
     gc.set_threshold(5_000, 10, 10)
+    be_frugal()
     installation = Installation.of_this_process()
     claim = Claim(project, runtime)
     daemon: Daemon | None = None
@@ -135,6 +148,7 @@ def serve(
     with _signals(on_signal):
         try:
             if claim.acquire():
+                room = make_room()
                 with logging_to(project):
                     service = CIDXDaemonService(
                         project.root,
@@ -143,7 +157,7 @@ def serve(
                         installation=installation,
                         watch=Watch,
                     )
-                    daemon = Daemon(project, service, claim, runtime=runtime)
+                    daemon = Daemon(project, service, claim, runtime=runtime, room=room)
                     who = (project.root, __version__, os.getpid(), _elsewhere(project))
                     _log.info("serving %s: version %s, pid %d%s", *who)
                     on_ready("serving")
@@ -152,6 +166,10 @@ def serve(
         except OSError as error:
             where = f"{error.filename2 or error.filename}: " if error.filename else ""
             raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}") from error
+        except (MemoryError, RuntimeError) as error:
+            if (what := shortage(error)) is None:
+                raise
+            raise DaemonUnavailableError(f"cannot serve: {what}") from error
         finally:
             claim.release()
     on_ready("already running")

@@ -17,7 +17,6 @@ in `accept`.
 from __future__ import annotations
 
 import logging
-import socket
 import struct
 from collections import deque
 from contextlib import suppress
@@ -29,11 +28,10 @@ from rpyc.core.brine import TAG_TUP2, dumpable
 from rpyc.core.netref import builtin_classes_cache
 from rpyc.core.protocol import Connection
 
-from cidx_ref.daemon.framing import Channel, Stream
+from cidx_ref.daemon.framing import Channel
 from cidx_ref.daemon.proxy import IdPack, Pending, RemoteObject, checked_id, known_abilities
 from cidx_ref.daemon.values import CONTAINER, REACHABLE, encodable, is_named, shown
 from cidx_ref.errors import CidxError
-from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.wire import load
 
 __all__ = ["ExposedService", "serve_connection"]
@@ -376,15 +374,13 @@ class _Connection(Connection):  # type: ignore[misc]
 ExposedService._protocol = _Connection
 
 
-def serve_connection(
-    service: ExposedService, sock: socket.socket, runtime: Runtime = SYSTEM
-) -> None:
+def serve_connection(service: ExposedService, channel: Channel) -> None:
     """Serve one client, in this thread, until the connection ends; then the socket is closed.
 
     Never raises: what a client does wrong, and what goes wrong here, is logged.
     """
     try:
-        service._connect(Channel(Stream(sock, runtime)), {}).serve_all()
+        service._connect(channel, {}).serve_all()
     except (EOFError, OSError, ValueError, TypeError, LookupError, struct.error) as error:
         _log.info("connection dropped: %s: %s", type(error).__name__, shown(str(error)))
     except Exception:
