@@ -21,7 +21,8 @@ import socket
 import struct
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from types import MethodType
+from typing import Any, NoReturn
 
 import rpyc
 from rpyc.core import consts
@@ -29,10 +30,18 @@ from rpyc.core.brine import TAG_TUP2, dumpable
 from rpyc.core.netref import builtin_classes_cache
 from rpyc.core.protocol import Connection
 
-from cidx_ref.daemon.framing import Channel, Stream
+from cidx_ref.daemon.framing import HEAD_BYTES, Channel, Refused, Stream
 from cidx_ref.daemon.proxy import IdPack, Pending, RemoteObject, checked_id, known_abilities
-from cidx_ref.daemon.values import CONTAINER, REACHABLE, encodable, is_named, shown
-from cidx_ref.errors import CidxError
+from cidx_ref.daemon.values import (
+    CONTAINER,
+    REACHABLE,
+    encodable,
+    instead,
+    is_named,
+    said,
+    shown,
+)
+from cidx_ref.errors import CidxError, InternalError
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.wire import load
 
@@ -48,8 +57,6 @@ MAX_REMOTES = 100
 MAX_UNANSWERED = 10_000
 #: Requests that may be under way within one another: a callback may ask in its turn.
 MAX_NESTED = 16
-#: The number of a message is within so many bytes of its beginning.
-_HEAD_BYTES = 1024
 
 _PROTOCOL = {
     "allow_safe_attrs": False,
@@ -80,6 +87,16 @@ _HANDLERS = (
 #: The names of RPyC's requests, for the message to a peer whose request is refused.
 _REQUESTS = {number: name.removeprefix("HANDLE_").lower() for name, number in vars(consts).items()
              if name.startswith("HANDLE_")}  # fmt: skip
+#: What to do instead of what those ask for; the usual is to read what one was given.
+_INSTEAD = {
+    consts.HANDLE_PICKLE: "nothing is pickled (copy, obtain): dict(answer) and list(results) are"
+    " copies of one level, and root.call(method, arguments as JSON) gives a whole answer as JSON",
+    consts.HANDLE_CTXEXIT: "there is nothing to be left: it can be used without a `with`",
+    consts.HANDLE_SETATTR: "no attribute can be set: what a client is given can be read only",
+    consts.HANDLE_DELATTR: "no attribute can be deleted: what a client is given can be read only",
+}
+_NOT_LENT = "an object that this connection was not given, or has let go of: ask for it again"
+_READ_ONLY = "what a client is given can be read, and neither changed nor copied"
 
 
 class ExposedService(rpyc.Service):  # type: ignore[misc]
@@ -89,6 +106,10 @@ class ExposedService(rpyc.Service):  # type: ignore[misc]
     """
 
     EXPOSED: frozenset[str] = frozenset()
+
+
+class _LimitError(ValueError):
+    """A limit of the connection's is reached: its client is told so, and then left."""
 
 
 #: What objects of types that both sides know can do: the client is not asked about these.
@@ -129,6 +150,8 @@ class _Connection(Connection):  # type: ignore[misc]
 
     def _dispatch(self, data: bytes) -> None:
         self._recvlock.release()  # RPyC's, for threads that share a connection; it took it
+        if isinstance(data, Refused):
+            self._leave(data)
         if data[0] == consts.MSG_REQUEST:
             self._take_request(data)
         else:
@@ -145,10 +168,17 @@ class _Connection(Connection):  # type: ignore[misc]
         else:
             self._dispatch_request(*self._numbered(message))
 
+    def _leave(self, data: Refused) -> NoReturn:
+        """Tell the sender why its message is not taken, where that has a number, and end."""
+        if data[0] == consts.MSG_REQUEST:
+            told = self._box_exc(ValueError, ValueError(data.why), None)
+            self._send(consts.MSG_EXCEPTION, self._sequence_of(data), told)
+        raise self._refuse(data.why)
+
     def _sequence_of(self, data: bytes) -> int:
         if data[1:2] == TAG_TUP2:
             with suppress(EOFError):
-                return self._numbered((load(data[2:_HEAD_BYTES]), None))[0]
+                return self._numbered((load(data[2:HEAD_BYTES]), None))[0]
         raise self._refuse("a message that cannot be read")
 
     def _numbered(self, message: Any) -> tuple[int, Any]:
@@ -176,14 +206,21 @@ class _Connection(Connection):  # type: ignore[misc]
         # RPyC's keeps the traceback of an error, and with it all that the call had pinned.
         self._nested += 1
         try:
-            result = self._perform(raw_args)
-        except BaseException as error:  # an engine's panic is one
-            told = self._box_exc(type(error), error, error.__traceback__)
+            kind, told = consts.MSG_REPLY, self._box(self._perform(raw_args))
+        except _LimitError as error:
+            told = self._box_exc(ValueError, error, None)
             self._send(consts.MSG_EXCEPTION, seq, told)
-        else:
-            self._send(consts.MSG_REPLY, seq, self._box(result))
+            raise self._refuse(str(error)) from None
+        except Exception as error:
+            kind, told = consts.MSG_EXCEPTION, self._box_exc(type(error), error, None)
+        except BaseException as error:  # an engine's panic, whose message may hold anything
+            _log.exception("a request failed")
+            name = type(error).__name__
+            panic = InternalError(f"{name}; see daemon.log")
+            kind, told = consts.MSG_EXCEPTION, self._box_exc(InternalError, panic, None)
         finally:
             self._nested -= 1
+        self._send(kind, seq, told)
 
     def _perform(self, raw_args: Any) -> Any:
         if self._nested > MAX_NESTED:
@@ -191,10 +228,10 @@ class _Connection(Connection):  # type: ignore[misc]
         handler, boxed = raw_args
         args = self._unbox(boxed)
         if type(handler) is not int or handler not in self._HANDLERS:
-            name = _REQUESTS.get(handler) if type(handler) is int else None
+            number = handler if type(handler) is int else -1
             raise AttributeError(
-                f"request {name or shown(handler)}: not taken here: what a client is given can be"
-                " read, and neither changed nor copied"
+                f"request {_REQUESTS.get(number) or shown(handler)}: not taken here:"
+                f" {_INSTEAD.get(number, _READ_ONLY)}"
             )
         if type(args) is not tuple:
             raise TypeError("arguments must be a tuple")
@@ -253,7 +290,10 @@ class _Connection(Connection):  # type: ignore[misc]
         if dumpable(obj):
             return consts.LABEL_VALUE, encodable(obj)
         if len(self._local_objects._dict) > MAX_REFERENCES:
-            raise self._refuse("too many references")
+            raise _LimitError(
+                f"more than {MAX_REFERENCES} references held at once: let go of answers, or ask by"
+                " root.call(method, arguments as JSON), which gives an answer by value"
+            )
         return super()._box(obj)
 
     def _unbox(self, package: Any) -> Any:
@@ -265,16 +305,23 @@ class _Connection(Connection):  # type: ignore[misc]
         if label == consts.LABEL_TUPLE and type(content) is tuple:
             return tuple(map(self._unbox, content))
         if label == consts.LABEL_LOCAL_REF:
-            return self._local_objects[checked_id(content)]
+            return self._lent(content)
         if label == consts.LABEL_REMOTE_REF:
             return self._remote(checked_id(content))
         raise ValueError(f"label {shown(label)} before a {type(content).__name__}")
+
+    def _lent(self, id_pack: Any) -> Any:
+        """What the client was given under this id."""
+        try:
+            return self._local_objects[checked_id(id_pack)]
+        except KeyError:
+            raise LookupError(_NOT_LENT) from None
 
     def _remote(self, id_pack: IdPack) -> RemoteObject:
         if self._remotes == MAX_REMOTES:
             raise ValueError(f"more than {MAX_REMOTES} objects of a client's at once")
         if len(self._request_callbacks) > MAX_UNANSWERED:
-            raise self._refuse("too many questions left unanswered")
+            raise _LimitError(f"more than {MAX_UNANSWERED} questions left unanswered")
         self._remotes += 1
         remote = RemoteObject(self, id_pack)
         abilities = _KNOWN.get(id_pack[0])
@@ -289,7 +336,7 @@ class _Connection(Connection):  # type: ignore[misc]
         # Class and arguments, and nothing else of it: the repr of a method tells an address.
         if typ is StopIteration:
             return consts.EXC_STOP_ITERATION
-        args = tuple(encodable(a) if dumpable(a) else type(a).__name__ for a in val.args)
+        args = tuple(map(said, val.args))
         kind = (("kind", val.kind),) if isinstance(val, CidxError) else ()
         return (typ.__module__, typ.__name__), args, kind, "<traceback denied>"
 
@@ -319,12 +366,12 @@ class _Connection(Connection):  # type: ignore[misc]
     ) -> Any:
         # By their types: isinstance would ask a proxy's client what it is.
         if type(name) is bytes:
-            name = name.decode("utf-8")
+            name = name.decode("utf-8", "replace")
         if type(name) is not str:
             raise TypeError("name must be a string")
         wanted = name.removeprefix("exposed_") if isinstance(obj, ExposedService) else name
         if overrider != "_rpyc_getattr" or wanted not in self._reachable(obj):
-            raise AttributeError(f"cannot access {shown(name)}")
+            raise AttributeError(f"cannot access {shown(name)}: {_possible(obj)}")
         if isinstance(obj, ExposedService):
             return getattr(obj, f"exposed_{wanted}")
         return getattr(obj, name)
@@ -336,7 +383,7 @@ class _Connection(Connection):  # type: ignore[misc]
             raise TypeError("arguments must be tuples")
         owner = getattr(obj, "__self__", None)
         if not (isinstance(owner, ExposedService) or type(owner) in REACHABLE):
-            raise TypeError("not callable")
+            raise TypeError(f"not callable: {_possible(obj)}")
         # Before a dictionary is made of them, which takes for ever where all hashes are equal.
         if not all(map(is_named, kwargs)):
             raise TypeError("keyword arguments must be pairs of a name and a value")
@@ -345,11 +392,14 @@ class _Connection(Connection):  # type: ignore[misc]
     def _handle_del(self, obj: Any, count: Any = 1) -> None:
         # RPyC compares and counts it, with a lock held that what it asks of the client would need.
         if type(count) is not int or count < 1:
-            raise TypeError("the count must be a number")
-        super()._handle_del(obj, count)
+            raise TypeError("the count must be a number, of 1 or more")
+        try:
+            super()._handle_del(obj, count)
+        except KeyError:
+            raise LookupError(_NOT_LENT) from None
 
     def _handle_inspect(self, id_pack: Any) -> Any:
-        obj = self._local_objects[checked_id(id_pack)]
+        obj = self._lent(id_pack)
         return tuple((name, "") for name in sorted(self._reachable(obj)))
 
     def _handle_dir(self, obj: Any) -> tuple[str, ...]:
@@ -363,17 +413,26 @@ class _Connection(Connection):  # type: ignore[misc]
 
     def _handle_cmp(self, obj: Any, other: Any, op: str = "") -> Any:
         if type(op) is not str or op not in ("__eq__", "__ne__"):
-            raise AttributeError(f"cannot access {shown(op)}")
+            raise AttributeError(f"cannot access {shown(op)}: {_possible(obj)}")
+        if type(obj) is MethodType or isinstance(obj, ExposedService):
+            return NotImplemented  # then it is the client's own proxies that are compared
         return self._access_attr(obj, op, (), "_rpyc_getattr", "", None)(other)
 
     def _handle_buffiter(self, obj: Any, count: int) -> Any:
         # Never something of the client's: it might not end.
         if type(obj) not in REACHABLE:
-            raise TypeError("not iterable")
+            raise TypeError(f"not iterable: {_possible(obj)}")
         return super()._handle_buffiter(obj, count)
 
 
 ExposedService._protocol = _Connection
+
+
+def _possible(obj: Any) -> str:
+    """What can be done with `obj`, for a client that was refused something else."""
+    if isinstance(obj, ExposedService):
+        return f"the service offers {', '.join(sorted(obj.EXPOSED))}"
+    return instead(obj)
 
 
 def serve_connection(
