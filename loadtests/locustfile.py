@@ -5,7 +5,8 @@ from __future__ import annotations
 from cold import ColdHerd, Expiry
 from editing import Edits
 from faults import Churn, Crash
-from reading import OpenLoop, Ramp, Readers, Soak
+from reading import OpenLoop, Ramp, Readers
+from soaking import Soak, SoakIndexing
 from writing import ReadersAndWriter
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "Readers",
     "ReadersAndWriter",
     "Soak",
+    "SoakIndexing",
 ]

@@ -7,7 +7,7 @@ import time
 from locust.runners import MasterRunner
 
 from cidx_ref.testing.figures import percentile
-from cidx_ref.testing.load import LoadTestShape, Scenario, Session, between, task
+from cidx_ref.testing.load import LoadTestShape, Scenario, task
 
 
 class Readers(Scenario):
@@ -120,34 +120,3 @@ class Ramp(Scenario):
     row = "query_fts"
     limit_ms = 50.0
     tasks = (Scenario.search,)
-
-
-class Soak(Scenario):
-    """Readers for a long time: 30 minutes.
-
-    Shows that resident memory, threads and descriptors stay flat: their slopes over the second
-    half for each 1000 calls, as far as they are above 0 by two standard errors.
-
-    Objectives: memory < 50 kB, threads and descriptors < 0.1 for each 1000 calls.
-    """
-
-    slos = (
-        "(memory kB/1000 calls):max<50",
-        "(threads/1000 calls):max<0.1",
-        "(descriptors/1000 calls):max<0.1",
-        "*:trips<=1",
-    )
-    run_time_s = 1800
-    wait_time = between(0.1, 0.4)
-    tasks = (Scenario.search,)
-
-    @classmethod
-    def settle(cls, session: Session) -> None:
-        grown = session.growth()
-        for key, row in (
-            ("rss_kb", "(memory kB/1000 calls)"),
-            ("threads", "(threads/1000 calls)"),
-            ("descriptors", "(descriptors/1000 calls)"),
-        ):
-            if (above := grown.get(key, {}).get("surely_above")) is not None:
-                session.figure(row, above)
