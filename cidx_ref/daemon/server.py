@@ -133,7 +133,7 @@ def serve(
     with _signals(on_signal):
         try:
             if claim.acquire():
-                with logging_to(project):
+                with logging_to(project, runtime):
                     service = CIDXDaemonService(
                         project.root,
                         runtime=runtime,

@@ -30,18 +30,11 @@ from rpyc.core.brine import TAG_TUP2, dumpable
 from rpyc.core.netref import builtin_classes_cache
 from rpyc.core.protocol import Connection
 
+from cidx_ref.daemon import told
 from cidx_ref.daemon.framing import HEAD_BYTES, Channel, Refused, Stream
 from cidx_ref.daemon.proxy import IdPack, Pending, RemoteObject, checked_id, known_abilities
-from cidx_ref.daemon.values import (
-    CONTAINER,
-    REACHABLE,
-    encodable,
-    instead,
-    is_named,
-    said,
-    shown,
-)
-from cidx_ref.errors import CidxError, InternalError
+from cidx_ref.daemon.values import CONTAINER, REACHABLE, encodable, is_named, shown
+from cidx_ref.errors import InternalError
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.wire import load
 
@@ -68,35 +61,11 @@ _PROTOCOL = {
     "bind_threads": False,  # which the environment could turn on; it is another protocol
 }
 
-_HANDLERS = (
-    consts.HANDLE_PING,
-    consts.HANDLE_CLOSE,
-    consts.HANDLE_GETROOT,
-    consts.HANDLE_GETATTR,
-    consts.HANDLE_CALL,
-    consts.HANDLE_CALLATTR,
-    consts.HANDLE_REPR,
-    consts.HANDLE_STR,
-    consts.HANDLE_CMP,
-    consts.HANDLE_HASH,
-    consts.HANDLE_DIR,
-    consts.HANDLE_DEL,
-    consts.HANDLE_INSPECT,
-    consts.HANDLE_BUFFITER,
-)
+_TAKEN = "PING CLOSE GETROOT GETATTR CALL CALLATTR REPR STR CMP HASH DIR DEL INSPECT BUFFITER"
+_HANDLERS = tuple(getattr(consts, f"HANDLE_{name}") for name in _TAKEN.split())
 #: The names of RPyC's requests, for the message to a peer whose request is refused.
 _REQUESTS = {number: name.removeprefix("HANDLE_").lower() for name, number in vars(consts).items()
              if name.startswith("HANDLE_")}  # fmt: skip
-#: What to do instead of what those ask for; the usual is to read what one was given.
-_INSTEAD = {
-    consts.HANDLE_PICKLE: "nothing is pickled (copy, obtain): dict(answer) and list(results) are"
-    " copies of one level, and root.call(method, arguments as JSON) gives a whole answer as JSON",
-    consts.HANDLE_CTXEXIT: "there is nothing to be left: it can be used without a `with`",
-    consts.HANDLE_SETATTR: "no attribute can be set: what a client is given can be read only",
-    consts.HANDLE_DELATTR: "no attribute can be deleted: what a client is given can be read only",
-}
-_NOT_LENT = "an object that this connection was not given, or has let go of: ask for it again"
-_READ_ONLY = "what a client is given can be read, and neither changed nor copied"
 
 
 class ExposedService(rpyc.Service):  # type: ignore[misc]
@@ -171,8 +140,8 @@ class _Connection(Connection):  # type: ignore[misc]
     def _leave(self, data: Refused) -> NoReturn:
         """Tell the sender why its message is not taken, where that has a number, and end."""
         if data[0] == consts.MSG_REQUEST:
-            told = self._box_exc(ValueError, ValueError(data.why), None)
-            self._send(consts.MSG_EXCEPTION, self._sequence_of(data), told)
+            boxed = self._box_exc(ValueError, ValueError(data.why), None)
+            self._send(consts.MSG_EXCEPTION, self._sequence_of(data), boxed)
         raise self._refuse(data.why)
 
     def _sequence_of(self, data: bytes) -> int:
@@ -206,21 +175,20 @@ class _Connection(Connection):  # type: ignore[misc]
         # RPyC's keeps the traceback of an error, and with it all that the call had pinned.
         self._nested += 1
         try:
-            kind, told = consts.MSG_REPLY, self._box(self._perform(raw_args))
+            kind, boxed = consts.MSG_REPLY, self._box(self._perform(raw_args))
         except _LimitError as error:
-            told = self._box_exc(ValueError, error, None)
-            self._send(consts.MSG_EXCEPTION, seq, told)
+            boxed = self._box_exc(ValueError, error, None)
+            self._send(consts.MSG_EXCEPTION, seq, boxed)
             raise self._refuse(str(error)) from None
         except Exception as error:
-            kind, told = consts.MSG_EXCEPTION, self._box_exc(type(error), error, None)
+            kind, boxed = consts.MSG_EXCEPTION, self._box_exc(type(error), error, None)
         except BaseException as error:  # an engine's panic, whose message may hold anything
             _log.exception("a request failed")
-            name = type(error).__name__
-            panic = InternalError(f"{name}; see daemon.log")
-            kind, told = consts.MSG_EXCEPTION, self._box_exc(InternalError, panic, None)
+            panic = InternalError(f"{type(error).__name__}; see daemon.log")
+            kind, boxed = consts.MSG_EXCEPTION, self._box_exc(InternalError, panic, None)
         finally:
             self._nested -= 1
-        self._send(kind, seq, told)
+        self._send(kind, seq, boxed)
 
     def _perform(self, raw_args: Any) -> Any:
         if self._nested > MAX_NESTED:
@@ -228,11 +196,8 @@ class _Connection(Connection):  # type: ignore[misc]
         handler, boxed = raw_args
         args = self._unbox(boxed)
         if type(handler) is not int or handler not in self._HANDLERS:
-            number = handler if type(handler) is int else -1
-            raise AttributeError(
-                f"request {_REQUESTS.get(number) or shown(handler)}: not taken here:"
-                f" {_INSTEAD.get(number, _READ_ONLY)}"
-            )
+            name = _REQUESTS.get(handler) if type(handler) is int else None
+            raise AttributeError(told.request(name or shown(handler)))
         if type(args) is not tuple:
             raise TypeError("arguments must be a tuple")
         return self._HANDLERS[handler](self, *args)
@@ -315,7 +280,7 @@ class _Connection(Connection):  # type: ignore[misc]
         try:
             return self._local_objects[checked_id(id_pack)]
         except KeyError:
-            raise LookupError(_NOT_LENT) from None
+            raise LookupError(told.NOT_LENT) from None
 
     def _remote(self, id_pack: IdPack) -> RemoteObject:
         if self._remotes == MAX_REMOTES:
@@ -333,26 +298,10 @@ class _Connection(Connection):  # type: ignore[misc]
         return remote
 
     def _box_exc(self, typ: Any, val: Any, tb: Any) -> Any:
-        # Class and arguments, and nothing else of it: the repr of a method tells an address.
-        if typ is StopIteration:
-            return consts.EXC_STOP_ITERATION
-        args = tuple(map(said, val.args))
-        kind = (("kind", val.kind),) if isinstance(val, CidxError) else ()
-        return (typ.__module__, typ.__name__), args, kind, "<traceback denied>"
+        return consts.EXC_STOP_ITERATION if typ is StopIteration else told.error(typ, val)
 
     def _unbox_exc(self, raw: Any) -> Exception:
-        # What a client raises, in its callback or its lists.  RPyC would make a class of that name
-        # and keep it for ever, or raise its SystemExit in our thread.
-        if raw == consts.EXC_STOP_ITERATION:
-            return StopIteration()
-        name = raw[0][1]
-        if type(name) is not str:
-            raise TypeError("the name of an error must be a string")
-        known: dict[str, type[Exception]] = {
-            "AttributeError": AttributeError,
-            "TypeError": TypeError,
-        }
-        return known.get(name, RuntimeError)(f"the client raised {shown(name)}")
+        return StopIteration() if raw == consts.EXC_STOP_ITERATION else told.of_the_client(raw)
 
     # What may be done.
 
@@ -371,7 +320,7 @@ class _Connection(Connection):  # type: ignore[misc]
             raise TypeError("name must be a string")
         wanted = name.removeprefix("exposed_") if isinstance(obj, ExposedService) else name
         if overrider != "_rpyc_getattr" or wanted not in self._reachable(obj):
-            raise AttributeError(f"cannot access {shown(name)}: {_possible(obj)}")
+            raise AttributeError(f"cannot access {shown(name)}: {told.instead(obj)}")
         if isinstance(obj, ExposedService):
             return getattr(obj, f"exposed_{wanted}")
         return getattr(obj, name)
@@ -383,7 +332,7 @@ class _Connection(Connection):  # type: ignore[misc]
             raise TypeError("arguments must be tuples")
         owner = getattr(obj, "__self__", None)
         if not (isinstance(owner, ExposedService) or type(owner) in REACHABLE):
-            raise TypeError(f"not callable: {_possible(obj)}")
+            raise TypeError(f"not callable: {told.instead(obj)}")
         # Before a dictionary is made of them, which takes for ever where all hashes are equal.
         if not all(map(is_named, kwargs)):
             raise TypeError("keyword arguments must be pairs of a name and a value")
@@ -396,7 +345,7 @@ class _Connection(Connection):  # type: ignore[misc]
         try:
             super()._handle_del(obj, count)
         except KeyError:
-            raise LookupError(_NOT_LENT) from None
+            raise LookupError(told.NOT_LENT) from None
 
     def _handle_inspect(self, id_pack: Any) -> Any:
         obj = self._lent(id_pack)
@@ -413,7 +362,7 @@ class _Connection(Connection):  # type: ignore[misc]
 
     def _handle_cmp(self, obj: Any, other: Any, op: str = "") -> Any:
         if type(op) is not str or op not in ("__eq__", "__ne__"):
-            raise AttributeError(f"cannot access {shown(op)}: {_possible(obj)}")
+            raise AttributeError(f"cannot access {shown(op)}: {told.instead(obj)}")
         if type(obj) is MethodType or isinstance(obj, ExposedService):
             return NotImplemented  # then it is the client's own proxies that are compared
         return self._access_attr(obj, op, (), "_rpyc_getattr", "", None)(other)
@@ -421,18 +370,11 @@ class _Connection(Connection):  # type: ignore[misc]
     def _handle_buffiter(self, obj: Any, count: int) -> Any:
         # Never something of the client's: it might not end.
         if type(obj) not in REACHABLE:
-            raise TypeError(f"not iterable: {_possible(obj)}")
+            raise TypeError(f"not iterable: {told.instead(obj)}")
         return super()._handle_buffiter(obj, count)
 
 
 ExposedService._protocol = _Connection
-
-
-def _possible(obj: Any) -> str:
-    """What can be done with `obj`, for a client that was refused something else."""
-    if isinstance(obj, ExposedService):
-        return f"the service offers {', '.join(sorted(obj.EXPOSED))}"
-    return instead(obj)
 
 
 def serve_connection(

@@ -11,11 +11,9 @@ from __future__ import annotations
 from types import MethodType
 from typing import Any
 
-__all__ = ["CONTAINER", "REACHABLE", "encodable", "instead", "is_named", "said", "shown"]
+__all__ = ["CONTAINER", "REACHABLE", "encodable", "is_named", "shown"]
 
 _MAX_SHOWN_CHARS = 100
-#: What is said of anything, at most: an error that holds what a peer sent holds not all of it.
-_MAX_SAID_CHARS = 1000
 
 CONTAINER = frozenset(
     {"__contains__", "__eq__", "__format__", "__getitem__", "__iter__", "__len__", "__ne__"}
@@ -41,32 +39,6 @@ def shown(value: Any) -> str:
     plain = value if type(value) in (bytes, int, str) else type(value).__name__
     text = repr(plain[:_MAX_SHOWN_CHARS] if isinstance(plain, bytes | str) else plain)
     return text[: 4 * _MAX_SHOWN_CHARS]
-
-
-def said(argument: Any) -> Any:
-    """An argument of an error as a client is told it: a number or a text that is not long, as it
-    is; of anything else, what it is like."""
-    if type(argument) is str:
-        return encodable(argument[:_MAX_SAID_CHARS])
-    if type(argument) in (bool, float, type(None)):
-        return argument
-    is_short = type(argument) is int and argument.bit_length() < _MAX_SHOWN_CHARS
-    return argument if is_short else shown(argument)
-
-
-def instead(obj: Any) -> str:
-    """What can be done with `obj`, for a client that was refused something else."""
-    kind = type(obj)
-    if kind not in REACHABLE:
-        return "it is a value, or the client's own"
-    if kind is MethodType:
-        return "a method can be called, and nothing else"
-    copy = "dict(it)" if kind is dict else "list(it)"
-    names = ", ".join(sorted(name for name in REACHABLE[kind] if name[0] != "_"))
-    return (
-        f"a {kind.__name__} that a client was given can be read (by `[]`, `in`, `len`, `==`, in a"
-        f" loop{names and ', by '}{names}) and not changed: {copy} is a copy of your own"
-    )
 
 
 def encodable(obj: Any) -> Any:
