@@ -28,7 +28,7 @@ from cidx_ref.places import (
     make,
 )
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
-from cidx_ref.shown import escape, owner_name
+from cidx_ref.shown import escape, owner_name, shown
 
 __all__ = ["DIRECTORY", "Project"]
 
@@ -78,7 +78,7 @@ class Project:
                 return cls(root)
         except (OSError, ValueError, RuntimeError):  # ValueError: an embedded NUL
             pass
-        raise BadArgumentError(f"project: not a directory: {os.fspath(directory)!r}")
+        raise BadArgumentError(f"project: not a directory: {shown(os.fspath(directory))}")
 
     @classmethod
     def around(

@@ -15,8 +15,11 @@ from rpyc.core import consts
 
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.errors import UntrustedError
+from cidx_ref.places import INDEX_DIRECTORY
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.fixtures import build
 
 _log = logging.getLogger("cidx_ref")
 
@@ -147,3 +150,28 @@ def test_the_log_has_once_what_a_client_is_not_told(
     (line,) = (line for line in lines(bare) if "ZeroDivisionError" in line)
     assert "of /srv/private" in line
     assert f"{__file__}:" in line
+
+
+@pytest.mark.promise("RPC-2", "OBS-3")
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_an_error_of_ours_names_no_place_of_the_daemons_and_the_log_does(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    if elsewhere:
+        monkeypatch.setenv(INDEX_DIRECTORY, str(tmp_path / "far"))
+        project = Project.at(project.root)
+        build(project)
+    service = CIDXDaemonService(project.root)
+    given = json.dumps({"project_path": str(project.root), "query": "retry"})
+    with logging_to(project):
+        project.generations.rename(tmp_path / "moved")
+        project.generations.symlink_to(tmp_path / "moved")
+        kind, said = json.loads(service.exposed_call("query", given))["error"]
+        with pytest.raises(UntrustedError) as caught:
+            service.exposed_query(str(project.root), "retry")
+    assert kind == "untrusted"
+    assert said.startswith(".code-indexer/generations is a symbolic link")
+    assert str(caught.value) == said
+    told = [line for line in lines(project) if "is a symbolic link" in line]
+    assert len(told) == 2
+    assert all(str(project.generations) in line for line in told)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cidx_ref.config import Config
-from cidx_ref.daemon import arguments, dispatch, entry, report
+from cidx_ref.daemon import arguments, dispatch, entry, report, told
 from cidx_ref.daemon.freshness import MakeWatch
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
@@ -293,7 +293,9 @@ class CIDXDaemonService(ExposedService):
         except CidxError as error:
             outcome, was_processed = error.kind, error.failure
             self._note(method, error)
-            raise
+            if (said := told.message(error, self.project)) == str(error):
+                raise
+            raise type(error)(said) from None
         except Exception as error:
             outcome = InternalError.kind
             _log.exception("%s failed", method)
@@ -360,7 +362,7 @@ class CIDXDaemonService(ExposedService):
             return self._serve_only(asked)
         if asked != served.project and not served.project.is_at(str(asked.root)):
             raise BadArgumentError(
-                f"project_path: {str(asked.root)!r} is not what this daemon serves"
+                f"project_path: {arguments.shown(str(project_path))} is not what this daemon serves"
             )
         return served
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from cidx_ref.daemon.values import REACHABLE, encodable, shown
 from cidx_ref.errors import CidxError
+from cidx_ref.project import DIRECTORY, Project
+from cidx_ref.shown import bounded
 
-__all__ = ["NOT_LENT", "error", "instead", "of_the_client", "request"]
+__all__ = ["NOT_LENT", "error", "instead", "message", "of_the_client", "request"]
 
 _MAX_CHARS = 1000
 _MAX_BITS = 100
@@ -52,6 +54,14 @@ def instead(obj: Any) -> str:
         f"a {kind.__name__} that a client was given can be read (by `[]`, `in`, `len`, `==`, in a"
         f" loop{names and ', by '}{names}) and not changed: {copy} is a copy of your own"
     )
+
+
+def message(raised: CidxError, project: Project | None) -> str:
+    """What an error of ours says, without the places that the project and its index have here."""
+    text = str(raised)
+    if project is not None and "/" in text:
+        text = text.replace(str(project.directory), DIRECTORY).replace(f"{project.root}/", "")
+    return bounded(text, _MAX_CHARS)
 
 
 def error(kind: type[BaseException], raised: BaseException) -> Sent:
