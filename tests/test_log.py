@@ -15,7 +15,7 @@ from rpyc.core import consts
 
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.errors import UntrustedError
+from cidx_ref.errors import NoIndexError
 from cidx_ref.places import INDEX_DIRECTORY
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
@@ -167,9 +167,9 @@ def test_an_error_of_ours_names_no_place_of_the_daemons_and_the_log_does(
         project.generations.rename(tmp_path / "moved")
         project.generations.symlink_to(tmp_path / "moved")
         kind, said = json.loads(service.exposed_call("query", given))["error"]
-        with pytest.raises(UntrustedError) as caught:
+        with pytest.raises(NoIndexError) as caught:
             service.exposed_query(str(project.root), "retry")
-    assert kind == "untrusted"
+    assert kind == "no_index"
     assert said.startswith(".code-indexer/generations is a symbolic link")
     assert str(caught.value) == said
     told = [line for line in lines(project) if "is a symbolic link" in line]
