@@ -22,11 +22,11 @@ from cidx_ref.backend import (
     InProcess,
     Progress,
     Remote,
-    decode,
     encode,
     harmless,
     listed,
     patience,
+    understood,
 )
 from cidx_ref.config import Config
 from cidx_ref.errors import (
@@ -42,6 +42,7 @@ from cidx_ref.limits import check_length
 from cidx_ref.project import Project
 from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
+from cidx_ref.shown import bounded
 
 if TYPE_CHECKING:
     from cidx_ref.reports import (
@@ -155,9 +156,10 @@ class DaemonClient:
         answer = self._call(_METHODS[mode], arguments, more_s=patience(timeout_s) if fresh else 0)
         try:
             return Answer.from_dict(answer)
-        except (AttributeError, KeyError, TypeError) as error:  # of an index of another kind
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # of another kind
+            said = bounded(str(error), 500)
             raise InternalError(
-                f"what the daemon answered cannot be read ({type(error).__name__}: {error}): "
+                f"what the daemon answered cannot be read ({type(error).__name__}: {said}): "
                 "an answer has `results`, `mode`, `generation` and `took_ms`"
             ) from None
 
@@ -257,7 +259,8 @@ class DaemonClient:
 
         def ask() -> Any:
             assert self._backend is not None
-            return decode(self._backend.call(method, text, callback, timeout_s))
+            told = self._backend.call(method, text, callback, timeout_s)
+            return understood(method, told, self._backend.who)
 
         # An index run has waited for a busy writer already; and a user who has a daemon stopped
         # means its index run, too.
