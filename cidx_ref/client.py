@@ -42,7 +42,6 @@ from cidx_ref.limits import check_length
 from cidx_ref.project import Project
 from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
-from cidx_ref.shown import bounded
 
 if TYPE_CHECKING:
     from cidx_ref.reports import (
@@ -145,7 +144,7 @@ class DaemonClient:
         Raises `NoIndexError`, `IndexUnusableError`, `BadArgumentError`.
         """
         if mode not in _METHODS:
-            raise BadArgumentError(f"mode: {mode!r}: must be one of {', '.join(_METHODS)}")
+            raise BadArgumentError(f"mode: {mode[:100]!r}: must be one of {', '.join(_METHODS)}")
         check_length(text)
         filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
         others = {"ignore_case": ignore_case, "explain": explain, "fresh": fresh,
@@ -157,9 +156,8 @@ class DaemonClient:
         try:
             return Answer.from_dict(answer)
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # of another kind
-            said = bounded(str(error), 500)
             raise InternalError(
-                f"what the daemon answered cannot be read ({type(error).__name__}: {said}): "
+                f"what the daemon answered cannot be read ({type(error).__name__}: {error}): "
                 "an answer has `results`, `mode`, `generation` and `took_ms`"
             ) from None
 
@@ -247,12 +245,7 @@ class DaemonClient:
         self.close()
 
     def _call(
-        self,
-        method: str,
-        arguments: dict[str, Any],
-        progress: Progress | None = None,
-        *,
-        more_s: float = 0.0,
+        self, method: str, arguments: Any, progress: Progress | None = None, *, more_s: float = 0
     ) -> Any:
         timeout_s = None if method == "index" else self._timeout_s + more_s
         text, callback = encode(arguments), harmless(progress)
