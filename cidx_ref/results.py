@@ -20,8 +20,8 @@ _NUMBER = int | float
 _OF_HITS = {"path": str, "line_start": int, "line_end": int, "language": str, "score": _NUMBER,
             "snippet": str, "snippet_start": int, "name": str, "kind": str,
             "signals": dict}  # fmt: skip
-_OF_ANSWERS = {"mode": str, "generation": str, "took_ms": _NUMBER, "unavailable": dict,
-               "relaxed": list, "unmatched": dict, "pending": int | None,
+_OF_ANSWERS = {"results": list, "mode": str, "generation": str, "took_ms": _NUMBER,
+               "unavailable": dict, "relaxed": list, "unmatched": dict, "pending": int | None,
                "total_matches": int | None, "fresh_problem": str | None}  # fmt: skip
 
 
@@ -120,8 +120,8 @@ class Answer(Sequence[Hit]):
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:
         """The answer in `data`, as the daemon's `query` methods return it."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
-        known["results"] = tuple(Hit.from_dict(hit) for hit in data["results"])
-        return cls(**_checked(known, _OF_ANSWERS))
+        known = _checked({"results": data["results"], **known}, _OF_ANSWERS)
+        return cls(**{**known, "results": tuple(Hit.from_dict(hit) for hit in data["results"])})
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
