@@ -17,27 +17,30 @@ from errno import ECONNREFUSED, ENOENT, ENOTDIR, EPERM
 from socket import SHUT_RDWR, socket
 from typing import Any, Protocol
 
-from cidx_ref.errors import BadArgumentError, CidxError, DaemonUnavailableError, from_kind
+from cidx_ref.errors import BadArgumentError, DaemonUnavailableError, from_kind
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
-from cidx_ref.shown import why
+from cidx_ref.shown import bounded, why
 from cidx_ref.sockets import connect as connect_socket
 from cidx_ref.sockets import peer_pid
-from cidx_ref.wire import Caller
+from cidx_ref.wire import Caller, NoAnswerError, RemoteError
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "Backend",
     "ConnectionLostError",
+    "ForeignError",
     "InProcess",
     "NotListeningError",
     "Progress",
     "Remote",
     "decode",
     "encode",
+    "foreign",
     "harmless",
     "listed",
     "patience",
+    "understood",
 ]
 
 #: `progress(current, total, path)`, and `info` as a fourth argument where there is some.
@@ -49,6 +52,18 @@ _NOBODY = (ECONNREFUSED, ENOENT, ENOTDIR)
 _IDENTITY_TIMEOUT_S = 10.0
 #: For so long a daemon makes an answer fresh, unless it is told otherwise; and at most.
 _FRESH_S, _MAX_FRESH_S = 60.0, 3600.0
+#: The longest frame of an answer to a call with a callback, and the longest message of an error.
+_MAX_REPORT_BYTES = 1 << 26
+_MAX_ERROR_CHARS = 2000
+_MAX_VERSION_CHARS = 100
+
+
+#: What the answers have that a client counts on.
+_NEEDED = {
+    "index": {"files", "chunks", "changed", "generation", "guessed", "notes", "removed", "skipped"},
+    "get_skipped": {"files", "counts"},
+    "ping": {"pid", "version", "project"},
+}
 
 
 class ConnectionLostError(DaemonUnavailableError):
@@ -63,8 +78,15 @@ class _TimedOutError(DaemonUnavailableError):
     """The daemon took too long; another try would, too."""
 
 
+class ForeignError(DaemonUnavailableError):
+    """What answers is no daemon of ours, or a broken one; another try would find it, too."""
+
+
 class Backend(Protocol):
     """What a client asks.  For one call at a time."""
+
+    #: What answers, for a message.
+    who: str
 
     def call(
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
@@ -100,6 +122,7 @@ class Remote:
             kind = NotListeningError if error.errno in _NOBODY else ConnectionLostError
             raise kind(f"cannot connect to the daemon: {error.strerror}") from None
         self.pid = peer_pid(self._socket)
+        self.who = f"what answers at {project.socket_path} (pid {self.pid})"
         self._project = project
         self._caller = Caller(self._socket)
         #: The connection of a call with a callback, while there is such a call.
@@ -111,12 +134,16 @@ class Remote:
         Raises as `call` does, and what the daemon answers.
         """
         try:
-            said = decode(self.call("ping", "{}", None, min(timeout_s, _IDENTITY_TIMEOUT_S)))
-            return str(said["version"]), said["project"]
-        except CidxError:
-            raise
-        except Exception as error:  # it speaks RPyC, but does not know `call`
-            return f"unknown ({type(error).__name__})", None
+            patience_s = min(timeout_s, _IDENTITY_TIMEOUT_S)
+            said = decode(self.call("ping", "{}", None, patience_s), self.who)
+            version, project = said["version"], said["project"]
+            if isinstance(version, str) and isinstance(project, str | None):
+                return bounded(version, _MAX_VERSION_CHARS), project
+        except ForeignError:  # it speaks RPyC, but does not know `call`
+            pass
+        except (IndexError, KeyError, TypeError):
+            pass
+        return "unknown", None
 
     def call(
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
@@ -131,6 +158,10 @@ class Remote:
             raise _TimedOutError(
                 f"the daemon did not answer within {timeout_s:g} s{advice(self.pid)}"
             ) from None
+        except RemoteError as error:
+            raise foreign(self.who, f"it raised {error}") from None
+        except NoAnswerError as error:  # nor is it a daemon of another version
+            raise ConnectionLostError(str(foreign(self.who, str(error)))) from None
         except (EOFError, OSError) as error:
             raise ConnectionLostError(f"the connection was lost: {why(error)}") from None
 
@@ -139,11 +170,28 @@ class Remote:
         import rpyc
         from rpyc.core.stream import SocketStream
 
+        class Stream(SocketStream):  # type: ignore[misc]
+            def read(self, count: int) -> bytes:
+                if count > _MAX_REPORT_BYTES:
+                    raise NoAnswerError(f"a frame that is no answer ({count} bytes)")
+                return bytes(super().read(count))
+
         self._second = sock = connect_socket(self._project.socket_path, CONNECT_TIMEOUT_S)
-        channel = rpyc.Channel(SocketStream(sock), compress=False)
+        channel = rpyc.Channel(Stream(sock), compress=False)
         connection = rpyc.connect_channel(channel, config={"sync_request_timeout": None})
         try:
             return str(connection.root.call(method, arguments, callback))
+        except (EOFError, OSError):
+            raise
+        except BaseException as error:
+            # What it raises comes as an error of any class, `SystemExit` among them; and what it
+            # sends instead of an answer makes RPyC raise whatever it meets.
+            if not isinstance(error, Exception) and not hasattr(error, "_remote_tb"):
+                raise  # the user's Ctrl-C
+            said = ", ".join(map(str, error.args))
+            raise RemoteError(
+                bounded(f"{type(error).__name__}: {said}", _MAX_ERROR_CHARS)
+            ) from None
         finally:
             # The socket first: RPyC would ask the daemon to close, too, and wait for the answer,
             # while the daemon may be busy with our own call.  In a forked child the socket is
@@ -170,6 +218,8 @@ class Remote:
 
 class InProcess:
     """The daemon's service in this process, for `enabled: false`.  Thread-safe."""
+
+    who = "this process"
 
     def __init__(self, project: Project) -> None:
         from cidx_ref.daemon.service import CIDXDaemonService
@@ -208,12 +258,33 @@ def encode(arguments: dict[str, Any]) -> str:
     return text
 
 
-def decode(text: str | bytes) -> Any:
-    """The outcome of `exposed_call`: the answer in `text`, or its error, which is raised."""
-    message = json.loads(text)
-    if "error" in message:
-        raise from_kind(*message["error"])
-    return message["answer"]
+def decode(text: str | bytes, who: str = "what answers") -> Any:
+    """The outcome of `exposed_call`: the answer in `text`, or its error, which is raised;
+    `ForeignError` where it is neither."""
+    try:
+        message = json.loads(text)
+        if "error" not in message:
+            return message["answer"]
+        kind, said = message["error"]
+        error = from_kind(str(kind), bounded(str(said), _MAX_ERROR_CHARS))
+    except (LookupError, TypeError, ValueError, RecursionError) as problem:
+        raise foreign(who, f"its answer has no meaning ({type(problem).__name__})") from None
+    raise error
+
+
+def understood(method: str, text: str, who: str) -> dict[str, Any]:
+    """As `decode`; and `ForeignError`, too, where the answer to `method` has not what a client
+    counts on."""
+    answer = decode(text, who)
+    if isinstance(answer, dict) and answer.keys() >= _NEEDED.get(method, set()):
+        return answer
+    raise foreign(who, f"its answer to {method} has not what belongs there")
+
+
+def foreign(who: str, what: str) -> ForeignError:
+    """That `who` is no daemon of ours, which is seen by `what`."""
+    said = f"{who} is no daemon of cidx-ref's, or is broken: {what}; `cidx-ref stop` ends it"
+    return ForeignError(said)
 
 
 def listed(name: str, value: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import NoReturn
 from cidx_ref import commands
 from cidx_ref._version import __version__
 from cidx_ref.commands import FAILED, FOUND, complain, flush, print_json
-from cidx_ref.errors import BadArgumentError, CidxError
+from cidx_ref.errors import BadArgumentError, CidxError, InternalError
 from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["main"]
@@ -43,11 +43,25 @@ def main(argv: list[str] | None = None, runtime: Runtime = SYSTEM) -> int:
         return _fail(error, as_json=options.json)
     except OSError as error:
         return _give_up(error)
+    except Exception as error:  # a traceback would end in status 1, which is "no match"
+        return _fail(_unforeseen(error), as_json=options.json)
     except KeyboardInterrupt:
         goes_on = getattr(options, "run", None) in (commands.query, commands.index)
         complain("interrupted" + " (a daemon that is indexing goes on with it)" * goes_on)
         return INTERRUPTED
     return status
+
+
+def _unforeseen(error: Exception) -> CidxError:
+    """A bug of ours; or what answered is no daemon of ours, which was not seen in time."""
+    from traceback import extract_tb
+
+    at = extract_tb(error.__traceback__)[-1]
+    where = f"{at.filename.rpartition('/')[2]}:{at.lineno} in {at.name}"
+    return InternalError(
+        f"{type(error).__name__}: {error} ({where}): a bug, or what answers is no daemon of "
+        "cidx-ref's (`cidx-ref stop` ends it)"
+    )
 
 
 def _fail(error: CidxError, *, as_json: bool) -> int:

@@ -23,11 +23,11 @@ from cidx_ref.backend import (
     NotListeningError,
     Progress,
     Remote,
-    decode,
     encode,
     harmless,
     listed,
     patience,
+    understood,
 )
 from cidx_ref.config import Config
 from cidx_ref.errors import (
@@ -145,7 +145,7 @@ class DaemonClient:
         Raises `NoIndexError`, `IndexUnusableError`, `BadArgumentError`.
         """
         if mode not in _METHODS:
-            raise BadArgumentError(f"mode: {mode!r}: must be one of {', '.join(_METHODS)}")
+            raise BadArgumentError(f"mode: {mode[:100]!r}: must be one of {', '.join(_METHODS)}")
         check_length(text)
         filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
         others = {"ignore_case": ignore_case, "explain": explain, "fresh": fresh,
@@ -156,7 +156,7 @@ class DaemonClient:
         answer = self._call(_METHODS[mode], arguments, more_s=patience(timeout_s) if fresh else 0)
         try:
             return Answer.from_dict(answer)
-        except (AttributeError, KeyError, TypeError) as error:  # of an index of another kind
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # of another kind
             raise InternalError(
                 f"what the daemon answered cannot be read ({type(error).__name__}: {error}): "
                 "an answer has `results`, `mode`, `generation` and `took_ms`"
@@ -246,19 +246,15 @@ class DaemonClient:
         self.close()
 
     def _call(
-        self,
-        method: str,
-        arguments: dict[str, Any],
-        progress: Progress | None = None,
-        *,
-        more_s: float = 0.0,
+        self, method: str, arguments: Any, progress: Progress | None = None, *, more_s: float = 0
     ) -> Any:
         timeout_s = None if method == "index" else self._timeout_s + more_s
         text, callback = encode(arguments), harmless(progress)
 
         def ask() -> Any:
             assert self._backend is not None
-            return decode(self._backend.call(method, text, callback, timeout_s))
+            told = self._backend.call(method, text, callback, timeout_s)
+            return understood(method, told, self._backend.who)
 
         # An index run has waited for a busy writer already; and a user who has a daemon stopped
         # means its index run, too.

@@ -45,6 +45,8 @@ __all__ = [
 
 #: Exit statuses: done or found, no match, could not do it.
 FOUND, NO_MATCH, FAILED = 0, 1, 2
+#: The longest line for a person; what is longer has something in it that is nobody's to read.
+_MAX_LINE_CHARS = 4000
 
 
 def query(options: argparse.Namespace) -> int:
@@ -381,11 +383,12 @@ def _report(options: argparse.Namespace, told: Mapping[str, Any], text: str) -> 
 
 def complain(message: str) -> None:
     """Print a line for a person to standard error, escaped; never raises `OSError`."""
-    from cidx_ref.shown import escape
+    from cidx_ref.shown import bounded, escape
 
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"cidx-ref: {escape(message)}", file=sys.stderr, flush=True)
+            said = escape(bounded(message, _MAX_LINE_CHARS))
+            print(f"cidx-ref: {said}", file=sys.stderr, flush=True)
 
 
 def flush() -> None:

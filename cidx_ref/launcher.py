@@ -177,9 +177,9 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
 
 def require_answer(project: Project) -> None:
     """Raise `DaemonUnavailableError` where what listens at the project's socket does not answer."""
-    with suppress(ConnectionLostError, ShuttingDownError):  # it ends
-        with closing(Remote(project)) as remote:
-            remote.ask_identity(CONNECT_TIMEOUT_S)
+    ends = suppress(ConnectionLostError, ShuttingDownError)
+    with ends, closing(Remote(project)) as remote:
+        remote.ask_identity(CONNECT_TIMEOUT_S)
 
 
 def _tell(remote: Remote, project: Project) -> None:

@@ -28,7 +28,7 @@ from cidx_ref.places import (
     make,
 )
 from cidx_ref.runtime import SYSTEM, Runtime
-from cidx_ref.shown import escape, owner_name
+from cidx_ref.shown import escape, owner_name, shown
 
 __all__ = ["DIRECTORY", "Project"]
 
@@ -82,7 +82,7 @@ class Project:
             pass
         if os.fspath(directory) == ".":
             raise BadArgumentError("project: the working directory is gone: name one (--project)")
-        raise BadArgumentError(f"project: not a directory: {os.fspath(directory)!r}")
+        raise BadArgumentError(f"project: not a directory: {shown(os.fspath(directory))}")
 
     @classmethod
     def around(

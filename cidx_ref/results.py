@@ -15,6 +15,23 @@ __all__ = ["ADDED_SIGNALS", "Answer", "Hit"]
 ADDED_SIGNALS = ("fulltext", "semantic", "definition", "name", "siblings")
 
 
+_NUMBER = int | float
+#: What the parts of a hit and of an answer are, without which they are of no use.
+_OF_HITS = {"path": str, "line_start": int, "line_end": int, "language": str, "score": _NUMBER,
+            "snippet": str, "snippet_start": int, "name": str, "kind": str,
+            "signals": dict}  # fmt: skip
+_OF_ANSWERS = {"results": list, "mode": str, "generation": str, "took_ms": _NUMBER,
+               "unavailable": dict, "relaxed": list, "unmatched": dict, "pending": int | None,
+               "total_matches": int | None, "fresh_problem": str | None}  # fmt: skip
+
+
+def _checked(known: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in known.items():
+        if name in kinds and not isinstance(value, kinds[name]):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+    return known
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One chunk of one file.
@@ -59,7 +76,7 @@ class Hit:
         """The hit in `data`; keys this version does not know are left out."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         known["marks"] = tuple((start, end) for start, end in data.get("marks", ()))
-        return cls(**known)
+        return cls(**_checked(known, _OF_HITS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +120,8 @@ class Answer(Sequence[Hit]):
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:
         """The answer in `data`, as the daemon's `query` methods return it."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
-        known["results"] = tuple(Hit.from_dict(hit) for hit in data["results"])
-        return cls(**known)
+        known = _checked({"results": data["results"], **known}, _OF_ANSWERS)
+        return cls(**{**known, "results": tuple(Hit.from_dict(hit) for hit in data["results"])})
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["escape", "owner_name", "shown", "why"]
+__all__ = ["bounded", "escape", "owner_name", "shown", "why"]
 
 _MAX_CHARS = 200
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -23,7 +23,12 @@ def shown(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, or very deep
         return f"a {type(value).__name__}"
-    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}..."
+    return bounded(text, _MAX_CHARS)
+
+
+def bounded(text: str, most_chars: int) -> str:
+    """`text`, cut where it is longer than so many characters."""
+    return text if len(text) <= most_chars else f"{text[:most_chars]}..."
 
 
 def why(error: BaseException) -> str:

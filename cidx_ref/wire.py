@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["MAX_DEPTH", "MAX_VALUES", "Caller", "RemoteError", "dump", "load"]
+__all__ = ["MAX_DEPTH", "MAX_VALUES", "Caller", "NoAnswerError", "RemoteError", "dump", "load"]
 
 #: What one message may hold.  A call has some twenty values, four deep in tuples, before those of
 #: its arguments; a number is an index, a count or the address of an object.
@@ -66,6 +66,10 @@ class RemoteError(Exception):
     """The other side raised, outside the protocol of `exposed_call`; the message says what."""
 
 
+class NoAnswerError(EOFError):
+    """What the other side sent is no answer to what it was asked."""
+
+
 class Caller:
     """Calls methods of the root at the other end of a connected socket.  For one thread, and for
     the process that made it: after a fork two would read each other's answers."""
@@ -81,7 +85,7 @@ class Caller:
         """What the method returns, which must be a plain value.
 
         Raises `TimeoutError` after `timeout_s` seconds, and then the connection is of no more
-        use; `EOFError` or `OSError` if it is lost; `RemoteError`.
+        use; `EOFError` or `OSError` if it is lost, `NoAnswerError` among them; `RemoteError`.
         """
         if not self._is_of_this_process():
             raise EOFError("the connection is of another process")
@@ -105,15 +109,18 @@ class Caller:
                 raise RemoteError(_described(content))
             case (self._sequence, (found, content)) if (kind, found) == (_REPLY, label):
                 return content
-        raise EOFError("the daemon said goodbye, or something that was not asked for")
+        raise NoAnswerError("it said something that was not asked for")
 
     def _receive(self, deadline: float | None) -> tuple[int, Any]:
         """The kind of the next message, and what it holds."""
         size, is_compressed = _FRAME.unpack(self._read(_FRAME.size, deadline))
         if is_compressed or not 0 < size < _MAX_BYTES:  # our daemon compresses nothing
-            raise EOFError(f"a frame that is no answer ({size} bytes)")
+            raise NoAnswerError(f"a frame that is no answer ({size} bytes)")
         data = self._read(size + 1, deadline)
-        return data[0], load(data[1:-1])
+        try:
+            return data[0], load(data[1:-1])
+        except EOFError as error:
+            raise NoAnswerError(str(error)) from None
 
     def _read(self, count: int, deadline: float | None) -> bytes:
         parts = []

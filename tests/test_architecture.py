@@ -169,6 +169,7 @@ FLOORS_WITHIN = {
         ["watch"],
         ["served"],
         ["arguments", "framing", "proxy", "values"],
+        ["told"],
         ["progress", "transport"],
         ["dispatch", "reserve"],
         ["accept"],

@@ -392,7 +392,7 @@ HIDDEN = """
     gate config metrics health_monitor runtime on_shutdown shutdown_if_idle drain evict_expired
     cache_entry CacheEntry EXPOSED exposed_get_service_name get_service_name get_service_aliases
     exposed_exposed_query exposed_ on_connect append pop clear update setdefault extend insert
-    remove sort popitem copy __setitem__ __delitem__ __iadd__ __ior__ __mul__ __sizeof__ __format__
+    remove sort popitem copy __setitem__ __delitem__ __iadd__ __ior__ __mul__ __sizeof__
     fromkeys mapping isdisjoint __setstate__ __reduce__ __wrapped__ __text_signature__
 """.split()
 

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import sysconfig
+import tracemalloc
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -331,3 +332,23 @@ def test_long_lines_are_looked_at_no_longer_than_other_hits() -> None:
     shown = ["aazq" in probes.cut(line)[1] for _ in range(1000)]
     assert shown[0]
     assert not any(shown[121:]), "30,000 looks: each of 250 words once in each hit"
+
+
+@pytest.mark.promise("PERF-4", "RPC-6")
+def test_of_a_long_word_that_is_asked_for_its_beginning_is_kept() -> None:
+    """A query may be one word of 100,000 letters, and thousands of words are remembered."""
+
+    def ask(number: int) -> None:
+        query = Query(f"w{number}{'qX' * 49_000}")
+        assert query.terms
+        assert query.spelled
+
+    ask(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, 101):
+            ask(number)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 8_000_000

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from cidx_ref.daemon import arguments
+from cidx_ref.daemon import arguments, told
 from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import BadArgumentError, CidxError
 
@@ -29,7 +29,7 @@ def call(service: ExposedService, method: Any, arguments_json: Any, callback: An
     try:
         return json.dumps({"answer": _answer(service, method, arguments_json, callback)})
     except CidxError as error:
-        return json.dumps({"error": [error.kind, str(error)]})
+        return json.dumps({"error": [error.kind, told.message(error, None)]})
 
 
 def _answer(service: ExposedService, method: Any, arguments_json: Any, callback: Any) -> Any:

@@ -3,7 +3,9 @@
 A frame is a header (the size, and whether the message is compressed), a message and a line feed;
 what a message holds is no matter here.  Each frame has a maximum size, before and after
 decompression, and a deadline for all of it (a defence against slow clients, RPC-6).  A frame that
-breaks a limit costs its sender the connection, and costs other clients nothing.
+breaks a limit costs its sender the connection, and costs other clients nothing.  Of one that is too
+large, but not beyond reason, the rest is passed over: a client that is still sending reads nothing,
+and could not be told why.
 
 `Channel` is what RPyC's protocol reads from and writes to; rpyc itself is not imported.
 """
@@ -15,7 +17,7 @@ import select
 import socket
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from math import inf
 from typing import NoReturn, Protocol, TypeVar
@@ -23,7 +25,7 @@ from typing import NoReturn, Protocol, TypeVar
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.runtime import Runtime
 
-__all__ = ["FRAME_TIMEOUT_S", "SEND_TIMEOUT_S", "Channel", "Stream"]
+__all__ = ["FRAME_TIMEOUT_S", "HEAD_BYTES", "SEND_TIMEOUT_S", "Channel", "Refused", "Stream"]
 
 _log = logging.getLogger("cidx_ref")
 
@@ -36,7 +38,22 @@ FRAME_TIMEOUT_S = 10.0
 SEND_TIMEOUT_S = 30.0
 #: Bytes that are read from a socket at once, at most.
 _CHUNK_BYTES = 64_000
+#: The largest frame that is passed over; larger ones are no messages of RPyC's.
+_MAX_PASSED_BYTES = 1 << 26
+#: So much of a message is kept of one that is not taken: its number is in it.
+HEAD_BYTES = 1024
 _END = b"\n"
+
+
+class Refused(bytes):
+    """The beginning of a message that is too large; `why` says so to its sender."""
+
+    why: str
+
+    def __new__(cls, beginning: bytes, why: str) -> Refused:
+        made = super().__new__(cls, beginning)
+        made.why = why
+        return made
 
 
 class Timeout(Protocol):
@@ -78,7 +95,14 @@ class Stream:
 
     def read(self, count: int) -> bytes:
         """Exactly `count` bytes, within `FRAME_TIMEOUT_S`."""
-        parts = []
+        return b"".join(self._parts(count))
+
+    def skip(self, count: int) -> None:
+        """As `read`, and forget them."""
+        for _ in self._parts(count):
+            pass
+
+    def _parts(self, count: int) -> Iterator[bytes]:
         deadline = self._runtime.monotonic() + min(FRAME_TIMEOUT_S, self._patience_s)
         while count > 0:
             wanted = min(count, _CHUNK_BYTES)
@@ -86,9 +110,8 @@ class Stream:
             if not part:
                 self.close()
                 raise EOFError("connection closed by peer")
-            parts.append(part)
             count -= len(part)
-        return b"".join(parts)
+            yield part
 
     def write(self, data: bytes) -> None:
         """Send all of `data`, within `SEND_TIMEOUT_S`."""
@@ -153,25 +176,39 @@ class Channel:
         self._stream.write(self.FRAME_HEADER.pack(len(data), 0) + data + _END)
 
     def recv(self) -> bytes:
-        """The next message.  Raises `EOFError`, and closes the connection, for a bad frame."""
+        """The next message, or what is `Refused` of it.  Raises `EOFError`, and closes the
+        connection, for a bad frame."""
         size, compressed = self.FRAME_HEADER.unpack(self._stream.read(self.FRAME_HEADER.size))
         if size > MAX_REQUEST_BYTES:
-            self._refuse(f"a frame of {size} bytes")
+            return self._pass_over(size, compressed)
         data = self._stream.read(size + len(_END))[: -len(_END)]
         self.has_asked = True
-        return self._inflate(data) if compressed else data
+        if not compressed:
+            return data
+        inflated = self._inflate(data, MAX_REQUEST_BYTES + 1)
+        fits = len(inflated) <= MAX_REQUEST_BYTES
+        return inflated if fits else _too_large(f"more than {MAX_REQUEST_BYTES}", inflated)
 
-    def _inflate(self, data: bytes) -> bytes:
+    def _pass_over(self, size: int, compressed: int) -> Refused:
+        if size > _MAX_PASSED_BYTES:
+            self._refuse(f"a frame of {size} bytes")
+        head = self._stream.read(HEAD_BYTES)
+        self._stream.skip(size + len(_END) - HEAD_BYTES)
+        return _too_large(size, self._inflate(head, HEAD_BYTES) if compressed else head)
+
+    def _inflate(self, data: bytes, most: int) -> bytes:
         inflater = zlib.decompressobj()
         try:
-            inflated = inflater.decompress(data, MAX_REQUEST_BYTES + 1)
+            return inflater.decompress(data, most)
         except zlib.error as error:
             self._refuse(f"a damaged frame ({error})")
-        if len(inflated) > MAX_REQUEST_BYTES:
-            self._refuse("a frame that inflates beyond measure")
-        return inflated
 
     def _refuse(self, what: str) -> NoReturn:
         _log.info("connection dropped: %s", what)
         self.close()
         raise EOFError(f"refused: {what}")
+
+
+def _too_large(size: object, data: bytes) -> Refused:
+    why = f"a message of {size} bytes is too large: at most {MAX_REQUEST_BYTES} are taken"
+    return Refused(data[:HEAD_BYTES], why)

@@ -149,7 +149,7 @@ def serve(
         try:
             if claim.acquire():
                 room = make_room()
-                with logging_to(project):
+                with logging_to(project, runtime):
                     service = CIDXDaemonService(
                         project.root,
                         runtime=runtime,

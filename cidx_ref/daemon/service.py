@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cidx_ref.config import Config
-from cidx_ref.daemon import arguments, dispatch, entry, report
+from cidx_ref.daemon import arguments, dispatch, entry, report, told
 from cidx_ref.daemon.freshness import MakeWatch
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
@@ -106,7 +106,7 @@ class CIDXDaemonService(ExposedService):
     # The exposed methods: the story's, with its parameters and result keys.
 
     def exposed_query(
-        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+        self, /, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
     ) -> dict[str, Any]:
         """Semantic search.  `languages`, `paths` and `exclude_paths` filter in every mode.
 
@@ -117,31 +117,31 @@ class CIDXDaemonService(ExposedService):
         return self._query("query", "semantic", project_path, query, limit, kwargs)
 
     def exposed_query_fts(
-        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+        self, /, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
     ) -> dict[str, Any]:
         """Full-text search."""
         return self._query("query_fts", "fts", project_path, query, limit, kwargs)
 
     def exposed_query_hybrid(
-        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+        self, /, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
     ) -> dict[str, Any]:
         """Candidates of both, ranked together."""
         return self._query("query_hybrid", "hybrid", project_path, query, limit, kwargs)
 
     def exposed_query_literal(
-        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+        self, /, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
     ) -> dict[str, Any]:
         """The lines in which a text stands as it is; with `ignore_case`, in whatever case."""
         return self._query("query_literal", "literal", project_path, query, limit, kwargs)
 
     def exposed_query_regex(
-        self, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
+        self, /, project_path: Any, query: Any, limit: Any = 10, **kwargs: Any
     ) -> dict[str, Any]:
         """The lines in which a regular expression matches, in RE2's syntax."""
         return self._query("query_regex", "regex", project_path, query, limit, kwargs)
 
     def exposed_index(
-        self, project_path: Any, callback: Any = None, **kwargs: Any
+        self, /, project_path: Any, callback: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
         """Bring the index up to date, in a child process; queries go on meanwhile.
 
@@ -158,50 +158,50 @@ class CIDXDaemonService(ExposedService):
             with self.gate.call("index", is_use=True):
                 return self._run_index(project, callback, options)
 
-    def exposed_get_status(self) -> dict[str, Any]:
+    def exposed_get_status(self, /) -> dict[str, Any]:
         """The story's figures; and who the daemon is, and how old the index."""
         with self._call("get_status"):
             return report.status(self)
 
-    def exposed_get_health(self) -> dict[str, Any]:
+    def exposed_get_health(self, /) -> dict[str, Any]:
         with self._call("get_health"):
             return self.health_monitor.get_health()
 
-    def exposed_get_metrics(self) -> dict[str, Any]:
+    def exposed_get_metrics(self, /) -> dict[str, Any]:
         with self._call("get_metrics"):
             watch = self._served.freshness.counts() if self._served is not None else {}
             return {**self.metrics.report(), "watch": watch}
 
-    def exposed_get_diagnostics(self) -> dict[str, Any]:
+    def exposed_get_diagnostics(self, /) -> dict[str, Any]:
         """What is in flight and for how long, where each thread is, versions, limits, and whether
         the files on disk still match their manifest (which reads all of them)."""
         with self._call("get_diagnostics"):
             return report.diagnostics(self)
 
-    def exposed_get_skipped(self) -> dict[str, Any]:
+    def exposed_get_skipped(self, /) -> dict[str, Any]:
         """What the last index run left out: path and reason, and counts by reason."""
         with self._call("get_skipped"):
             return report.skipped(self)
 
-    def exposed_clear_cache(self) -> dict[str, Any]:
+    def exposed_clear_cache(self, /) -> dict[str, Any]:
         """Forget the loaded index."""
         with self._call("clear_cache"):
             if self._served is not None:
                 self._served.clear()
             return {"status": "cache cleared"}
 
-    def exposed_ping(self) -> dict[str, Any]:
+    def exposed_ping(self, /) -> dict[str, Any]:
         """Who answers.  A client compares `version` before it asks for anything else."""
         with self._call("ping"):
             return {"pong": True, **report.identity(self)}
 
-    def exposed_shutdown(self) -> dict[str, Any]:
+    def exposed_shutdown(self, /) -> dict[str, Any]:
         """Stop the daemon: what is in flight is answered first."""
         with self._call("shutdown"):
             self.shutdown("asked to")
             return {"status": "shutting down", "pid": os.getpid()}
 
-    def exposed_call(self, method: Any, arguments_json: Any = "{}", callback: Any = None) -> str:
+    def exposed_call(self, /, method: Any, arguments_json: Any = "{}", callback: Any = None) -> str:
         """Any other exposed method, its arguments and its outcome by value, in one round trip.
 
         Returns JSON: `{"answer": ...}`, or `{"error": [kind, message]}` (RPC-1, RPC-2).
@@ -297,7 +297,9 @@ class CIDXDaemonService(ExposedService):
         except CidxError as error:
             outcome, was_processed = error.kind, error.failure
             self._note(method, error)
-            raise
+            if (said := told.message(error, self.project)) == str(error):
+                raise
+            raise type(error)(said) from None
         except Exception as error:
             outcome = InternalError.kind
             _log.exception("%s failed", method)
@@ -365,7 +367,7 @@ class CIDXDaemonService(ExposedService):
             return self._serve_only(asked)
         if asked != served.project and not served.project.is_at(str(asked.root)):
             raise BadArgumentError(
-                f"project_path: {str(asked.root)!r} is not what this daemon serves"
+                f"project_path: {arguments.shown(str(project_path))} is not what this daemon serves"
             )
         return served
 

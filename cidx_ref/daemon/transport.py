@@ -20,7 +20,8 @@ import logging
 import struct
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from types import MethodType
+from typing import Any, NoReturn
 
 import rpyc
 from rpyc.core import consts
@@ -28,10 +29,11 @@ from rpyc.core.brine import TAG_TUP2, dumpable
 from rpyc.core.netref import builtin_classes_cache
 from rpyc.core.protocol import Connection
 
-from cidx_ref.daemon.framing import Channel
+from cidx_ref.daemon import told
+from cidx_ref.daemon.framing import HEAD_BYTES, Channel, Refused
 from cidx_ref.daemon.proxy import IdPack, Pending, RemoteObject, checked_id, known_abilities
 from cidx_ref.daemon.values import CONTAINER, REACHABLE, encodable, is_named, shown
-from cidx_ref.errors import CidxError
+from cidx_ref.errors import InternalError
 from cidx_ref.wire import load
 
 __all__ = ["ExposedService", "serve_connection"]
@@ -46,8 +48,6 @@ MAX_REMOTES = 100
 MAX_UNANSWERED = 10_000
 #: Requests that may be under way within one another: a callback may ask in its turn.
 MAX_NESTED = 16
-#: The number of a message is within so many bytes of its beginning.
-_HEAD_BYTES = 1024
 
 _PROTOCOL = {
     "allow_safe_attrs": False,
@@ -59,22 +59,8 @@ _PROTOCOL = {
     "bind_threads": False,  # which the environment could turn on; it is another protocol
 }
 
-_HANDLERS = (
-    consts.HANDLE_PING,
-    consts.HANDLE_CLOSE,
-    consts.HANDLE_GETROOT,
-    consts.HANDLE_GETATTR,
-    consts.HANDLE_CALL,
-    consts.HANDLE_CALLATTR,
-    consts.HANDLE_REPR,
-    consts.HANDLE_STR,
-    consts.HANDLE_CMP,
-    consts.HANDLE_HASH,
-    consts.HANDLE_DIR,
-    consts.HANDLE_DEL,
-    consts.HANDLE_INSPECT,
-    consts.HANDLE_BUFFITER,
-)
+_TAKEN = "PING CLOSE GETROOT GETATTR CALL CALLATTR REPR STR CMP HASH DIR DEL INSPECT BUFFITER"
+_HANDLERS = tuple(getattr(consts, f"HANDLE_{name}") for name in _TAKEN.split())
 #: The names of RPyC's requests, for the message to a peer whose request is refused.
 _REQUESTS = {number: name.removeprefix("HANDLE_").lower() for name, number in vars(consts).items()
              if name.startswith("HANDLE_")}  # fmt: skip
@@ -87,6 +73,10 @@ class ExposedService(rpyc.Service):  # type: ignore[misc]
     """
 
     EXPOSED: frozenset[str] = frozenset()
+
+
+class _LimitError(ValueError):
+    """A limit of the connection's is reached: its client is told so, and then left."""
 
 
 #: What objects of types that both sides know can do: the client is not asked about these.
@@ -127,6 +117,8 @@ class _Connection(Connection):  # type: ignore[misc]
 
     def _dispatch(self, data: bytes) -> None:
         self._recvlock.release()  # RPyC's, for threads that share a connection; it took it
+        if isinstance(data, Refused):
+            self._leave(data)
         if data[0] == consts.MSG_REQUEST:
             self._take_request(data)
         else:
@@ -143,10 +135,17 @@ class _Connection(Connection):  # type: ignore[misc]
         else:
             self._dispatch_request(*self._numbered(message))
 
+    def _leave(self, data: Refused) -> NoReturn:
+        """Tell the sender why its message is not taken, where that has a number, and end."""
+        if data[0] == consts.MSG_REQUEST:
+            boxed = self._box_exc(ValueError, ValueError(data.why), None)
+            self._send(consts.MSG_EXCEPTION, self._sequence_of(data), boxed)
+        raise self._refuse(data.why)
+
     def _sequence_of(self, data: bytes) -> int:
         if data[1:2] == TAG_TUP2:
             with suppress(EOFError):
-                return self._numbered((load(data[2:_HEAD_BYTES]), None))[0]
+                return self._numbered((load(data[2:HEAD_BYTES]), None))[0]
         raise self._refuse("a message that cannot be read")
 
     def _numbered(self, message: Any) -> tuple[int, Any]:
@@ -174,14 +173,20 @@ class _Connection(Connection):  # type: ignore[misc]
         # RPyC's keeps the traceback of an error, and with it all that the call had pinned.
         self._nested += 1
         try:
-            result = self._perform(raw_args)
-        except BaseException as error:  # an engine's panic is one
-            told = self._box_exc(type(error), error, error.__traceback__)
-            self._send(consts.MSG_EXCEPTION, seq, told)
-        else:
-            self._send(consts.MSG_REPLY, seq, self._box(result))
+            kind, boxed = consts.MSG_REPLY, self._box(self._perform(raw_args))
+        except _LimitError as error:
+            boxed = self._box_exc(ValueError, error, None)
+            self._send(consts.MSG_EXCEPTION, seq, boxed)
+            raise self._refuse(str(error)) from None
+        except Exception as error:
+            kind, boxed = consts.MSG_EXCEPTION, self._box_exc(type(error), error, None)
+        except BaseException as error:  # an engine's panic, whose message may hold anything
+            _log.exception("a request failed")
+            panic = InternalError(f"{type(error).__name__}; see daemon.log")
+            kind, boxed = consts.MSG_EXCEPTION, self._box_exc(InternalError, panic, None)
         finally:
             self._nested -= 1
+        self._send(kind, seq, boxed)
 
     def _perform(self, raw_args: Any) -> Any:
         if self._nested > MAX_NESTED:
@@ -190,10 +195,7 @@ class _Connection(Connection):  # type: ignore[misc]
         args = self._unbox(boxed)
         if type(handler) is not int or handler not in self._HANDLERS:
             name = _REQUESTS.get(handler) if type(handler) is int else None
-            raise AttributeError(
-                f"request {name or shown(handler)}: not taken here: what a client is given can be"
-                " read, and neither changed nor copied"
-            )
+            raise AttributeError(told.request(name or shown(handler)))
         if type(args) is not tuple:
             raise TypeError("arguments must be a tuple")
         return self._HANDLERS[handler](self, *args)
@@ -251,7 +253,10 @@ class _Connection(Connection):  # type: ignore[misc]
         if dumpable(obj):
             return consts.LABEL_VALUE, encodable(obj)
         if len(self._local_objects._dict) > MAX_REFERENCES:
-            raise self._refuse("too many references")
+            raise _LimitError(
+                f"more than {MAX_REFERENCES} references held at once: let go of answers, or ask by"
+                " root.call(method, arguments as JSON), which gives an answer by value"
+            )
         return super()._box(obj)
 
     def _unbox(self, package: Any) -> Any:
@@ -263,16 +268,23 @@ class _Connection(Connection):  # type: ignore[misc]
         if label == consts.LABEL_TUPLE and type(content) is tuple:
             return tuple(map(self._unbox, content))
         if label == consts.LABEL_LOCAL_REF:
-            return self._local_objects[checked_id(content)]
+            return self._lent(content)
         if label == consts.LABEL_REMOTE_REF:
             return self._remote(checked_id(content))
         raise ValueError(f"label {shown(label)} before a {type(content).__name__}")
+
+    def _lent(self, id_pack: Any) -> Any:
+        """What the client was given under this id."""
+        try:
+            return self._local_objects[checked_id(id_pack)]
+        except KeyError:
+            raise LookupError(told.NOT_LENT) from None
 
     def _remote(self, id_pack: IdPack) -> RemoteObject:
         if self._remotes == MAX_REMOTES:
             raise ValueError(f"more than {MAX_REMOTES} objects of a client's at once")
         if len(self._request_callbacks) > MAX_UNANSWERED:
-            raise self._refuse("too many questions left unanswered")
+            raise _LimitError(f"more than {MAX_UNANSWERED} questions left unanswered")
         self._remotes += 1
         remote = RemoteObject(self, id_pack)
         abilities = _KNOWN.get(id_pack[0])
@@ -284,26 +296,10 @@ class _Connection(Connection):  # type: ignore[misc]
         return remote
 
     def _box_exc(self, typ: Any, val: Any, tb: Any) -> Any:
-        # Class and arguments, and nothing else of it: the repr of a method tells an address.
-        if typ is StopIteration:
-            return consts.EXC_STOP_ITERATION
-        args = tuple(encodable(a) if dumpable(a) else type(a).__name__ for a in val.args)
-        kind = (("kind", val.kind),) if isinstance(val, CidxError) else ()
-        return (typ.__module__, typ.__name__), args, kind, "<traceback denied>"
+        return consts.EXC_STOP_ITERATION if typ is StopIteration else told.error(typ, val)
 
     def _unbox_exc(self, raw: Any) -> Exception:
-        # What a client raises, in its callback or its lists.  RPyC would make a class of that name
-        # and keep it for ever, or raise its SystemExit in our thread.
-        if raw == consts.EXC_STOP_ITERATION:
-            return StopIteration()
-        name = raw[0][1]
-        if type(name) is not str:
-            raise TypeError("the name of an error must be a string")
-        known: dict[str, type[Exception]] = {
-            "AttributeError": AttributeError,
-            "TypeError": TypeError,
-        }
-        return known.get(name, RuntimeError)(f"the client raised {shown(name)}")
+        return StopIteration() if raw == consts.EXC_STOP_ITERATION else told.of_the_client(raw)
 
     # What may be done.
 
@@ -317,12 +313,12 @@ class _Connection(Connection):  # type: ignore[misc]
     ) -> Any:
         # By their types: isinstance would ask a proxy's client what it is.
         if type(name) is bytes:
-            name = name.decode("utf-8")
+            name = name.decode("utf-8", "replace")
         if type(name) is not str:
             raise TypeError("name must be a string")
         wanted = name.removeprefix("exposed_") if isinstance(obj, ExposedService) else name
         if overrider != "_rpyc_getattr" or wanted not in self._reachable(obj):
-            raise AttributeError(f"cannot access {shown(name)}")
+            raise AttributeError(f"cannot access {shown(name)}: {told.instead(obj)}")
         if isinstance(obj, ExposedService):
             return getattr(obj, f"exposed_{wanted}")
         return getattr(obj, name)
@@ -334,7 +330,7 @@ class _Connection(Connection):  # type: ignore[misc]
             raise TypeError("arguments must be tuples")
         owner = getattr(obj, "__self__", None)
         if not (isinstance(owner, ExposedService) or type(owner) in REACHABLE):
-            raise TypeError("not callable")
+            raise TypeError(f"not callable: {told.instead(obj)}")
         # Before a dictionary is made of them, which takes for ever where all hashes are equal.
         if not all(map(is_named, kwargs)):
             raise TypeError("keyword arguments must be pairs of a name and a value")
@@ -343,11 +339,14 @@ class _Connection(Connection):  # type: ignore[misc]
     def _handle_del(self, obj: Any, count: Any = 1) -> None:
         # RPyC compares and counts it, with a lock held that what it asks of the client would need.
         if type(count) is not int or count < 1:
-            raise TypeError("the count must be a number")
-        super()._handle_del(obj, count)
+            raise TypeError("the count must be a number, of 1 or more")
+        try:
+            super()._handle_del(obj, count)
+        except KeyError:
+            raise LookupError(told.NOT_LENT) from None
 
     def _handle_inspect(self, id_pack: Any) -> Any:
-        obj = self._local_objects[checked_id(id_pack)]
+        obj = self._lent(id_pack)
         return tuple((name, "") for name in sorted(self._reachable(obj)))
 
     def _handle_dir(self, obj: Any) -> tuple[str, ...]:
@@ -361,13 +360,15 @@ class _Connection(Connection):  # type: ignore[misc]
 
     def _handle_cmp(self, obj: Any, other: Any, op: str = "") -> Any:
         if type(op) is not str or op not in ("__eq__", "__ne__"):
-            raise AttributeError(f"cannot access {shown(op)}")
+            raise AttributeError(f"cannot access {shown(op)}: {told.instead(obj)}")
+        if type(obj) is MethodType or isinstance(obj, ExposedService):
+            return NotImplemented  # then it is the client's own proxies that are compared
         return self._access_attr(obj, op, (), "_rpyc_getattr", "", None)(other)
 
     def _handle_buffiter(self, obj: Any, count: int) -> Any:
         # Never something of the client's: it might not end.
         if type(obj) not in REACHABLE:
-            raise TypeError("not iterable")
+            raise TypeError(f"not iterable: {told.instead(obj)}")
         return super()._handle_buffiter(obj, count)
 
 

@@ -15,7 +15,9 @@ __all__ = ["CONTAINER", "REACHABLE", "encodable", "is_named", "shown"]
 
 _MAX_SHOWN_CHARS = 100
 
-CONTAINER = frozenset({"__contains__", "__eq__", "__getitem__", "__iter__", "__len__", "__ne__"})
+CONTAINER = frozenset(
+    {"__contains__", "__eq__", "__format__", "__getitem__", "__iter__", "__len__", "__ne__"}
+)
 _ITERATOR = frozenset({"__iter__", "__length_hint__", "__next__"})
 #: The names that a client may reach, by the exact type of what it was given.
 REACHABLE: dict[type, frozenset[str]] = {

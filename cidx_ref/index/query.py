@@ -12,6 +12,7 @@ from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.stems import rarities, singular
 from cidx_ref.index.text import (
     MAX_TERM_CHARS,
+    MAX_WORD_CHARS,
     dotted,
     joined_words,
     normal,
@@ -260,8 +261,11 @@ class Query:
 
     @_Lazy
     def _found(self) -> list[str]:
-        """All words, in order, with those of another reading (see `codes`) at the end."""
-        return words(self.text) + said(self.text)[1]
+        """All words, in order, with those of another reading (see `codes`) at the end.
+
+        Of a long one its beginning, all that is analysed of it: it would be kept as it is.
+        """
+        return [word[:MAX_WORD_CHARS] for word in words(self.text) + said(self.text)[1]]
 
     @_Lazy
     def _said(self) -> dict[str, None]:

@@ -37,7 +37,7 @@ __all__ = [
 
 #: Longer terms are cut: no query is for all of a blob.
 MAX_TERM_CHARS = 64
-_MAX_WORD_CHARS = 256
+MAX_WORD_CHARS = 256
 _WORD = re.compile(r"\w+")
 # In this order: a letter, digits, a letter (`i18n`, `k8s`); acronyms in the plural, and `IPv`
 # before its number; acronyms; words; numbers.
@@ -126,7 +126,7 @@ def composed(text: str) -> str:
 
 
 def _composed(word: str) -> str:
-    return unicodedata.normalize("NFC", word) if len(word) <= _MAX_WORD_CHARS else word
+    return unicodedata.normalize("NFC", word) if len(word) <= MAX_WORD_CHARS else word
 
 
 def terms(text: str) -> list[str]:
@@ -271,8 +271,8 @@ def _are_words(parts: list[str]) -> bool:
 
 def normal(word: str) -> str:
     """What is analysed of `word`.  A ligature of it may be 18 letters."""
-    word = word[:_MAX_WORD_CHARS]
-    return word if word.isascii() else unicodedata.normalize("NFKC", word)[:_MAX_WORD_CHARS]
+    word = word[:MAX_WORD_CHARS]
+    return word if word.isascii() else unicodedata.normalize("NFKC", word)[:MAX_WORD_CHARS]
 
 
 def _unicode_parts(word: str) -> list[str]:
