@@ -53,14 +53,15 @@ def main(argv: list[str] | None = None, runtime: Runtime = SYSTEM) -> int:
 
 
 def _unforeseen(error: Exception) -> CidxError:
-    """A bug of ours; or what answered is no daemon of ours, which was not seen in time."""
+    """A bug of ours, or a module in the place of one that we need; or what answered is no daemon
+    of ours, which was not seen in time."""
     from traceback import extract_tb
 
     at = extract_tb(error.__traceback__)[-1]
-    where = f"{at.filename.rpartition('/')[2]}:{at.lineno} in {at.name}"
+    is_ours = at.filename.startswith(__file__.rpartition("/")[0])
+    foreign = ": a bug, or what answers is no daemon of cidx-ref's (`cidx-ref stop` ends it)"
     return InternalError(
-        f"{type(error).__name__}: {error} ({where}): a bug, or what answers is no daemon of "
-        "cidx-ref's (`cidx-ref stop` ends it)"
+        f"{type(error).__name__}: {error} ({at.filename}:{at.lineno}){foreign if is_ours else ''}"
     )
 
 

@@ -45,8 +45,6 @@ __all__ = [
 
 #: Exit statuses: done or found, no match, could not do it.
 FOUND, NO_MATCH, FAILED = 0, 1, 2
-#: The longest line for a person; what is longer has something in it that is nobody's to read.
-_MAX_LINE_CHARS = 4000
 
 
 def query(options: argparse.Namespace) -> int:
@@ -387,8 +385,7 @@ def complain(message: str) -> None:
 
     if sys.stderr is not None:
         with suppress(OSError):
-            said = escape(bounded(message, _MAX_LINE_CHARS))
-            print(f"cidx-ref: {said}", file=sys.stderr, flush=True)
+            print(f"cidx-ref: {escape(bounded(message))}", file=sys.stderr, flush=True)
 
 
 def flush() -> None:

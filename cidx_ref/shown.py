@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["bounded", "escape", "owner_name", "shown", "why"]
 
 _MAX_CHARS = 200
+_MAX_LINE_CHARS = 4000  # what is longer has something in it that is nobody's to read
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -26,7 +27,7 @@ def shown(value: object) -> str:
     return bounded(text, _MAX_CHARS)
 
 
-def bounded(text: str, most_chars: int) -> str:
+def bounded(text: str, most_chars: int = _MAX_LINE_CHARS) -> str:
     """`text`, cut where it is longer than so many characters."""
     return text if len(text) <= most_chars else f"{text[:most_chars]}..."
 
