@@ -6,15 +6,20 @@ import gc
 from functools import cache
 from typing import Any
 
-__all__ = ["give_back"]
+__all__ = ["give_back", "trim"]
 
 
 def give_back() -> None:
     """Collect cycles, and let glibc return its free pages; elsewhere only the former."""
     gc.collect()
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Let glibc return its free pages, without the interpreter's lock; elsewhere do nothing."""
+    malloc_trim = _malloc_trim()
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 @cache
