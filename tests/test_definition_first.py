@@ -190,6 +190,27 @@ LANGUAGES = {
     ),
 }  # fmt: skip
 
+#: What declares some of them, and defines none.
+HEADERS = {
+    "c/spin_crank.h": """#ifndef CRANK_H
+#define CRANK_H
+#include "crank_base.h"
+/* All there is to be done with cranks. */
+struct crank *find_crank(const char *name);
+int spin_crank(int s);
+void halt_crank(struct crank *c, int at_once);
+#endif
+""",
+    "cpp/spin_piston.h": """#pragma once
+class Engine {
+ public:
+  Engine();
+  int start(int gear);
+  int spinPiston(int s);
+};
+""",
+}
+
 CASES = [(language, name) for language, (_, names, _) in LANGUAGES.items() for name in names]
 
 
@@ -205,6 +226,7 @@ def _files() -> Iterator[tuple[str, str]]:
             for n in range(USERS):
                 where = f"{language}/use/{name.lower()}{n}.{ending}"
                 yield where, use.format(name=name, n=n)
+    yield from HEADERS.items()
     rng = random.Random(7)
     vocabulary = ["".join(rng.choices("bcdfghklmnprtvz", k=7)) for _ in range(3000)]
     for n in range(3000):
@@ -236,3 +258,16 @@ def test_the_definition_comes_before_all_who_use_it(
         found = answer(snapshot, Search(query, mode), EMBEDDER)["results"]
         assert len(found) == 10
         assert found[0]["path"] == _path(language, name), query
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("mode", ["hybrid", "fts"])
+@pytest.mark.parametrize(
+    ("name", "header"), [("spin_crank", "c/spin_crank.h"), ("spinPiston", "cpp/spin_piston.h")]
+)
+def test_the_header_that_declares_it_comes_next(
+    snapshot: IndexSnapshot, name: str, header: str, mode: str
+) -> None:
+    found = answer(snapshot, Search(name, mode), EMBEDDER)["results"]
+    assert found[0]["path"] == _path(header.partition("/")[0], name)
+    assert found[1]["path"] == header

@@ -1085,6 +1085,40 @@ def test_no_use_of_a_name_in_a_function_is_a_definition_of_it(language: str) -> 
         assert named(chunk("\n".join(put), language), "ParseConfig") == [], use
 
 
+GUARDED = """\
+/* A licence. */
+#ifndef A_H
+#define A_H
+#include <stddef.h>
+
+struct plan *parse_config(const char *path,
+                          int flags);
+EXPORT_SYMBOL(parse_config);
+static inline int twice(int x)
+{
+    return call_it(x);
+}
+
+class Reader {
+ public:
+  Reader();
+  Status ReadAll(std::string* to) const;
+};
+#endif
+"""
+
+
+@pytest.mark.parametrize("language", ["c", "cpp"])
+def test_a_header_declares_its_prototypes_and_nothing_else_does(language: str) -> None:
+    declared = {"parse_config", "ReadAll"}
+    names = set(_defined(language, GUARDED))
+    assert names == declared | {"A_H", "twice", "Reader"}
+    for text in (GUARDED.replace("#define A_H", "#define B_H"), GUARDED.replace("#ifndef", "//")):
+        assert not declared & set(_defined(language, text)), text
+    once = GUARDED.replace("#ifndef A_H", "#pragma once")
+    assert declared <= set(_defined(language, once))
+
+
 # Any text
 
 

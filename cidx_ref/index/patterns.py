@@ -22,6 +22,8 @@ from cidx_ref.index.syntax import (
     bare_name,
     begins_with,
     end_of_head,
+    is_header,
+    opens_near,
     parts_of_name,
     tail_of,
 )
@@ -86,6 +88,7 @@ class _Reader:
         self._syntax = syntax
         self._any = any_of(syntax.rules)
         self._lines = lines
+        self._is_header = syntax.macro is not None and is_header(lines)
         self._stack: list[_Open] = []
         #: Where comments above the next definition may begin.
         self._floor = 0
@@ -226,6 +229,8 @@ class _Reader:
             met = rule.pattern.match(bare)
             if met is not None and self._has_body(rule, number, outer):
                 break
+            if met is not None and self._is_header and rule.kind == "function":
+                self._declared(rule, met, number)
         else:
             return False
         start = self._first_line(number, indent)
@@ -247,16 +252,16 @@ class _Reader:
     def _has_body(self, rule: Rule, number: int, outer: _Open | None) -> bool:
         if not rule.body:
             return True
-        if rule.near and not self._opens_near(number):
+        if rule.near and not opens_near(self._lines, number):
             return False
         end = end_of_head(self._lines, number, self._syntax.line_comment, rule.pattern)
         return end == "{" or (end == ";" and outer is not None and outer.kind in rule.bare)
 
-    def _opens_near(self, number: int) -> bool:
-        """Whether a body begins in the line, or in the next one."""
-        line = self._lines[number]
-        after = self._lines[number + 1].lstrip() if number + 1 < len(self._lines) else ""
-        return "{" in line or line.rstrip().endswith((":", ",")) or after.startswith(("{", ":"))
+    def _declared(self, rule: Rule, met: re.Match[str], number: int) -> None:
+        """Take in the name of a prototype; without a type before it, it is the call of a macro."""
+        syntax, typed = self._syntax, met.string[: met.start("name")].strip()
+        if typed and end_of_head(self._lines, number, syntax.line_comment, rule.pattern) == ";":
+            self._name(number, met["name"])
 
     def _open(
         self, rule: Rule, met: re.Match[str], number: int, start: int, indent: int, raw: int

@@ -73,6 +73,8 @@ _STEEP = 1.2  # the best stand out a little more than their scores say
 _LEAST_PART = 4  # letters of a term that counts as a part of a word
 _OTHERWISE_QUALIFIED = 0.25
 _OTHERWISE_WRITTEN = 0.6
+_DECLARED = 0.6
+_HEADERS = (".h", ".hh", ".hpp", ".hxx")
 
 
 class Found(NamedTuple):
@@ -121,10 +123,10 @@ class Ranked:
             for chunk, name in called.items()
             if (share := _said_in(name, self._rarity))
         }
+        self._file_of = dict(zip(chunks, numbers, strict=True))
         if self._parts["definition"]:
             self._prefer(query.name_parts, called)
         self._own = _together(self._parts.values())
-        self._file_of = dict(zip(chunks, numbers, strict=True))
         self._of_file: dict[int, list[int]] = {}
         # Within a file a lower number is an earlier line: ties do not depend on who found them.
         for chunk in sorted(sorted(chunks), key=self._own.__getitem__, reverse=True):
@@ -134,15 +136,29 @@ class Ranked:
 
     def _prefer(self, parts: Sequence[str], called: Mapping[int, str]) -> None:
         """What is written as it is asked for defines it rather than what differs in case or joints,
-        and of a qualified name, what has all of it rather than its last part."""
+        of a qualified name, what has all of it rather than its last part, and what has a body
+        rather than a header's prototype."""
         definitions = self._parts["definition"]
         asked = [part.lower() for part in parts]
+        for chunk in self._declarations(asked[-1], called):
+            definitions[chunk] *= _DECLARED
         for chunk in definitions:
             if parts[-1] not in self._files.defines_of(chunk):
                 definitions[chunk] *= _OTHERWISE_WRITTEN
             # Modules and namespaces are no part of a name here, but may be of what is asked for.
             if len(parts) > 1 and asked[-2:] != called.get(chunk, "").split(".")[-2:]:
                 definitions[chunk] *= _OTHERWISE_QUALIFIED
+
+    def _declarations(self, asked: str, called: Mapping[int, str]) -> list[int]:
+        """The chunks that only declare what others define: of headers, and not called like it."""
+        definitions = self._parts["definition"]
+        path_of = {chunk: self._files.file(self._file_of[chunk]).path for chunk in definitions}
+        declaring = [
+            chunk
+            for chunk, path in path_of.items()
+            if path.endswith(_HEADERS) and called.get(chunk, "").rpartition(".")[2] != asked
+        ]
+        return declaring if len(declaring) < len(definitions) else []
 
     def is_of_words(self, chunk: int) -> bool:
         """Whether more than the semantic search found it."""

@@ -22,6 +22,8 @@ __all__ = [
     "bare_name",
     "begins_with",
     "end_of_head",
+    "is_header",
+    "opens_near",
     "parts_of_name",
     "pattern",
     "tail_of",
@@ -30,6 +32,8 @@ __all__ = [
 MAX_HEAD_LINES = 24
 _MAX_NAME_CHARS = 120
 _JOINTS = re.compile(r"[:.]+")
+_HEADER_LINES = 200  # in which a header says that it is one: behind its licence
+_ONCE = re.compile(r"#\s*(?:pragma\s+once\b|ifndef\s+(?P<guard>\w+)\s*$)")
 _GROUP = re.compile(r"\(\?P<\w+>")
 MAX_HEAD_CHARS = 300  # of a line that is looked at
 
@@ -176,6 +180,22 @@ def end_of_head(
 
 def indent_of(line: str) -> int:
     return len(line) - len(line.lstrip())
+
+
+def opens_near(lines: Sequence[str], number: int) -> bool:
+    """Whether a body begins in the line `number`, or in the next one."""
+    line = lines[number]
+    after = lines[number + 1].lstrip() if number + 1 < len(lines) else ""
+    return "{" in line or line.rstrip().endswith((":", ",")) or after.startswith(("{", ":"))
+
+
+def is_header(lines: Sequence[str]) -> bool:
+    """Whether a text in C or C++ is to be included, and once: it declares what others define."""
+    for number, line in enumerate(lines[:_HEADER_LINES]):
+        if line[:1] == "#" and (met := _ONCE.match(line.rstrip())):
+            guard, after = met["guard"], lines[number + 1 : number + 2]
+            return guard is None or bool(after and after[0].split()[1:2] == [guard])
+    return False
 
 
 def _some(lines: Sequence[str], number: int) -> Iterator[str]:
