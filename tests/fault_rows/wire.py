@@ -414,7 +414,7 @@ class Arguments:
         return self._random.choice(
             [None, True, False, 0, 1, -1, 1 << 70, 10**400, 1.5, float("nan"), float("-inf"), "",
              "x", "x" * 3000, "\n2026-01-01 00:00:00,000 INFO x forged", "\x1b[2J", "é" * 300, (),
-             "".join(self._random.choices(string.printable, k=20))]
+             self._random.choice(_WORDS)]
         )  # fmt: skip
 
     def as_json(self) -> Any:
@@ -435,6 +435,8 @@ _ARGUMENTS = [
     "timeout_s", "ignore_case", "self", "method", "callback", "arguments_json", "kwargs", "full",
     "wait_s", "keep_unverified", "extra", "", "x" * 2000, "a\nb", "__class__", "project",
 ]  # fmt: skip
+#: A few hundred: of words that it is asked for, a daemon remembers some thousand.
+_WORDS = ["".join(Random(seed).choices(string.printable, k=20)) for seed in range(300)]
 _METHODS = sorted(CIDXDaemonService.EXPOSED)
 #: What these do would be done; so they are never given what they take.
 _NEVER_RIGHT = ("index", "shutdown")
