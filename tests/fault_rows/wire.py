@@ -106,8 +106,7 @@ def served(place: Place) -> Iterator[Served]:
             assert daemon.stdout is not None
             assert daemon.stdout.readline() == b"serving\n"
             made = Served(project, daemon.pid)
-            for _ in range(20):  # until it has all that it ever has
-                made.check_honest_client()
+            _warm(made)
             yield made
         finally:
             daemon.terminate()
@@ -116,6 +115,15 @@ def served(place: Place) -> Iterator[Served]:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 raise
+
+
+def _warm(daemon: Served) -> None:
+    """Until it has all that it ever has: the index, a watch, a heap for each of many threads."""
+    daemon.check_honest_client()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(daemon)) for _ in range(16)]
+        for _ in range(5):
+            _ask_at_once(clients, [_of_one_word(Random(0), daemon.root)] * len(clients))
 
 
 class Client:
@@ -315,8 +323,6 @@ def hostile_frames(place: Place) -> Iterator[Trial]:
                 daemon.check_honest_client()
                 daemon.check_log()
 
-        for number in range(-60, 0):  # until its memory is as large as it gets
-            check(number)
         yield Trial(check, pids=(daemon.pid,))
 
 
@@ -435,8 +441,8 @@ _ARGUMENTS = [
     "timeout_s", "ignore_case", "self", "method", "callback", "arguments_json", "kwargs", "full",
     "wait_s", "keep_unverified", "extra", "", "x" * 2000, "a\nb", "__class__", "project",
 ]  # fmt: skip
-#: A few hundred: of words that it is asked for, a daemon remembers some thousand.
-_WORDS = ["".join(Random(seed).choices(string.printable, k=20)) for seed in range(300)]
+#: A few: of words that it is asked for, a daemon remembers thousands.
+_WORDS = ["".join(Random(seed).choices(string.printable, k=20)) for seed in range(40)]
 _METHODS = sorted(CIDXDaemonService.EXPOSED)
 #: What these do would be done; so they are never given what they take.
 _NEVER_RIGHT = ("index", "shutdown")
@@ -472,8 +478,11 @@ def argument_lists(place: Place) -> Iterator[Trial]:
                 daemon.check_honest_client()
                 daemon.check_log()
                 _check_health(daemon, clients[0])
+                clients.pop()._sock.close()  # and with it all the answers that it was lent
 
         try:
+            for number in range(-400, 0):  # until it has imported all that it ever does
+                check(number)
             yield Trial(check, pids=(daemon.pid,))
         finally:
             for client in clients:
