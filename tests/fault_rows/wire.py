@@ -6,8 +6,11 @@ descriptors, and a log in which what was written at its start still stands.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import operator
+import pickle
 import re
 import socket
 import string
@@ -16,6 +19,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,8 +27,10 @@ from unittest.mock import patch
 
 from frames import Raw, in_brine, request, value
 from rpyc.core import brine, consts, protocol
+from rpyc.utils.classic import obtain
+from rpyc.utils.factory import unix_connect
 
-from cidx_ref.daemon import dispatch, framing, log, told, transport
+from cidx_ref.daemon import dispatch, framing, log, told, transport, values
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index import text as text_module
@@ -120,6 +126,9 @@ def served(place: Place) -> Iterator[Served]:
 def _warm(daemon: Served) -> None:
     """Until it has all that it ever has: the index, a watch, a heap for each of many threads."""
     daemon.check_honest_client()
+    with Client(daemon) as client:
+        for method, text in product(("query", "query_hybrid", "query_regex"), ("retry", "[:]")):
+            client.call(method, daemon.root, text)
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(daemon)) for _ in range(16)]
         for _ in range(5):
@@ -379,6 +388,146 @@ def _echoing() -> Iterator[None]:
         patch.object(told, "_said", lambda argument: argument),
         patch.object(transport, "shown", lambda value: repr(value)),
     ):
+        yield
+
+
+# What a plain RPyC client tries.
+
+#: With something that it was given.
+_TRIED: dict[str, Callable[[Any], object]] = {
+    "x.y = 1": lambda x: setattr(x, "y", 1),
+    "del x.y": lambda x: delattr(x, "y"),
+    "x.y": lambda x: x.y,
+    "obtain(x)": obtain,
+    "copy(x)": copy.copy,
+    "deepcopy(x)": copy.deepcopy,
+    "pickle": pickle.dumps,
+    "f'{x}'": lambda x: f"{x}",
+    "f'{x:>10}'": lambda x: f"{x:>10}",
+    "str": str,
+    "repr": repr,
+    "x + []": lambda x: operator.add(x, []),
+    "[] + x": lambda x: operator.add([], x),
+    "x += x": lambda x: operator.iconcat(x, x),
+    "x * 2": lambda x: x * 2,
+    "x | {}": lambda x: x | {},
+    "{} | x": lambda x: {} | x,
+    "-x": operator.neg,
+    "x[0]": lambda x: x[0],
+    "x[0] = 1": lambda x: operator.setitem(x, 0, 1),
+    "del x[0]": lambda x: operator.delitem(x, 0),
+    "x['x']": lambda x: x["x"],
+    "x[long]": lambda x: x["x" * 50_000],
+    "x[::-1]": lambda x: x[::-1],
+    "x[[]]": lambda x: x[[]],
+    "hash": hash,
+    "x < x": lambda x: x < x,
+    "x == x": lambda x: x == x,
+    "x != 1": lambda x: x != 1,
+    "with x": lambda x: x.__enter__(),
+    "x.__exit__": lambda x: x.__exit__(None, None, None),
+    "x()": lambda x: x(),
+    "x(1, a=1)": lambda x: x(1, a=1),
+    "x(self=1)": lambda x: x(self=1),
+    "x(long=1)": lambda x: x(**{"x" * 50_000: 1}),
+    "iter": lambda x: list(iter(x)),
+    "next": next,
+    "len": len,
+    "bool": bool,
+    "in": lambda x: 1 in x,
+    "reversed": lambda x: list(reversed(x)),
+    "sorted": sorted,
+    "dir": dir,
+    "vars": vars,
+    "type": type,
+    "isinstance": lambda x: isinstance(x, dict),
+    "x.append": lambda x: x.append(1),
+    "x.clear": lambda x: x.clear(),
+    "x.update": lambda x: x.update({}),
+    "x.long": lambda x: getattr(x, "x" * 50_000),
+    "x.__class__": lambda x: x.__class__.__mro__,
+    "x.__dict__": lambda x: x.__dict__,
+    "json": json.dumps,
+    "int": int,
+    "float": float,
+    "range": lambda x: range(x),
+    "x.index": lambda x: x.index("x" * 50_000),
+    "x.get": lambda x: x.get(),
+}
+_GIVEN: dict[str, Callable[[Any, Any], Any]] = {
+    "the root": lambda root, answer: root,
+    "a method": lambda root, answer: root.query,
+    "an answer": lambda root, answer: answer,
+    "its hits": lambda root, answer: answer["results"],
+    "a hit": lambda root, answer: answer["results"][0],
+    "its keys": lambda root, answer: answer.keys(),
+    "an iterator": lambda root, answer: iter(answer["results"]),
+    "a method of it": lambda root, answer: answer.get,
+}
+_ATTEMPTS = list(product(_TRIED, _GIVEN))
+Random(14).shuffle(_ATTEMPTS)
+
+
+@row(
+    "what a plain client tries with what it was given",
+    "RPC-3",
+    "RPC-2",
+    cases=len(_ATTEMPTS),
+    sample=150,
+)
+@contextmanager
+def plain_clients(place: Place) -> Iterator[Trial]:
+    with served(place) as daemon:
+        connection = unix_connect(str(daemon.project.socket_path))
+        connection._config["sync_request_timeout"] = _WAIT_S
+        answer = connection.root.query_fts(daemon.root, "retry")
+        before = str(answer)
+
+        def check(number: int) -> None:
+            what, name = _ATTEMPTS[number]
+            given = _GIVEN[name](connection.root, answer)
+            raised: Exception | None = None
+            try:
+                _TRIED[what](given)
+            except Exception as error:
+                raised = error
+            if raised is not None:
+                daemon.check_told(raised.args)
+                said = " ".join(map(str, raised.args))
+                is_in_words = len(re.findall(r"[A-Za-z]{2,}", said)) > 2
+                is_usual = isinstance(raised, StopIteration) or (
+                    isinstance(raised, KeyError) and name in ("an answer", "a hit")
+                )
+                assert is_in_words or is_usual, f"{what} of {name} says {raised!r}"
+            assert str(answer) == before, f"{what} of {name} has changed the answer"
+
+        try:
+            yield Trial(check, pids=(daemon.pid,))
+        finally:
+            connection.close()
+
+
+@mutant("plain-clients", "a request that is not taken is told by its number")
+@contextmanager
+def _by_number() -> Iterator[None]:
+    perform = transport._Connection._perform
+
+    def by_number(self: Any, raw: Any) -> Any:
+        if raw[0] not in self._HANDLERS:
+            raise KeyError(raw[0])
+        return perform(self, raw)
+
+    with patch.object(transport._Connection, "_perform", by_number):
+        yield
+
+
+@mutant("plain-clients", "an answer can be changed")
+@contextmanager
+def _changeable() -> Iterator[None]:
+    methods = {
+        kind: names | {"append", "clear", "update"} for kind, names in values.REACHABLE.items()
+    }
+    with patch.object(transport, "REACHABLE", methods):
         yield
 
 
