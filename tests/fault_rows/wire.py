@@ -408,7 +408,7 @@ _TRIED: dict[str, Callable[[Any], object]] = {
     "repr": repr,
     "x + []": lambda x: operator.add(x, []),
     "[] + x": lambda x: operator.add([], x),
-    "x += x": lambda x: operator.iconcat(x, x),
+    "x += x": lambda x: operator.iconcat(x, x),  # type: ignore[no-untyped-call]
     "x * 2": lambda x: x * 2,
     "x | {}": lambda x: x | {},
     "{} | x": lambda x: {} | x,
