@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NoReturn, Protocol, TypeVar
 
-from cidx_ref.daemon.memory import trim
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.runtime import Runtime
 
@@ -43,8 +42,6 @@ _MAX_PASSED_BYTES = 1 << 26
 #: So much of a message is kept of one that is not taken: its number is in it.
 HEAD_BYTES = 1024
 _END = b"\n"
-#: A message of more bytes than nearly every query has.
-_LARGE_BYTES = 1 << 16
 
 
 class Refused(bytes):
@@ -146,29 +143,20 @@ class Stream:
 class Channel:
     """Messages over a stream: one frame each, of a bounded size.  For one thread."""
 
-    __slots__ = ("_stream", "_was_large")
+    __slots__ = ("_stream",)
 
     FRAME_HEADER = struct.Struct("!LB")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._was_large = False
 
     def close(self) -> None:
         """Close the socket; a second call does nothing."""
         self._stream.close()
-        self._clean_up()
 
     def poll(self, timeout: Timeout) -> bool:
         """Wait for a frame to begin; False if none comes in time.  Raises `EOFError`."""
-        self._clean_up()
         return self._stream.poll(timeout)
-
-    def _clean_up(self) -> None:
-        # Of what a large message was taken apart into, each thread's heap would keep megabytes.
-        if self._was_large:
-            self._was_large = False
-            trim()
 
     def send(self, data: bytes) -> None:
         """Send a message, uncompressed.  Raises `EOFError`."""
@@ -178,14 +166,12 @@ class Channel:
         """The next message, or what is `Refused` of it.  Raises `EOFError`, and closes the
         connection, for a bad frame."""
         size, compressed = self.FRAME_HEADER.unpack(self._stream.read(self.FRAME_HEADER.size))
-        self._was_large = size > _LARGE_BYTES
         if size > MAX_REQUEST_BYTES:
             return self._pass_over(size, compressed)
         data = self._stream.read(size + len(_END))[: -len(_END)]
         if not compressed:
             return data
         inflated = self._inflate(data, MAX_REQUEST_BYTES + 1)
-        self._was_large = len(inflated) > _LARGE_BYTES
         fits = len(inflated) <= MAX_REQUEST_BYTES
         return inflated if fits else _too_large(f"more than {MAX_REQUEST_BYTES}", inflated)
 

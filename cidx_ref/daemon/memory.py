@@ -6,20 +6,15 @@ import gc
 from functools import cache
 from typing import Any
 
-__all__ = ["give_back", "trim"]
+__all__ = ["give_back"]
 
 
 def give_back() -> None:
     """Collect cycles, and let glibc return its free pages; elsewhere only the former."""
     gc.collect()
-    trim()
-
-
-def trim() -> None:
-    """Let glibc return its free pages, without the interpreter's lock; elsewhere do nothing."""
-    malloc_trim = _malloc_trim()
-    if malloc_trim is not None:
-        malloc_trim(0)
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
 
 
 @cache

@@ -798,7 +798,7 @@ _MAX_GROWN_KB = 16_000
     "queries with two megabytes of patterns, or of one word, one after the other and at once",
     "PERF-4",
     "RPC-6",
-    cases=300,
+    cases=200,
     sample=12,
 )
 @contextmanager
@@ -844,13 +844,6 @@ def _anonymous_kb(pid: int) -> int:
     text = Path(f"/proc/{pid}/status").read_text("ascii")
     found = re.search(r"RssAnon:\s+(\d+) kB", text)
     return int(found[1]) if found else 0
-
-
-@mutant("dear-queries", "what a large message leaves is not given back")
-@contextmanager
-def _untrimmed() -> Iterator[None]:
-    with patch.object(framing, "trim", lambda: None):
-        yield
 
 
 @mutant("dear-queries", "what is known of a query holds itself until the collector comes")
