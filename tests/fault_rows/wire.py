@@ -740,7 +740,7 @@ def _unbounded() -> Iterator[None]:
     "names, messages and tracebacks with anything in them, written to the log",
     "OBS-3",
     "TRUST-1",
-    cases=3_000,
+    cases=1_500,
     sample=100,
 )
 @contextmanager
