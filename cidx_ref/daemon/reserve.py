@@ -33,7 +33,7 @@ _THREADS = 4
 #: Seconds: how often who is silent is looked at, how long one may be silent, and stay in all.
 _STEP_S, _SILENT_S, _STAY_S = 0.05, 1.0, 5.0
 #: The same, while others wait.
-_SHORT_SILENT_S, _SHORT_STAY_S = 0.25, 1.0
+_SHORT_SILENT_S, _SHORT_STAY_S = 0.5, 1.0
 
 
 class _Narrowed(ExposedService):
