@@ -11,7 +11,7 @@ import pytest
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import ASKED_BY, asked_for, purpose
 from cidx_ref.index.query import Query
-from cidx_ref.index.rank import SIGNALS, WEIGHTS, Found, Ranked, Weights
+from cidx_ref.index.rank import SIGNALS, WEIGHTS, Found, Lightly, Ranked, Weights
 from cidx_ref.results import ADDED_SIGNALS
 
 OFF = reduce(Weights.without, SIGNALS, WEIGHTS)
@@ -94,6 +94,22 @@ def test_each_signal_lifts_what_it_is_for_and_nothing_where_it_is_off(
     assert _order(files, query, found, OFF) == as_found
     on = replace(OFF, **{signal: getattr(WEIGHTS, signal)})
     assert _order(files, query, found, on) != as_found
+
+
+@pytest.mark.promise("QRY-2")
+def test_full_text_alone_is_ranked_by_words_purposes_and_files() -> None:
+    files = {"tests/test_a.py": ["a"], "b.py": ["", ""], "c.py": [""], "docs/d.md": [""]}
+    ranking = [(0, 3.0), (1, 2.0), (2, 1.9), (3, 1.8), (4, 1.7)]
+    light = Lightly(ranking, Query("frob it"), _Tree(files))
+    assert [chunk for chunk, _ in light.order] == [1, 3, 0, 2, 4]
+    assert [score for _, score in light.order] == sorted(
+        (_product(light.signals(chunk)) for chunk, _ in ranking), reverse=True
+    )
+    of_tests = Lightly(ranking, Query("tests of frob"), _Tree(files))
+    assert of_tests.order[0] == (0, 3.0)
+    assert light.signals(2) == {"fulltext": 1.9, "repeat": WEIGHTS.repeat}
+    as_it_stands = Lightly([(3, 0.0), (1, 0.0)], Query("=>"), _Tree(files))
+    assert as_it_stands.order == [(3, 1.0), (1, 1.0)]
 
 
 @pytest.mark.promise("QRY-3")

@@ -56,6 +56,22 @@ def test_the_snippet_begins_with_the_first_line_that_has_a_match() -> None:
     assert marked(shown) == ["wombat", "wombat"]
 
 
+def test_a_quick_cut_begins_with_the_first_match_and_marks_what_it_shows() -> None:
+    lines = {3: "a wombat", 40: "def wombat_diet(): return wombat, diet"}
+    chunk = stored(among(lines), name="wombat_diet")
+    probes = Probes(Query("wombat diet"), quickly=True)
+    shown = probes.cut(chunk)
+    assert (shown.start, shown.text.split("\n")[0], marked(shown)) == (13, "a wombat", ["wombat"])
+    closely = [Probes(Query("wombat diet")).cut(chunk).start for _ in range(2)]
+    assert closely == [50, 50]
+    several = Probes(Query("wombat diet"))
+    assert [several.cut(chunk).start for _ in range(3)] == [50, 50, 13], (
+        "the first two are shown best"
+    )
+    within = Probes(Query("ombat"), quickly=True).cut(stored(among({7: "Wombats"})))
+    assert within.start == 17, "a part of a word is shown, too"
+
+
 def test_at_the_end_of_a_chunk_there_are_five_lines_too() -> None:
     shown = cut("wombat", among({58: "wombat()"}))
     assert shown.start == 10 + 55

@@ -92,7 +92,7 @@ class Engines:
         if snapshot.fulltext is not None:
             self.phrases.query = self.phrases.query.of_rarest(snapshot.fulltext.frequencies)
         self._query = self.phrases.query
-        self._probes = Probes(self._query, closely=0 if search.mode == "fts" else 2)
+        self._probes = Probes(self._query, quickly=search.mode == "fts")
 
     def semantic(self, k: int) -> Ranking:
         engine = self._snapshot.semantic

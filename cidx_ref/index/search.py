@@ -83,9 +83,9 @@ class _AsFound:
 
 
 def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
-    if search.mode == "hybrid":
-        return _hybrid(engines, max(_POOL, search.limit), runtime)
     pool = max(_POOL, search.limit)
+    if search.mode == "hybrid":
+        return _hybrid(engines, pool, runtime)
     return Found(engines.fulltext(pool), (), engines.definitions(pool)), {}
 
 

@@ -53,9 +53,7 @@ class Probes:
     For one search, and not thread-safe: the hits that are cut first are looked at most closely.
     """
 
-    def __init__(
-        self, query: Query, *, at_most: int = _MAX_PROBES, closely: int = _CLOSELY
-    ) -> None:
+    def __init__(self, query: Query, *, at_most: int = _MAX_PROBES, quickly: bool = False) -> None:
         # Snowball ends some stems in an i or e that the word does not have: librari for library,
         # write for writing.  And some are no part of their word at all, which is looked for, too.
         stems = [term[:-1] if len(term) > 3 and term[-1] in "ie" else term for term in query.terms]
@@ -68,7 +66,7 @@ class Probes:
         self._probes = list(dict.fromkeys(probes)) or [query.text.strip().lower()]
         self._query = query
         self._matches: Matches | None = None
-        self._closely = closely
+        self._closely = 0 if quickly else _CLOSELY
 
     def __len__(self) -> int:
         """How many substrings there are: at least one."""
