@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from errno import EPERM
+from errno import ECONNREFUSED, ENOENT, ENOTDIR, EPERM
 from socket import SHUT_RDWR, socket
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ __all__ = [
     "ConnectionLostError",
     "ForeignError",
     "InProcess",
+    "NotListeningError",
     "Progress",
     "Remote",
     "decode",
@@ -45,6 +47,7 @@ __all__ = [
 Progress = Callable[..., object]
 
 CONNECT_TIMEOUT_S = 5.0
+_NOBODY = (ECONNREFUSED, ENOENT, ENOTDIR)
 #: For so long a daemon makes an answer fresh, unless it is told otherwise; and at most.
 _FRESH_S, _MAX_FRESH_S = 60.0, 3600.0
 #: The longest frame of an answer to a call with a callback, and the longest message of an error.
@@ -63,6 +66,10 @@ _NEEDED = {
 
 class ConnectionLostError(DaemonUnavailableError):
     """No daemon answers, or not any more; worth another try."""
+
+
+class NotListeningError(ConnectionLostError):
+    """Nobody listens at the socket, or there is none."""
 
 
 class _TimedOutError(DaemonUnavailableError):
@@ -87,6 +94,9 @@ class Backend(Protocol):
         Raises `DaemonUnavailableError`; `ConnectionLostError` where another try may help.
         """
 
+    def has_ended(self) -> bool:
+        """Whether the other end has ended the connection since the last call."""
+
     def close(self) -> None:
         """Let go of the daemon, or of the loaded index."""
 
@@ -106,7 +116,8 @@ class Remote:
             why = error.strerror if error.errno == EPERM else f"cannot be asked: {error.strerror}"
             raise DaemonUnavailableError(f"the daemon at {project.socket_path} {why}") from None
         except OSError as error:
-            raise ConnectionLostError(f"cannot connect to the daemon: {error.strerror}") from None
+            kind = NotListeningError if error.errno in _NOBODY else ConnectionLostError
+            raise kind(f"cannot connect to the daemon: {error.strerror}") from None
         self.pid = peer_pid(self._socket)
         self.who = f"what answers at {project.socket_path} (pid {self.pid})"
         self._project = project
@@ -182,6 +193,11 @@ class Remote:
             with suppress(Exception):  # the goodbye cannot be sent
                 connection.close()
 
+    def has_ended(self) -> bool:
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)  # nothing is sent that was not asked for
+        return bool(poller.poll(0))
+
     def close(self) -> None:
         self._socket.close()
 
@@ -206,6 +222,9 @@ class InProcess:
         self, method: str, arguments: str, callback: Progress | None, timeout_s: float | None
     ) -> str:
         return self._service.exposed_call(method, arguments, callback)
+
+    def has_ended(self) -> bool:
+        return False
 
     def close(self) -> None:
         self._service.exposed_clear_cache()

@@ -20,6 +20,7 @@ from cidx_ref.backend import (
     Backend,
     ConnectionLostError,
     InProcess,
+    NotListeningError,
     Progress,
     Remote,
     encode,
@@ -265,19 +266,19 @@ class DaemonClient:
             worth_another_try += (BusyError, ShuttingDownError)
         pid = os.getpid()
         with self._one_call(with_turn=not if_refused):
-            for delay_s in self._delays():
+            for delay_ms in (*self.config.delays_ms(), None):  # after each try that failed
                 try:
-                    if self._backend is None:
-                        self._backend = self._connect()
+                    self._be_connected()
                     return ask()
                 except (BusyError, DaemonUnavailableError, ShuttingDownError) as error:
-                    if not isinstance(error, BusyError):
+                    # Also one that is busy: it may have room for another connection next.
+                    if not isinstance(self._backend, InProcess):
                         self._drop()
-                    if delay_s is None or not isinstance(error, worth_another_try):
+                    if delay_ms is None or not isinstance(error, worth_another_try):
                         raise
                     if os.getpid() != pid:  # forked in a callback, which has returned
                         raise
-                self._runtime.sleep(delay_s)
+                self._runtime.sleep(delay_ms / 1000)
         raise AssertionError("the last delay is None")
 
     @contextmanager
@@ -295,10 +296,12 @@ class DaemonClient:
                 if turn is not None:
                     turn.release()
 
-    def _delays(self) -> Iterator[float | None]:
-        """Seconds to wait after each try that failed; None after the last."""
-        yield from (delay / 1000 for delay in self.config.delays_ms())
-        yield None
+    def _be_connected(self) -> None:
+        # A daemon ends a connection that is silent for long: this is none of its tries.
+        if self._backend is not None and self._backend.has_ended():
+            self._drop()
+        if self._backend is None:
+            self._backend = self._connect()
 
     def _connect(self) -> Backend:
         if not self.config.enabled and self._start:
@@ -308,10 +311,10 @@ class DaemonClient:
         except (ConnectionLostError, ShuttingDownError) as error:  # no daemon, or it is going
             if self._start:
                 return self._take_over()
-            if isinstance(error, ShuttingDownError):
+            if not isinstance(error, NotListeningError):
                 raise
             raise DaemonUnavailableError(f"no daemon is running for {self.project.root}") from None
-        if not isinstance(found, str):
+        if isinstance(found, Remote):
             return found
         if not self._start:
             raise DaemonUnavailableError(
@@ -322,23 +325,19 @@ class DaemonClient:
     def _find(self) -> Remote | str:
         """The daemon that answers; the version of one that is to be replaced, and not to be talked
         to: what its answers mean is not known."""
-        remote, version = self._handshake()
-        if version == __version__:
-            return remote
-        remote.close()
-        return version
-
-    def _handshake(self) -> tuple[Remote, str]:
         remote = Remote(self.project)
         try:
             version, root = remote.ask_identity(self._timeout_s)
             if version == __version__ and not self.project.is_at(root):
                 # The directory was moved here, and its daemon has not noticed yet that it must end.
-                raise ConnectionLostError(f"the daemon that answers serves {root}")
-            return remote, version
+                raise NotListeningError(f"the daemon that answers serves {root}")
         except BaseException:
             remote.close()
             raise
+        if version == __version__:
+            return remote
+        remote.close()
+        return version
 
     def _take_turn(self) -> None:
         """Keep clients of other versions from ending the daemon in this call, if they have not

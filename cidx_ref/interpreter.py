@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 
-__all__ = ["python_command"]
+__all__ = ["frugal", "python_command"]
+
+#: numpy's library has a thread, and memory, for each core, and none of our work is for it.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+#: glibc has a heap for each thread, of 64 MB of address space, until there are eight for each core.
+#: Sharing two costs ten readers at once a fifth more time, so only where that space is limited.
+_FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 
 
 def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
@@ -13,8 +20,16 @@ def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, s
 
     `-P`: nothing is imported from the working directory, where a repository may have a `json/`.
     """
-    environment = dict(os.environ)
+    environment = frugal(os.environ)
     if search := environment.get("PYTHONPATH"):
         parts = [os.path.abspath(part) for part in search.split(os.pathsep) if part]  # noqa: PTH100
         environment["PYTHONPATH"] = os.pathsep.join(parts)
     return [sys.executable, "-P", "-m", module, *arguments], environment
+
+
+def frugal(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which libraries take little; what the user has set in it counts."""
+    import resource
+
+    is_limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    return {**_ONE_THREAD, **(_FEW_HEAPS if is_limited else {}), **environment}

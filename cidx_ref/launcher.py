@@ -12,7 +12,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from cidx_ref._version import __version__
@@ -22,7 +22,7 @@ from cidx_ref.interpreter import python_command
 from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape
-from cidx_ref.sockets import is_answered
+from cidx_ref.sockets import connect, is_answered, peer_pid
 
 __all__ = ["is_claimed", "start_process", "stop"]
 
@@ -118,20 +118,34 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
                     f"a process holds {project.directory}, and neither answers nor ends"
                 ) from None
             runtime.sleep(_STOP_POLL_S)
-    try:
-        # Lost, or shutting down: another client has told it to stop, too.
-        with suppress(ConnectionLostError, ShuttingDownError):
-            if remote.ask_identity(CONNECT_TIMEOUT_S)[0] == __version__:
-                remote.call("shutdown", "{}", None, CONNECT_TIMEOUT_S)
-            else:
-                _terminate(remote.pid)
-    finally:
-        remote.close()
+    with closing(remote):
+        _tell(remote, project)
     while _is_alive(remote.pid) and not _is_a_host(remote.pid, project):
         if runtime.monotonic() >= deadline:
             raise DaemonUnavailableError(f"the daemon (pid {remote.pid}) does not stop")
         runtime.sleep(_STOP_POLL_S)
     return True
+
+
+def _tell(remote: Remote, project: Project) -> None:
+    """Have the daemon stop, if it has not been told to by another client."""
+    try:
+        if remote.ask_identity(CONNECT_TIMEOUT_S)[0] == __version__:
+            remote.call("shutdown", "{}", None, CONNECT_TIMEOUT_S)
+        else:
+            _terminate(remote.pid)
+    except ShuttingDownError:
+        pass
+    except ConnectionLostError:
+        # One that stops has no name any more; one that has takes no call, and hears a signal.
+        if _is_listening(remote.pid, project):
+            _terminate(remote.pid)
+
+
+def _is_listening(pid: int, project: Project) -> bool:
+    with suppress(OSError), closing(connect(project.socket_path, CONNECT_TIMEOUT_S)) as sock:
+        return peer_pid(sock) == pid
+    return False
 
 
 def is_claimed(project: Project) -> bool:
@@ -150,7 +164,7 @@ def _terminate(pid: int) -> None:
     """By a signal: what the methods of another version are called is not known."""
     # A process in another container is seen as 0, and a signal to 0 would reach our own group.
     if pid <= 1 or pid == os.getpid():
-        raise DaemonUnavailableError(f"a daemon of another version (pid {pid}) cannot be ended")
+        raise DaemonUnavailableError(f"the daemon (pid {pid}) cannot be ended from here")
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:

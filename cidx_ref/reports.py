@@ -191,10 +191,17 @@ class ThreadPlace(TypedDict):
 
 
 class Limits(TypedDict):
-    """What the daemon takes at most."""
+    """What the daemon takes at most.
+
+    `connections_limited_by` names the system's limit, and its value, that leaves it with fewer
+    connections than it would take; a connection that asks for nothing is ended after
+    `idle_seconds`, or sooner if others want its place.
+    """
 
     max_calls: int
     max_connections: int
+    connections_limited_by: str | None
+    idle_seconds: float
     max_request_bytes: int
     frame_timeout_seconds: float
     max_query_chars: int
@@ -224,6 +231,7 @@ class Diagnostics(TypedDict):
     `DaemonClient.diagnostics`."""
 
     in_flight: list[CallUnderWay]
+    connections: int
     threads: list[ThreadPlace]
     versions: dict[str, str]
     limits: Limits

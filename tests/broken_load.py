@@ -15,6 +15,7 @@ from cidx_ref import cli
 from cidx_ref.daemon import watching
 from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.framing import Channel, Stream
 from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index import search
@@ -56,7 +57,7 @@ def serves_one_at_a_time() -> None:
 
     def accept(self: SocketServer) -> None:
         sock, _ = self._listener.accept()
-        self._connections[id(sock)] = sock
+        self._connections[sock] = Channel(Stream(sock, self._runtime), self._runtime)
         serve(self, sock)
 
     SocketServer._accept = accept  # type: ignore[method-assign]

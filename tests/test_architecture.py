@@ -159,7 +159,7 @@ FLOORS_WITHIN = {
     "daemon": [
         [
             *["claim", "entry", "eviction", "gate", "health", "indexing", "installation", "log"],
-            *["gitindex", "inotify", "looked", "memory", "relevance"],
+            *["gitindex", "inotify", "looked", "memory", "relevance", "room"],
         ],
         ["cache", "gitstate"],
         ["freshness", "outside", "succession"],
@@ -171,7 +171,8 @@ FLOORS_WITHIN = {
         ["arguments", "framing", "proxy", "values"],
         ["told"],
         ["progress", "transport"],
-        ["accept", "dispatch"],
+        ["dispatch", "reserve"],
+        ["accept"],
         ["report"],
         ["service"],
         ["server"],

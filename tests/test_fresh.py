@@ -466,7 +466,7 @@ def test_a_file_that_was_touched_before_a_fresh_query_is_seen_by_it(
     """Over the socket, fifty times, by three clients at once, each with a file of its own."""
     project = make_project({f"{name}.py": "quokka = 0\n" for name in "abc"})
     build(project)
-    watch = {"watch": ReadingWatch().make} if is_watched else {}
+    watch: dict[str, Any] = {"watch": ReadingWatch().make} if is_watched else {}
     wrong: list[str] = []
 
     def work(name: str) -> None:

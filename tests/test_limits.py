@@ -18,14 +18,12 @@ from rpyc.core import brine, consts, vinegar
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon import framing
-from cidx_ref.daemon.accept import SocketServer
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import BadArgumentError
 from cidx_ref.interpreter import python_command
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.sockets import address_of
 from cidx_ref.sockets import connect as connect_socket
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.promises.report import RecordFigure
@@ -274,38 +272,6 @@ def test_a_thousand_connections_opened_and_dropped_leave_nothing(
     left = len(os.listdir("/proc/self/fd")) - before
     figure("RPC-6", "descriptors left by 1000 dropped connections", left)
     assert left <= 0
-
-
-@pytest.mark.promise("RPC-6")
-def test_more_connections_than_allowed_are_closed_and_those_there_are_go_on(
-    project: Project,
-) -> None:
-    path = project.directory / "small.sock"
-    with ExitStack() as stack:
-        listener = socket.socket(socket.AF_UNIX)
-        with address_of(path) as address:
-            listener.bind(address)
-        listener.listen(64)
-        server = SocketServer(CIDXDaemonService(project.root), listener, max_connections=5)
-        thread = SYSTEM.thread(lambda: server.serve(lambda: True, 1.0), "server")
-        socks = [stack.enter_context(closing(connect_socket(path, WAIT_S))) for _ in range(12)]
-        for sock in socks:
-            sock.settimeout(WAIT_S)
-        for sock in socks[5:]:
-            assert is_dropped(sock)
-        for sock in socks[:5]:
-            sock.sendall(PING)
-            assert sock.recv(1)
-            sock.close()
-        for connection in SYSTEM.threads():
-            if connection.name == "connection":
-                connection.join(WAIT_S)
-        again = stack.enter_context(closing(connect_socket(path, WAIT_S)))
-        again.sendall(PING)
-        assert again.recv(1)
-        server.stop()
-        thread.join(WAIT_S)
-        server.close(WAIT_S)
 
 
 _STARVE = """

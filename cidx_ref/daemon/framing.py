@@ -19,6 +19,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import inf
 from typing import NoReturn, Protocol, TypeVar
 
 from cidx_ref.limits import MAX_REQUEST_BYTES
@@ -68,14 +69,16 @@ class Stream:
     `read`, `write` and `poll` raise `EOFError` once the connection is lost, or too slow.
     """
 
-    __slots__ = ("_runtime", "_sock")
+    __slots__ = ("_patience_s", "_runtime", "_sock")
 
-    def __init__(self, sock: socket.socket, runtime: Runtime) -> None:
+    def __init__(self, sock: socket.socket, runtime: Runtime, patience_s: float = inf) -> None:
+        """`patience_s` is the most that any read or write may take."""
         # A read takes what is there without first asking the system whether something is there:
         # the question would cost as much as the read.
         sock.setblocking(False)
         self._sock = sock
         self._runtime = runtime
+        self._patience_s = patience_s
 
     def close(self) -> None:
         """Close the socket; a second call does nothing."""
@@ -100,7 +103,7 @@ class Stream:
             pass
 
     def _parts(self, count: int) -> Iterator[bytes]:
-        deadline = self._runtime.monotonic() + FRAME_TIMEOUT_S
+        deadline = self._runtime.monotonic() + min(FRAME_TIMEOUT_S, self._patience_s)
         while count > 0:
             wanted = min(count, _CHUNK_BYTES)
             part = self._before(deadline, select.POLLIN, self._sock.recv, wanted)
@@ -113,7 +116,7 @@ class Stream:
     def write(self, data: bytes) -> None:
         """Send all of `data`, within `SEND_TIMEOUT_S`."""
         rest = memoryview(data)
-        deadline = self._runtime.monotonic() + SEND_TIMEOUT_S
+        deadline = self._runtime.monotonic() + min(SEND_TIMEOUT_S, self._patience_s)
         while rest:
             rest = rest[self._before(deadline, select.POLLOUT, self._sock.send, rest) :]
 
@@ -141,14 +144,20 @@ class Stream:
 
 
 class Channel:
-    """Messages over a stream: one frame each, of a bounded size.  For one thread."""
+    """Messages over a stream: one frame each, of a bounded size.  For one thread, but for what it
+    says of the client."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_runtime", "_stream", "has_asked", "silent_since")
 
     FRAME_HEADER = struct.Struct("!LB")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, runtime: Runtime) -> None:
         self._stream = stream
+        self._runtime = runtime
+        #: When the client was last answered, or came; None while it is being read or answered.
+        self.silent_since: float | None = runtime.monotonic()
+        #: Whether a whole frame has come from it.
+        self.has_asked = False
 
     def close(self) -> None:
         """Close the socket; a second call does nothing."""
@@ -156,7 +165,11 @@ class Channel:
 
     def poll(self, timeout: Timeout) -> bool:
         """Wait for a frame to begin; False if none comes in time.  Raises `EOFError`."""
-        return self._stream.poll(timeout)
+        if self.has_asked:
+            self.silent_since = self._runtime.monotonic()
+        is_ready = self._stream.poll(timeout)
+        self.silent_since = None
+        return is_ready
 
     def send(self, data: bytes) -> None:
         """Send a message, uncompressed.  Raises `EOFError`."""
@@ -169,6 +182,7 @@ class Channel:
         if size > MAX_REQUEST_BYTES:
             return self._pass_over(size, compressed)
         data = self._stream.read(size + len(_END))[: -len(_END)]
+        self.has_asked = True
         if not compressed:
             return data
         inflated = self._inflate(data, MAX_REQUEST_BYTES + 1)

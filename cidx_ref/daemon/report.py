@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from platform import python_version
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cidx_ref import limits
 from cidx_ref._version import __version__
 from cidx_ref.daemon import accept, framing
+from cidx_ref.daemon.room import Room
 from cidx_ref.index.port import ENGINES, Index
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
@@ -27,6 +29,8 @@ class Told(Protocol):
     runtime: Runtime
     gate: Gate
     address: str | None
+    room: Room
+    connections: Callable[[], int]
 
     @property
     def project(self) -> Project | None: ...
@@ -89,11 +93,14 @@ def diagnostics(service: Told) -> dict[str, Any]:
             {"method": call.method, "seconds": round(now - call.started, 3)}
             for call in service.gate.calls()
         ],
+        "connections": service.connections(),
         "threads": _threads(service),
         "versions": _versions(),
         "limits": {
             "max_calls": service.gate.max_calls,
-            "max_connections": accept.MAX_CONNECTIONS,
+            "max_connections": service.room.connections,
+            "connections_limited_by": service.room.limited_by,
+            "idle_seconds": accept.IDLE_S,
             "max_request_bytes": limits.MAX_REQUEST_BYTES,
             "frame_timeout_seconds": framing.FRAME_TIMEOUT_S,
             "max_query_chars": limits.MAX_TEXT_CHARS,

@@ -17,6 +17,8 @@ from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.installation import Installation
 from cidx_ref.daemon.log import logging_to
+from cidx_ref.daemon.memory import be_frugal
+from cidx_ref.daemon.room import Room, make_room, shortage
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import DaemonUnavailableError
@@ -31,6 +33,8 @@ _log = logging.getLogger("cidx_ref")
 
 _WATCH_S = 1.0
 DRAIN_S = 10.0
+#: Within so many seconds clients have taken replies that were being sent when all calls had ended.
+_TAKEN_S = 2.0
 
 
 class Daemon:
@@ -44,12 +48,20 @@ class Daemon:
         *,
         runtime: Runtime = SYSTEM,
         watch_s: float = _WATCH_S,
+        room: Room | None = None,
     ) -> None:
         """`claim` must have been acquired."""
         self.service = service
         self._claim = claim
         self._watch_s = watch_s
-        self._server = SocketServer(service, claim.listen(), runtime=runtime)
+        listener = claim.listen()
+        try:
+            self._server = SocketServer(service, listener, runtime=runtime, room=room)
+        except BaseException:  # there are no threads, or no descriptors
+            listener.close()
+            raise
+        service.room = room or service.room
+        service.connections = lambda: self._server.connections
         service.address = claim.address
         self._project = project
         self._eviction = CacheEvictionThread(service, beside=self._leave_if_moved)
@@ -102,7 +114,7 @@ class Daemon:
         self._server.close_listener()
         self._eviction.stop()
         self.service.drain(DRAIN_S)
-        self._server.close(DRAIN_S)
+        self._server.close(_TAKEN_S)
         self._claim.release()
         _log.info("stopped")
 
@@ -121,6 +133,7 @@ def serve(
     # An answer makes hundreds of short-lived objects: a collection for each few of them would take
     # a tenth of its time.
     gc.set_threshold(5_000, 10, 10)
+    be_frugal()
     installation = Installation.of_this_process()
     claim = Claim(project, runtime)
     daemon: Daemon | None = None
@@ -133,6 +146,7 @@ def serve(
     with _signals(on_signal):
         try:
             if claim.acquire():
+                room = make_room()
                 with logging_to(project, runtime):
                     service = CIDXDaemonService(
                         project.root,
@@ -141,7 +155,7 @@ def serve(
                         installation=installation,
                         watch=Watch,
                     )
-                    daemon = Daemon(project, service, claim, runtime=runtime)
+                    daemon = Daemon(project, service, claim, runtime=runtime, room=room)
                     who = (project.root, __version__, os.getpid(), _elsewhere(project))
                     _log.info("serving %s: version %s, pid %d%s", *who)
                     on_ready("serving")
@@ -150,6 +164,10 @@ def serve(
         except OSError as error:
             where = f"{error.filename2 or error.filename}: " if error.filename else ""
             raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}") from error
+        except (MemoryError, RuntimeError) as error:
+            if (what := shortage(error)) is None:
+                raise
+            raise DaemonUnavailableError(f"cannot serve: {what}") from error
         finally:
             claim.release()
     on_ready("already running")

@@ -22,6 +22,7 @@ from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.installation import Guarded, Installation
 from cidx_ref.daemon.progress import relay
+from cidx_ref.daemon.room import Room, shortage
 from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import BadArgumentError, CidxError, InternalError
@@ -91,6 +92,9 @@ class CIDXDaemonService(ExposedService):
         self.on_shutdown: Callable[[str], None] | None = None
         #: What a client connects to; None where there is no daemon around this service.
         self.address: str | None = None
+        #: How many connections there can be at once, and are.
+        self.room = Room()
+        self.connections: Callable[[], int] = lambda: 0
         self._open_index = index or partial(open_index, embedder=embedder)
         self._make_watch = watch
         self._started = runtime.monotonic()
@@ -301,7 +305,8 @@ class CIDXDaemonService(ExposedService):
             _log.exception("%s failed", method)
             self.health_monitor.record_error(error)
             # Without its message: that may hold paths, and the log has it.
-            raise InternalError(f"{method}: {type(error).__name__}; see daemon.log") from None
+            what = shortage(error) or type(error).__name__
+            raise InternalError(f"{method}: {what}; see daemon.log") from None
         finally:
             seconds = self.runtime.monotonic() - started
             self.metrics.count_call(method, outcome, seconds)

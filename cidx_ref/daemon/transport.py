@@ -17,7 +17,6 @@ in `accept`.
 from __future__ import annotations
 
 import logging
-import socket
 import struct
 from collections import deque
 from contextlib import suppress
@@ -31,11 +30,10 @@ from rpyc.core.netref import builtin_classes_cache
 from rpyc.core.protocol import Connection
 
 from cidx_ref.daemon import told
-from cidx_ref.daemon.framing import HEAD_BYTES, Channel, Refused, Stream
+from cidx_ref.daemon.framing import HEAD_BYTES, Channel, Refused
 from cidx_ref.daemon.proxy import IdPack, Pending, RemoteObject, checked_id, known_abilities
 from cidx_ref.daemon.values import CONTAINER, REACHABLE, encodable, is_named, shown
 from cidx_ref.errors import InternalError
-from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.wire import load
 
 __all__ = ["ExposedService", "serve_connection"]
@@ -377,15 +375,13 @@ class _Connection(Connection):  # type: ignore[misc]
 ExposedService._protocol = _Connection
 
 
-def serve_connection(
-    service: ExposedService, sock: socket.socket, runtime: Runtime = SYSTEM
-) -> None:
+def serve_connection(service: ExposedService, channel: Channel) -> None:
     """Serve one client, in this thread, until the connection ends; then the socket is closed.
 
     Never raises: what a client does wrong, and what goes wrong here, is logged.
     """
     try:
-        service._connect(Channel(Stream(sock, runtime)), {}).serve_all()
+        service._connect(channel, {}).serve_all()
     except (EOFError, OSError, ValueError, TypeError, LookupError, struct.error) as error:
         _log.info("connection dropped: %s: %s", type(error).__name__, shown(str(error)))
     except Exception:

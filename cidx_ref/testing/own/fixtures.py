@@ -20,6 +20,7 @@ import pytest
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon.claim import Claim
+from cidx_ref.daemon.room import Room
 from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index.build import bring_up_to_date
@@ -121,15 +122,18 @@ def running() -> Iterator[Callable[[Project], int]]:
 
 
 @contextmanager
-def served(project: Project, **options: Any) -> Iterator[CIDXDaemonService]:
+def served(
+    project: Project, *, room: Room | None = None, **options: Any
+) -> Iterator[CIDXDaemonService]:
     """The project's daemon, whole and on its socket, in a thread of this process.
 
-    `options` are the service's; what a test injects (an embedder, a runtime) goes there.
+    It has `room` for connections; the other `options` are the service's; what a test injects (an
+    embedder, a runtime) goes there.
     """
     claim = Claim(project)
     assert claim.acquire(_TIMEOUT_S)
     service = CIDXDaemonService(project.root, **options)
-    daemon = Daemon(project, service, claim)
+    daemon = Daemon(project, service, claim, room=room)
     thread = SYSTEM.thread(daemon.run, "daemon")
     try:
         yield service
