@@ -307,7 +307,7 @@ def _too_large(random: Random, root: Any) -> bytes:
     "RPC-3",
     "RPC-2",
     cases=20_000,
-    sample=300,
+    sample=200,
 )
 @contextmanager
 def hostile_frames(place: Place) -> Iterator[Trial]:
@@ -602,7 +602,7 @@ _NEVER_RIGHT = ("index", "shutdown")
     "QRY-5",
     "RPC-2",
     cases=20_000,
-    sample=300,
+    sample=200,
 )
 @contextmanager
 def argument_lists(place: Place) -> Iterator[Trial]:
