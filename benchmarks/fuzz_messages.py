@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import atheris  # type: ignore[import-not-found]
+import atheris
 from rpyc.core import consts
 
 with atheris.instrument_imports(include=["cidx_ref.daemon", "cidx_ref.wire"]):
