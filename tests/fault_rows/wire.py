@@ -307,7 +307,7 @@ def _too_large(random: Random, root: Any) -> bytes:
     "RPC-3",
     "RPC-2",
     cases=20_000,
-    sample=300,
+    sample=200,
 )
 @contextmanager
 def hostile_frames(place: Place) -> Iterator[Trial]:
@@ -321,6 +321,9 @@ def hostile_frames(place: Place) -> Iterator[Trial]:
                 sent = _too_large(random, client.root) if is_large else b"".join(
                     make() for _ in range(random.choice([1, 1, 2, 5]))
                 )  # fmt: skip
+                if number % 50 == 3:
+                    long = request(consts.HANDLE_GETATTR, client.root, value("n" * 20_000))
+                    sent = frame(long) + sent
                 answers = list(_answers(client._sock, sent))
             for kind, content in answers:
                 if kind == consts.MSG_EXCEPTION:
@@ -602,7 +605,7 @@ _NEVER_RIGHT = ("index", "shutdown")
     "QRY-5",
     "RPC-2",
     cases=20_000,
-    sample=300,
+    sample=200,
 )
 @contextmanager
 def argument_lists(place: Place) -> Iterator[Trial]:
@@ -790,7 +793,7 @@ def _in_full() -> Iterator[None]:
         yield
 
 
-_MAX_GROWN_KB = 16_000
+_MAX_GROWN_KB = 20_000
 
 
 @row(
