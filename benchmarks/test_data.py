@@ -118,7 +118,7 @@ ALL = Rules(include=("*.js",))
 
 def cost(project: Project) -> float:
     """Seconds of processor time that an index run takes for a megabyte."""
-    text._word_terms.cache_clear()
+    text._KEPT_TERMS.clear()
     embed._hashes.cache_clear()
     size = sum(path.stat().st_size for path in project.root.iterdir() if path.is_file())
     started = time.process_time()

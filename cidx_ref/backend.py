@@ -272,11 +272,12 @@ def decode(text: str | bytes, who: str = "what answers") -> Any:
     raise error
 
 
-def understood(method: str, text: str, who: str) -> dict[str, Any]:
+def understood(method: str, text: str, who: str) -> Any:
     """As `decode`; and `ForeignError`, too, where the answer to `method` has not what a client
-    counts on."""
+    counts on.  That of a query is looked at where it is read (`results`)."""
     answer = decode(text, who)
-    if isinstance(answer, dict) and answer.keys() >= _NEEDED.get(method, set()):
+    is_whole = isinstance(answer, dict) and answer.keys() >= _NEEDED.get(method, set())
+    if is_whole or method.startswith("query"):
         return answer
     raise foreign(who, f"its answer to {method} has not what belongs there")
 

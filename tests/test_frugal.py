@@ -71,3 +71,35 @@ def test_numpy_starts_no_thread_in_a_daemon(tmp_path: Path) -> None:
     assert threads("frugal") == 1
     if threads("as it is") == 1:
         pytest.skip("this numpy has no library with threads")
+
+
+_FREED = """
+import sys
+from cidx_ref.daemon.memory import be_frugal
+
+def megabytes():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) / 1024
+
+if sys.argv[1] == "frugal":
+    be_frugal()
+del (first := [bytearray(1_500_000)])[:]
+before, large, small = megabytes(), [], []
+for _ in range(40):
+    large.append(bytearray(1_500_000))
+    small.append(bytearray(5_000))
+large.clear()
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.promise("PERF-4")
+def test_what_large_messages_took_is_given_back(tmp_path: Path) -> None:
+    def left(how: str) -> float:
+        command = [sys.executable, "-c", _FREED, how]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    assert left("frugal") < 5.0
+    if left("as it is") < 5.0:
+        pytest.skip("this system gives it back by itself")

@@ -237,6 +237,23 @@ def test_a_client_of_the_reserve_leaves_it_to_others(
         assert others[0].recv(1) == b""
 
 
+@pytest.mark.promise("RPC-6")
+def test_what_goes_wrong_costs_the_reserve_no_thread(
+    small: CIDXDaemonService, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("no memory, say")
+
+    with many(project.socket_path, 5):
+        with monkeypatch.context() as patched:
+            patched.setattr(reserve, "serve_connection", fail)
+            for _ in range(10):
+                with many(project.socket_path, 1, ask=False) as (sock,):
+                    assert not is_answered(sock)
+        with DaemonClient(project, start=False) as client:
+            assert client.status()["running"]
+
+
 # Who is silent.
 
 

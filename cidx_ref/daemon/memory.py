@@ -11,16 +11,24 @@ from cidx_ref.interpreter import frugal
 
 __all__ = ["be_frugal", "give_back"]
 
-_M_ARENA_MAX = -8
+#: Of glibc's `mallopt`.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+#: What is larger is given back when it is freed, and so is what is free at the end of a heap.
+#: glibc raises both by itself, with the first large message, up to 32 and 64 MB.
+_KEPT_BYTES = 1 << 20
 
 
 def be_frugal() -> None:
-    """Have libraries that are not loaded yet, and malloc, take little in this process, as
-    `interpreter.frugal` has it for one that is started."""
+    """Have malloc keep little of what is freed, and libraries that are not loaded yet take little
+    in this process, as `interpreter.frugal` has it for one that is started."""
     begun_so = "MALLOC_ARENA_MAX" in os.environ  # which glibc reads once
     os.environ.update(frugal(os.environ))
-    heaps = None if begun_so else os.environ.get("MALLOC_ARENA_MAX")
-    if heaps is not None and (mallopt := _of_libc("mallopt")) is not None:
+    mallopt = _of_libc("mallopt")
+    if mallopt is None:
+        return
+    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    if not begun_so and (heaps := os.environ.get("MALLOC_ARENA_MAX")):
         mallopt(_M_ARENA_MAX, int(heaps))
 
 

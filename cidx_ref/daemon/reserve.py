@@ -11,6 +11,7 @@ be silent takes nothing from those who ask.
 from __future__ import annotations
 
 import json
+import logging
 import select
 import socket
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from cidx_ref.runtime import Runtime, Thread
 
 __all__ = ["Reserve"]
 
+_log = logging.getLogger("cidx_ref")
+
 #: Not `clear_cache`, which makes work for others.
 _ALWAYS = frozenset(
     {"ping", "get_status", "get_health", "get_metrics", "get_diagnostics", "shutdown"}
@@ -33,7 +36,7 @@ _THREADS = 4
 #: Seconds: how often who is silent is looked at, how long one may be silent, and stay in all.
 _STEP_S, _SILENT_S, _STAY_S = 0.05, 1.0, 5.0
 #: The same, while others wait.
-_SHORT_SILENT_S, _SHORT_STAY_S = 0.25, 1.0
+_SHORT_SILENT_S, _SHORT_STAY_S = 0.5, 1.0
 
 
 class _Narrowed(ExposedService):
@@ -144,8 +147,11 @@ class Reserve:
 
     def _work(self) -> None:
         while (waiting := self._next()) is not None:
-            channel = _BriefChannel(waiting.sock, lambda: bool(self._waiting), self._runtime)
-            serve_connection(_Narrowed(self._service, waiting.why), channel)
+            try:
+                channel = _BriefChannel(waiting.sock, lambda: bool(self._waiting), self._runtime)
+                serve_connection(_Narrowed(self._service, waiting.why), channel)
+            except Exception:  # whatever it is, it must not cost the thread
+                _log.exception("connection of the reserve dropped")
             with self._changed:
                 waiting.sock.close()
                 self._served.discard(waiting.sock)

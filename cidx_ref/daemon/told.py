@@ -16,7 +16,7 @@ from cidx_ref.shown import bounded
 
 __all__ = ["NOT_LENT", "error", "instead", "message", "of_the_client", "request"]
 
-_MAX_CHARS = 1000
+_MAX_CHARS, _END_CHARS = 1000, 100
 _MAX_BITS = 100
 
 NOT_LENT = "an object that this connection was not given, or has let go of: ask for it again"
@@ -90,8 +90,13 @@ def of_the_client(raw: Any) -> Exception:
 def _said(argument: Any) -> Any:
     """A number or a text that is not long, as it is; of anything else, what it is like."""
     if type(argument) is str:
-        return encodable(argument[:_MAX_CHARS])
+        return encodable(_shortened(argument))
     if type(argument) in (bool, float, type(None)):
         return argument
     is_short = type(argument) is int and argument.bit_length() < _MAX_BITS
     return argument if is_short else shown(argument)
+
+
+def _shortened(text: str) -> str:
+    # What Python says of a long value stands behind it: "'xxx' is not in list".
+    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]} ... {text[-_END_CHARS:]}"

@@ -12,7 +12,6 @@ from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.stems import rarities, singular
 from cidx_ref.index.text import (
     MAX_TERM_CHARS,
-    MAX_WORD_CHARS,
     dotted,
     joined_words,
     normal,
@@ -72,7 +71,9 @@ class _Lazy(Generic[T]):
         self._name = name
 
     def __get__(self, instance: object, owner: type) -> T:
-        value = instance.__dict__[self._name] = self._make(instance)
+        value = self._make(instance)
+        if value is not instance:  # or it would hold itself, and all of a long text
+            instance.__dict__[self._name] = value
         return value
 
 
@@ -261,11 +262,8 @@ class Query:
 
     @_Lazy
     def _found(self) -> list[str]:
-        """All words, in order, with those of another reading (see `codes`) at the end.
-
-        Of a long one its beginning, all that is analysed of it: it would be kept as it is.
-        """
-        return [word[:MAX_WORD_CHARS] for word in words(self.text) + said(self.text)[1]]
+        """All words, in order, with those of another reading (see `codes`) at the end."""
+        return words(self.text) + said(self.text)[1]
 
     @_Lazy
     def _said(self) -> dict[str, None]:

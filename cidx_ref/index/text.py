@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import chain
+from typing import TypeVar
 
 from cidx_ref.index.codes import decoded
 from cidx_ref.index.stems import is_common, singular, stem
@@ -37,7 +38,9 @@ __all__ = [
 
 #: Longer terms are cut: no query is for all of a blob.
 MAX_TERM_CHARS = 64
-MAX_WORD_CHARS = 256
+_MAX_WORD_CHARS = 256
+#: The longest word of which is remembered what is made of it, and how many are.
+_MAX_KEPT_CHARS, _MAX_KEPT = 64, 1 << 14
 _WORD = re.compile(r"\w+")
 # In this order: a letter, digits, a letter (`i18n`, `k8s`); acronyms in the plural, and `IPv`
 # before its number; acronyms; words; numbers.
@@ -126,7 +129,7 @@ def composed(text: str) -> str:
 
 
 def _composed(word: str) -> str:
-    return unicodedata.normalize("NFC", word) if len(word) <= MAX_WORD_CHARS else word
+    return unicodedata.normalize("NFC", word) if len(word) <= _MAX_WORD_CHARS else word
 
 
 def terms(text: str) -> list[str]:
@@ -178,15 +181,36 @@ def closed(name: str) -> str:
     return stem(name)
 
 
-@lru_cache(maxsize=1 << 14)
+T = TypeVar("T")
+
+
+class _Kept(dict[str, T]):
+    """What is made of a word, looked up by `[]`; of short words it is remembered.
+
+    A query may be one word of 100,000 letters, or of a hundred parts: thousands of them would be
+    hundreds of megabytes.  Looking up what is known is faster than `lru_cache`.
+    """
+
+    def __init__(self, make: Callable[[str], T]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, word: str) -> T:
+        made = self._make(word)
+        if len(word) <= _MAX_KEPT_CHARS:
+            if len(self) >= _MAX_KEPT:
+                self.clear()
+            self[word] = made
+        return made
+
+
 def spelled(word: str) -> tuple[str, str] | None:
     """Of a word that has one term: the term, and what a name is called that its parts make."""
     found = _word_terms(word)
     return (found[0], singular(_joined(word))) if len(found) == 1 else None
 
 
-@lru_cache(maxsize=1 << 14)
-def _word_terms(word: str) -> tuple[str, ...]:
+def _terms_of_word(word: str) -> tuple[str, ...]:
     word = normal(word)
     if word.isascii():
         # The common case, a lower-case word, needs no taking apart.
@@ -197,8 +221,7 @@ def _word_terms(word: str) -> tuple[str, ...]:
     return tuple([stem(part[:MAX_TERM_CHARS]) for part in _parts(word)])
 
 
-@lru_cache(maxsize=1 << 14)
-def _compounds(word: str) -> tuple[str, ...]:
+def _compounds_of_word(word: str) -> tuple[str, ...]:
     parts = _parts(normal(word))
     if len(parts) < 2:
         return ()
@@ -213,6 +236,12 @@ def _compounds(word: str) -> tuple[str, ...]:
         if (count == 2 or any(small[start : start + 3])) and not parts[start].isdigit()
     ]
     return tuple([singular(each[:MAX_TERM_CHARS]) for each in (*found, "".join(parts))])
+
+
+_KEPT_TERMS = _Kept(_terms_of_word)
+_word_terms = _KEPT_TERMS.__getitem__
+_KEPT_COMPOUNDS = _Kept(_compounds_of_word)
+_compounds = _KEPT_COMPOUNDS.__getitem__
 
 
 def _parts(word: str) -> list[str]:
@@ -271,8 +300,8 @@ def _are_words(parts: list[str]) -> bool:
 
 def normal(word: str) -> str:
     """What is analysed of `word`.  A ligature of it may be 18 letters."""
-    word = word[:MAX_WORD_CHARS]
-    return word if word.isascii() else unicodedata.normalize("NFKC", word)[:MAX_WORD_CHARS]
+    word = word[:_MAX_WORD_CHARS]
+    return word if word.isascii() else unicodedata.normalize("NFKC", word)[:_MAX_WORD_CHARS]
 
 
 def _unicode_parts(word: str) -> list[str]:

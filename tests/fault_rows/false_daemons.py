@@ -291,7 +291,7 @@ def _answers_at(project: Project) -> bool:
     "what answers at the socket is no daemon of ours, or a broken one",
     "RPC-2",
     "SRV-2",
-    cases=4_000,
+    cases=3_000,
     sample=40,
 )
 @contextmanager

@@ -117,7 +117,7 @@ def starving(
 # Descriptors.
 
 
-@row("a daemon may have few files open", "RPC-6", "SRV-1", "SRV-4", cases=30, sample=1)
+@row("a daemon may have few files open", "RPC-6", "SRV-1", "SRV-4", cases=24, sample=1)
 @contextmanager
 def few_descriptors(place: Place) -> Iterator[Trial]:
     def impose(number: int, random: Random) -> Callable[[], None]:
@@ -140,7 +140,7 @@ def _room_for_all() -> Iterator[None]:
 # Threads.
 
 
-@row("a daemon may have few threads", "RPC-6", "SRV-1", "SRV-4", cases=30, sample=1)
+@row("a daemon may have few threads", "RPC-6", "SRV-1", "SRV-4", cases=24, sample=1)
 @contextmanager
 def few_threads(place: Place) -> Iterator[Trial]:
     with control_group() as group:
@@ -198,7 +198,7 @@ def _unheard() -> Iterator[None]:
 # Address space.
 
 
-@row("a daemon may have a small address space", "SRV-1", "WRITE-3", cases=30, sample=1)
+@row("a daemon may have a small address space", "SRV-1", "WRITE-3", cases=24, sample=1)
 @contextmanager
 def small_address_space(place: Place) -> Iterator[Trial]:
     def impose(number: int, random: Random) -> Callable[[], None]:
