@@ -152,7 +152,7 @@ def environments(place: Place) -> Iterator[Trial]:
         try:
             _wait_until_answered(project, daemon)
             _judge_process(daemon.pid)
-            for _ in range(2 if "TMPDIR" in theirs[0].variables else number % 4 == 0):
+            for _ in range(2 if "vanishes" in theirs[0].variables.values() else number >= len(ODD)):
                 done = run(theirs[1], "index", "--full")
                 assert done.returncode == 0, done
                 shutil.rmtree(vanishing, ignore_errors=True)
@@ -160,8 +160,11 @@ def environments(place: Place) -> Iterator[Trial]:
             assert done.returncode == 0, done
             assert 1 in theirs[1].closed or '"path": "gr\\u00f6\\u00dfe.py"' in done.stdout, done
             assert "Traceback" not in done.stderr, done
-            done = run(theirs[2], "stop")
-            assert done.returncode == 0, done
+            if number < len(ODD):
+                stop(project)
+            else:
+                done = run(theirs[2], "stop")
+                assert done.returncode == 0, done
             said = daemon.communicate(timeout=PATIENCE_S)
             assert daemon.returncode == 0, said
             assert "Traceback" not in said[1], said
