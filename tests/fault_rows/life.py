@@ -241,8 +241,9 @@ class _Refused:
         write, fstat = _REAL
 
         def instead(*args: Any, **named: object) -> object:
-            # A pipe to oneself is no disk that can be full.
-            self._left -= not (call is write and stat.S_ISFIFO(fstat(args[0]).st_mode))
+            if call is write and stat.S_ISFIFO(fstat(args[0]).st_mode):
+                return call(*args, **named)  # to oneself: that is no disk that can be full
+            self._left -= 1
             if self._left == 0:
                 if self._code == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
