@@ -26,7 +26,6 @@ import two_users
 from cidx_ref import __main__, columns, terminal
 from cidx_ref.daemon import claim
 from cidx_ref.daemon.claim import Claim
-from cidx_ref.index import child
 from cidx_ref.keys import STATE_DIRECTORY
 from cidx_ref.launcher import stop
 from cidx_ref.project import Project
@@ -139,7 +138,12 @@ def _blocked() -> Iterator[None]:
 @mutant("environments", "what an indexing process says goes to the directory for temporary files")
 @contextmanager
 def _in_temporary_files() -> Iterator[None]:
-    with patch.object(child, "_unnamed_file", tempfile.TemporaryFile):
+    begin = subprocess.Popen
+
+    def popen(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        return begin(*command, **{**options, "stderr": tempfile.TemporaryFile()})
+
+    with patch.object(subprocess, "Popen", popen):
         yield
 
 
