@@ -3,6 +3,7 @@ that are closed, interrupts at any moment, surroundings that lack something."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from cidx_ref.backend import ConnectionLostError
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.daemon.claim import Claim
+from cidx_ref.daemon.log import logging_to
 from cidx_ref.errors import DaemonUnavailableError, IndexingError
 from cidx_ref.index import child, snapshot
 from cidx_ref.interpreter import python_command
@@ -265,6 +267,21 @@ def test_an_index_run_needs_no_directory_for_temporary_files(
         assert client.query("retry")
 
 
+def test_a_log_that_cannot_be_written_is_not_complained_of_with_each_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with logging_to(project):
+        monkeypatch.setattr(os, "write", full)
+        logging.getLogger("cidx_ref").warning("lost")
+        monkeypatch.undo()
+        logging.getLogger("cidx_ref").warning("kept")
+    assert capsys.readouterr() == ("", "")
+    assert project.log_path.read_text().endswith("kept\n")
+
+
 def test_links_for_the_full_text_lie_with_the_users_state_where_nothing_else_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,7 +295,13 @@ def test_links_for_the_full_text_lie_with_the_users_state_where_nothing_else_can
 def test_the_last_words_of_an_indexing_process_are_shown_without_directories(
     make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = "import sys; print('one\\nno module at /a/b.c/d.py', file=sys.stderr); sys.exit(3)"
+    # In a group of its own, where Ctrl-C for the daemon does not reach it.
+    program = (
+        "import os, sys\n"
+        "assert os.getpgrp() == os.getpid()\n"
+        "print('one\\nno module at /a/b.c/d.py', file=sys.stderr)\n"
+        "sys.exit(3)"
+    )
     monkeypatch.setattr(
         child, "python_command", lambda module: ([sys.executable, "-c", program], dict(os.environ))
     )

@@ -31,8 +31,8 @@ __all__ = ["PATIENCE_S", "Life", "answers", "begin", "command", "indexed", "is_r
 
 PATIENCE_S = 30.0
 #: What may lie in `.code-indexer` when nobody runs.
-_KEPT = {".gitignore", "config.json", "daemon.lock", "daemon.log", "generations", "seen.bin",
-         "skipped.json", "turn.lock", "daemon.sock"}  # fmt: skip
+_KEPT = {".gitignore", "config.json", "daemon.lock", "daemon.log", "daemon.log.1", "daemon.log.2",
+         "daemon.sock", "generations", "seen.bin", "skipped.json", "turn.lock"}  # fmt: skip
 
 
 class Life:
