@@ -75,7 +75,7 @@ def _link(path: Path, random: Random) -> str:
 
 
 def _loop(path: Path, random: Random) -> str:
-    other = path.with_name(f"back{len(path.name)}")
+    other = path.with_name(f"back{random.randrange(1 << 40)}")
     other.symlink_to(path)
     path.symlink_to(other)
     return "symlink"
