@@ -23,6 +23,7 @@ from cidx_ref.index.syntax import (
     begins_with,
     end_of_head,
     is_header,
+    opens_near,
     parts_of_name,
     tail_of,
 )
@@ -251,7 +252,7 @@ class _Reader:
     def _has_body(self, rule: Rule, number: int, outer: _Open | None) -> bool:
         if not rule.body:
             return True
-        if rule.near and not self._opens_near(number):
+        if rule.near and not opens_near(self._lines, number):
             return False
         end = end_of_head(self._lines, number, self._syntax.line_comment, rule.pattern)
         return end == "{" or (end == ";" and outer is not None and outer.kind in rule.bare)
@@ -261,12 +262,6 @@ class _Reader:
         syntax, typed = self._syntax, met.string[: met.start("name")].strip()
         if typed and end_of_head(self._lines, number, syntax.line_comment, rule.pattern) == ";":
             self._name(number, met["name"])
-
-    def _opens_near(self, number: int) -> bool:
-        """Whether a body begins in the line, or in the next one."""
-        line = self._lines[number]
-        after = self._lines[number + 1].lstrip() if number + 1 < len(self._lines) else ""
-        return "{" in line or line.rstrip().endswith((":", ",")) or after.startswith(("{", ":"))
 
     def _open(
         self, rule: Rule, met: re.Match[str], number: int, start: int, indent: int, raw: int

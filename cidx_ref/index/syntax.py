@@ -23,6 +23,7 @@ __all__ = [
     "begins_with",
     "end_of_head",
     "is_header",
+    "opens_near",
     "parts_of_name",
     "pattern",
     "tail_of",
@@ -179,6 +180,13 @@ def end_of_head(
 
 def indent_of(line: str) -> int:
     return len(line) - len(line.lstrip())
+
+
+def opens_near(lines: Sequence[str], number: int) -> bool:
+    """Whether a body begins in the line `number`, or in the next one."""
+    line = lines[number]
+    after = lines[number + 1].lstrip() if number + 1 < len(lines) else ""
+    return "{" in line or line.rstrip().endswith((":", ",")) or after.startswith(("{", ":"))
 
 
 def is_header(lines: Sequence[str]) -> bool:
