@@ -281,8 +281,9 @@ class _Reader:
                 kind = "method"
             simple = name.rpartition(".")[2]
             clause = self._syntax.clauses and self.found and self.found[-1][0] == name
-            if clause and not self._stack_has(len(self.found) - 1):
-                at = len(self.found) - 1
+            last = len(self.found) - 1
+            if clause and all(one.at != last for one in self._stack):
+                at = last
             else:
                 at = len(self.found)
                 self.found.append((name, kind, start, number + 1))
@@ -294,9 +295,6 @@ class _Reader:
         self._stack.append(one)
         self._floor = number + 1
         self._head_goes_on(one, number, met.string, first=True)
-
-    def _stack_has(self, at: int) -> bool:
-        return any(one.at == at for one in self._stack)
 
     def _head_goes_on(self, top: _Open, number: int, bare: str, first: bool = False) -> None:
         """See whether the head of `top` ends in this line, and how."""
