@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -85,8 +85,11 @@ def in_memory() -> Iterator[Path]:
     through for cycles, which every index that is closed would have done."""
     gc.collect()
     gc.freeze()
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with TemporaryDirectory(prefix="cidx-fault-", dir=where) as made:
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else gettempdir()
+    for left in Path(where).glob("cidx-fault-*-*"):  # of a row that was killed
+        if not Path(f"/proc/{left.name.split('-')[2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"cidx-fault-{os.getpid()}-", dir=where) as made:
         yield Path(made)
 
 
