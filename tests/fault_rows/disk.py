@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -85,8 +85,11 @@ def in_memory() -> Iterator[Path]:
     through for cycles, which every index that is closed would have done."""
     gc.collect()
     gc.freeze()
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with TemporaryDirectory(prefix="cidx-fault-", dir=where) as made:
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else gettempdir()
+    for left in Path(where).glob("cidx-fault-*-*"):  # of a row that was killed
+        if not Path(f"/proc/{left.name.split('-')[2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"cidx-fault-{os.getpid()}-", dir=where) as made:
         yield Path(made)
 
 
@@ -552,6 +555,65 @@ def _early() -> Iterator[None]:
         seal(self, building, *rest)
 
     with patch.object(Generations, "seal", publish_first):
+        yield
+
+
+# Killed.
+
+
+class _Killing(_Heard):
+    """Ends the process of a run at what it tells first of a kind."""
+
+    def __init__(self, run: Any, at: str) -> None:
+        self._run, self._at = run, at
+
+    def _told(self, what: str) -> None:
+        if what == self._at:
+            self._run.cancel()
+
+    def scanning(self) -> None:
+        self._told("scanning")
+
+    def listed(self, folders: list[str] | None, files: list[str]) -> None:
+        self._told("listed")
+
+    def ready(self, generation: str) -> None:
+        self._told("ready")
+
+
+@row(
+    "the process of an index run is killed: its half does not wait for the next writer",
+    *("WRITE-1", "WRITE-3"),
+    cases=60,
+    sample=3,
+)
+@contextmanager
+def killed_runs(place: Place) -> Iterator[Trial]:
+    with in_memory() as path:
+        project = _project(path / "project")
+        bring_up_to_date(project, HashingEmbedder())
+        index = OurIndex(project)
+
+        def check(number: int) -> None:
+            write(project.root, "new.py", f"{NEW}# {number}\n")
+            at = ("listed", "ready", "scanning")[number % 3]
+            run = index.begin_run(RunOptions(watch=True))
+            with suppress(CidxError):
+                run.run(_Killing(run, at))
+            left = sorted(os.listdir(project.generations))
+            assert left == [index.current(), "current"], f"killed at {at!r}: {left}"
+            if number % 6 == 5:
+                bring_up_to_date(project, HashingEmbedder())
+                _assert_whole(project, f"killed at {at!r}")
+
+        yield Trial(check)
+
+
+@mutant("killed-runs", "what a process that was killed has begun stays until somebody writes")
+@contextmanager
+def _left_to_the_next() -> Iterator[None]:
+    ended = OurIndex._run_has_ended
+    with patch.object(OurIndex, "_run_has_ended", lambda self, was_killed: ended(self, False)):
         yield
 
 

@@ -49,8 +49,8 @@ def what_is_made_is_for_everybody() -> Iterator[None]:
     """What is made has the modes that the umask leaves."""
     create = Directory.create
 
-    def openly(self: Directory, name: str, data: bytes) -> None:
-        create(self, name, data)
+    def openly(self: Directory, name: str, data: bytes, **options: Any) -> None:
+        create(self, name, data, **options)
         os.chmod(name, 0o644, dir_fd=self.fd)
 
     with patch.object(Directory, "create", openly):
