@@ -140,7 +140,8 @@ class _Tried:
         """Take what it says; False once it has ended."""
         out = self.job.outcome
         out.seconds = self._before_s + SYSTEM.monotonic() - self._began
-        if self.is_late:
+        # What it has said counts first, however late that is read.
+        if not select.select([self.pipe], [], [], 0)[0]:
             self._break(f"hangs: nothing for {self._patience_s:.0f} s")
             self.kill()
             return False
