@@ -365,7 +365,7 @@ def _kept() -> Iterator[None]:
     # The neighbour is told by the old way: its answers are longer.
     send = Channel.send
     with patch.object(
-        Channel, "send", lambda self, data: (send if len(data) > 60 else keep)(self, data)
+        Channel, "send", lambda self, data: (send if len(data) > 500 else keep)(self, data)
     ):
         yield
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -238,16 +239,6 @@ def _status(pid: int, name: str) -> str:
 SHADOWED = ("json", "argparse", "socket", "logging", "selectors", "shutil", "dataclasses", "re",
             "hashlib", "subprocess", "numpy", "rpyc", "tantivy", "hnswlib", "re2", "tempfile",
             "queue", "typing", "struct", "pathlib")  # fmt: skip
-
-
-@mutant("shadowed-modules", "what is raised is shown as Python has it")
-@contextmanager
-def _raised() -> Iterator[None]:
-    def fail(error: Exception) -> int:
-        raise error
-
-    with patch.object(__main__, "_say_what_failed", fail):
-        yield
 
 
 @row("a module of the user's has the name of one that is needed", "SRV-1", cases=80, sample=3)
@@ -553,6 +544,8 @@ def terminals(place: Place) -> Iterator[Trial]:
         os.mkfifo(project.directory / "daemon.lock")
         shown.append(_in_a_terminal(command(project, "status")))
         for text in shown:
+            assert text
+            assert "Error: " not in text, text
             odd = {char for char in _OWN.sub("", text) if not char.isprintable()}
             assert not odd, f"{odd}: {text!r}"
         shutil.rmtree(root)
@@ -572,6 +565,8 @@ def _in_a_terminal(act: Callable[[], int]) -> str:
     def shown() -> int:
         for fd in range(3):
             os.dup2(theirs, fd)
+        # Those that there are take them for what they were: files, perhaps, that can be sought in.
+        sys.stdout, sys.stderr = (open(fd, "w", closefd=False) for fd in (1, 2))
         os.environ.update({"TERM": "xterm", "COLUMNS": "80"})
         return act()
 
