@@ -13,6 +13,7 @@ import select
 import signal
 from collections.abc import Callable
 from contextlib import closing, suppress
+from typing import TYPE_CHECKING
 
 from cidx_ref._version import __version__
 from cidx_ref.backend import CONNECT_TIMEOUT_S, ConnectionLostError, Remote, decode
@@ -24,10 +25,15 @@ from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape, why
 from cidx_ref.sockets import connect, is_answered, peer_pid
 
+if TYPE_CHECKING:
+    import subprocess
+
 __all__ = ["is_claimed", "require_answer", "start_process", "stop"]
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 40.0
+#: Within so many seconds a process has ended that has closed all it had.
+_EXIT_S = 1.0
 _STOP_POLL_S = 0.01
 _MAX_LINE_BYTES = 500
 
@@ -80,7 +86,7 @@ def start_process(
                 f"the daemon was not ready within {timeout_s:g} s, and was ended{_log_of(project)}"
             )
         if not said:
-            raise _died(project, _last_line(errors).removeprefix("cidx-ref: "))
+            raise _died(project, process, _last_line(errors).removeprefix("cidx-ref: "))
     except FileNotFoundError as error:
         anew = "; if cidx-ref was installed anew, start this program again"
         raise DaemonUnavailableError(
@@ -121,9 +127,17 @@ def _read(ready: int, deadline: float) -> bytes | None:
     return os.read(ready, 65_536) if poller.poll(left_s * 1000) else None
 
 
-def _died(project: Project, last_words: str) -> DaemonUnavailableError:
-    if last_words:
-        return DaemonUnavailableError(f"the daemon died while starting: {last_words}")
+def _died(
+    project: Project, process: subprocess.Popen[bytes], last_words: str
+) -> DaemonUnavailableError:
+    from subprocess import TimeoutExpired
+
+    status = 0  # of a process that has forked the daemon, whose own we do not know
+    with suppress(TimeoutExpired):
+        status = process.wait(_EXIT_S)
+    if last_words or status > 0:
+        words = last_words or f"its exit status is {status}{_log_of(project)}"
+        return DaemonUnavailableError(f"the daemon died while starting: {words}")
     # Killed, by whomever: the next one need not be.
     return ConnectionLostError(f"the daemon was killed while it was starting{_log_of(project)}")
 

@@ -14,7 +14,7 @@ import pytest
 
 from cidx_ref import CIDXDaemonService
 from cidx_ref.daemon.gate import Gate
-from cidx_ref.errors import BusyError, InternalError, ShuttingDownError
+from cidx_ref.errors import BusyError, IndexingError, ShuttingDownError
 from cidx_ref.index.generation import Generations
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
@@ -241,7 +241,7 @@ def test_an_index_that_cannot_even_start_leaves_no_thread_and_no_call_behind(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
     service = CIDXDaemonService(project.root)
     before = set(SYSTEM.threads())
-    with pytest.raises(InternalError):
+    with pytest.raises(IndexingError, match="no indexing process can be started: No such file"):
         service.exposed_index(str(project.root), print)
     left = [thread for thread in SYSTEM.threads() if thread not in before]
     for thread in left:

@@ -566,7 +566,7 @@ def _in_a_terminal(act: Callable[[], int]) -> str:
         for fd in range(3):
             os.dup2(theirs, fd)
         # Those that there are take them for what they were: files, perhaps, that can be sought in.
-        sys.stdout, sys.stderr = (open(fd, "w", closefd=False) for fd in (1, 2))
+        sys.stdout, sys.stderr = (os.fdopen(fd, "w", closefd=False) for fd in (1, 2))
         os.environ.update({"TERM": "xterm", "COLUMNS": "80"})
         return act()
 
