@@ -24,8 +24,10 @@ _SETTLED_S = 15.0
 def vanish(session: Session) -> None:
     """Ask, and be gone before the answer."""
     connection = DaemonConnection(session.host, 10.0)
-    connection.begin("query_hybrid", str(session.project), "copy a tree")
-    connection.close()
+    try:
+        connection.begin("query_hybrid", str(session.project), "copy a tree")
+    finally:
+        connection.close()
 
 
 def half_open(session: Session) -> None:

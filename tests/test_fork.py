@@ -21,7 +21,7 @@ from cidx_ref import client
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.project import Project
-from cidx_ref.testing.load.connection import MeasuredConnection
+from cidx_ref.testing.load.connection import DaemonConnection, MeasuredConnection
 from cidx_ref.testing.own.fixtures import MakeProject, build, served
 from cidx_ref.testing.promises.report import RecordTried
 from cidx_ref.wire import Caller
@@ -151,6 +151,26 @@ def test_a_measured_connection_is_the_parents_only(project: Project) -> None:
             assert file.read() == b"refused"
         with closing(connection):
             assert connection.call("call", "ping")
+
+
+@pytest.mark.promise("RPC-5")
+def test_a_measured_connection_that_was_not_wanted_to_its_end_is_closed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user of a load session is stopped wherever it waits, also for its connection."""
+
+    class StoppedError(BaseException):
+        pass
+
+    def stop(self: DaemonConnection, method: str) -> None:
+        stopped.append(self.socket)
+        raise StoppedError
+
+    stopped: list[socket.socket] = []
+    monkeypatch.setattr(DaemonConnection, "call", stop)
+    with served(project), pytest.raises(StoppedError):
+        DaemonConnection(f"unix://{project.socket_path}", TIMEOUT_S)
+    assert [sock.fileno() for sock in stopped] == [-1]
 
 
 @pytest.mark.promise("TRUST-4", "RPC-5")

@@ -164,6 +164,9 @@ class DaemonConnection(MeasuredConnection):
             raise
         except Exception:  # it has no `call`
             self._gives_values = False
+        except BaseException:  # who wanted it is stopped meanwhile
+            self.close()
+            raise
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Plain data.  Arguments are given by name."""
