@@ -59,7 +59,7 @@ of({"wrong": wrong, "crash": crash, "hang": hang, "error": error,
     "more and more": more}.get(what, right), patience_s=1.0)
 planted = MUTANTS["a-row:another"] if what == "a mutant" else None
 job = Job(ROWS["a-row"], 5, planted)
-try_all([job], 2, lambda job: None)
+try_all([job], 2)
 print(json.dumps([job.outcome.tried, job.outcome.broken, job.outcome.not_here]))
 """
 

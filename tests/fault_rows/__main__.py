@@ -48,11 +48,14 @@ def _try_rows(rows: list[Row], options: argparse.Namespace) -> int:
     def noted(job: Job) -> None:
         if kept is not None:
             kept.note(job)
-        if sys.stderr.isatty() or job.is_done:
+
+    def ended(job: Job) -> None:
+        noted(job)
+        if job.is_done:
             print(f"{job.row.name}: {verdict(job)} ({job.outcome.tried:,})", file=sys.stderr)
 
     try:
-        try_all(jobs, options.jobs, noted)
+        try_all(jobs, options.jobs, noted, ended)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
     said = table(jobs)
@@ -73,7 +76,7 @@ def _job(row: Row, options: argparse.Namespace, kept: Kept | None) -> Job:
 
 def _try_mutants(rows: list[Row], at_once: int) -> int:
     jobs = [Job(row, row.sample, mutant) for row in rows for mutant in row.mutants]
-    try_all(jobs, at_once, lambda job: None)
+    try_all(jobs, at_once)
     alive = [job.mutant for job in jobs if job.mutant and not job.outcome.broken]
     for one in alive:
         print(f"survives: {one.name}: {one.what}")

@@ -380,8 +380,8 @@ def connection_limit(place: Place) -> Iterator[Trial]:
 
     project = sample(place)
     # To connect once more is what every client does that was silent for too long; on a machine that
-    # is busy it may be so without its doing.
-    project.config_path.write_text('{"daemon": {"max_retries": 1, "retry_delays_ms": [10]}}')
+    # is busy it may be so without its doing, and again.
+    project.config_path.write_text('{"daemon": {"max_retries": 2, "retry_delays_ms": [10, 10]}}')
 
     def check(number: int) -> None:
         random = Random(f"connection-limit {number}")

@@ -73,8 +73,14 @@ class Job:
         return out.tried >= self.cases or bool(self.mutant and out.broken)
 
 
-def try_all(jobs: Iterable[Job], at_once: int, noted: Callable[[Job], object]) -> None:
-    """Try them, so many at once; `noted` is called now and then, and once a job is done.
+def try_all(
+    jobs: Iterable[Job],
+    at_once: int,
+    noted: Callable[[Job], object] = lambda job: None,
+    ended: Callable[[Job], object] = lambda job: None,
+) -> None:
+    """Try them, so many at once; `noted` is called with each now and then, and `ended` when the
+    process that has tried it is gone.
 
     For a process without threads: it forks.
     """
@@ -86,15 +92,17 @@ def try_all(jobs: Iterable[Job], at_once: int, noted: Callable[[Job], object]) -
         while waiting or running:
             while waiting and len(running) < at_once:
                 running.append(_Tried(waiting.pop(0)))
-            ended = [tried for tried in _with_news(running) if not tried.listen()]
-            running = [tried for tried in running if tried not in ended]
+            gone = [tried for tried in _with_news(running) if not tried.listen()]
+            running = [tried for tried in running if tried not in gone]
             # Where its process has died of a case, a job goes on behind that.
-            waiting[:0] = [tried.job for tried in ended if not tried.job.is_done]
+            waiting[:0] = [tried.job for tried in gone if not tried.job.is_done]
             _end_orphans({tried.pid for tried in running})
-            is_time = SYSTEM.monotonic() >= note_at
-            for tried in [*ended, *(running if is_time else ())]:
-                noted(tried.job)
-            note_at += _NOTED_EVERY_S * is_time
+            for tried in gone:
+                ended(tried.job)
+            if SYSTEM.monotonic() >= note_at:
+                note_at += _NOTED_EVERY_S
+                for tried in running:
+                    noted(tried.job)
     finally:
         for tried in running:
             tried.kill()
@@ -318,10 +326,11 @@ def _settled(pid: int, name: str, before: float) -> float | None:
 
 def _holds(pid: int) -> dict[str, float]:
     of = Path(f"/proc/{pid}")
+    # Also what a fork still shares with its parent, and has to itself when it first touches it.
     kilobytes = [
         int(line.split()[1])
         for line in (of / "smaps_rollup").read_text("ascii").splitlines()
-        if line.startswith(("Private_Clean", "Private_Dirty"))
+        if line.startswith("Anonymous:")
     ]
     threads, files = (float(len(os.listdir(of / name))) for name in ("task", "fd"))
     return {"threads": threads, "descriptors": files, "MB": sum(kilobytes) / 1024}
