@@ -316,12 +316,11 @@ RELAXED = "query:p95<2000;query_fts:p95<2000;query_hybrid:p95<2000;*:max<20000"
     ("scenario", "seconds"),
     [
         ("Readers", 4),
-        ("ReadersAndWriter", 8),
-        ("Crash", 8),
-        ("Edits", 12),
         *(
             pytest.param(name, seconds, marks=pytest.mark.deep)
             for name, seconds in (
+                # The environment `smoke` runs these three itself.
+                *(("ReadersAndWriter", 8), ("Crash", 8), ("Edits", 12)),
                 *(("OpenLoop", 5), ("ColdHerd", 6), ("Expiry", 16), ("Churn", 6), ("Ramp", 60)),
                 *(("Soak", 30), ("SoakIndexing", 40)),
             )
