@@ -135,11 +135,13 @@ def _died(
     status = 0  # of a process that has forked the daemon, whose own we do not know
     with suppress(TimeoutExpired):
         status = process.wait(_EXIT_S)
-    if last_words or status > 0:
-        words = last_words or f"its exit status is {status}{_log_of(project)}"
-        return DaemonUnavailableError(f"the daemon died while starting: {words}")
-    # Killed, by whomever: the next one need not be.
-    return ConnectionLostError(f"the daemon was killed while it was starting{_log_of(project)}")
+    if last_words:
+        return DaemonUnavailableError(f"the daemon died while starting: {last_words}")
+    # Killed, most likely, by whomever: the next one need not be.
+    how = (
+        f"died while starting (exit status {status})" if status > 0 else "was killed while starting"
+    )
+    return ConnectionLostError(f"the daemon {how}{_log_of(project)}")
 
 
 def _log_of(project: Project) -> str:

@@ -115,9 +115,9 @@ def _all_but_one(lives: list[Life]) -> list[Life]:
 
 #: What is started in the place of a daemon, and what is said of that.
 FAILING = (
-    ("kill -KILL $$", "was killed while it was starting"),
-    ("kill -TERM $$", "was killed while it was starting"),
-    ("exit 3", "was killed while it was starting"),
+    ("kill -KILL $$", "was killed while starting"),
+    ("kill -TERM $$", "was killed while starting"),
+    ("exit 3", "was killed while starting"),
     ("echo first >&2; echo 'at last \033[31m' >&2", "died while starting: at last \\x1b[31m"),
     ("head -c 100000 /dev/zero >&2; exit 1", "died while starting: "),
     ("exec sleep 600", "was not ready within 0.2 s, and was ended"),
