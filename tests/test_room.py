@@ -237,6 +237,46 @@ def test_a_client_of_the_reserve_leaves_it_to_others(
         assert others[0].recv(1) == b""
 
 
+#: Asks the daemon at a socket's path without end, on forty connections, each made anew whenever it
+#: was ended; says so.
+_GREEDY = """
+import socket, sys, threading
+path, ping = sys.argv[1], bytes.fromhex(sys.argv[2])
+def ask():
+    while True:
+        try:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(path)
+                while True:
+                    sock.sendall(ping)
+                    if not sock.recv(4096): break
+        except OSError:
+            pass
+for _ in range(40):
+    threading.Thread(target=ask).start()
+print("asking", flush=True)
+"""
+
+
+@pytest.mark.promise("RPC-6")
+def test_a_process_that_asks_the_reserve_without_end_keeps_no_other_from_asking(
+    small: CIDXDaemonService, project: Project
+) -> None:
+    command = [sys.executable, "-c", _GREEDY, str(project.socket_path), PING.hex()]
+    with (
+        many(project.socket_path, 5),
+        subprocess.Popen(command, stdout=subprocess.PIPE) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"asking\n"
+            for _ in range(5):
+                with DaemonClient(project, start=False) as client:
+                    assert client.status()["running"]
+        finally:
+            process.kill()
+
+
 @pytest.mark.promise("RPC-6")
 def test_what_goes_wrong_costs_the_reserve_no_thread(
     small: CIDXDaemonService, project: Project, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,9 @@ the daemon is, and what ends it; all else is `BusyError`, which says why.  So a 
 taken for one that is gone, and a client that knows nothing but RPyC's protocol is told the same.
 
 A thread is had only by a client that asks something, and for a few seconds at most: to connect and
-be silent takes nothing from those who ask.
+be silent takes nothing from those who ask.  Nor does it help a process to connect again and again:
+of those who wait that is served next whose process has the fewest threads, and where there is no
+place left, one of the process goes that has the most.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import logging
 import select
 import socket
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from cidx_ref.daemon.framing import Channel, Stream
 from cidx_ref.daemon.transport import ExposedService, serve_connection
 from cidx_ref.errors import BusyError
 from cidx_ref.runtime import Runtime, Thread
+from cidx_ref.sockets import peer_pid
 
 __all__ = ["Reserve"]
 
@@ -99,6 +103,7 @@ _STEP = _Step()
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     sock: socket.socket
+    pid: int
     why: str
     since: float
 
@@ -112,7 +117,8 @@ class Reserve:
         self._runtime = runtime
         self._changed = runtime.condition("reserve")
         self._waiting: list[_Waiting] = []
-        self._served: set[socket.socket] = set()
+        #: Those who have a thread, and their processes.
+        self._served: dict[socket.socket, int] = {}
         self._closed = False
         self._threads: list[Thread] = []
         try:
@@ -127,9 +133,11 @@ class Reserve:
         """Have a connection served, of which most is refused because of `why`; or close it, or one
         that has come before and asked for nothing, if there are too many."""
         with self._changed:
-            self._waiting.append(_Waiting(sock, why, self._runtime.monotonic()))
+            self._waiting.append(_Waiting(sock, peer_pid(sock), why, self._runtime.monotonic()))
             if self._closed or len(self._waiting) + len(self._served) > self._size:
-                self._drop((self._silent_for(_STEP_S) or self._waiting)[0])
+                has = Counter([w.pid for w in self._waiting] + [*self._served.values()])
+                some = self._silent_for(_STEP_S) or self._waiting
+                self._drop(max(some, key=lambda w: has[w.pid]))
             self._changed.notify_all()
 
     def close(self, drain_s: float) -> None:
@@ -154,22 +162,25 @@ class Reserve:
                 _log.exception("connection of the reserve dropped")
             with self._changed:
                 waiting.sock.close()
-                self._served.discard(waiting.sock)
+                self._served.pop(waiting.sock, None)
                 self._changed.notify_all()
 
     def _next(self) -> _Waiting | None:
-        """The last of those who wait that asks something; None in the end.
+        """Of those who wait and ask something, the last whose process has the fewest threads; None
+        in the end.
 
         The last: where too many come, the first would be those who have given up.
         """
         with self._changed:
             while not self._closed:
                 silent = self._silent_for(0.0)
-                asking = next((w for w in reversed(self._waiting) if w not in silent), None)
-                if asking is not None:
-                    self._waiting.remove(asking)
-                    self._served.add(asking.sock)
-                    return asking
+                asking = [w for w in reversed(self._waiting) if w not in silent]
+                if asking:
+                    has = Counter(self._served.values())
+                    chosen = min(asking, key=lambda w: has[w.pid])
+                    self._waiting.remove(chosen)
+                    self._served[chosen.sock] = chosen.pid
+                    return chosen
                 for waiting in self._silent_for(_SILENT_S):
                     self._drop(waiting)
                 self._changed.wait(_STEP_S if self._waiting else None)
