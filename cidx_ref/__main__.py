@@ -18,6 +18,7 @@ except KeyboardInterrupt:
 __all__ = ["main"]
 
 _FAILED, _INTERRUPTED = 2, 130
+_UTF8 = ["-X", "utf8"]
 
 
 def main() -> int:
@@ -83,13 +84,15 @@ def _open_nothing() -> None:
 
 
 def _speak_utf8() -> None:
-    """Begin anew where a file's name would be another one than for the daemon."""
-    if sys.getfilesystemencoding().replace("-", "").lower() == "utf8":
+    """Begin anew where a file's name would be another one than for the daemon; once, as what the
+    interpreter is told otherwise (`-X utf8=0`) may come after it."""
+    is_utf8 = sys.getfilesystemencoding().replace("-", "").lower() == "utf8"
+    if is_utf8 or sys.orig_argv[1 : 1 + len(_UTF8)] == _UTF8:
         return
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     os.environ.setdefault("PYTHONIOENCODING", f"{encoding}:backslashreplace")
-    os.environ["PYTHONUTF8"] = "1"
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    # And not by the environment, which an interpreter may be told to ignore (`-E`, `-I`).
+    os.execv(sys.executable, [sys.executable, *_UTF8, *sys.orig_argv[1:]])
 
 
 def _say_what_failed(error: Exception) -> int:

@@ -84,7 +84,7 @@ class Config:
         """
         path = project.config_path
         with project.open_configuration(runtime) as directory:
-            document = _read(path)
+            document = _read(path, to_write=True)
             old = document.get("daemon", {})
             if isinstance(old, dict):  # else it is what the check refuses
                 defaults = asdict(cls())
@@ -99,22 +99,37 @@ class Config:
         return config
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *, to_write: bool = False) -> dict[str, Any]:
+    twice: list[tuple[dict[str, Any], str]] = []
     try:
         with own_directory(path.parent) as directory:
             data = directory.read(path.name, _MAX_BYTES)
-        document = json.loads(data, object_pairs_hook=partial(_once, path))
+        document = json.loads(data, object_pairs_hook=partial(_noting, twice))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except ConfigError:
-        raise
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise ConfigError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must hold a JSON object, not {type(document).__name__}")
+    # One of two would count for nothing, silently, and be lost with the next `init`.  What other
+    # programs have of their own twice is their matter, as long as it is not written anew.
+    block = document.get("daemon")
+    for found, key in twice:
+        if to_write or found is block or (found is document and key == "daemon"):
+            raise ConfigError(f"{path}: {shown(key)}: is there twice: remove one of the two")
     return document
+
+
+def _noting(twice: list[tuple[dict[str, Any], str]], pairs: list[tuple[str, Any]]) -> Any:
+    """An object of JSON; the first key that is in it twice is noted."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and (not twice or twice[-1][0] is not found):
+            twice.append((found, key))
+        found[key] = value
+    return found
 
 
 def _written(path: Path, document: dict[str, Any]) -> bytes:
@@ -124,17 +139,6 @@ def _written(path: Path, document: dict[str, Any]) -> bytes:
         if len(text) <= _MAX_BYTES:
             return text.encode()
     raise ConfigError(f"{path}: would be larger than {_MAX_BYTES} bytes")
-
-
-def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which no key is twice: one of them would count for nothing, silently,
-    and be lost with the next `init`."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ConfigError(f"{path}: {shown(key)}: is there twice: remove one of the two")
-        found[key] = value
-    return found
 
 
 def _checked(path: Path, document: dict[str, Any]) -> Config:

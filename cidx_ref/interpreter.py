@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["frugal", "python_command"]
+__all__ = ["frugal", "python_command", "told_by"]
 
 #: numpy's library has a thread, and memory, for each core, and none of our work is for it.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
@@ -26,6 +28,16 @@ def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, s
         parts = [os.path.abspath(part) for part in search.split(os.pathsep) if part]  # noqa: PTH100
         environment["PYTHONPATH"] = os.pathsep.join(parts)
     return [sys.executable, "-P", "-X", "utf8", "-m", module, *arguments], environment
+
+
+def told_by(line: bytes) -> dict[str, Any] | None:
+    """What a process of ours tells by a line of its standard output; None for what is not its own:
+    a `sitecustomize` of the user's prints before there is anything that could prevent it."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 def frugal(environment: Mapping[str, str]) -> dict[str, str]:

@@ -669,6 +669,28 @@ def test_a_process_may_complain_at_any_length_and_the_end_of_it_is_logged(
 
 
 @pytest.mark.promise("WRITE-2")
+@pytest.mark.parametrize("processes", [0, 2])
+def test_what_others_print_in_a_process_of_ours_is_none_of_its_messages(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    processes: int,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('welcome'); print(7)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    change(project)
+    if processes:
+        monkeypatch.setattr("cidx_ref.index.build.is_worth_it", lambda size_bytes, count: True)
+        embedder = HashingEmbedder()
+        assert bring_up_to_date(project, embedder, full=True, processes=processes)["changed"]
+        return
+    assert build_in_child(project)["changed"]
+    said = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert said[-2:] == ["welcome", "7"]
+
+
+@pytest.mark.promise("WRITE-2")
 def test_a_run_needs_no_directory_for_temporary_files(
     project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -246,7 +246,6 @@ def test_a_file_that_is_no_object_of_json_is_refused_by_its_name(
     [
         '{"daemon": {}, "daemon": {}}',
         '{"daemon": {"daemon": 1, "daemon": 1}}',
-        '{"other": [{"daemon": 1, "x": 2, "daemon": 2}]}',
     ],
 )
 def test_a_key_that_is_there_twice_is_refused_by_name_and_none_is_lost(
@@ -258,6 +257,21 @@ def test_a_key_that_is_there_twice_is_refused_by_name_and_none_is_lost(
     with pytest.raises(ConfigError, match=refused):
         Config.load(path)
     with pytest.raises(ConfigError, match=refused):
+        Config.init(project)
+    assert path.read_text() == text
+
+
+@pytest.mark.promise("CFG-1")
+@pytest.mark.parametrize(
+    "others", ['"x": [{"their": 1, "b": 2, "their": 2}]', '"their": 1, "their": 2']
+)
+def test_what_others_have_twice_keeps_nobody_from_searching_and_is_not_lost(
+    make_project: MakeProject, others: str
+) -> None:
+    project = make_project({})
+    path = _given(project, text := f'{{"daemon": {{"ttl_minutes": 7}}, {others}}}')
+    assert Config.load(path).ttl_minutes == 7
+    with pytest.raises(ConfigError, match=r"config\.json: 'their': is there twice"):
         Config.init(project)
     assert path.read_text() == text
 

@@ -327,6 +327,15 @@ def test_a_file_has_one_name_whatever_the_locale(make_project: MakeProject) -> N
         end_daemon(project)
 
 
+def test_an_interpreter_that_is_told_not_to_speak_utf8_is_asked_once(tmp_path: Path) -> None:
+    # A locale that no system need have: `-X utf8=0` stands for it, and for `-I`, by which the
+    # environment is ignored.
+    line = [sys.executable, "-X", "utf8=0", *COMMAND[1:], "--version"]
+    odd = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(line, capture_output=True, timeout=20, check=False, env=odd)
+    assert done.stdout.startswith(b"cidx-ref "), done
+
+
 @pytest.mark.parametrize(
     "variables",
     [

@@ -5,7 +5,9 @@ the daemon is, and what ends it; all else is `BusyError`, which says why.  So a 
 taken for one that is gone, and a client that knows nothing but RPyC's protocol is told the same.
 
 A thread is had only by a client that asks something, and for a few seconds at most: to connect and
-be silent takes nothing from those who ask.
+be silent takes nothing from those who ask.  Nor does it help a process to connect again and again:
+of those who wait that is served next whose process has taken least, and where there is no place
+left, one of that goes which has taken most: the time that it had threads, or was silent.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ import json
 import logging
 import select
 import socket
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cidx_ref.daemon.framing import Channel, Stream
 from cidx_ref.daemon.transport import ExposedService, serve_connection
 from cidx_ref.errors import BusyError
 from cidx_ref.runtime import Runtime, Thread
+from cidx_ref.sockets import peer_pid
 
 __all__ = ["Reserve"]
 
@@ -37,6 +41,8 @@ _THREADS = 4
 _STEP_S, _SILENT_S, _STAY_S = 0.05, 1.0, 5.0
 #: The same, while others wait.
 _SHORT_SILENT_S, _SHORT_STAY_S = 0.5, 1.0
+#: Of so many processes it is known what they have taken.
+_MAX_KNOWN = 1000
 
 
 class _Narrowed(ExposedService):
@@ -99,8 +105,9 @@ _STEP = _Step()
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     sock: socket.socket
+    pid: int
     why: str
-    since: float
+    since: float  # it came; of one that is served, since it is
 
 
 class Reserve:
@@ -112,7 +119,9 @@ class Reserve:
         self._runtime = runtime
         self._changed = runtime.condition("reserve")
         self._waiting: list[_Waiting] = []
-        self._served: set[socket.socket] = set()
+        self._served: list[_Waiting] = []
+        #: The seconds that processes have taken while there was always somebody.
+        self._taken: defaultdict[int, float] = defaultdict(float)
         self._closed = False
         self._threads: list[Thread] = []
         try:
@@ -127,9 +136,10 @@ class Reserve:
         """Have a connection served, of which most is refused because of `why`; or close it, or one
         that has come before and asked for nothing, if there are too many."""
         with self._changed:
-            self._waiting.append(_Waiting(sock, why, self._runtime.monotonic()))
+            self._waiting.append(_Waiting(sock, peer_pid(sock), why, self._runtime.monotonic()))
             if self._closed or len(self._waiting) + len(self._served) > self._size:
-                self._drop((self._silent_for(_STEP_S) or self._waiting)[0])
+                taken, silent = self._taken_by_now(), self._silent_for(_STEP_S)
+                self._drop(max(self._waiting, key=lambda w: (taken[w.pid], w in silent)))
             self._changed.notify_all()
 
     def close(self, drain_s: float) -> None:
@@ -153,27 +163,41 @@ class Reserve:
             except Exception:  # whatever it is, it must not cost the thread
                 _log.exception("connection of the reserve dropped")
             with self._changed:
+                self._taken[waiting.pid] += self._runtime.monotonic() - waiting.since
+                self._served.remove(waiting)
                 waiting.sock.close()
-                self._served.discard(waiting.sock)
+                if len(self._taken) > _MAX_KNOWN or not (self._waiting or self._served):
+                    self._taken.clear()
                 self._changed.notify_all()
 
     def _next(self) -> _Waiting | None:
-        """The last of those who wait that asks something; None in the end.
+        """Of those who wait and ask something, the last whose process has taken least; None in the
+        end.
 
         The last: where too many come, the first would be those who have given up.
         """
         with self._changed:
             while not self._closed:
                 silent = self._silent_for(0.0)
-                asking = next((w for w in reversed(self._waiting) if w not in silent), None)
-                if asking is not None:
-                    self._waiting.remove(asking)
-                    self._served.add(asking.sock)
-                    return asking
+                asking = [w for w in reversed(self._waiting) if w not in silent]
+                if asking:
+                    taken = self._taken_by_now()
+                    chosen = min(asking, key=lambda w: taken[w.pid])
+                    self._waiting.remove(chosen)
+                    served = replace(chosen, since=self._runtime.monotonic())
+                    self._served.append(served)
+                    return served
                 for waiting in self._silent_for(_SILENT_S):
                     self._drop(waiting)
                 self._changed.wait(_STEP_S if self._waiting else None)
         return None
+
+    def _taken_by_now(self) -> defaultdict[int, float]:
+        """The seconds that each process has taken, with those that it is taking."""
+        now, taken = self._runtime.monotonic(), self._taken.copy()
+        for each in (*self._silent_for(0.0), *self._served):
+            taken[each.pid] += now - each.since
+        return taken
 
     def _silent_for(self, seconds: float) -> list[_Waiting]:
         """Those who wait, for so long at least, from which nothing has come, and who have not
@@ -190,6 +214,6 @@ class Reserve:
         waiting.sock.close()
 
     def _shut(self, how: int) -> None:
-        for sock in self._served:
+        for each in self._served:
             with suppress(OSError):  # gone already
-                sock.shutdown(how)
+                each.sock.shutdown(how)

@@ -17,7 +17,7 @@ from cidx_ref.errors import CidxError, IndexingError, ShuttingDownError, from_ki
 from cidx_ref.files import own_directory
 from cidx_ref.index.port import RunListener, RunOptions
 from cidx_ref.index.unwritable import not_written, require_room
-from cidx_ref.interpreter import python_command
+from cidx_ref.interpreter import python_command, told_by
 from cidx_ref.keys import Key
 from cidx_ref.places import INDEX_DIRECTORY
 from cidx_ref.project import Project
@@ -108,8 +108,7 @@ class BuildProcess:
         with self._process:  # which closes the pipes, and waits
             try:
                 self._write(self._key.secret.hex().encode("ascii"))
-                for line in self._lines():
-                    outcome = json.loads(line)
+                for outcome in self._messages():
                     if "progress" in outcome:
                         listener.progress(*outcome["progress"])
                     elif "waiting" in outcome:
@@ -128,6 +127,13 @@ class BuildProcess:
                 raise
         self._log_complaints()
         return self._result(outcome)
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        for line in self._lines():
+            if (message := told_by(line)) is not None:
+                yield message
+            else:
+                self._complain(line + b"\n")
 
     def _lines(self) -> Iterator[bytes]:
         """The lines that the child tells, until it ends; of what it complains of the end is kept.
@@ -164,8 +170,11 @@ class BuildProcess:
             data = os.read(self._process.stderr.fileno(), _READ_BYTES)
         except BlockingIOError:
             return True
-        self._complaints = (self._complaints + data)[-_MAX_STDERR_BYTES:]
+        self._complain(data)
         return bool(data)
+
+    def _complain(self, data: bytes) -> None:
+        self._complaints = (self._complaints + data)[-_MAX_STDERR_BYTES:]
 
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None

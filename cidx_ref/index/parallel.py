@@ -17,7 +17,7 @@ from cidx_ref.files import own_directory
 from cidx_ref.index.analysis import Terms
 from cidx_ref.index.builder import Block, Job, Taken, Task
 from cidx_ref.index.segment import Written
-from cidx_ref.interpreter import python_command
+from cidx_ref.interpreter import python_command, told_by
 
 __all__ = ["Builders"]
 
@@ -94,7 +94,8 @@ class Builders:
         """The next message of that kind; what comes before it is noted."""
         assert process.stdout is not None
         for line in process.stdout:
-            message: dict[str, Any] = json.loads(line)
+            if (message := told_by(line)) is None:
+                continue
             if "error" in message:
                 raise from_kind(*message["error"])
             if "segment" in message:

@@ -232,7 +232,7 @@ def _any_value() -> Iterator[None]:
 @mutant("configuration", "of a key that is there twice, one is lost")
 @contextmanager
 def _twice() -> Iterator[None]:
-    with patch.object(config, "_once", lambda path, pairs: dict(pairs)):
+    with patch.object(config, "_noting", lambda twice, pairs: dict(pairs)):
         yield
 
 
