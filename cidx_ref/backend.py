@@ -163,7 +163,13 @@ class Remote:
         except NoAnswerError as error:  # nor is it a daemon of another version
             raise ConnectionLostError(str(foreign(self.who, str(error)))) from None
         except (EOFError, OSError) as error:
-            raise ConnectionLostError(f"the connection was lost: {why(error)}") from None
+            raise ConnectionLostError(f"the connection was lost: {self._fate(error)}") from None
+
+    def _fate(self, error: Exception) -> str:
+        from cidx_ref.processes import is_alive
+
+        gone = f" (the daemon, pid {self.pid}, has ended: run the command again)"
+        return f"{why(error)}{'' if is_alive(self.pid) else gone}"
 
     def _call_with(self, method: str, arguments: str, callback: Progress) -> str:
         """A call in which the daemon calls us: RPyC itself, over a connection of its own."""

@@ -167,9 +167,10 @@ class Directory:
         temporary = f".{name}.{os.getpid()}.{get_ident()}"
         self.remove(temporary)
         try:
-            self.create(temporary, data, mode=mode)
-            self.rename(temporary, name)
-            self.sync()
+            with _told(self.path, name):
+                self.create(temporary, data, mode=mode)
+                self.rename(temporary, name)
+                self.sync()
         except BaseException:
             with suppress(OSError):
                 self.unlink(temporary)

@@ -16,7 +16,7 @@ from typing import Any
 from cidx_ref.errors import CidxError, IndexingError, ShuttingDownError, from_kind
 from cidx_ref.files import own_directory
 from cidx_ref.index.port import RunListener, RunOptions
-from cidx_ref.index.unwritable import not_written, require_room
+from cidx_ref.index.unwritable import how_it_died, not_written, require_room
 from cidx_ref.interpreter import python_command, told_by
 from cidx_ref.keys import Key
 from cidx_ref.places import INDEX_DIRECTORY
@@ -207,7 +207,5 @@ class BuildProcess:
         # Its last words, without directories, which are the daemon's business.
         words = self._complaints.decode("utf-8", "replace").strip().rpartition("\n")[2]
         words = re.sub(r"/(?:[^/\s]+/)+", "", words)[:_MAX_LAST_WORDS]
-        status = self._process.returncode
-        raise IndexingError(
-            f"the indexing process died (exit status {status}){words and f': {words}'}"
-        )
+        how = how_it_died(self._process.returncode)
+        raise IndexingError(f"the indexing process {how}{words and f': {words}'}")

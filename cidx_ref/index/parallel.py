@@ -17,6 +17,7 @@ from cidx_ref.files import own_directory
 from cidx_ref.index.analysis import Terms
 from cidx_ref.index.builder import Block, Job, Taken, Task
 from cidx_ref.index.segment import Written
+from cidx_ref.index.unwritable import how_it_died
 from cidx_ref.interpreter import python_command, told_by
 
 __all__ = ["Builders"]
@@ -104,7 +105,7 @@ class Builders:
                 self.next_segment = max(self.next_segment, int(name[1:].partition("-")[0]) + 1)
             if kind in message:
                 return message
-        raise IndexingError(f"an indexing process died (exit status {process.wait()})")
+        raise IndexingError(f"an indexing process {how_it_died(process.wait())}")
 
     def _spooled(self, number: int) -> dict[int, list[Terms]]:
         name = f"{number}.json"

@@ -1,4 +1,4 @@
-"""Whether there is room for an index: what the system says, where engines say nothing of use."""
+"""Why an index could not be written: what the system says, where engines say nothing of use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import secrets
+import signal
 
 from cidx_ref.errors import IndexingError
 from cidx_ref.files import Directory
@@ -14,7 +15,7 @@ from cidx_ref.places import INDEX_DIRECTORY, is_gone
 from cidx_ref.project import Project
 from cidx_ref.shown import why
 
-__all__ = ["not_written", "require_room"]
+__all__ = ["how_it_died", "not_written", "require_room"]
 
 _TRIED_BYTES = 1 << 16
 _MAX_TRIED_BYTES = 1 << 20
@@ -45,6 +46,17 @@ def not_written(error: OSError, project: Project) -> IndexingError:
     if error.errno in _FULL:
         said += ": make room, and run `cidx-ref index` again"
     return IndexingError(f"{said}; the index stays as it was")
+
+
+def how_it_died(status: int) -> str:
+    """What an exit status says of an indexing process, as the end of a sentence."""
+    said = f"died (exit status {status})"
+    if status != -signal.SIGKILL:
+        return said
+    return (
+        f"{said}: it was killed, by the system perhaps, for want of memory; with `exclude` or a "
+        "smaller `max_file_size_bytes` it takes less"
+    )
 
 
 def _where(project: Project) -> str:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from fault_rows.report import Kept, table, verdict
-from fault_rows.table import Row, load
-from fault_rows.trying import Job, try_all
+from fault_rows.table import ROWS, Row, load
+from fault_rows.trying import Job, Outcome, try_all
 
 
 def main() -> int:
@@ -58,10 +58,11 @@ def _try_rows(rows: list[Row], options: argparse.Namespace) -> int:
         try_all(jobs, options.jobs, noted, ended)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
-    said = table(jobs)
-    print(said)
-    if kept is not None:
-        (options.out / "table.txt").write_text(f"{said}\n", "utf-8")
+    print(table(jobs))
+    if kept is not None:  # all that there is by now
+        every = (Job(row, row.cases, outcome=kept.outcome(row.name)) for row in ROWS.values())
+        tried = [job for job in every if job.outcome.tried]
+        (options.out / "table.txt").write_text(f"{table(tried)}\n", "utf-8")
     return int(any(verdict(job) in ("BROKEN", "not finished") for job in jobs))
 
 
@@ -70,7 +71,8 @@ def _job(row: Row, options: argparse.Namespace, kept: Kept | None) -> Job:
     if options.case is not None:
         job.outcome.tried, job.cases = options.case, options.case + 1
     elif kept is not None and not options.anew:
-        job.outcome = kept.outcome(row.name)
+        known = kept.outcome(row.name)
+        job.outcome = known if not known.broken else Outcome()  # what was mended begins anew
     return job
 
 
