@@ -308,18 +308,11 @@ def _sweep(directory: Directory) -> None:
     for name in directory.names():
         *_, pid, thread = f"..{name}".rsplit(".", 2)  # see `Directory.replace`
         is_ours = any(name == f".{each}.{pid}.{thread}" for each in _REPLACED)
-        if is_ours and pid.isdecimal() and not _lives(int(pid)):
-            directory.remove(name)
+        if is_ours and pid.isdecimal():
+            from cidx_ref.processes import is_alive  # which nearly nobody needs
 
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
+            if not is_alive(int(pid)):
+                directory.remove(name)
 
 
 def _mark(root: Path, base: Path | None) -> os.stat_result | None:

@@ -441,6 +441,7 @@ def test_a_failure_of_any_operation_of_an_adoption_is_said_and_leaves_nothing_op
 
 #: What changes files by itself, and why it may.
 ELSEWHERE = {
+    "__main__.py": {"os.write"},  # standard error, where nothing may be imported any more
     "daemon/log.py": {"os.write"},  # the log, whose failure costs no answer
     "daemon/accept.py": {"os.write"},  # a pipe
     "daemon/background.py": {"os.write"},  # a pipe

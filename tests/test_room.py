@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import resource
-import signal
 import socket
 import struct
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 
 import pytest
 import rpyc
+from fault_rows.clients import greedy
 from frames import request, value
 from rpyc.core import consts
 from rpyc.core.stream import SocketStream
@@ -238,54 +238,19 @@ def test_a_client_of_the_reserve_leaves_it_to_others(
         assert others[0].recv(1) == b""
 
 
-#: Asks the daemon at a socket's path without end, in so many processes with so many connections
-#: each, which are made anew whenever they are ended; says so.
-_GREEDY = """
-import os, socket, sys, threading
-path, ping = sys.argv[1], bytes.fromhex(sys.argv[2])
-processes, connections = map(int, sys.argv[3:])
-def ask():
-    while True:
-        try:
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.connect(path)
-                while True:
-                    sock.sendall(ping)
-                    if not sock.recv(4096): break
-        except OSError:
-            pass
-for _ in range(processes):
-    if os.fork() == 0:
-        for _ in range(connections):
-            threading.Thread(target=ask).start()
-        break
-else:
-    print("asking", flush=True)
-"""
-
-
 @pytest.mark.promise("RPC-6")
 @pytest.mark.parametrize(("processes", "connections"), [(1, 40), (12, 1)])
 def test_who_asks_the_reserve_without_end_keeps_no_other_process_from_asking(
-    project: Project, processes: int, connections: int, monkeypatch: pytest.MonkeyPatch
+    project: Project, processes: int, connections: int
 ) -> None:
-    monkeypatch.setattr(reserve, "_SHORT_STAY_S", 0.3)
-    line = [str(project.socket_path), PING.hex(), str(processes), str(connections)]
     with (
         served(project, room=Room(connections=5, reserve=8)),
         many(project.socket_path, 5),
-        subprocess.Popen(
-            [sys.executable, "-c", _GREEDY, *line], stdout=subprocess.PIPE, process_group=0
-        ) as process,
+        greedy(project, processes, connections),
     ):
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"asking\n"
-            for _ in range(3):
-                with DaemonClient(project, start=False) as client:
-                    assert client.status()["running"]
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
+        for _ in range(3):
+            with DaemonClient(project, start=False) as client:
+                assert client.status()["running"]
 
 
 @pytest.mark.promise("RPC-6")

@@ -5,12 +5,16 @@ The daemon is served in the process that tries, with time limits of a fraction o
 
 from __future__ import annotations
 
+import os
 import select
+import signal
 import socket
 import struct
+import subprocess
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from os import getpid
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -115,7 +119,7 @@ def with_neighbour(
             until(lambda: service.connections() <= 1, "connections stayed")
             assert service.health_monitor.get_health()["errors"] == 0
 
-        yield Trial(check, pids=(getpid(),))
+        yield Trial(check, pids=(os.getpid(),))
 
 
 def until(holds: Callable[[], bool], otherwise: str) -> None:
@@ -387,11 +391,13 @@ def connection_limit(place: Place) -> Iterator[Trial]:
         random = Random(f"connection-limit {number}")
         count = random.randrange(2, 12)
         with (
-            served(project, room=Room(connections=count, reserve=random.randrange(4, 32))),
+            served(project, room=Room(connections=count, reserve=random.randrange(8, 32))),
             ExitStack() as stack,
         ):
             assert all(map(is_answered, connected(stack, project, count)))
-            for sock in connected(stack, project, random.randrange(5, 60)):
+            if number % 2:
+                stack.enter_context(greedy(project))  # and none from here: shares are by process
+            for sock in connected(stack, project, 0 if number % 2 else random.randrange(5, 60)):
                 with suppress(BrokenPipeError):  # it is closed already
                     sock.sendall(random.choice([b"", PING, PING, frames(random)]))
             for _ in range(random.randrange(1, 4)):
@@ -400,7 +406,52 @@ def connection_limit(place: Place) -> Iterator[Trial]:
             assert stop(project), "there is no daemon to be stopped, it is said"
             assert SYSTEM.monotonic() - began < SOON_S, "to stop it took long"
 
-    yield Trial(check, pids=(getpid(),))
+    yield Trial(check, pids=(os.getpid(),))
+
+
+#: Asks without end, in so many processes with so many connections each, which are made anew
+#: whenever they are ended; says so.
+GREEDY = """
+import os, socket, sys, threading
+path, ping = sys.argv[1], bytes.fromhex(sys.argv[2])
+processes, connections = map(int, sys.argv[3:])
+def ask():
+    while True:
+        try:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(path)
+                while True:
+                    sock.sendall(ping)
+                    if not sock.recv(4096): break
+        except OSError:
+            pass
+for _ in range(processes):
+    if os.fork() == 0:
+        for _ in range(connections):
+            threading.Thread(target=ask).start()
+        break
+else:
+    print("asking", flush=True)
+    os.wait()
+"""
+
+
+@contextmanager
+def greedy(project: Project, processes: int = 1, connections: int = 40) -> Iterator[None]:
+    """Other processes ask for as much as they can get."""
+    line = [sys.executable, "-c", GREEDY, str(project.socket_path), PING.hex()]
+    with (
+        patch.object(reserve, "_SHORT_STAY_S", SHORT_S),
+        subprocess.Popen(
+            [*line, str(processes), str(connections)], stdout=subprocess.PIPE, process_group=0
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"asking\n"
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def asked_at_the_limit(project: Project, random: Random) -> None:
@@ -426,6 +477,13 @@ def said_by(act: Callable[[], object]) -> str:
 @contextmanager
 def _unheard() -> Iterator[None]:
     with patch.object(Reserve, "take", lambda self, sock, why: sock.close()):
+        yield
+
+
+@mutant("connection-limit", "who comes again and again is served like others")
+@contextmanager
+def _no_shares() -> Iterator[None]:
+    with patch.object(Reserve, "_taken_by_now", lambda self: defaultdict(float)):
         yield
 
 
