@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from segments import indexed, nothing_tiny
 
@@ -256,6 +256,8 @@ TREES = st.dictionaries(
         max_size=4,
     ),
 )
+# A window of the lines before lies between the parts of the last one.
+@example([{"a.py": b"ab " * 900 + b"\n\nfoo\nfoo" + b"ab " * 901}], ["foo"] * 4)
 @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
 def test_whatever_files_hold_and_however_they_change_the_lines_are_those_of_the_files(
     tmp_path_factory: pytest.TempPathFactory, trees: list[dict[str, bytes]], needles: list[str]

@@ -71,35 +71,31 @@ class FileLines:
         )
 
 
-def cut_lines(store: ChunkStore) -> dict[Place, range]:
+def cut_lines(store: ChunkStore) -> dict[Place, tuple[int, ...]]:
     """Of each line that was cut, the chunks that hold parts of it."""
-    known: dict[Place, range] | None = store.cut_lines
+    known: dict[Place, tuple[int, ...]] | None = store.cut_lines
     if known is None:  # two threads may both find out, and come to the same
         known = store.cut_lines = dict(_found_cut(store))
     return known
 
 
-def _found_cut(store: ChunkStore) -> Iterator[tuple[Place, range]]:
+def _found_cut(store: ChunkStore) -> Iterator[tuple[Place, tuple[int, ...]]]:
     last: Place | None = None
     for chunk in np.flatnonzero(store.rows["column"]).tolist():
         file, line = int(store.rows["file"][chunk]), int(store.rows["line_start"][chunk])
         place = Place(file, cell_of(store, file, chunk), line)
         if place != last:
-            yield place, _parts(store, place, chunk)
+            yield place, _parts(store, place)
             last = place
 
 
-def _parts(store: ChunkStore, place: Place, chunk: int) -> range:
+def _parts(store: ChunkStore, place: Place) -> tuple[int, ...]:
+    # Not only those one after the other: a window of the lines before may lie between two of them.
     of_file = store.chunks_of(place.file)
-    starts, ends = store.rows["line_start"], store.rows["line_end"]
-
-    def has_part(other: int) -> bool:
-        return bool(
-            starts[other] <= place.line <= ends[other]
-            and cell_of(store, place.file, other) == place.cell
-        )
-
-    return _run(of_file, chunk, has_part)
+    rows = store.rows[of_file.start : of_file.stop]
+    has_line = (rows["line_start"] <= place.line) & (rows["line_end"] >= place.line)
+    chunks = (of_file.start + number for number in np.flatnonzero(has_line).tolist())
+    return tuple(each for each in chunks if cell_of(store, place.file, each) == place.cell)
 
 
 def _run(of_file: range, chunk: int, holds: Callable[[int], bool]) -> range:
@@ -112,7 +108,7 @@ def _run(of_file: range, chunk: int, holds: Callable[[int], bool]) -> range:
     return range(first, stop)
 
 
-def whole(store: ChunkStore, place: Place, parts: range) -> str:
+def whole(store: ChunkStore, place: Place, parts: tuple[int, ...]) -> str:
     """The line of which these chunks hold parts.  Where no part is, it was blank."""
     pieces: list[str] = []
     end = 0

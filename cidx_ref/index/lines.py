@@ -125,7 +125,7 @@ def _is_within_parts(pattern: Pattern) -> bool:
 
 
 def _lines(
-    store: ChunkStore, pattern: Pattern, places: list[int], cut: dict[Place, range]
+    store: ChunkStore, pattern: Pattern, places: list[int], cut: dict[Place, tuple[int, ...]]
 ) -> Iterator[Line]:
     chunks, starts = store.chunks_at(places)
     reader: _Reader | None = None
@@ -246,12 +246,12 @@ def _look_at_cut_lines(
     store: ChunkStore,
     pattern: Pattern,
     allowed: NDArray[np.bool_] | None,
-    cut: dict[Place, range],
+    cut: dict[Place, tuple[int, ...]],
     found: Found,
     is_over: Callable[[], bool],
 ) -> None:
     most = _LINE_BYTES_AND_STEPS // pattern.steps
-    wanted = (place for place, parts in cut.items() if allowed is None or allowed[parts.start])
+    wanted = (place for place, parts in cut.items() if allowed is None or allowed[parts[0]])
     for places, lines in _some_at_once(store, wanted, cut):
         if is_over():
             found.is_all = False
@@ -263,12 +263,12 @@ def _look_at_cut_lines(
         text = b"\n".join(lines)
         for at in pattern.places(text, 0, len(text)):
             place = places[bisect_right(starts, at) - 1]
-            if not found.add(Line(cut[place].start, place, place.line, 0)):
+            if not found.add(Line(cut[place][0], place, place.line, 0)):
                 return
 
 
 def _some_at_once(
-    store: ChunkStore, wanted: Iterable[Place], cut: dict[Place, range]
+    store: ChunkStore, wanted: Iterable[Place], cut: dict[Place, tuple[int, ...]]
 ) -> Iterator[tuple[list[Place], list[bytes]]]:
     """The lines that were cut, as many together as are worth a call of the engine."""
     places: list[Place] = []
