@@ -90,7 +90,8 @@ def _speak_utf8() -> None:
     if is_utf8 or sys.orig_argv[1 : 1 + len(_UTF8)] == _UTF8:
         return
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    os.environ.setdefault("PYTHONIOENCODING", f"{encoding}:backslashreplace")
+    if not os.environ.get("PYTHONIOENCODING"):
+        os.environ["PYTHONIOENCODING"] = f"{encoding}:backslashreplace"
     # And not by the environment, which an interpreter may be told to ignore (`-E`, `-I`).
     os.execv(sys.executable, [sys.executable, *_UTF8, *sys.orig_argv[1:]])
 

@@ -315,7 +315,7 @@ def test_the_last_words_of_an_indexing_process_are_shown_without_directories(
 
 def test_a_file_has_one_name_whatever_the_locale(make_project: MakeProject) -> None:
     project = make_project({"gr\xf6\xdfe.py": "def quokka(): pass\n"}, name="pr\xf6ject")
-    odd = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    odd = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
     try:
         first = run(project, "query", "quokka", "--json", **odd)
         assert '"path": "gr\\u00f6\\u00dfe.py"' in first.stdout, first

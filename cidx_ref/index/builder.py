@@ -154,6 +154,7 @@ def main() -> int:
     global _said
     # What an embedder prints must not come between the lines that are read.
     _said = os.fdopen(os.dup(1), "w", encoding="ascii")
+    sys.stdout.flush()  # of what came before, as complaints
     os.dup2(2, 1)
     gc.set_threshold(1_000_000)  # as in `worker`
     line = sys.stdin.buffer.readline()
@@ -186,5 +187,6 @@ def main() -> int:
 if __name__ == "__main__":
     # Not through the interpreter's shutdown, which the thread that reads stdin might hold up.
     status = main()
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -140,6 +140,7 @@ def main() -> int:
     global _said
     # What an embedder prints must not come between the lines that the parent reads.
     _said = os.fdopen(os.dup(1), "w", encoding="ascii")
+    sys.stdout.flush()  # of what came before, as complaints
     os.dup2(2, 1)
     # Syntax trees by the million, none of them in a cycle: the collector would take a tenth of the
     # time to find nothing in them.  Not for ever: an embedder may make cycles.
@@ -169,5 +170,6 @@ def main() -> int:
 if __name__ == "__main__":
     # Not through the interpreter's shutdown, which the thread that reads stdin might hold up.
     status = main()
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
