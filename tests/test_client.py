@@ -264,7 +264,8 @@ def test_a_client_survives_the_death_of_its_daemon(
         os.kill(pid, signal.SIGKILL)
         assert client.query("retry")[0].path == "net/retry.py"
         assert client.ping()["pid"] != pid
-    assert runtime.slept == [0.1]
+    # It may have seen that the connection has ended before it asked.
+    assert runtime.slept in ([], [0.1])
 
 
 def test_a_client_that_may_not_start_a_daemon_does_not(project: Project) -> None:

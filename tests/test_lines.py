@@ -258,6 +258,7 @@ TREES = st.dictionaries(
 )
 # A window of the lines before lies between the parts of the last one.
 @example([{"a.py": b"ab " * 900 + b"\n\nfoo\nfoo" + b"ab " * 901}], ["foo"] * 4)
+@example([{"a.py": b"x" * 700 + b"ab " * 900}], ["foo", "foo", "foo", "ab " * 900])
 @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
 def test_whatever_files_hold_and_however_they_change_the_lines_are_those_of_the_files(
     tmp_path_factory: pytest.TempPathFactory, trees: list[dict[str, bytes]], needles: list[str]

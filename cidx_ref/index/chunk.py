@@ -30,6 +30,7 @@ __all__ = [
 MAX_LINE_CHARS = 2000  # a line of more is cut
 MAX_CHARS = 12_000  # of a chunk: as much as the longest definitions have that are written by hand
 MAX_PIECES = 8192  # of a file, but for those of long lines: half of what a segment may have
+_MAX_BLANK_END = 64  # characters behind the last word of a long line that stay with it
 _WORD_REACH = 256  # characters at the end of a piece among which the end of a word is looked for
 # Characters that a piece has of the one before it, as many as any phrase has that people look for.
 # Not fewer than the first; up to the second if a word or a line begins there.
@@ -179,6 +180,8 @@ def _stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     while end - start > MAX_LINE_CHARS - _MAX_OVERLAP:
         full = start + MAX_LINE_CHARS - _MAX_OVERLAP
         cut = next((i for i in range(full, full - _WORD_REACH, -1) if _may_cut(text, i)), full)
+        if end - cut <= _MAX_BLANK_END and text[cut:end].isspace():
+            break  # a piece of its own would be blank, and so left out
         yield start, cut
         start = cut
     yield start, end
