@@ -190,7 +190,9 @@ def text_of(done: subprocess.CompletedProcess[str]) -> str:
 def test_serve_runs_in_the_foreground_until_it_is_told_to_end(
     project: Project, number: signal.Signals
 ) -> None:
-    command = [*COMMAND, "serve", "--project", str(project.root), "--json"]
+    # Who runs the tests may ignore it (`nohup`), and then so would the daemon.
+    heard = ["env", f"--default-signal={number.name.removeprefix('SIG')}"]
+    command = [*heard, *COMMAND, "serve", "--project", str(project.root), "--json"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment()
     ) as serving:
