@@ -528,15 +528,15 @@ def test_a_generation_that_is_a_link_or_a_file_is_no_index_and_indexing_removes_
 ) -> None:
     spoil(project.generations / "current")
     said = (
-        f"^{project.generations}/000009-bbbbbb is {what}, not a directory, and is not followed or "
-        "used: remove it$"
+        rf"^\.code-indexer/generations/000009-bbbbbb is {what}, not a directory, and is not "
+        "followed or used: remove it$"
     )
     with service_of(project) as service:
         with pytest.raises(NoIndexError, match=said):
             service.exposed_query_hybrid(str(project.root), QUERY)
         status = service.exposed_get_status()
         assert status["generation"] is None
-        assert re.search(said, status["index_problem"])
+        assert re.search(said.removeprefix("^"), status["index_problem"])
         files = service.exposed_get_diagnostics()["index_files"]
         assert files == {"generation": None, "matches_manifest": None, "damaged": {}}
     assert_repaired(project, "000009-bbbbbb")

@@ -63,7 +63,12 @@ class Broken(OwnTarget):
         command, environment = super().command(*arguments, crash_at=crash_at, term_at=term_at)
         program = str(Path(__file__).with_name("broken_daemon.py"))
         # In the place of `-m cidx_ref.testing.own.faulty`.
-        return [*command[:2], program, self.defect, *command[4:]], environment
+        return [
+            *command[:2],
+            program,
+            self.defect,
+            *command[command.index("-m") + 2 :],
+        ], environment
 
 
 Life = Callable[[Lifecycle], object]
@@ -156,7 +161,8 @@ class Mutated(OwnTarget):
 
     def command(self, *arguments: str, crash_at: str = "", term_at: str = "") -> Command:
         command, environment = super().command(*arguments, crash_at=crash_at, term_at=term_at)
-        return [*command[:4], "--mutant", self.mutant, *command[4:]], environment
+        at = command.index("-m") + 2
+        return [*command[:at], "--mutant", self.mutant, *command[at:]], environment
 
 
 @pytest.mark.parametrize(

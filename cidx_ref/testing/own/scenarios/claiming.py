@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -211,7 +212,7 @@ class DyingStarter(_OnSocket):
                 self.owners["mortal"] = self.claim, self.claim.listen()
         except Killed:
             # What SIGKILL leaves, and our exception on its way has removed.
-            self.project.socket_path.with_name("daemon.sock.1").touch()
+            os.mknod(self.project.socket_path.with_name("daemon.sock.1"), stat.S_IFSOCK | 0o600)
             os.close(self.claim._lock)
             self.start("next")
 

@@ -17,6 +17,7 @@ from cidx_ref.errors import (
     ShuttingDownError,
 )
 from cidx_ref.index.port import RunOptions
+from cidx_ref.project import Project
 from cidx_ref.testing.concurrency.explore import Scenario
 from cidx_ref.testing.concurrency.scheduler import Scheduler
 from cidx_ref.testing.own.fake_index import CacheRig
@@ -26,6 +27,7 @@ from cidx_ref.testing.own.scenarios.common import TTL_S, unprepared
 def _served(rig: CacheRig) -> Served:
     """What the cache of `rig` is a part of, without any of the others, and with no watch."""
     served = object.__new__(Served)
+    served.project = Project.at("/")  # whose name no error has in it
     served.cache = cast("IndexCache[Any]", rig.cache)
     served.runs = IndexRuns(rig.source.begin_run, unprepared, rig.runtime)
     served.freshness = Freshness(
