@@ -183,7 +183,7 @@ class Mutated(OwnTarget):
                 lambda m: [
                     m.configure(name="default"),
                     m.serve(),
-                    *(m.index_elsewhere(edit=True, full=False) for _ in range(2)),
+                    *(m.index_elsewhere(edit=True, full=False) for _ in range(8)),
                 ],
             ),
             (
