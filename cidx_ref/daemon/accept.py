@@ -22,7 +22,7 @@ from contextlib import suppress
 from math import inf
 
 from cidx_ref.daemon.framing import Channel, Stream
-from cidx_ref.daemon.reserve import Reserve
+from cidx_ref.daemon.reserve import Reserve, shut
 from cidx_ref.daemon.room import Room
 from cidx_ref.daemon.transport import ExposedService, serve_connection
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -176,7 +176,7 @@ class SocketServer:
             if chosen is None or over[chosen] < 0:
                 return False
             self._ending.add(chosen)
-            _shut(chosen, socket.SHUT_RD)
+            shut(chosen, socket.SHUT_RD)
         return True
 
     def _turn_away(self, error: OSError) -> None:
@@ -216,7 +216,7 @@ class SocketServer:
     def _shut_all(self, how: int) -> None:
         with self._changed:
             for sock in self._connections:
-                _shut(sock, how)
+                shut(sock, how)
 
 
 class _Occasional:
@@ -235,8 +235,3 @@ class _Occasional:
             _log.warning("refused connections: %d %s", self._count, what)
             self._count = 0
             self._log_at = self._runtime.monotonic() + _LOGGED_EVERY_S
-
-
-def _shut(sock: socket.socket, how: int) -> None:
-    with suppress(OSError):  # gone already
-        sock.shutdown(how)

@@ -28,7 +28,7 @@ from cidx_ref.errors import BusyError
 from cidx_ref.runtime import Runtime, Thread
 from cidx_ref.sockets import peer_pid
 
-__all__ = ["Reserve"]
+__all__ = ["Reserve", "shut"]
 
 _log = logging.getLogger("cidx_ref")
 
@@ -215,5 +215,10 @@ class Reserve:
 
     def _shut(self, how: int) -> None:
         for each in self._served:
-            with suppress(OSError):  # gone already
-                each.sock.shutdown(how)
+            shut(each.sock, how)
+
+
+def shut(sock: socket.socket, how: int) -> None:
+    """Close one way of a connection, or both, if it is still there."""
+    with suppress(OSError):  # gone already
+        sock.shutdown(how)
