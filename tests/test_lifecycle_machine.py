@@ -181,9 +181,9 @@ class Mutated(OwnTarget):
                 "other_writers_are_not_noticed",
                 "edition 2 of",
                 lambda m: [
-                    m.configure(name="default"),
+                    m.configure(name="keeps"),
                     m.serve(),
-                    *(m.index_elsewhere(edit=True, full=False) for _ in range(8)),
+                    *(m.index_elsewhere(edit=True, full=False) for _ in range(2)),
                 ],
             ),
             (

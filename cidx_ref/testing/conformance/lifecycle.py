@@ -173,6 +173,7 @@ _CHECK_S = 0.1
 #: `watch` is for daemons that have it (`Target.is_fresh`).
 CONFIGURATIONS: dict[str, dict[str, object]] = {
     "stays": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": False, "watch": False},
+    "keeps": {"ttl_minutes": 10, "auto_shutdown_on_idle": False, "watch": False},
     "idles": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": True, "watch": False},
     "default": {"ttl_minutes": 10, "auto_shutdown_on_idle": True, "watch": True},
     "watches": {"ttl_minutes": _TTL_MINUTES, "auto_shutdown_on_idle": False, "watch": True},

@@ -1,0 +1,50 @@
+"""What a check is, and how checks become findings.
+
+A check is a function that is given a `Bench`: it starts daemons there, asks them, and says what it
+shows while it does so.
+
+    @check("second-start", "SRV-2", needs={Cap.TAKEN})
+    def a_second_start_finds_the_first(bench: Bench) -> None:
+        with bench.daemon() as first, bench.showing("SRV-2"):
+            assert bench.start_again(first) == 0, "..."
+
+Whatever is raised within `showing` is a finding against that promise, and ends the check; a block
+that comes to its end is one for it.  What is raised elsewhere is no finding: the check could not be
+run, its promises are "not tried", and the words say why.  Checks know promises and nothing else:
+what a target prints, stores and configures is described by the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from cidx_ref.testing.conformance.target import Cap
+
+__all__ = ["Check", "check"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One way to see whether promises are kept by a daemon."""
+
+    name: str
+    promises: tuple[str, ...]
+    #: What the target must offer, or the promises are "not offered" as far as this check goes.
+    needs: frozenset[Cap]
+    run: Callable[..., None]
+    #: Only with `--deep`.
+    deep: bool = False
+    #: It ends, kills or starts daemons: not with `Attach`.
+    spawns: bool = True
+
+
+def check(
+    name: str,
+    *promises: str,
+    needs: Iterable[Cap] = (Cap.BASE,),
+    deep: bool = False,
+    spawns: bool = True,
+) -> Callable[[Callable[..., None]], Check]:
+    """Make a check of a function; the name is what `verify --only` takes."""
+    return lambda run: Check(name, promises, frozenset({Cap.BASE, *needs}), run, deep, spawns)

@@ -1,0 +1,274 @@
+"""What a project says of its daemon, so that it can be judged: how it is started, where it listens,
+what its methods are called, how its answers are read, and what it offers.
+
+    TARGET = Target(
+        Spawn("otherd run {project}", ready=r"ready at", taken=r"there is one", taken_status=3),
+        socket=".otherd/otherd.sock",
+        methods=Methods(query="search(query, limit)", index="rebuild()", stop="quit()"),
+        hits="[]", path="file", line="line", text="text",
+        capabilities={Cap.BASE, Cap.INDEX, Cap.STOP, Cap.KILL},
+    )
+
+Nothing here starts or asks anything: `subject` and `asking` do.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["Attach", "Call", "Cap", "Faults", "Methods", "Peer", "Spawn", "Subjects", "Target"]
+
+
+class Cap(StrEnum):
+    """What a target offers.  A promise that needs what is not declared is "not offered", and the
+    value here is what is said to be missing."""
+
+    BASE = "it can be connected to and asked"
+    #: `Methods.index` brings the index up to date and returns when it has.
+    INDEX = "a method that indexes"
+    #: `Target.writer` does the same in a process of its own.
+    WRITER = "a writer beside the daemon"
+    CLEAR = "a method that empties the cache"
+    #: `Target.status["pid"]` and whatever else of `status` is named.
+    STATUS = "a status"
+    #: `Target.status["loads"]` counts what was loaded from disk.
+    LOADS = "a count of loads in its status"
+    #: `{ttl_s}` or `{ttl_minutes}` in `Target.env` or `Target.files` decides how long a cache lives.
+    SHORT_TTL = "a cache whose time to live can be set to a second"
+    #: `{idle}` there (`true` or `false`) has it end once it is idle for as long.
+    IDLE = "a shutdown when idle"
+    STOP = "a method that stops it, or a graceful end by SIGTERM"
+    #: It may be killed by SIGKILL: a `Spawn`'s only.
+    KILL = "a daemon that may be killed"
+    #: A second start finds the first and ends (`Spawn.taken`).
+    TAKEN = "a second start that finds the first"
+    #: It ends by itself when its socket is removed.
+    GONE = "a daemon that notices that its socket is gone"
+    FTS = "full-text search"
+    HYBRID = "hybrid search"
+    #: Bad arguments are refused by their name.
+    ERRORS = "errors that name a bad argument"
+    #: Answers come by value, in one message each way.
+    BY_VALUE = "answers by value"
+    #: What peers can do to it is bounded: size, time and number.
+    LIMITS = "limits for hostile peers"
+    HEALTH = "a report of its health"
+    METRICS = "metrics"
+    #: A query takes `fresh`, and then never answers from before the call.
+    FRESH = "fresh answers"
+    #: Saved files are indexed without a command.
+    WATCH = "a watch of the files"
+    #: The latency that PERF-1 to PERF-3 name.
+    SPEED = "latencies that are promised"
+    #: Memory stays as it is over many queries, and is given back on a clear.
+    MEMORY = "memory that is bounded"
+    #: A configuration in the project, whose bad values are refused (`Target.files`).
+    CONFIG = "a configuration that is validated"
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """A daemon that is started, and ended, by the kit.  Placeholders: `{project}`, `{python}`.
+
+    Nothing is printed that the kit needs unless `ready` or `taken` say so: without `ready`, it is
+    ready when its socket accepts.
+    """
+
+    #: One command line, as a shell would split it; or its words.
+    command: str | Sequence[str]
+    #: A pattern (`re.search`) of a line of its output by which it says that it accepts.
+    ready: str = ""
+    #: The same for a start that found another daemon; without it, by its exit alone.
+    taken: str = ""
+    #: The exit status of such a start.
+    taken_status: int = 0
+    #: The exit status of one that was stopped gracefully.
+    stopped_status: int = 0
+    #: Seconds within which it accepts.
+    patience_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Attach:
+    """A daemon that is there already: asked, and never stopped, killed or reconfigured."""
+
+    #: The path of its socket, or `tcp://host:port`.
+    address: str
+    #: What it serves.
+    project: str = "."
+
+
+class Peer(Protocol):
+    """A connection to a daemon.  `asking.RpycPeer` is the usual one; a daemon that speaks something
+    else needs one of its own, some ten lines.  Each call raises what the daemon answers as an
+    error, and `ConnectionError`, `EOFError` or `TimeoutError` where there is no answer."""
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a method is called: its name, and what it is given, by roles."""
+
+    name: str
+    args: tuple[tuple[str, Any], ...] = ()
+    kwargs: tuple[tuple[str, tuple[str, Any]], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str, roles: Iterable[str]) -> Call:
+        """`search(query, top=limit, kind="exact")`: words are roles, the rest are constants.
+
+        Raises `ValueError`, which names what is wrong.
+        """
+        known = set(roles)
+
+        def given(node: ast.expr) -> tuple[str, Any]:
+            if isinstance(node, ast.Name):
+                if node.id not in known:
+                    raise ValueError(f"{text!r}: {node.id!r} is not one of {sorted(known)}")
+                return node.id, None
+            try:
+                return "", ast.literal_eval(node)
+            except ValueError:
+                raise ValueError(
+                    f"{text!r}: {ast.unparse(node)!r} is no role or constant"
+                ) from None
+
+        try:
+            call = ast.parse(text.strip(), mode="eval").body
+        except SyntaxError:
+            call = None
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError(f"{text!r}: not of the form method(role, name=role)")
+        if any(keyword.arg is None for keyword in call.keywords):
+            raise ValueError(f"{text!r}: ** is not understood")
+        return cls(
+            call.func.id,
+            tuple(given(node) for node in call.args),
+            tuple((str(k.arg), given(k.value)) for k in call.keywords),
+        )
+
+    def fill(self, **roles: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and named arguments, with the values of the roles.  A named role that has no
+        value is left out."""
+        args = tuple(roles[role] if role else value for role, value in self.args)
+        kwargs = {
+            name: roles[role] if role else value
+            for name, (role, value) in self.kwargs
+            if not role or role in roles
+        }
+        return args, kwargs
+
+    def takes(self, role: str) -> bool:
+        return role in {r for r, _ in self.args} | {r for _, (r, _) in self.kwargs}
+
+
+#: What a method may be given.
+ROLES = ("project", "query", "limit", "progress", "fresh", "full")
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The methods, each as `name(role, name=role)`, with the roles `project` (its directory, as
+    text), `query`, `limit`, `progress` (a callback), `fresh` and `full` (bool).  By default they
+    are the story's.  An empty one is not there."""
+
+    query: str = "query(project, query, limit=limit, fresh=fresh)"
+    query_fts: str = "query_fts(project, query, limit=limit, fresh=fresh)"
+    query_hybrid: str = "query_hybrid(project, query, limit=limit, fresh=fresh)"
+    index: str = "index(project)"
+    clear: str = "clear_cache()"
+    status: str = "get_status()"
+    health: str = "get_health()"
+    metrics: str = "get_metrics()"
+    ping: str = "ping()"
+    stop: str = "shutdown()"
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if getattr(self, name):
+                self.call(name)
+
+    def call(self, role: str) -> Call:
+        """How that one is called.  Raises `ValueError`, also where it is not there."""
+        text = getattr(self, role)
+        if not text:
+            raise ValueError(f"methods: there is no {role!r}")
+        return Call.parse(text, ROLES)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Where the daemon, and its writer, can be made to die: `{point}` in `prefix`, which goes before
+    the arguments of their commands."""
+
+    #: Words put behind the command's first ones that name the program; see `Target.crashing`.
+    crash: Callable[[Sequence[str], str], Sequence[str]]
+    #: The same, by SIGTERM.
+    terminate: Callable[[Sequence[str], str], Sequence[str]] | None = None
+    start: Sequence[str] = ()
+    sweep: Sequence[str] = ()
+    stop: Sequence[str] = ()
+    publish: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Parts of the daemon that can be judged in this process (`check_cache`, `check_claim`,
+    `check_lock`): the functions that make one."""
+
+    cache: Callable[..., Any] | None = None
+    claim: Callable[..., Any] | None = None
+    lock: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A daemon under test, as its project describes it."""
+
+    start: Spawn | Attach
+    #: Where its socket is: in the project, or absolute.  A `Spawn`'s only.
+    socket: str = field(default=".code-indexer/daemon.sock", kw_only=True)
+    methods: Methods = field(default_factory=Methods, kw_only=True)
+    #: A command that indexes, in a process of its own, and ends.
+    writer: str | Sequence[str] = field(default="", kw_only=True)
+    #: Environment of daemon and writer, beside the inherited one.  Placeholders: `{project}`,
+    #: `{ttl_s}`, `{ttl_minutes}`, `{idle}` (`true`, `false`), `{watch}` (the same).
+    env: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    #: Files that each project has before its daemon is started, by path: their text, with the same
+    #: placeholders.  Other braces stay.
+    files: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    #: The list of hits in an answer: a dotted path of keys or attributes; `[]` is the answer itself;
+    #: empty: answers have none, and are not judged by what they say.
+    hits: str = field(default="results", kw_only=True)
+    #: The same in a hit: the file's path (relative or absolute), its line, some of its text.  An
+    #: integer is an index.  Empty: there is none.
+    path: str = field(default="path", kw_only=True)
+    line: str = field(default="line_start", kw_only=True)
+    text: str = field(default="snippet", kw_only=True)
+    #: Makes plain data of what a call returns, before it is read (`json.loads`).
+    decode: Callable[[Any], Any] | None = field(default=None, kw_only=True)
+    #: Of the status: where its `pid`, `loads`, `generation`, `cached`, `queries`, `uptime_s` are.
+    status: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    capabilities: Iterable[Cap] = field(default=frozenset({Cap.BASE}), kw_only=True)
+    #: Promises that it does not make, by id, with the reason.
+    not_offered: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    #: How it is connected to; by default over RPyC.
+    connect: Callable[[str, float], Peer] | None = field(default=None, kw_only=True)
+    #: Makes the files of a project's edition n (from 1) in a directory; see `corpus`.
+    corpus: Callable[[Path, int], None] | None = field(default=None, kw_only=True)
+    #: What an attached daemon is asked: the query, and a file that must be found.
+    questions: Sequence[tuple[str, str]] = field(default=(), kw_only=True)
+    faults: Faults | None = field(default=None, kw_only=True)
+    subjects: Subjects = field(default_factory=Subjects, kw_only=True)
+    #: Checks of its own (`checks.check`), which run like the kit's.
+    checks: Sequence[Any] = field(default=(), kw_only=True)
+
+    def offers(self, *caps: Cap) -> bool:
+        return set(caps) <= set(self.capabilities)
