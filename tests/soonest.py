@@ -11,6 +11,31 @@ __all__ = ["SOONEST", "SOONEST_SEARCH"]
 
 #: By the name of the mutant: a test, with its file in this directory.
 SOONEST: dict[str, str] = {
+    "phrases_are_held_by_their_words": (
+        'test_phrases.py::test_a_quoted_piece_is_found_as_written["frobnicate()"-paths11-fts]'
+    ),
+    "nothing_dead_is_cleared_away": (
+        "test_incremental.py::test_after_many_edits_the_index_is_at_most_half_as_large_again_as_one_built_anew[100]"
+    ),
+    "matches_in_the_order_of_the_files": (
+        "test_text_analysis.py::test_a_row_of_the_page_says_by_what_a_text_is_found['as UTF-8'-fts]"
+    ),
+    "the_callbacks_error_ends_the_build": (
+        "test_plain_client.py::test_a_callback_that_fails_is_not_called_again_and_the_index_is_built[ValueError]"
+    ),
+    "the_files_are_not_looked_at": (
+        "test_query.py::test_diagnostics_say_which_files_are_not_what_they_were"
+    ),
+    "tracebacks_are_sent": "test_refusals.py::test_no_error_echoes_all_of_what_was_sent",
+    "a_new_configuration_is_left_to_the_next_change": (
+        "test_fresh.py::test_a_changed_configuration_of_index_runs_is_followed_before_an_answer_is_fresh"
+    ),
+    "bugs_are_told_in_full": (
+        "test_log.py::test_the_log_has_once_what_a_client_is_not_told[query]"
+    ),
+    "any_generation_will_do": (
+        "test_fresh.py::test_of_a_generation_that_was_put_in_the_place_of_the_last_runs_nothing_is_known"
+    ),
     "nearest_in_the_order_of_the_files": (
         "test_segments.py::test_the_nearest_of_all_segments_are_those_of_a_product_with_all_that_is_alive"
     ),

@@ -31,6 +31,8 @@ from cidx_ref.project import LOCK, Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import MakeProject, end_daemon, served
 
+pytestmark = pytest.mark.once
+
 COMMAND = [sys.executable, "-P", "-m", "cidx_ref"]
 
 

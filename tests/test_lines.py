@@ -248,6 +248,7 @@ TREES = st.dictionaries(
 )
 
 
+@pytest.mark.once
 @given(
     trees=st.lists(TREES, min_size=1, max_size=3),
     needles=st.lists(

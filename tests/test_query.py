@@ -720,6 +720,7 @@ def test_a_hit_says_what_made_its_score_where_it_is_asked_to(
     assert explained == plain
 
 
+@pytest.mark.once
 @pytest.mark.promise("QRY-3")
 def test_a_shorter_list_is_the_beginning_of_a_longer_one(stdlib: Project) -> None:
     service = CIDXDaemonService(stdlib.root)
