@@ -13,6 +13,7 @@ import select
 import signal
 from collections.abc import Callable
 from contextlib import closing, suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 from cidx_ref._version import __version__
@@ -35,6 +36,8 @@ _STOP_TIMEOUT_S = 40.0
 #: Within so many seconds a process has ended that has closed all it had.
 _EXIT_S = 1.0
 _STOP_POLL_S = 0.01
+#: After so many a stop says what it waits for.
+_SILENT_S = 1.0
 _MAX_LINE_BYTES = 500
 
 
@@ -156,10 +159,16 @@ def _last_line(fd: int) -> str:
     return escape(lines[-1])[:_MAX_LINE_BYTES] if lines else ""
 
 
-def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
+def stop(
+    project: Project,
+    runtime: Runtime = SYSTEM,
+    *,
+    waits: Callable[[int], object] = lambda pid: None,
+) -> bool:
     """Stop the project's daemon, of whatever version, and wait until its process has ended.
 
-    It answers what is in flight first (SRV-4).  False if none runs.  Raises
+    It answers what is in flight first (SRV-4); where that takes longer than a second, `waits` is
+    called once, with its process id.  False if none runs.  Raises
     `DaemonUnavailableError` if it has not ended after 40 seconds, or is not ours to end.
     """
     deadline = runtime.monotonic() + _STOP_TIMEOUT_S
@@ -182,7 +191,11 @@ def stop(project: Project, runtime: Runtime = SYSTEM) -> bool:
             runtime.sleep(_STOP_POLL_S)
     with closing(remote):
         _tell(remote, project)
+    say_at = runtime.monotonic() + _SILENT_S
     while is_alive(remote.pid) and not _is_a_host(remote.pid, project):
+        if runtime.monotonic() >= say_at:
+            waits(remote.pid)
+            say_at = inf
         if runtime.monotonic() >= deadline:
             raise DaemonUnavailableError(
                 f"the daemon (pid {remote.pid}) does not stop{advice(remote.pid)}"

@@ -426,6 +426,24 @@ def test_stopping_answers_the_index_run_in_flight(project: Project, probe: Probe
 
 
 @pytest.mark.promise("SRV-4")
+def test_a_stop_that_waits_says_for_what(project: Project, probe: Probe) -> None:
+    change(project)
+    probe.hold("documents")
+    with serving(project) as process, client(project) as daemon:
+        report = in_thread(daemon.index)
+        held = probe.arrival()
+        with popen("stop", "--project", str(project.root)) as stopping:
+            assert stopping.stderr is not None
+            said = stopping.stderr.readline()
+            assert f"(pid {process.pid}) answers what is in flight" in said
+            probe.free("documents")
+            held.release()
+            assert stopping.communicate(timeout=TIMEOUT_S) == ("stopped\n", "")
+        assert report()["changed"] is True
+        assert process.wait(TIMEOUT_S) == 0
+
+
+@pytest.mark.promise("SRV-4")
 def test_a_client_that_comes_as_the_daemon_stops_does_not_wait_for_what_is_in_flight(
     project: Project, probe: Probe
 ) -> None:
