@@ -182,10 +182,7 @@ def stop(options: argparse.Namespace) -> int:
     """Stop the daemon, and wait until its process has ended."""
     from cidx_ref.launcher import stop as stop_daemon
 
-    def waits(pid: int) -> None:
-        complain(f"the daemon (pid {pid}) answers what is in flight, and then ends")
-
-    state = "stopped" if stop_daemon(_project(options), waits=waits) else "not running"
+    state = "stopped" if stop_daemon(_project(options), tell=complain) else "not running"
     return _report(options, {"status": state}, state)
 
 

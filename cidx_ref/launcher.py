@@ -163,12 +163,12 @@ def stop(
     project: Project,
     runtime: Runtime = SYSTEM,
     *,
-    waits: Callable[[int], object] = lambda pid: None,
+    tell: Callable[[str], object] = str,
 ) -> bool:
     """Stop the project's daemon, of whatever version, and wait until its process has ended.
 
-    It answers what is in flight first (SRV-4); where that takes longer than a second, `waits` is
-    called once, with its process id.  False if none runs.  Raises
+    It answers what is in flight first (SRV-4); where that takes longer than a second, `tell`
+    is told, once.  False if none runs.  Raises
     `DaemonUnavailableError` if it has not ended after 40 seconds, or is not ours to end.
     """
     deadline = runtime.monotonic() + _STOP_TIMEOUT_S
@@ -194,7 +194,7 @@ def stop(
     say_at = runtime.monotonic() + _SILENT_S
     while is_alive(remote.pid) and not _is_a_host(remote.pid, project):
         if runtime.monotonic() >= say_at:
-            waits(remote.pid)
+            tell(f"the daemon (pid {remote.pid}) answers what is in flight, and then ends")
             say_at = inf
         if runtime.monotonic() >= deadline:
             raise DaemonUnavailableError(

@@ -159,7 +159,7 @@ FLOORS_WITHIN = {
     "daemon": [
         [
             *["claim", "entry", "eviction", "gate", "health", "indexing", "installation", "log"],
-            *["gitindex", "inotify", "looked", "memory", "relevance", "room"],
+            *["gitindex", "inotify", "looked", "memory", "relevance", "room", "singleflight"],
         ],
         ["cache", "gitstate"],
         ["freshness", "outside", "succession"],

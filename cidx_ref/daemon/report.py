@@ -41,6 +41,7 @@ class Told(Protocol):
     @property
     def is_indexing(self) -> bool: ...
     def uptime_s(self) -> float: ...
+    def check_index(self) -> dict[str, Any]: ...
     def watch_status(self) -> dict[str, Any] | None: ...
 
 
@@ -106,7 +107,7 @@ def diagnostics(service: Told) -> dict[str, Any]:
             "max_query_chars": limits.MAX_TEXT_CHARS,
             "max_limit": limits.MAX_LIMIT,
         },
-        **({} if service.index is None else service.index.check()),
+        **service.check_index(),
     }
 
 

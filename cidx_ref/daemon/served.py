@@ -15,6 +15,7 @@ from cidx_ref.daemon.cache import CacheListener, IndexCache
 from cidx_ref.daemon.freshness import Freshness, MakeWatch, NoWatch
 from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.memory import give_back
+from cidx_ref.daemon.singleflight import SingleFlight
 from cidx_ref.daemon.succession import Succession
 from cidx_ref.errors import NoIndexError
 from cidx_ref.index.port import Index, RunOptions, Search
@@ -50,6 +51,8 @@ class Served:
     ) -> None:
         self.project = project
         self.index = index
+        #: What `index.check` says: it may read all files, and once for all who ask at a time.
+        self.check = SingleFlight(index.check, runtime)
         self._configured = configured
         self._has_watch = make_watch is not None
         self._for_runs = configured.config.for_runs()

@@ -227,6 +227,10 @@ class CIDXDaemonService(ExposedService):
         """What is said of the watch; None while there is no project."""
         return self._served.freshness.status() if self._served is not None else None
 
+    def check_index(self) -> dict[str, Any]:
+        """What diagnostics say of the index."""
+        return self._served.check() if self._served is not None else {}
+
     def uptime_s(self) -> float:
         """Seconds since this service was made."""
         return self.runtime.monotonic() - self._started
