@@ -17,7 +17,7 @@ from errno import ECONNREFUSED, ENOENT, ENOTDIR, EPERM
 from socket import SHUT_RDWR, socket
 from typing import Any, Protocol
 
-from cidx_ref.errors import BadArgumentError, DaemonUnavailableError, from_kind
+from cidx_ref.errors import BadArgumentError, BusyError, DaemonUnavailableError, from_kind
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
 from cidx_ref.shown import bounded, why
@@ -159,6 +159,9 @@ class Remote:
                 f"the daemon did not answer within {timeout_s:g} s{advice(self.pid)}"
             ) from None
         except RemoteError as error:
+            kind, _, said = str(error).partition(": ")
+            if kind == BusyError.__name__:  # it has not read the call
+                raise BusyError(bounded(said, _MAX_ERROR_CHARS)) from None
             raise foreign(self.who, f"it raised {error}") from None
         except NoAnswerError as error:  # nor is it a daemon of another version
             raise ConnectionLostError(str(foreign(self.who, str(error)))) from None

@@ -57,7 +57,9 @@ def serves_one_at_a_time() -> None:
 
     def accept(self: SocketServer) -> None:
         sock, _ = self._listener.accept()
-        self._connections[sock] = Channel(Stream(sock, self._runtime), self._runtime)
+        self._connections[sock] = Channel(
+            Stream(sock, self._runtime), self._runtime, self._receiving
+        )
         serve(self, sock)
 
     SocketServer._accept = accept  # type: ignore[method-assign]

@@ -19,7 +19,7 @@ from rpyc.core import brine, consts, vinegar
 from cidx_ref.client import DaemonClient
 from cidx_ref.daemon import framing
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.errors import BadArgumentError
+from cidx_ref.errors import BadArgumentError, BusyError
 from cidx_ref.interpreter import python_command
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.project import Project
@@ -195,6 +195,38 @@ def test_a_query_that_is_too_long_is_refused_by_name_however_long_it_is(
         with pytest.raises(BadArgumentError, match=r"^query: "):
             client.query("x" * length)
         assert client.ping()["pong"]
+
+
+@pytest.mark.promise("RPC-6")
+def test_half_frames_of_many_share_a_bounded_memory(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framing, "_MAX_RECEIVED_BYTES", 300_000)
+    project.config_path.write_text('{"daemon": {"max_retries": 0}}')
+    paths = ["x" * 900] * 100
+
+    def is_received() -> bool:
+        """Whether a large message is read, to be refused for what is in it."""
+        try:
+            with DaemonClient(project, start=False) as client:
+                client.query("retry", exclude_paths=paths)
+        except BadArgumentError:
+            return True
+        except BusyError:
+            return False
+        raise AssertionError("it is neither refused nor read")
+
+    with served(project), DaemonClient(project, start=False) as client:
+        assert is_received()
+        with connected(project) as one, connected(project) as other:
+            for sock in (one, other):
+                sock.sendall(HEADER.pack(120_000, 0) + b"x" * 60_000)
+            while is_received():  # the daemon may not have read yet what it was sent
+                pass
+            assert client.query("retry")[0].path == "net/retry.py", "small ones count for nothing"
+        # Those are gone, and what they held is given back.
+        while not is_received():
+            pass
 
 
 @pytest.mark.promise("RPC-6")

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 
-from cidx_ref.daemon.framing import Channel, Stream
+from cidx_ref.daemon.framing import Channel, Receiving, Stream
 from cidx_ref.daemon.reserve import Reserve, shut
 from cidx_ref.daemon.room import Room
 from cidx_ref.daemon.transport import ExposedService, serve_connection
@@ -64,6 +64,7 @@ class SocketServer:
         self._connections: dict[socket.socket, Channel] = {}
         #: Those of them that have been told to end, and will at once.
         self._ending: set[socket.socket] = set()
+        self._receiving = Receiving(runtime)
         self._reserve = Reserve(service, self._room.reserve, runtime)
         self._strangers = _Occasional(runtime)
         self._refused = _Occasional(runtime)
@@ -140,8 +141,9 @@ class SocketServer:
 
     def _begin(self, sock: socket.socket) -> str | None:
         """Serve it; or what keeps us from doing so."""
+        stream = Stream(sock, self._runtime)
         with self._changed:
-            self._connections[sock] = Channel(Stream(sock, self._runtime), self._runtime)
+            self._connections[sock] = Channel(stream, self._runtime, self._receiving)
         try:
             self._runtime.thread(lambda: self._serve(sock), "connection")
         except (RuntimeError, MemoryError):

@@ -18,14 +18,23 @@ import socket
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import NoReturn, Protocol, TypeVar
 
+from cidx_ref.errors import BusyError
 from cidx_ref.limits import MAX_REQUEST_BYTES
 from cidx_ref.runtime import Runtime
 
-__all__ = ["FRAME_TIMEOUT_S", "HEAD_BYTES", "SEND_TIMEOUT_S", "Channel", "Refused", "Stream"]
+__all__ = [
+    "FRAME_TIMEOUT_S",
+    "HEAD_BYTES",
+    "SEND_TIMEOUT_S",
+    "Channel",
+    "Receiving",
+    "Refused",
+    "Stream",
+]
 
 _log = logging.getLogger("cidx_ref")
 
@@ -40,19 +49,24 @@ SEND_TIMEOUT_S = 30.0
 _CHUNK_BYTES = 64_000
 #: The largest frame that is passed over; larger ones are no messages of RPyC's.
 _MAX_PASSED_BYTES = 1 << 26
+#: Frames up to this size count for nothing among those that are being received;
+_SMALL_BYTES = 1 << 16
+#: so much of the others may all connections have begun at once: 32 of the largest.
+_MAX_RECEIVED_BYTES = 1 << 26
 #: So much of a message is kept of one that is not taken: its number is in it.
 HEAD_BYTES = 1024
 _END = b"\n"
+_TOO_MUCH = "large messages of others are being received, as many as there is memory for: try later"
 
 
 class Refused(bytes):
-    """The beginning of a message that is too large; `why` says so to its sender."""
+    """The beginning of a message that is not taken; `error` says why to its sender."""
 
-    why: str
+    error: Exception
 
-    def __new__(cls, beginning: bytes, why: str) -> Refused:
-        made = super().__new__(cls, beginning)
-        made.why = why
+    def __new__(cls, beginning: bytes, error: Exception) -> Refused:
+        made = super().__new__(cls, beginning[:HEAD_BYTES])
+        made.error = error
         return made
 
 
@@ -143,17 +157,40 @@ class Stream:
         return bool(poller.poll(timeout_ms))
 
 
+class Receiving:
+    """The frames that have begun and not ended, of all connections: they share a bounded memory,
+    however many clients send half of one.  Thread-safe."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._lock = runtime.lock("receiving")
+        self._left_bytes = _MAX_RECEIVED_BYTES
+
+    @contextmanager
+    def of_size(self, size_bytes: int) -> Iterator[bool]:
+        """Whether there is room for a frame of this size, which is kept while the block runs."""
+        counted = 0 if size_bytes <= _SMALL_BYTES else size_bytes
+        with self._lock:
+            has_room = counted <= self._left_bytes
+            self._left_bytes -= counted if has_room else 0
+        try:
+            yield has_room
+        finally:
+            with self._lock:
+                self._left_bytes += counted if has_room else 0
+
+
 class Channel:
     """Messages over a stream: one frame each, of a bounded size.  For one thread, but for what it
     says of the client."""
 
-    __slots__ = ("_runtime", "_stream", "has_asked", "silent_since")
+    __slots__ = ("_receiving", "_runtime", "_stream", "has_asked", "silent_since")
 
     FRAME_HEADER = struct.Struct("!LB")
 
-    def __init__(self, stream: Stream, runtime: Runtime) -> None:
+    def __init__(self, stream: Stream, runtime: Runtime, receiving: Receiving) -> None:
         self._stream = stream
         self._runtime = runtime
+        self._receiving = receiving
         #: When the client was last answered, or came; None while it is being read or answered.
         self.silent_since: float | None = runtime.monotonic()
         #: Whether a whole frame has come from it.
@@ -180,21 +217,24 @@ class Channel:
         connection, for a bad frame."""
         size, compressed = self.FRAME_HEADER.unpack(self._stream.read(self.FRAME_HEADER.size))
         if size > MAX_REQUEST_BYTES:
-            return self._pass_over(size, compressed)
-        data = self._stream.read(size + len(_END))[: -len(_END)]
+            return self._pass_over(size, compressed, _too_large(size))
+        with self._receiving.of_size(size) as has_room:
+            if not has_room:
+                return self._pass_over(size, compressed, BusyError(_TOO_MUCH))
+            data = self._stream.read(size + len(_END))[: -len(_END)]
         self.has_asked = True
         if not compressed:
             return data
         inflated = self._inflate(data, MAX_REQUEST_BYTES + 1)
         fits = len(inflated) <= MAX_REQUEST_BYTES
-        return inflated if fits else _too_large(f"more than {MAX_REQUEST_BYTES}", inflated)
+        return inflated if fits else Refused(inflated, _too_large(f"more than {MAX_REQUEST_BYTES}"))
 
-    def _pass_over(self, size: int, compressed: int) -> Refused:
+    def _pass_over(self, size: int, compressed: int, error: Exception) -> Refused:
         if size > _MAX_PASSED_BYTES:
             self._refuse(f"a frame of {size} bytes")
         head = self._stream.read(HEAD_BYTES)
         self._stream.skip(size + len(_END) - HEAD_BYTES)
-        return _too_large(size, self._inflate(head, HEAD_BYTES) if compressed else head)
+        return Refused(self._inflate(head, HEAD_BYTES) if compressed else head, error)
 
     def _inflate(self, data: bytes, most: int) -> bytes:
         inflater = zlib.decompressobj()
@@ -209,6 +249,7 @@ class Channel:
         raise EOFError(f"refused: {what}")
 
 
-def _too_large(size: object, data: bytes) -> Refused:
-    why = f"a message of {size} bytes is too large: at most {MAX_REQUEST_BYTES} are taken"
-    return Refused(data[:HEAD_BYTES], why)
+def _too_large(size: object) -> ValueError:
+    return ValueError(
+        f"a message of {size} bytes is too large: at most {MAX_REQUEST_BYTES} are taken"
+    )

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cidx_ref.daemon.framing import Channel, Stream
+from cidx_ref.daemon.framing import Channel, Receiving, Stream
 from cidx_ref.daemon.transport import ExposedService, serve_connection
 from cidx_ref.errors import BusyError
 from cidx_ref.runtime import Runtime, Thread
@@ -75,7 +75,8 @@ class _BriefChannel(Channel):
     def __init__(
         self, sock: socket.socket, do_others_wait: Callable[[], bool], runtime: Runtime
     ) -> None:
-        super().__init__(Stream(sock, runtime, patience_s=_SHORT_SILENT_S), runtime)
+        stream = Stream(sock, runtime, patience_s=_SHORT_SILENT_S)
+        super().__init__(stream, runtime, Receiving(runtime))
         self._do_others_wait = do_others_wait
         self._began = runtime.monotonic()
 

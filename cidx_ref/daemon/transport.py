@@ -138,9 +138,9 @@ class _Connection(Connection):  # type: ignore[misc]
     def _leave(self, data: Refused) -> NoReturn:
         """Tell the sender why its message is not taken, where that has a number, and end."""
         if data[0] == consts.MSG_REQUEST:
-            boxed = self._box_exc(ValueError, ValueError(data.why), None)
+            boxed = self._box_exc(type(data.error), data.error, None)
             self._send(consts.MSG_EXCEPTION, self._sequence_of(data), boxed)
-        raise self._refuse(data.why)
+        raise self._refuse(str(data.error))
 
     def _sequence_of(self, data: bytes) -> int:
         if data[1:2] == TAG_TUP2:
