@@ -221,8 +221,9 @@ def test_half_frames_of_many_share_a_bounded_memory(
         with connected(project) as one, connected(project) as other:
             for sock in (one, other):
                 sock.sendall(HEADER.pack(120_000, 0) + b"x" * 60_000)
+            deadline = SYSTEM.monotonic() + DROPPED_S
             while is_received():  # the daemon may not have read yet what it was sent
-                pass
+                assert SYSTEM.monotonic() < deadline, "there is room for all"
             assert client.query("retry")[0].path == "net/retry.py", "small ones count for nothing"
         # Those are gone, and what they held is given back.
         while not is_received():
