@@ -42,8 +42,10 @@ class Found:
 
     oldest: int
     newest: int
-    #: Why there is none, for who reads it.
+    #: Why there is none, for who reads it,
     why: str = ""
+    #: and the kind of the error that was the answer.
+    refusal: str = ""
     #: Of an edition that hits show: whether they say that their file has changed since.
     stale: dict[int, bool] = field(default_factory=dict)
 
@@ -81,30 +83,31 @@ def find_edition(
 
     An edition that is in one of them is kept in mind: with two of those, half an index answers.
     """
+    found = Found(0, 0)
     halves: list[int] = []
-    stale: dict[int, bool] = {}
-    why = ""
     for edition in wanted:
         if edition == 0:
             break
         try:
             answer = asker.query(corpus.marker(edition), mode, _LIMIT, fresh=fresh)
-        except Refused as refused:
-            # That there is no index is an answer; any other error is told with it.
-            why = f" ({refused})"
+        except Refused as refused:  # that there is no index is an answer
+            found.why, found.refusal = f" ({refused})", refused.kind
             break
         hits = seen(answer, edition, reading)
-        if asker.target.stale:
-            for hit in hits.values():
-                stale[edition] = bool(_dug(hit, asker.target.stale))
+        _note_stale(found, edition, hits, asker.target.stale)
         if set(hits) == set(corpus.CHANGING):
-            return Found(edition, edition, stale=stale)
+            return Found(edition, edition, stale=found.stale)
         if hits:
             halves.append(edition)
-            why = f" (of {', '.join(corpus.CHANGING)} it finds {', '.join(hits)} only)"
-    if len(halves) >= 2:
-        return Found(min(halves), max(halves), why, stale)
-    return Found(0, max(halves, default=0), why, stale)
+            found.why = f" (of {', '.join(corpus.CHANGING)} it finds {', '.join(hits)} only)"
+    found.newest = max(halves, default=0)
+    found.oldest = min(halves) if len(halves) >= 2 else 0
+    return found
+
+
+def _note_stale(found: Found, edition: int, hits: dict[str, Hit], path: str) -> None:
+    if path and hits:
+        found.stale[edition] = all(bool(_dug(hit, path)) for hit in hits.values())
 
 
 def _dug(hit: Hit, path: str) -> object:

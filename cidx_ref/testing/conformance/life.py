@@ -79,6 +79,10 @@ class Life:
         #: The process that was started, and has or is the owner; None if it is not known.
         self.owner: Process | None = None
         self.connections: list[Asker] = []
+        #: Something may have been indexed;
+        self.has_index = False
+        #: before that, the kinds of the errors that are answered.
+        self._no_index: set[str] = set()
         self._edit()
         self._configure("stays" if target.offers(Cap.SHORT_TTL) else "keeps")
 
@@ -124,6 +128,10 @@ class Life:
             # It may be gone before it has answered that it goes.
             asker.ask("stop")
 
+    def asker(self) -> Asker:
+        """A connection, to be closed."""
+        return self._connect()
+
     def _mode(self, mode: str) -> str:
         offered = {"query_fts": Cap.FTS, "query_hybrid": Cap.HYBRID}
         return mode if self.target.offers(offered.get(mode, Cap.BASE)) else "query"
@@ -167,7 +175,9 @@ class Life:
 
     def _pid_of(self, process: Process) -> int:
         pid = starts.answering(self.project)
-        if not pid and is_running(process.pid) and not self.model.idles:
+        if not pid and not self.model.idles:
+            if end_of(process.pid, 2.0) and process.status == self.spawn.stopped_status:
+                raise Violation("TTL-5", "it has ended by itself, and is not to")
             raise Violation(self._about_start(), "it says that it serves, and nobody is reached")
         return pid if starts.belongs(pid, process) else process.pid
 
@@ -281,6 +291,7 @@ class Life:
         raise Violation("TTL-5" if status in (wanted, None) else "SRV-1", words)
 
     def _written(self, writer: Process) -> None:
+        self.has_index = True
         status = status_of(writer)
         if status is None:
             raise Violation("WRITE-1", f"a writer does not end: {told(writer)}")
@@ -299,6 +310,7 @@ class Life:
                 asker.query("anything", mode)
             return 0, 0
         found = self._found(mode, fresh=fresh)
+        self._judge_refusal(found)
         self._judge_stale(found.stale)
         if fresh:
             self.model.answered_freshly(found.oldest)
@@ -321,6 +333,13 @@ class Life:
                 if found.oldest or not self.model.watches:
                     break
         return found
+
+    def _judge_refusal(self, found: Found) -> None:
+        """One that there is no index is an answer; it is known from before there was one."""
+        if not self.has_index and found.refusal:
+            self._no_index.add(found.refusal)
+        if found.refusal and found.refusal not in self._no_index:
+            raise Violation(self.model.about_half, f"a query fails{found.why}")
 
     def _judge_stale(self, stale: dict[int, bool]) -> None:
         """Of each edition that is shown, whether its hits say that they are stale."""

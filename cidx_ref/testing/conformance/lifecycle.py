@@ -317,6 +317,7 @@ class Lifecycle(Life):
         self._need_owner()
         if not self.reading.is_known or 0 in self.model.live:  # nothing there to be kept up to date
             return
+        self.the_index_is_one_that_may_answer()  # what it does when it starts, it has done
         self._edit()
         with self._may_be_gone():
             for _ in looks(VISIBLE_S):
@@ -331,6 +332,7 @@ class Lifecycle(Life):
         if edit:
             self._edit()
         with self._may_be_gone(), self._connect() as asker:
+            self.has_index = True
             self.model.writer_was_killed()  # for all that is known until the answer is there
             asker.ask("index")
             self.model.indexed(by_daemon=True)
@@ -345,12 +347,14 @@ class Lifecycle(Life):
     @_step("WRITE-3", needs=[Cap.WRITER, Cap.KILL], points=["publish"])
     def kill_during_publish(self, point: str) -> None:
         self._need_owner()  # who is asked at once what there is then
+        self.the_index_is_one_that_may_answer()
         self._edit()
         self._written(self._launch(self._faults.crash_writer, point))
 
     @_step("WRITE-3", needs=[Cap.WRITER, Cap.KILL], share=[0.2, 0.5, 0.8, 0.95])
     def kill_writer(self, share: float) -> None:
         """At some moment of its run."""
+        self.the_index_is_one_that_may_answer()
         self._edit()
         began = SYSTEM.monotonic()
         writer = self._launch(self.target.writer)
@@ -365,7 +369,9 @@ class Lifecycle(Life):
     def kill_during_index(self, share: float) -> None:
         """The daemon, in the middle of a build; which must not outlive it."""
         self._need_owner()
+        self.the_index_is_one_that_may_answer()
         self._edit()
+        self.has_index = True
         took = self.reading.index_s
         with self._may_be_gone(), self._connect() as asker:
 
