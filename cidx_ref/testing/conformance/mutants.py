@@ -66,7 +66,7 @@ def mutants_of(module: ModuleType, promises: Mapping[str, str]) -> dict[str, Mut
         if sum(map(bool, (mutant.target, mutant.patch, mutant.replace))) != 1:
             raise UnusableError(f"{where}: it has one of target, patch and replace")
         if unknown := mutant.replace.keys() - Subjects.__dataclass_fields__.keys():
-            raise UnusableError(f"{where}: Subjects has no {sorted(unknown)[0]!r}")
+            raise UnusableError(f"{where}: Subjects has no {min(unknown)!r}")
         if mutant.target is not None:
             check_target(mutant.target, where)
     return dict(found)
