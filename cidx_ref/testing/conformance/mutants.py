@@ -79,10 +79,10 @@ def plant(
     only: Sequence[str] = (),
     deep: bool = False,
     seed: int = 0,
-    bench: running.MakeBench | None = None,
+    judge: running.Judge | None = None,
 ) -> Iterator[Outcome]:
     """Plant each, and have it judged by the checks of its promise, until one calls it broken."""
-    options: dict[str, Any] = {"deep": deep, "seed": seed, "bench": bench}
+    options: dict[str, Any] = {"deep": deep, "seed": seed, "judge": judge}
     sound: dict[tuple[str, str], Finding | None] = {}
 
     def broken_without(check: str, promise: str) -> Finding | None:

@@ -43,6 +43,11 @@ class Row:
     def verdict(self) -> Verdict:
         return self.finding.verdict
 
+    @property
+    def words(self) -> str:
+        """One sentence: what was seen, or else what was promised."""
+        return self.finding.words or self.text
+
 
 @dataclass(frozen=True)
 class Judgement:

@@ -100,11 +100,12 @@ def _section(verdict: Verdict, rows: list[Row]) -> str:
 def _promise(row: Row) -> str:
     """One promise, with all that is known of it."""
     finding = row.finding
+    words = f"<p class=words>{_text(finding.words)}</p>" if finding.words else ""
     badge = f"<span class=badge>{_SIGNS[row.verdict]} {row.verdict}</span>"
     return (
         f'<article id="{_text(row.id)}" class="{_name(row.verdict)}">\n'
         f"<h3><a href='#{_text(row.id)}'>{_text(row.id)}</a> {badge}</h3>\n"
-        f"<p class=promise>{_text(row.text)}</p>\n<p class=words>{_text(finding.words)}</p>\n"
+        f"<p class=promise>{_text(row.text)}</p>\n{words}\n"
         f"{_figures(row.findings)}{_how(finding)}{_checks(row)}</article>\n"
     )
 
@@ -112,7 +113,7 @@ def _promise(row: Row) -> str:
 def _missing(row: Row) -> str:
     return (
         f'<p class=missing id="{_text(row.id)}"><b>{_text(row.id)}</b> '
-        f"<span class=promise>{_text(row.text)}</span> <em>{_text(row.finding.words)}</em></p>\n"
+        f"<span class=promise>{_text(row.text)}</span> <em>{_text(row.words)}</em></p>\n"
     )
 
 
@@ -159,7 +160,7 @@ def _checks(row: Row) -> str:
     """Which checks were about it, and what the others found."""
     others = [
         f"{_text(finding.check)}: {finding.verdict}"
-        + ("" if finding.words == row.finding.words else f", {_text(finding.words)}")
+        + ("" if finding.words == row.words else f", {_text(finding.words)}")
         for finding in row.findings[1:]
     ]
     told = f"check {_text(row.finding.check)}, {_duration(row.finding.seconds)}"

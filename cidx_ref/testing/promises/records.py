@@ -105,11 +105,11 @@ def _case(suite: ET.Element, row: Row, target: str) -> None:
             attributes = {"name": printable(figure.name), "value": printable(value)}
             ET.SubElement(properties, "property", attributes)
     if kind := _ELEMENTS.get(row.verdict):
-        told = ET.SubElement(case, kind, {"message": one_line(finding.words)})
+        told = ET.SubElement(case, kind, {"message": one_line(row.words)})
         if kind != "skipped":
             told.set("type", str(row.verdict))
             told.text = printable(
                 "\n".join(filter(None, (row.text, finding.trace, finding.replay)))
             )
     elif row.text:
-        ET.SubElement(case, "system-out").text = f"{printable(row.text)}: {one_line(finding.words)}"
+        ET.SubElement(case, "system-out").text = f"{printable(row.text)}: {one_line(row.words)}"

@@ -53,7 +53,7 @@ def _row(row: Row, ids: int, width: int, *, colour: bool) -> Iterator[str]:
     verdict = f"{row.verdict:<{_VERDICT}}"
     if colour:
         verdict = f"\x1b[{COLOURS[row.verdict]}m{verdict}\x1b[0m"
-    first, *rest = wrap(one_line(row.finding.words), room) or [""]
+    first, *rest = wrap(one_line(row.words), room) or [""]
     yield f"{one_line(row.id):<{ids}}  {verdict}  {first}".rstrip()
     for line in rest:
         yield indent + line
