@@ -154,6 +154,8 @@ def _judge(options: argparse.Namespace) -> int:
             interrupted = True
     progress.end()
     findings = [*asked.plan.settled, *progress.findings]
+    is_partial = options.only or options.promise
+    left_out = asked.promises if is_partial else asked.plan.only_deep
     judgement = Judgement(
         target=asked.name,
         findings=findings,
@@ -163,7 +165,7 @@ def _judge(options: argparse.Namespace) -> int:
         seed=options.seed,
         deep=options.deep,
         only_deep=asked.plan.only_deep,
-        stale=[] if interrupted else without_use(asked.excuses, findings),
+        stale=[] if interrupted else without_use(asked.excuses, findings, left_out),
         interrupted=interrupted,
     )
     _report(judgement, options)
