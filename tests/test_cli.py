@@ -397,7 +397,6 @@ def test_help_names_every_command_and_the_statuses() -> None:
         assert "--project" in text_of(run(None, name, "--help"))
 
 
-@pytest.mark.promise("QRY-4")
 def test_verify_is_the_kit_s_command_line() -> None:
     listed = run(None, "verify", "--list")
     assert (listed.returncode, listed.stderr) == (0, "")
@@ -427,6 +426,7 @@ def test_verify_without_the_kit_says_what_to_install(
     assert capsys.readouterr().err == said + "pip install 'cidx-ref[testing]'\n"
 
 
+@pytest.mark.promise("QRY-4")
 def test_any_text_can_be_typed(make_project: MakeProject) -> None:
     project = make_project({"a.c": 'p->next = "x"; /* -v --json */\n', "b.py": "print(r'\\d')\n"})
     build(project)
