@@ -195,7 +195,7 @@ def test_the_machine_finds_what_is_broken(
                     m.serve(),
                     m.index(edit=True),
                     m.edit(),
-                    m.query(mode="query_fts", fresh=True),
+                    m.query_freshly(mode="query_fts"),
                 ],
             ),
             (
@@ -205,7 +205,7 @@ def test_the_machine_finds_what_is_broken(
                 lambda m: [
                     m.configure(name="watches"),
                     m.index(edit=True),
-                    m.query(mode="query_fts", fresh=True),
+                    m.query_freshly(mode="query_fts"),
                     m.edit_and_poll(),
                 ],
             ),

@@ -291,11 +291,18 @@ class Lifecycle(Life):
                 if asker.pid and not self._is_owner(asker.pid) and not is_running(asker.pid):
                     raise Violation("SRV-4", f"{asker.pid} has ended, and still answers")
 
-    @_step("CACHE-8", mode=["query", "query_fts", "query_hybrid"], fresh=[False, True])
-    def query(self, mode: str, fresh: bool = False) -> None:
+    @_step("CACHE-8", mode=["query", "query_fts", "query_hybrid"])
+    def query(self, mode: str) -> None:
         self._need_owner()
         with self._may_be_gone():
-            self._query(self._mode(mode), fresh=fresh and self.target.offers(Cap.FRESH))
+            self._query(self._mode(mode))
+
+    @_step("FRESH-2", needs=[Cap.FRESH], mode=["query", "query_fts", "query_hybrid"])
+    def query_freshly(self, mode: str) -> None:
+        self._need_owner()
+        if self.target.methods.call(self._mode(mode)).takes("fresh"):
+            with self._may_be_gone():
+                self._query(self._mode(mode), fresh=True)
 
     @_step("CACHE-8", needs=[Cap.CLEAR])
     def clear_cache(self) -> None:

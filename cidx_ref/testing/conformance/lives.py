@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -123,9 +123,7 @@ class _Deck:
             self._cards = self._random.sample(self.names, len(self.names))
         rule = self._rules[self._cards.pop()]
         choices = rule.choices(self._target)
-        return Step(
-            rule.name, tuple((key, self._random.choice(of)) for key, of in choices.items())
-        )
+        return Step(rule.name, tuple((key, self._random.choice(of)) for key, of in choices.items()))
 
     def remove(self, name: str) -> None:
         self._rules.pop(name, None)
@@ -329,5 +327,3 @@ def check_lifecycle(
         return Finding(promise, verdict, lived.why, replay=replay, **given)
 
     return [finding(promise) for promise in dict.fromkeys((*broken, *_about()))]
-
-

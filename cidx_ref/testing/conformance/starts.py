@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -18,7 +19,7 @@ from cidx_ref.testing.conformance.subject import Project, accepts
 from cidx_ref.testing.conformance.target import Spawn
 from cidx_ref.testing.ground import SYSTEM, peer_pid
 
-__all__ = ["SERVING", "TAKEN", "answering", "became", "belongs", "looks", "told"]
+__all__ = ["SERVING", "TAKEN", "answering", "became", "belongs", "kill", "looks", "told"]
 
 SERVING, TAKEN = "serves", "finds another daemon"
 _ENDED, _SILENT = "ends", "does not say in time what it is"
@@ -90,3 +91,9 @@ def looks(timeout_s: float) -> Iterator[float]:
         yield passed
         SYSTEM.sleep(_LOOK_S)
         passed = SYSTEM.monotonic() - began
+
+
+def kill(pid: int) -> None:
+    """End a process by its id, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
