@@ -142,8 +142,8 @@ class _Promise(pytest.Item):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        return self.path, None, f"{self._judge.name} {self.name}"
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, f"{self._judge.name} {self.name}"
 
 
 _JUDGE = pytest.StashKey[_Judge]()
