@@ -11,6 +11,7 @@ import pytest
 from test_verify import EXCUSE, MODULE
 
 from cidx_ref.interpreter import python_command
+from cidx_ref.testing.conformance import running
 
 pytestmark = pytest.mark.once
 
@@ -28,6 +29,9 @@ ALL = (
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with targets, whose checks are their own ones only."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    # The module below sets them, too, for other processes; here they are as before in the end.
+    monkeypatch.setattr(running, "CHECK_MODULES", ())
+    monkeypatch.setattr(running, "SUBJECTS", {})
     (pytester.path / "mine.py").write_text(
         "from cidx_ref.testing.conformance import running\n"
         "running.CHECK_MODULES, running.SUBJECTS = (), {}\n"
@@ -40,7 +44,9 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(
     pytester: pytest.Pytester, *arguments: str, plugins: tuple[str, ...] = PLUGIN
 ) -> pytest.RunResult:
-    return pytester.runpytest_subprocess(*plugins, *arguments)
+    if "-n" in arguments:
+        return pytester.runpytest_subprocess(*plugins, *arguments)
+    return pytester.runpytest_inprocess(*plugins, *arguments)
 
 
 def test_each_promise_of_a_target_is_a_test(pytester: pytest.Pytester) -> None:
