@@ -134,6 +134,10 @@ class Bench:
             note.note(verdict, words, trace)
         raise _Told
 
+    def note(self, promise: str, verdict: Verdict, words: str = "", trace: str = "") -> None:
+        """What is known of a promise, for a check that goes on after it."""
+        self._note(promise).note(verdict, words, trace)
+
     def says(self, promise: str, words: str) -> None:
         """What is said of a promise that was kept."""
         self._note(promise).words = words
