@@ -945,5 +945,5 @@ def test_daemons_do_not_hide_a_deadlock() -> None:
         def _forever(self) -> None:
             self.runtime.event("never either").wait()
 
-    with pytest.raises(Counterexample, match="one waits for event never;"):
+    with pytest.raises(Counterexample, match="one waits for event never"):
         exhaustive(Stuck)
