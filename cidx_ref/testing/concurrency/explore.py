@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Counterexample",
     "Exploration",
+    "NotDeterministic",
     "NothingExplored",
     "Scenario",
     "Schedule",
@@ -111,6 +112,10 @@ class NothingExplored(Exception):  # noqa: N818 - nothing went wrong in the code
             " the runtime, so there was no point to switch at; make them of `self.runtime`, or"
             " instrument the module that makes its own"
         )
+
+
+class NotDeterministic(AssertionError):  # noqa: N818
+    """The same schedule came to another end: the scenario depends on more than its schedule."""
 
 
 class Counterexample(AssertionError):  # noqa: N818 - its name in the field
@@ -340,7 +345,7 @@ def _shortest(scenario: MakeScenario, found: _Run, pool: ThreadPool, tried: int)
     best = _scripted(scenario, found.schedule, pool)
     if not best.breaks_like(found):
         again = best.error if best.error is not None else "nothing"
-        odd = AssertionError(f"not deterministic: first {found.error!r}, and then {again!r}")
+        odd = NotDeterministic(f"not deterministic: first {found.error!r}, and then {again!r}")
         return Counterexample(scenario, replace(found, error=odd), tried)
     candidates = _smaller(best.schedule)
     limit = tried + _SHRINKS

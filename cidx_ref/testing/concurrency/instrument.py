@@ -31,7 +31,7 @@ from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.concurrency.library import active
 from cidx_ref.testing.concurrency.library.patch import Patch, Uncontrolled
 
-__all__ = ["Uncontrolled", "instrument", "instrumented", "modules_of"]
+__all__ = ["Uncontrolled", "instrument", "instrumented", "looked_through", "modules_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,9 +45,16 @@ def instrument(
     `allow`: names of what would be refused and yet is harmless here (`"socket"`, because only
     `gethostname` is called; `"their.cache.LOCK"`).  Raises `Uncontrolled`.
     """
+    with _in_force(Patch(_with_submodules(modules), frozenset(allow)), runtime, is_new=True):
+        yield
+
+
+@contextmanager
+def _in_force(patch: Patch, runtime: FakeRuntime, *, is_new: bool) -> Iterator[None]:
     entered = active.enter(runtime)
-    patch = Patch(_with_submodules(modules), frozenset(allow))
     try:
+        if is_new:
+            patch.look()
         patch.apply()
         yield
     finally:
@@ -74,8 +81,31 @@ def modules_of(make: Callable[..., Any], runtime: FakeRuntime) -> Iterator[None]
     if not modules:
         yield
         return
+    patch = make.__dict__.get("patch")
+    if patch is not None:
+        with _in_force(patch, runtime, is_new=False):
+            yield
+        return
     with instrument(runtime, *modules, allow=allow):
         yield
+
+
+@contextmanager
+def looked_through(make: Callable[..., Any], runtime: FakeRuntime) -> Iterator[None]:
+    """Have the modules of `make` looked through once, for all times that `modules_of` is entered
+    while the block runs.  Raises `Uncontrolled`."""
+    modules, allow = getattr(make, "instruments", ((), ()))
+    if not modules:
+        yield
+        return
+    patch = Patch(_with_submodules(modules), frozenset(allow))
+    with _in_force(patch, runtime, is_new=True):
+        pass
+    make.__dict__["patch"] = patch
+    try:
+        yield
+    finally:
+        del make.__dict__["patch"]
 
 
 def _with_submodules(modules: Iterable[str | ModuleType]) -> list[ModuleType]:

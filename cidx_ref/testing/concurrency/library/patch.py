@@ -29,6 +29,8 @@ __all__ = ["Patch", "Uncontrolled"]
 
 Put = Callable[[Any], None]
 
+_IMPORT = builtins.__import__
+
 
 class Uncontrolled(Exception):  # noqa: N818 - the code's, not an error in it
     """The code uses what no scheduler can hold still.  One line for each such thing."""
@@ -42,13 +44,16 @@ class Patch:
         self._names = {module.__name__ for module in modules}
         self._allowed = allowed
         self._changes: list[tuple[Put, Any]] = []
+        #: What was made before, and is made anew each time.
+        self._made: list[tuple[Put, Any, str]] = []
         self._undo: list[Callable[[], None]] = []
         self._problems: list[str] = []
         self._seen: set[int] = set()
         #: What was made anew, by the identity of what was there.
         self._remade: dict[int, Any] = {}
 
-    def apply(self) -> None:
+    def look(self) -> None:
+        """Find out what is to be changed.  Raises `Uncontrolled`."""
         for module in self._modules:
             self._keep_dict(module.__dict__)
             for name, value in list(vars(module).items()):
@@ -56,13 +61,23 @@ class Patch:
                     self._visit(value, f"{module.__name__}.{name}", _item(vars(module), name))
         if self._problems:
             raise Uncontrolled("\n".join(sorted(set(self._problems))))
+
+    def apply(self) -> None:
+        """Change it; again, after `undo`, if nothing was changed otherwise."""
+        self._remade.clear()
         for put, value in self._changes:
             put(value)
+        for put, value, name in self._made:
+            made = self._again(value)
+            if not isinstance(made, Local):  # whose attributes are the code's
+                made.name = active.named(type(made).__name__, name)
+            put(made)
         self._watch_imports()
 
     def undo(self) -> None:
         for undo in reversed(self._undo):
             undo()
+        builtins.__import__ = _IMPORT
 
     # Looking.
 
@@ -94,16 +109,14 @@ class Patch:
         if path in self._allowed:
             return
         try:
-            made = self._again(value)
+            self._again(value)
         except Held as why:
             self._problems.append(
                 f"{path}: a {type(value).__name__} that was made before, and {why}: make it in a"
                 f" function that the scenario calls, or allow={path!r}"
             )
             return
-        if not isinstance(made, Local):  # whose attributes are the code's
-            made.name = active.named(type(made).__name__, path.rpartition(".")[2])
-        self._changes.append((put, made))
+        self._made.append((put, value, path.rpartition(".")[2]))
 
     def _again(self, value: Any) -> Any:
         if id(value) not in self._remade:
@@ -250,8 +263,6 @@ class Patch:
     # Imports within functions.
 
     def _watch_imports(self) -> None:
-        real = builtins.__import__
-
         def imported(
             name: str,
             globals: Any = None,  # noqa: A002 - its name in the library
@@ -259,7 +270,7 @@ class Patch:
             fromlist: Any = (),
             level: int = 0,
         ) -> Any:
-            module = real(name, globals, locals, fromlist, level)
+            module = _IMPORT(name, globals, locals, fromlist, level)
             if globals is None or globals.get("__name__") not in self._names:
                 return module
             self._problems.clear()
@@ -269,7 +280,6 @@ class Patch:
             return facade(module)
 
         builtins.__import__ = imported
-        self._undo.append(_restore(builtins, "__import__", real))
 
 
 #: Of other modules, and yet only holders of what they were given.
