@@ -71,7 +71,9 @@ def _within(ttl_s: float, since: float, what: str) -> Iterator[None]:
     except Gone as gone:
         idle_s = SYSTEM.monotonic() - since
         if idle_s >= ttl_s:
-            raise NotTried(f"this machine is too busy: the next use came {idle_s:.1f} s later") from None
+            raise NotTried(
+                f"this machine is too busy: the next use came {idle_s:.1f} s later"
+            ) from None
         raise AssertionError(f"{what}, with a TTL of {ttl_s:g} s, it left: {gone}") from None
 
 
