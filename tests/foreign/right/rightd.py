@@ -471,7 +471,7 @@ class Server:
                     connection.serve(0)
                 if connection.closed:
                     return
-        except Exception:  # noqa: S110 - whatever it was, it ends this connection and no other
+        except Exception:  # whatever it was, it ends this connection and no other
             pass
         finally:
             with self.lock:
