@@ -32,6 +32,8 @@ def main(argv: list[str] | None = None, runtime: Runtime = SYSTEM) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
     arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["verify"]:  # whose options are the kit's
+        return commands.verify(arguments[1:])
     options = argparse.Namespace(json="--json" in arguments)
     try:
         options = _parser().parse_args(arguments)
@@ -157,6 +159,10 @@ def _parser() -> argparse.ArgumentParser:
     init = command("init", commands.init, "write .code-indexer/config.json")
     init.add_argument("--ttl-minutes", type=float, metavar="N", help="idle minutes until eviction")
     init.add_argument("--no-auto-shutdown", action="store_true", help="stay when idle")
+    verify = command(
+        "verify", commands.refuse_verify, "judge any daemon by its promises (verify --help)"
+    )
+    verify.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 

@@ -112,10 +112,12 @@ class Judgement:
             return f"{broken:,} of {tried} that were tried {'is' if broken == 1 else 'are'} broken."
         if not kept + excused:
             return "Nothing was tried, so nothing is known."
-        said = f"All {count_of(kept, 'promise')} that were tried are kept"
-        said = said if kept != 1 else "The one promise that was tried is kept"
-        if excused:
-            said += f", but for {excused:,} that {'is' if excused == 1 else 'are'} excused"
+        if kept + excused == 1:
+            said = f"The one promise that was tried is {'kept' if kept else 'excused'}"
+        else:
+            said = f"All {count_of(kept, 'promise')} that were tried are kept"
+            if excused:
+                said += f", but for {excused:,} that {'is' if excused == 1 else 'are'} excused"
         if untried:
             said += f"; {untried:,} could not be tried"
         return said + "."

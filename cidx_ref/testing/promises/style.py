@@ -68,6 +68,13 @@ pre { margin: .25rem 0 0; padding: .6rem .8rem; border-radius: .35rem; backgroun
 .trace { max-height: 26rem; overflow: auto; }
 .replay::before { content: "$ "; color: var(--soft); user-select: none; }
 .checks { margin-top: .55rem; color: var(--soft); font-size: .8rem; overflow-wrap: anywhere; }
+article.kept { display: grid; grid-template-columns: 5.5rem 1fr auto; column-gap: .75rem; margin: 0;
+  padding: .55rem 0; border: 0; border-bottom: 1px solid var(--line); border-radius: 0; background: none; }
+.kept h3 { display: contents; }
+.kept h3 a { grid-column: 1; grid-row: 1; }
+.kept .badge { grid-column: 3; grid-row: 1; }
+.kept p, .kept ul { grid-column: 2; margin-top: .1rem; }
+.kept .promise { color: inherit; grid-row: 1; margin: 0; }
 .missing { padding: .4rem 0; border-bottom: 1px solid var(--line); font-size: .92rem; }
 .missing b { display: inline-block; min-width: 5.5rem; }
 .missing em { display: block; padding-left: 5.5rem; font-style: normal; }
@@ -75,14 +82,20 @@ pre { margin: .25rem 0 0; padding: .6rem .8rem; border-radius: .35rem; backgroun
 .notes span { white-space: nowrap; }
 footer { max-width: 58rem; margin: 0 auto; padding: 1rem 1.25rem 2.5rem; color: var(--soft);
   font-size: .8rem; }
-@media (max-width: 34rem) { .missing em { padding-left: 0; } h3 { flex-wrap: wrap; } }
+@media (max-width: 34rem) {
+  .missing em { padding-left: 0; } h3 { flex-wrap: wrap; }
+  article.kept { grid-template-columns: 1fr auto; }
+  .kept .badge { grid-column: 2; }
+  .kept p, .kept ul { grid-column: 1 / -1; grid-row: auto; }
+  .kept .promise { grid-row: 2; }
+}
 @media print {
   :root { --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; --card: #fff; --code: #f2f2f2;
     --broken: #a3142a; --excused: #7a4d00; --kept: #0d5c32; --not-tried: #6a2490; --not-offered: #555; }
   html { font-size: 11px; }
   main, footer { max-width: none; padding: 0; }
   article, .missing { break-inside: avoid; }
-  h2, h4 { break-after: avoid; }
+  h2, h4, .meaning { break-after: avoid; }
   .trace { max-height: none; overflow: visible; }
   .bar i, .gauge, .gauge i, .legend li::before { -webkit-print-color-adjust: exact;
     print-color-adjust: exact; }

@@ -43,7 +43,7 @@ def tail(judgement: Judgement, width: int) -> Iterator[str]:
     counted = ", ".join(f"{count:,} {verdict}" for verdict, count in judgement.counts.items())
     yield from wrap(f"promises: {counted or 'none tried'}; {judgement.seconds:.0f} s", room)
     yield from wrap(judgement.sentence, room)
-    yield from judgement.stale
+    yield from map(one_line, judgement.stale)
 
 
 def _row(row: Row, ids: int, width: int, *, colour: bool) -> Iterator[str]:
