@@ -35,14 +35,12 @@ __all__ = [
     "init",
     "print_json",
     "query",
-    "refuse_verify",
     "say",
     "serve",
     "skipped",
     "start",
     "status",
     "stop",
-    "verify",
 ]
 
 #: Exit statuses: done or found, no match, could not do it.
@@ -282,29 +280,6 @@ def init(options: argparse.Namespace) -> int:
         ) from None
     path = str(project.config_path)
     return _report(options, {"config": path}, f"wrote {path}")
-
-
-def verify(arguments: list[str]) -> int:
-    """Judge a daemon with the kit, which is another distribution: its options and exit status."""
-    from importlib import import_module
-
-    try:
-        # By name, because the kit stands above all that is here.
-        kit = import_module("cidx_ref.testing.conformance.verify")
-    except ModuleNotFoundError as error:
-        missing = error.name or "a module"
-        what = "the kit" if missing.startswith("cidx_ref.testing") else missing
-        complain(f"verify needs {what}, which is not installed: pip install 'cidx-ref[testing]'")
-        return FAILED
-    status: int = kit.main(arguments, prog="cidx-ref verify")
-    return status
-
-
-def refuse_verify(options: argparse.Namespace) -> int:
-    """`verify` behind options of the daemon's, which mean nothing to it."""
-    raise BadArgumentError(
-        "verify: it comes first, before its options (see cidx-ref verify --help)"
-    )
 
 
 # What they share.

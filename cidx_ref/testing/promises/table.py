@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from cidx_ref.testing.promises.findings import Verdict
 from cidx_ref.testing.promises.judgement import Judgement, Row
-from cidx_ref.testing.promises.wording import count_of, one_line, printable
+from cidx_ref.testing.promises.wording import one_line, printable
 
 __all__ = ["COLOURS", "lines", "tail"]
 
@@ -75,6 +75,6 @@ def _notes(row: Row) -> Iterator[str]:
         for figure in finding.figures:
             yield one_line(str(figure))
     if tried:
-        yield "tried: " + ", ".join(count_of(n, unit, unit) for unit, n in sorted(tried.items()))
+        yield one_line("tried: " + ", ".join(f"{n:,} {unit}" for unit, n in sorted(tried.items())))
     if row.verdict is Verdict.BROKEN and row.text:
-        yield f"promised: {row.text}"
+        yield one_line(f"promised: {row.text}")
