@@ -129,6 +129,7 @@ TARGET = Target(
     ),
     connect=OwnPeer,
     stale="stale",
+    check_s=0.1,
     status={
         "pid": "pid",
         "generation": "generation",

@@ -10,9 +10,11 @@ from typing import Any
 from cidx_ref.testing.conformance.asking import Asker, Refused, Unreadable
 from cidx_ref.testing.conformance.bench import Bench, NotOffered, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
+from cidx_ref.testing.conformance.editions import Reading
 from cidx_ref.testing.conformance.indexes.crowd import (
     WHOLE,
     Crowd,
+    Look,
     ballast,
     clears,
     loads,
@@ -166,6 +168,7 @@ def no_stale_load(bench: Bench) -> None:
         by_writer = not target.offers(Cap.INDEX)
         rounds = 0
         while rounds < 3 or SYSTEM.monotonic() < until:
+            _loads_across(bench, daemon, reading, by_writer=by_writer)
             publish(bench, daemon, by_writer=by_writer)
             with daemon.connect() as asker:
                 if look(asker, reading, daemon.project.edition).state != WHOLE:
@@ -184,6 +187,37 @@ def no_stale_load(bench: Bench) -> None:
                 f" when all have ended, it is not what answers ({found.words})"
             )
         bench.tried("CACHE-3", rounds, "publishes during loads and clears")
+
+
+def _loads_across(bench: Bench, daemon: Daemon, reading: Reading, *, by_writer: bool) -> None:
+    """First queries, of new clients, that have begun when a new index is published, and end after
+    it: what they load may be old, and must not stay."""
+    old = daemon.project.edition
+    daemon.project.write(old + 1)
+    with daemon.connect() as asker:
+        clears(asker)
+    clients: list[tuple[Asker, Look]] = []
+
+    def first(_: Asker) -> list[Look]:
+        asker = daemon.connect(30.0)
+        clients.append((asker, look(asker, reading, old)))
+        return []
+
+    with Crowd(daemon).asking(2, first, 0.01):
+        if by_writer:
+            bench.write_index(daemon.project)
+        else:
+            bench.index(daemon)
+        published = SYSTEM.monotonic()
+    for asker, one in clients:
+        with asker:
+            if one.began < published < one.ended:
+                found = look(asker, reading, old + 1)
+                assert found.state == WHOLE, (
+                    f"a client's first query had begun when edition {old + 1} was published, and"
+                    f" ended after that; its next one still answers from before: {found.words}"
+                )
+                bench.tried("CACHE-3", 1, "loads across a publish")
 
 
 @check("errors-keep", "CACHE-6", needs={Cap.LOADS}, spawns=False)

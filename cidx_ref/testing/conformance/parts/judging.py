@@ -144,7 +144,9 @@ def replay_line(kind: str, make: Callable[..., Any], trial: str, what: str) -> s
     """One command line that shows a finding again; where `make` has no name, one of Python."""
     name = getattr(make, "__qualname__", "")
     if not name.isidentifier():
-        return f'replay("{kind}", make, "{trial}", "{what}")  # parts.replaying; make: {name or make}'
+        return (
+            f'replay("{kind}", make, "{trial}", "{what}")  # parts.replaying; make: {name or make}'
+        )
     command = f"python -m {__package__} {kind} {module_of(make)}:{name}"
     return f'{command} {trial} "{what}"'
 
@@ -166,7 +168,9 @@ class Tally:
             units = self.tried.setdefault(promise, {})
             units[unit] = units.get(unit, 0) + number
 
-    def broken(self, promise: str, words: str, trace: str, replayed: str, unit: str, n: int) -> None:
+    def broken(
+        self, promise: str, words: str, trace: str, replayed: str, unit: str, n: int
+    ) -> None:
         if promise in self.ignored:
             return
         self.findings.append(
@@ -198,9 +202,7 @@ class Tally:
                 tried = self.tried[promise]
                 words = f"nothing broke it: {_listed(tried)}"
                 found.append(
-                    Finding(
-                        promise, Verdict.KEPT, words, self.check, tried=tried, seconds=seconds
-                    )
+                    Finding(promise, Verdict.KEPT, words, self.check, tried=tried, seconds=seconds)
                 )
         order = list(promises)
         return sorted(found, key=lambda finding: order.index(finding.promise))

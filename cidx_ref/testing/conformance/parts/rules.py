@@ -207,9 +207,7 @@ RULES: tuple[Rule | Same, ...] = (
         frozenset({"use"}),
     ),
     Rule("memory", "CACHE-7", (QUERY, CLEAR, CHECK, AROUND[2]), _memory),
-    Rule(
-        "publishes", "CACHE-8", (QUERY, PUBLISH, CHECK, CLEAR), _live, frozenset({"current"})
-    ),
+    Rule("publishes", "CACHE-8", (QUERY, PUBLISH, CHECK, CLEAR), _live, frozenset({"current"})),
     Rule("around the TTL", "TTL-1", (QUERY, CHECK, *AROUND, Step("wait", _HALF)), _ttl),
     Rule(
         "uses",
