@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from cidx_ref.interpreter import python_command
+from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.conformance import running
 from cidx_ref.testing.conformance.verify import main
 
@@ -191,6 +197,47 @@ def test_the_checks_can_be_listed_without_a_target_and_for_one(run: Run) -> None
     assert status == 0
     assert out[0] == "serving: SRV-1, SRV-2"
     assert out[1].startswith("    not offered: needs a daemon that the kit starts")
+
+
+STARTS = """
+from cidx_ref.testing import Spawn, Target, check
+
+@check("starting", "SRV-1")
+def starting(bench):
+    bench.start(bench.project())
+
+TARGET = Target(Spawn(["sh", "-c", "echo $$ $(umask) > pid; exec sleep 1000"]), checks=[starting])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["cidx_ref.testing.conformance.verify", "cidx_ref"])
+def test_a_signal_ends_what_was_started_and_what_is_known_is_printed(
+    project: Path, number: signal.Signals, module: str
+) -> None:
+    pid, homes = project / "pid", project / "homes"
+    homes.mkdir()
+    text = STARTS.replace("> pid", f"> {pid}.new; mv {pid}.new {pid}")
+    (project / "starts.py").write_text(text)
+    command, environment = python_command(module, *["verify"] * (module == "cidx_ref"))
+    command += ["starts:TARGET", "--only", "starting", "--json", "r.json"]
+    options: dict[str, Any] = {"cwd": project, "env": {**environment, "TMPDIR": str(homes)}}
+    judge = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options
+    )
+    deadline = SYSTEM.monotonic() + 30
+    while not pid.exists() and SYSTEM.monotonic() < deadline:
+        SYSTEM.sleep(0.01)
+    judge.send_signal(number)
+    out, _ = judge.communicate(timeout=30)
+    assert judge.returncode == 130
+    assert "interrupted: what is not listed was not come to" in out.splitlines()
+    assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
+    process, umask = pid.read_text().split()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(process), 0)
+    os.umask(mine := os.umask(0o077))
+    assert int(umask, 8) == mine, "as if its user had started it"
 
 
 FILES = {

@@ -6,7 +6,8 @@ from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import dig
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
-from cidx_ref.testing.conformance.crowd import (
+from cidx_ref.testing.conformance.editions import seen
+from cidx_ref.testing.conformance.indexes.crowd import (
     WHOLE,
     ballast,
     look,
@@ -14,14 +15,13 @@ from cidx_ref.testing.conformance.crowd import (
     publish,
     reading_at,
 )
-from cidx_ref.testing.conformance.editions import seen
 from cidx_ref.testing.conformance.starts import looks
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Verdict
 
-__all__ = ["ALL"]
+__all__ = ["CHECKS"]
 
 _LONG_S = 600.0
 _QUERYABLE_S = 1.0
@@ -220,7 +220,7 @@ def _edit_run(bench: Bench, daemon: Daemon) -> float:
     return _run(bench, daemon)
 
 
-ALL: tuple[Check, ...] = (
+CHECKS: tuple[Check, ...] = (
     saved_is_found,
     changed_before_start,
     fresh_is_fresh,
