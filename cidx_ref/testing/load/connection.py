@@ -17,19 +17,18 @@ from weakref import WeakSet
 
 import rpyc
 from rpyc.core import consts
-from rpyc.core.netref import BaseNetref
 from rpyc.core.stream import SocketStream
 
 from cidx_ref.errors import from_kind
 from cidx_ref.sockets import connect as connect_unix
 from cidx_ref.sockets import peer_pid
+from cidx_ref.testing.conformance.netrefs import by_value
 
 __all__ = [
     "DaemonConnection",
     "MeasuredConnection",
     "RemoteError",
     "WrongAnswerError",
-    "by_value",
     "open_socket",
     "trimmed",
     "why_unusable",
@@ -178,15 +177,6 @@ class DaemonConnection(MeasuredConnection):
         if "error" in message:
             raise from_kind(*message["error"])
         return message["answer"]
-
-
-def by_value(answer: Any) -> Any:
-    """Plain data, read through whatever netrefs it is made of: each look is a round trip."""
-    if not isinstance(answer, BaseNetref):
-        return answer
-    if hasattr(answer, "keys"):
-        return {key: by_value(answer[key]) for key in answer}
-    return [by_value(item) for item in answer]
 
 
 def trimmed(error: BaseException) -> str:

@@ -26,12 +26,12 @@ from locust.env import Environment
 from cidx_ref.client import DaemonClient
 from cidx_ref.launcher import start_process
 from cidx_ref.project import Project
+from cidx_ref.testing.conformance.netrefs import by_value
 from cidx_ref.testing.load.connection import (
     DaemonConnection,
     MeasuredConnection,
     RemoteError,
     WrongAnswerError,
-    by_value,
     trimmed,
 )
 from cidx_ref.testing.load.corpus import Question
