@@ -38,8 +38,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.conformance.plain import Gone, PlainConnection, connected
+from cidx_ref.testing.ground import SYSTEM
 
 __all__ = ["Command", "Lifecycle", "Model", "Target", "check_lifecycle"]
 

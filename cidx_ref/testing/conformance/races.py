@@ -46,8 +46,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM
-from cidx_ref.sockets import connect, peer_pid
+from cidx_ref.testing.ground import SYSTEM, connect, peer_pid
 
 __all__ = ["PATHS", "Arena", "ClaimLike", "churn", "main", "start"]
 

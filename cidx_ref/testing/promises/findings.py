@@ -48,7 +48,7 @@ class Finding:
 
     promise: str
     verdict: Verdict
-    #: One sentence: what was seen; of what is not offered, what is missing; of an excuse, its reason.
+    #: One sentence: what was seen; of what is not offered, what is missing; of an excuse, why.
     words: str
     #: The name of the check, by which `verify --only` runs it alone.
     check: str = ""

@@ -1,0 +1,216 @@
+"""How checks are run, one after the other, so that none of them hides what another one finds.
+
+Here belong which checks there are, which of them a target can be asked for, and what becomes of a
+check that fails by itself.  What a check is, is in `checks`; who prints is elsewhere (`verify`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any, Protocol
+
+from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.target import Attach, Target
+from cidx_ref.testing.ground import SYSTEM
+from cidx_ref.testing.promises.excuses import Excuse, excused
+from cidx_ref.testing.promises.findings import Finding, Verdict
+
+__all__ = ["Listener", "Plan", "UnknownNameError", "all_checks", "plan", "verify"]
+
+#: The modules here whose `ALL` are checks of the kit.
+CHECK_MODULES: tuple[str, ...] = ()
+
+#: The parts of a daemon that are judged in this process, by their name in `Subjects`: the function
+#: that does it (module here, name), and the promises that it is about.
+SUBJECTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {}
+
+
+class UnknownNameError(ValueError):
+    """A check or a promise is asked for that is not there."""
+
+
+class Listener(Protocol):
+    """Who is told how the run goes on."""
+
+    def started(self, check: str, number: int, count: int) -> None: ...
+    def finished(self, check: str, findings: Sequence[Finding]) -> None: ...
+
+
+#: What makes the bench of one check: `bench.Bench(target, name, deep=..., seed=...)`.  Checks put
+#: what they find into its `findings`.
+MakeBench = Callable[..., AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run, and what is settled without it."""
+
+    checks: tuple[Check, ...]
+    #: Of what the target does not offer: what is missing.
+    settled: tuple[Finding, ...]
+    #: Promises that only checks in depth are about, which are left out.
+    only_deep: tuple[str, ...]
+
+
+def verify(
+    target: Target,
+    *,
+    deep: bool = False,
+    only: Iterable[str] = (),
+    promises: Iterable[str] = (),
+    seed: int = 0,
+    listener: Listener | None = None,
+    excuses: Iterable[Excuse] = (),
+    name: str = "",
+    bench: MakeBench | None = None,
+) -> list[Finding]:
+    """Judge `target`: what each check found of each promise, what is excused as such.
+
+    `only` names checks, and `promises` ids; without them everything is tried.  `name` is how the
+    target is called on a command line, for what replays.  Nothing that a target or a check does is
+    raised.  Raises `UnknownNameError`, before anything is run.
+    """
+    wanted = frozenset(promises)
+    planned = plan(target, deep=deep, only=only, promises=wanted)
+    make_bench = bench or import_module(f"{__package__}.bench").Bench
+    found = list(planned.settled)
+    for number, check in enumerate(planned.checks, start=1):
+        if listener:
+            listener.started(check.name, number, len(planned.checks))
+        told = _run(check, partial(make_bench, target, check.name, deep=deep, seed=seed))
+        options = f"--only {check.name} --seed {seed}{' --deep' * deep}"
+        told = excused(
+            [
+                _completed(finding, check, f"cidx-verify {name or 'MODULE:TARGET'} {options}")
+                for finding in told
+                if finding.promise not in target.not_offered
+                and (not wanted or finding.promise in wanted)
+            ],
+            excuses,
+        )
+        found += told
+        if listener:
+            listener.finished(check.name, told)
+    return found
+
+
+def all_checks(target: Target | None = None) -> list[Check]:
+    """The checks of the kit, and those that `target` brings."""
+    modules = [import_module(f"{__package__}.{module}") for module in CHECK_MODULES]
+    ours: list[Check] = [check for module in modules for check in module.ALL]
+    inside = [
+        _of_subject(name, getattr(target.subjects, name) if target else None) for name in SUBJECTS
+    ]
+    return [*ours, *inside, *(target.checks if target else ())]
+
+
+def plan(
+    target: Target, *, deep: bool = False, only: Iterable[str] = (), promises: Iterable[str] = ()
+) -> Plan:
+    """What a run would do.  Raises `UnknownNameError`."""
+    only, promises = set(only), set(promises)
+    checks = all_checks(target)
+    _refuse_unknown("there is no check", only, {check.name for check in checks})
+    about = {promise for check in checks for promise in check.promises}
+    _refuse_unknown("no check is about", promises, about)
+    run: list[Check] = []
+    settled: list[Finding] = []
+    for check in checks:
+        if only and check.name not in only:
+            continue
+        missing = _missing(target, check)
+        for promise in check.promises:
+            reason = target.not_offered.get(promise) or missing
+            if reason and (not promises or promise in promises):
+                settled.append(Finding(promise, Verdict.NOT_OFFERED, reason, check.name))
+        wanted = set(check.promises) - target.not_offered.keys()
+        if not missing and (wanted & promises if promises else wanted):
+            run.append(check)
+    shallow = [check for check in run if deep or not check.deep or check.name in only]
+    tried = {promise for check in shallow for promise in check.promises}
+    left = dict.fromkeys(p for check in run for p in check.promises if p not in tried)
+    return Plan(
+        tuple(shallow),
+        tuple(settled),
+        tuple(p for p in left if p not in target.not_offered and (not promises or p in promises)),
+    )
+
+
+def _refuse_unknown(what: str, asked: set[str], known: set[str]) -> None:
+    for name in sorted(asked - known):
+        near = get_close_matches(name, sorted(known), n=1)
+        raise UnknownNameError(f"{what} {name!r}" + (f" (is it {near[0]!r}?)" if near else ""))
+
+
+def _missing(target: Target, check: Check) -> str:
+    """What the target would have to offer for this check; empty if it is all there."""
+    if check.spawns and isinstance(target.start, Attach):
+        return "needs a daemon that the kit starts, and may end (`Spawn`)"
+    offered = set(target.capabilities)
+    lacking = sorted(need.value for need in check.needs if need not in offered)
+    if not lacking and check.run is _nothing:
+        lacking = [f"a maker of it in this process (`Subjects.{check.name}`)"]
+    return f"needs {', and '.join(lacking)}" if lacking else ""
+
+
+def _of_subject(name: str, make: Callable[..., Any] | None) -> Check:
+    """The check of a part of the daemon in this process, by the function that does it."""
+    module, function, promises = SUBJECTS[name]
+
+    def run(bench: Any) -> None:
+        judge = getattr(import_module(f"{__package__}.{module}"), function)
+        given = {"deep": bench.deep, "seed": bench.seed}
+        takes = inspect.signature(judge).parameters
+        bench.findings += judge(make, **{key: given[key] for key in given.keys() & takes.keys()})
+
+    return Check(name, promises, frozenset(), run if make else _nothing, spawns=False)
+
+
+def _nothing(bench: Any) -> None:
+    """In the place of a check of what is not there."""
+
+
+def _run(check: Check, make_bench: Callable[[], AbstractContextManager[Any]]) -> list[Finding]:
+    """What one check found; of what it did not come to, why."""
+    began = SYSTEM.monotonic()
+    bench, why = None, "the check ended without a verdict"
+    try:
+        with make_bench() as bench:
+            check.run(bench)
+    except Exception as error:
+        why = _words(error)
+    found: list[Finding] = list(bench.findings) if bench is not None else []
+    settled = {finding.promise for finding in found}
+    broken = next((f for f in found if f.verdict is Verdict.BROKEN), None)
+    if broken is not None:
+        why = f"the check ended when {broken.promise} was seen broken: {broken.words}"
+    found += [
+        Finding(promise, Verdict.NOT_TRIED, why)
+        for promise in check.promises
+        if promise not in settled
+    ]
+    seconds = SYSTEM.monotonic() - began
+    return [replace(f, seconds=f.seconds or seconds) for f in found]
+
+
+def _completed(finding: Finding, check: Check, replay: str) -> Finding:
+    return replace(finding, check=finding.check or check.name, replay=finding.replay or replay)
+
+
+def _words(error: Exception) -> str:
+    """What ended a check, on one line; where, if it is no fault that a target can have."""
+    said = " ".join(str(error).split()) or "no message"
+    kind = type(error).__name__
+    if isinstance(error, AssertionError) or kind in ("Gone", "Refused", "Unreadable"):
+        return said
+    frames = extract_tb(error.__traceback__)
+    at = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{kind}: {said}{at}"
