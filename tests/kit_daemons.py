@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import rpyc
-from rpyc.utils.server import OneShotServer, Server, ThreadedServer
+from rpyc.utils.server import Server, ThreadedServer
 
 WORD = re.compile(r"[a-z]+")
 TYPES = {"query": str, "limit": int}
