@@ -255,7 +255,7 @@ def serve(root: Path, options: argparse.Namespace) -> int:
     print("ready at", path, flush=True)
     inode = path.stat().st_ino
     wait_for_the_end(service, ended, path, inode)
-    return leave(service, server, path)
+    return leave(service, path, inode)
 
 
 def wait_for_the_end(service: Daemon, ended: threading.Event, path: Path, inode: int) -> None:
@@ -274,11 +274,12 @@ def wait_for_the_end(service: Daemon, ended: threading.Event, path: Path, inode:
             return
 
 
-def leave(service: Daemon, server: Server, path: Path) -> int:
+def leave(service: Daemon, path: Path, inode: int) -> int:
     defect = service.defect
     service.is_leaving = True
-    if defect != "leaves_its_socket" and path.exists():
-        path.unlink()
+    is_own = path.exists() and path.stat().st_ino == inode
+    if defect != "leaves_its_socket" and (is_own or defect == "removes_any_socket"):
+        path.unlink(missing_ok=True)
     if defect != "drops_what_is_in_flight":
         deadline = time.monotonic() + 10
         while service.in_flight and time.monotonic() < deadline:

@@ -50,6 +50,11 @@ _SCALARS = (bool, int, float, complex, str, bytes, type(None))
 class Gone(Exception):  # noqa: N818 - a turn of events
     """Nobody is there, or who is there is on the way out."""
 
+    def __init__(self, words: str, *, is_told: bool = False) -> None:
+        super().__init__(words)
+        #: The daemon said so; else the connection has ended, or there was none.
+        self.is_told = is_told
+
 
 class Refused(Exception):  # noqa: N818 - a turn of events
     """The daemon answered with an error: its kind (a class's name, or a word), and its message."""
@@ -334,7 +339,7 @@ class Asker:
                 return error
         refused = refusal(error)
         if self.target.leaving and re.search(self.target.leaving, str(refused), re.IGNORECASE):
-            return Gone(str(refused))
+            return Gone(str(refused), is_told=True)
         return refused
 
 

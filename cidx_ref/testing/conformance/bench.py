@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Target
 from cidx_ref.testing.ground import SYSTEM, peer_pid
 from cidx_ref.testing.promises.findings import Finding, Measured, Verdict
 
-__all__ = ["Bench", "NotOffered", "NotTried", "judged"]
+__all__ = ["Bench", "NotOffered", "NotTried", "judged", "raised"]
 
 #: What counts against a promise where it is raised while that is shown.
 _FAULTS = (
@@ -66,7 +66,7 @@ class _Noted:
         order = list(Verdict)
         # What was broken once stays so.
         if self.verdict is None or order.index(verdict) < order.index(self.verdict):
-            self.verdict, self.words, self.trace = verdict, words, trace
+            self.verdict, self.words, self.trace = verdict, words or self.words, trace
 
 
 class _Told(Exception):  # noqa: N818 - a turn of events
@@ -88,6 +88,7 @@ class Bench:
         self._notes: dict[str, _Noted] = {}
         self._projects = 0
         self._daemons: list[Daemon] = []
+        self._began = SYSTEM.monotonic()
 
     def __enter__(self) -> Bench:
         self.directory = Path(tempfile.mkdtemp(prefix="k", dir=self._home or _short())).resolve()
@@ -155,6 +156,11 @@ class Bench:
         return self._notes.setdefault(promise, _Noted())
 
     # What a check works with.
+
+    @property
+    def age_s(self) -> float:
+        """How long the bench is there: what it started is not older."""
+        return SYSTEM.monotonic() - self._began
 
     @property
     def questions(self) -> Sequence[tuple[str, str]]:
@@ -260,9 +266,7 @@ class Bench:
             if daemon.process is not None:
                 _put_down(daemon)
 
-    def together(
-        self, *functions: Callable[[], Any], timeout_s: float = 60.0
-    ) -> list[Any | Exception]:
+    def together(self, *functions: Callable[[], Any], timeout_s: float = 60.0) -> list[Any]:
         """Call all at once, each in a thread; what each returned or raised, in their order.
 
         Raises `TimeoutError`."""
@@ -284,6 +288,7 @@ class Bench:
         deadline = SYSTEM.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(0.0, deadline - SYSTEM.monotonic()))
+        # Nothing is to be asked any more when the bench is taken down.
         if late := sum(thread.is_alive() for thread in threads):
             raise TimeoutError(f"{late} of {len(threads)} clients had no answer in {timeout_s:g} s")
         return outcomes
@@ -318,6 +323,13 @@ class Bench:
                 )
             )
         return found
+
+
+def raised(outcomes: Iterable[Any]) -> None:
+    """Raise the first exception among the outcomes."""
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 def judged(

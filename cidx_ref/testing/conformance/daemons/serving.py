@@ -1,0 +1,236 @@
+"""Serving many clients at once, noticing that the socket is gone, and leaving when idle."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from cidx_ref.testing.conformance.asking import Gone
+from cidx_ref.testing.conformance.bench import Bench, NotOffered, raised
+from cidx_ref.testing.conformance.checks import check
+from cidx_ref.testing.conformance.daemons.sought import Question, long_query, right, sound
+from cidx_ref.testing.conformance.processes import end_of
+from cidx_ref.testing.conformance.subject import Daemon
+from cidx_ref.testing.conformance.target import Cap
+from cidx_ref.testing.ground import SYSTEM
+
+__all__ = ["CHECKS"]
+
+_CLIENTS = 10
+#: How long it is waited for an end that nobody asks for: a check of once a minute is often enough.
+_UNASKED_S = 75.0
+
+
+@check("many-clients", "SRV-1", spawns=False)
+def many_clients(bench: Bench) -> None:
+    """All connected at the same time, each gets the answers to its own questions."""
+    with bench.daemon() as daemon, bench.showing("SRV-1"):
+        with daemon.connect() as asker:
+            questions = sound(bench, asker, 2 * _CLIENTS)
+        rounds = 5 if bench.deep else 1
+        connected = _Meeting(_CLIENTS)
+        asked = bench.together(
+            *(
+                partial(_ask_in_turn, daemon, questions, number, rounds, connected)
+                for number in range(_CLIENTS)
+            )
+        )
+        raised(asked)
+        bench.tried("SRV-1", sum(asked), "answers")
+        bench.says("SRV-1", f"{_CLIENTS} clients at once had {sum(asked)} right answers")
+
+
+class _Meeting:
+    """All wait for all."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._changed = SYSTEM.condition("meeting")
+
+    def wait(self, timeout_s: float) -> None:
+        with self._changed:
+            self._missing -= 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._missing <= 0, timeout_s)
+
+
+def _ask_in_turn(
+    daemon: Daemon, questions: list[Question], first: int, rounds: int, connected: _Meeting
+) -> int:
+    count = 0
+    with daemon.connect() as asker:
+        connected.wait(10.0)
+        for number in range(rounds * len(questions)):
+            question = questions[(first + number) % len(questions)]
+            answer = asker.query(question[0])
+            assert right(answer, question), (
+                f"of {_CLIENTS} clients at once, one asked {question[0]!r} and got {answer}, "
+                f"without {question[1]}, which is found when it is asked alone"
+            )
+            count += 1
+    return count
+
+
+# The socket.
+
+
+def _remove_socket(daemon: Daemon) -> None:
+    Path(daemon.address).unlink()
+
+
+def _move_project(daemon: Daemon) -> None:
+    root = daemon.project.root
+    root.rename(root.with_name(root.name + "-moved"))
+
+
+def _remove_project(daemon: Daemon) -> None:
+    shutil.rmtree(daemon.project.root)
+
+
+def _take_over(daemon: Daemon) -> None:
+    """Another socket in its place."""
+    path = Path(daemon.address)
+    new = path.with_name("new.sock")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(new))
+        sock.listen()
+        new.replace(path)
+
+
+def _in_project(daemon: Daemon) -> bool:
+    return Path(daemon.address).is_relative_to(daemon.project.root)
+
+
+_LOSSES: dict[str, Callable[[Daemon], None]] = {
+    "its socket is removed": _remove_socket,
+    "another socket takes its place": _take_over,
+    "its project is moved": _move_project,
+    "its project is removed": _remove_project,
+}
+
+
+@check("socket-gone", "SRV-5", needs={Cap.GONE})
+def socket_gone(bench: Bench) -> None:
+    """It ends by itself, whichever way it cannot be reached any more."""
+    daemons = {}
+    for how in _LOSSES:
+        daemon = bench.start(bench.project())
+        if "project" not in how or _in_project(daemon):
+            daemons[how] = daemon
+    began = SYSTEM.monotonic()
+    with bench.showing("SRV-5"):
+        for how, daemon in daemons.items():
+            _LOSSES[how](daemon)
+        for how, daemon in daemons.items():
+            left_s = max(0.1, began + _UNASKED_S - SYSTEM.monotonic())
+            assert end_of(daemon.pid, left_s), (
+                f"it is there {_UNASKED_S:g} s after {how}, though nobody can reach it"
+            )
+        bench.tried("SRV-5", len(daemons), "ways")
+    bench.figure("SRV-5", "until the last had left", SYSTEM.monotonic() - began, "s")
+
+
+# Idle.
+
+_TTL_S = 1.0
+
+
+@check("idle-shutdown", "TTL-5", needs={Cap.IDLE})
+def idle_shutdown(bench: Bench) -> None:
+    """Left alone it ends, also where nobody ever asked; and only if it is configured to.
+
+    How often it looks is its own affair: one that stays is watched until the others have left.
+    """
+    asked = bench.start(bench.project(ttl_s=_TTL_S, idle=True))
+    never = bench.start(bench.project(ttl_s=_TTL_S, idle=True))
+    stays = None
+    if bench.target.asks("idle"):
+        stays = bench.start(bench.project(ttl_s=_TTL_S, idle=False))
+    with bench.showing("TTL-5"):
+        for daemon in filter(None, (asked, stays)):
+            _ask_once(bench, daemon)
+        began = SYSTEM.monotonic()
+        for daemon, which in ((asked, "asked once"), (never, "never asked")):
+            assert end_of(daemon.pid, _UNASKED_S), (
+                f"{which}, and left alone for {_UNASKED_S:g} s with a TTL of {_TTL_S:g} s, "
+                "it is still there"
+            )
+        bench.figure("TTL-5", "until both had left", SYSTEM.monotonic() - began, "s")
+        # The next start serves who comes now.
+        with bench.daemon(asked.project, ttl_s=600.0) as following:
+            _ask_once(bench, following)
+        if stays is not None:
+            is_there = stays.is_running and stays.is_accepting
+            assert is_there, "left alone it ended, though it is not configured to"
+
+
+def _ask_once(bench: Bench, daemon: Daemon) -> None:
+    bench.index(daemon)
+    with daemon.connect() as asker:
+        asker.query("village")
+
+
+@check("not-idle", "TTL-5", needs={Cap.IDLE})
+def not_idle(bench: Bench) -> None:
+    """Asked again and again within the TTL it stays, and so it does while a query is answered."""
+    ttl_s = 2.0
+    with bench.daemon(ttl_s=ttl_s, idle=True) as daemon, bench.showing("TTL-5"):
+        until = SYSTEM.monotonic() + bench.seconds(3 * ttl_s, 10 * ttl_s)
+        # Whoever looks just now may be told that it is about to leave: not before the time.
+        while SYSTEM.monotonic() < until:
+            try:
+                with daemon.connect() as asker:
+                    asker.query("village")
+            except Gone as gone:
+                raise AssertionError(
+                    f"asked every {ttl_s / 8:g} s, with a TTL of {ttl_s:g} s, it left: {gone}"
+                ) from None
+            bench.tried("TTL-5", 1, "uses")
+            end_of(daemon.pid, ttl_s / 8)
+
+
+@check("idle-while-indexing", "TTL-5", needs={Cap.IDLE, Cap.INDEX})
+def idle_while_indexing(bench: Bench) -> None:
+    """An index run that takes longer than the TTL is not cut off."""
+    if not bench.target.methods.call("index").takes("progress"):
+        with bench.showing("TTL-5"):
+            raise NotOffered("needs an index that tells of its progress")
+    with (
+        bench.daemon(ttl_s=_TTL_S, idle=True, index=False) as daemon,
+        bench.showing("TTL-5"),
+    ):
+        told: list[float] = []
+
+        def hold(*_: object, **__: object) -> None:
+            """The first report takes its time, and the run with it."""
+            if not told:
+                told.append(SYSTEM.monotonic())
+                SYSTEM.sleep(4 * _TTL_S)
+
+        with daemon.connect(60.0) as asker:
+            asker.ask("index", progress=hold)
+
+
+@check("idle-while-asked", "TTL-5", needs={Cap.IDLE})
+def idle_while_asked(bench: Bench) -> None:
+    """A query that takes longer than the TTL is answered."""
+    with bench.daemon(bench.project()) as daemon, bench.showing("TTL-5"):
+        long = long_query(bench, daemon, 3 * _TTL_S)
+        if long is None:
+            raise NotOffered("needs queries that take longer than the TTL")
+        daemon.kill()
+        with (
+            bench.daemon(daemon.project, ttl_s=_TTL_S, idle=True) as short,
+            short.connect(max(60.0, 10 * long.seconds)) as asker,
+        ):
+            paths = frozenset(asker.query(long.text).paths)
+            assert paths == long.paths, f"it found {sorted(paths)}, and {sorted(long.paths)} alone"
+
+
+CHECKS = [
+    *(many_clients, socket_gone),
+    *(idle_shutdown, not_idle, idle_while_indexing, idle_while_asked),
+]
