@@ -51,13 +51,11 @@ __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "Scenario":  # whose sessions must be known to locust
-        import_module("cidx_ref.testing.load.plugin")
     try:
         if name == "Scenario":  # whose sessions must be known to locust
             import_module("cidx_ref.testing.load.plugin")
         return getattr(import_module(_HOME[name]), name)
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        if (error.name or "").split(".")[0] not in _EXTRA:
             raise
         raise ModuleNotFoundError(WITHOUT_LOCUST, name=error.name) from None

@@ -107,7 +107,7 @@ class _Plugin:
             raise
         except Exception as error:
             if isinstance(error, NotOfferedError):
-                self.session.could_not = True
+                self.session.not_offered = str(error)
             _log.error("the session could not begin: %s", error)
             self.session.figure("(beginning)", 0.0, str(error))
             self._give_up(environment)

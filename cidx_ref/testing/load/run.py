@@ -55,12 +55,12 @@ class Run(Session):
         super().__init__(environment)
         self.scenario = scenario
         self.is_worker = isinstance(environment.runner, WorkerRunner)
-        self.objectives: list[slo.Slo] = []
+        self.objectives = self._objectives(None)
         self.verdicts: list[slo.Verdict] = []
         #: Share of a processor, by process.
         self.cpu: dict[str, float] = {}
-        #: Whether it was no fault of the daemon's that it did not begin.
-        self.could_not = False
+        #: Why it was not run, if the daemon does not have what the scenario needs.
+        self.not_offered = ""
         self._is_unwanted = False
         self._kept: KeptDaemon | None = None
         self._greenlets: list[gevent.Greenlet] = []
@@ -77,11 +77,7 @@ class Run(Session):
         else:
             self._have_daemon(host)
         self.environment.host = self.host
-        self.objectives = slo.effective(
-            slo.BASE,
-            slo.parse_all(self.scenario.objectives(self.target)),
-            slo.asked_for(self.options.slo or ()),
-        )
+        self.objectives = self._objectives(self.target)
         if not self.is_worker:
             self._choose_questions()
             self.options.brief = self._brief()
@@ -95,6 +91,10 @@ class Run(Session):
             if self.scenario.ends_daemon and not self.is_own:
                 self._spawn(self._start_again)
             self._spawn(self._disturb)
+
+    def _objectives(self, target: Target | None) -> list[slo.Slo]:
+        own = slo.parse_all(self.scenario.objectives(target))
+        return slo.effective(slo.BASE, own, slo.asked_for(self.options.slo or ()))
 
     def give_up_beginning(self) -> None:
         """Have `begin` raise as soon as it can."""
@@ -280,10 +280,14 @@ class Run(Session):
             self.readings.append(Reading(process.pid, self.samples.calls(), rss_kb, *counts))
 
     def _report(self) -> None:
+        if self.not_offered:
+            report.save_not_offered(self.scenario.__name__, self.not_offered, self.options.summary)
+            self.environment.process_exit_code = UNABLE
+            return
         self.verdicts = self.judge()
         met = all(verdict.ok for verdict in self.verdicts)
         summary = self.summary()
         print(report.table(summary), flush=True)
         report.save(summary, self.options.summary)
         # Last: who was promised a summary, and has none, should not read that all is well.
-        self.environment.process_exit_code = 0 if met else UNABLE if self.could_not else FAILED
+        self.environment.process_exit_code = 0 if met else FAILED
