@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from cidx_ref.testing.conformance import running
+from cidx_ref.testing.conformance.bench import Bench, judged
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.running import UnknownNameError, plan, verify
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Subjects, Target
@@ -16,30 +16,6 @@ from cidx_ref.testing.promises.excuses import Excuse
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 pytestmark = pytest.mark.once
-
-
-class Bench:
-    """What checks need of the real one to come to verdicts."""
-
-    def __init__(self, target: Target, name: str, *, deep: bool, seed: int) -> None:
-        self.deep, self.seed, self.name = deep, seed, name
-        self.findings: list[Finding] = []
-
-    def __enter__(self) -> Bench:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.name == "litter":
-            raise OSError("cannot end it")
-
-    @contextmanager
-    def showing(self, *promises: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self.findings += [Finding(p, Verdict.BROKEN, str(error)) for p in promises]
-            raise
-        self.findings += [Finding(p, Verdict.KEPT, "seen") for p in promises]
 
 
 @check("keeps", "SRV-1", "SRV-2")
@@ -64,10 +40,9 @@ def silent(bench: Bench) -> None:
     pass
 
 
-@check("litter", "CACHE-1")
-def litter(bench: Bench) -> None:
-    with bench.showing("CACHE-1"):
-        pass
+@check("lost", "CACHE-1")
+def lost(bench: Bench) -> None:
+    pass
 
 
 @check("deep", "CACHE-2", "SRV-1", deep=True)
@@ -87,7 +62,7 @@ def asks(bench: Bench) -> None:
         pass
 
 
-CHECKS = [keeps, breaks, fails, silent, litter, in_depth, indexes, asks]
+CHECKS = [keeps, breaks, fails, silent, lost, in_depth, indexes, asks]
 
 
 def target(*checks: Check, **options: Any) -> Target:
@@ -100,8 +75,14 @@ def _no_checks_but_these(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "SUBJECTS", {})
 
 
+def on_a_bench(check: Check, target: Target, *, deep: bool, seed: int) -> list[Finding]:
+    if check.name == "lost":
+        raise OSError("no space left")
+    return judged(check, target, deep=deep, seed=seed)
+
+
 def judge(subject: Target, **options: Any) -> list[Finding]:
-    return verify(subject, bench=Bench, **options)
+    return verify(subject, judge=on_a_bench, **options)
 
 
 def verdicts(findings: Sequence[Finding]) -> list[tuple[str, str, Verdict]]:
@@ -118,22 +99,15 @@ def test_every_check_comes_to_its_own_verdict_whatever_the_others_meet() -> None
         ("breaks", "SRV-3", Verdict.NOT_TRIED),
         ("fails", "SRV-4", Verdict.NOT_TRIED),
         ("silent", "SRV-5", Verdict.NOT_TRIED),
-        ("litter", "CACHE-1", Verdict.KEPT),
+        ("lost", "CACHE-1", Verdict.NOT_TRIED),
         ("asks", "QRY-1", Verdict.KEPT),
     ]
     words = {f.promise: f.words for f in found}
     assert words["CACHE-5"] == "needs a method that empties the cache, and a method that indexes"
-    assert words["SRV-3"] == ("the check ended when SRV-2 was seen broken: two of them served")
-    assert words["SRV-4"].startswith("TypeError: a bug of the check (test_running.py:")
-    assert words["SRV-5"] == "the check ended without a verdict"
-
-
-def test_a_bench_that_cannot_be_made_leaves_the_promises_untried() -> None:
-    def refuse(*_: object, **__: object) -> Bench:
-        raise OSError("no space left")
-
-    (found,) = verify(target(asks), bench=refuse)
-    assert (found.verdict, found.words[:22]) == (Verdict.NOT_TRIED, "OSError: no space left")
+    assert words["SRV-3"], "why it is not tried"
+    assert "TypeError: a bug\nof the check" in words["SRV-4"]
+    assert words["SRV-5"]
+    assert words["CACHE-1"].startswith("the check itself failed: OSError: no space left (test_r")
 
 
 def test_an_interrupt_is_no_finding() -> None:

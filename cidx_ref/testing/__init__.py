@@ -1,5 +1,6 @@
-"""The harness, for tests of this daemon, of another one, or of any threaded Python.
+"""The kit, for tests of this daemon, of another one, or of any threaded Python.
 
+    from cidx_ref.testing import Cap, Methods, Spawn, Target
     from cidx_ref.testing import FakeRuntime, Scenario, exhaustive
 
 The names below are its public face; each is imported when it is first asked for, so that a test
@@ -31,13 +32,30 @@ if TYPE_CHECKING:
     from cidx_ref.testing.concurrency.scheduler import Livelock as Livelock
     from cidx_ref.testing.concurrency.scheduler import Scheduler as Scheduler
     from cidx_ref.testing.concurrency.scheduler import Strategy as Strategy
+    from cidx_ref.testing.conformance.bench import Bench as Bench
+    from cidx_ref.testing.conformance.checks import Check as Check
+    from cidx_ref.testing.conformance.checks import check as check
     from cidx_ref.testing.conformance.lifecycle import Lifecycle as Lifecycle
-    from cidx_ref.testing.conformance.lifecycle import Target as Target
-    from cidx_ref.testing.conformance.lifecycle import check_lifecycle as check_lifecycle
+    from cidx_ref.testing.conformance.lives import check_lifecycle as check_lifecycle
+    from cidx_ref.testing.conformance.mutants import Mutant as Mutant
     from cidx_ref.testing.conformance.plain import Gone as Gone
     from cidx_ref.testing.conformance.plain import PlainConnection as PlainConnection
     from cidx_ref.testing.conformance.races import ClaimLike as ClaimLike
+    from cidx_ref.testing.conformance.running import verify as verify
+    from cidx_ref.testing.conformance.target import Attach as Attach
+    from cidx_ref.testing.conformance.target import Cap as Cap
+    from cidx_ref.testing.conformance.target import Faults as Faults
+    from cidx_ref.testing.conformance.target import Methods as Methods
+    from cidx_ref.testing.conformance.target import Peer as Peer
+    from cidx_ref.testing.conformance.target import Spawn as Spawn
+    from cidx_ref.testing.conformance.target import Subjects as Subjects
+    from cidx_ref.testing.conformance.target import Target as Target
     from cidx_ref.testing.figures import percentile as percentile
+    from cidx_ref.testing.promises.excuses import Excuse as Excuse
+    from cidx_ref.testing.promises.findings import Finding as Finding
+    from cidx_ref.testing.promises.findings import Measured as Measured
+    from cidx_ref.testing.promises.findings import Verdict as Verdict
+    from cidx_ref.testing.promises.findings import by_promise as by_promise
     from cidx_ref.testing.promises.gates import BudgetWarning as BudgetWarning
     from cidx_ref.testing.promises.gates import CheckGate as CheckGate
     from cidx_ref.testing.promises.gates import RecordAim as RecordAim
@@ -66,6 +84,25 @@ _HOME = {
     "Operation": "concurrency.history",
     "check_linearizable": "concurrency.history",
     "final_states": "concurrency.history",
+    # any daemon: what it is, and whether it keeps its promises
+    "Target": "conformance.target",
+    "Spawn": "conformance.target",
+    "Attach": "conformance.target",
+    "Methods": "conformance.target",
+    "Cap": "conformance.target",
+    "Faults": "conformance.target",
+    "Subjects": "conformance.target",
+    "Peer": "conformance.target",
+    "verify": "conformance.running",
+    "check": "conformance.checks",
+    "Check": "conformance.checks",
+    "Bench": "conformance.bench",
+    "Mutant": "conformance.mutants",
+    "Finding": "promises.findings",
+    "Measured": "promises.findings",
+    "Verdict": "promises.findings",
+    "by_promise": "promises.findings",
+    "Excuse": "promises.excuses",
     # promises, and the types of the fixtures that report on them
     "PROMISES": "promises.registry",
     "RecordFigure": "promises.report",
@@ -75,10 +112,9 @@ _HOME = {
     "CheckGate": "promises.gates",
     "RecordAim": "promises.gates",
     "percentile": "figures",
-    # any daemon
-    "Target": "conformance.lifecycle",
+    # any daemon, more closely
     "Lifecycle": "conformance.lifecycle",
-    "check_lifecycle": "conformance.lifecycle",
+    "check_lifecycle": "conformance.lives",
     "ClaimLike": "conformance.races",
     "Gone": "conformance.plain",
     "PlainConnection": "conformance.plain",

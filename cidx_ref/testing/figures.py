@@ -12,4 +12,5 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """The nearest-rank percentile, which is one of the values; `ValueError` if there are none."""
     if not values:
         raise ValueError("no samples")
-    return float(sorted(values)[max(math.ceil(percent / 100 * len(values)), 1) - 1])
+    at = max(math.ceil(percent / 100 * len(values)), 1) - 1
+    return float(sorted(values)[at])

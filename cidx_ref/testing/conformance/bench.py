@@ -66,7 +66,7 @@ class _Noted:
         order = list(Verdict)
         # What was broken once stays so.
         if self.verdict is None or order.index(verdict) < order.index(self.verdict):
-            self.verdict, self.words, self.trace = verdict, words or self.words, trace
+            self.verdict, self.words, self.trace = verdict, words or self.words, trace or self.trace
 
 
 class _Told(Exception):  # noqa: N818 - a turn of events
@@ -133,6 +133,10 @@ class Bench:
         for note in notes:
             note.note(verdict, words, trace)
         raise _Told
+
+    def note(self, promise: str, verdict: Verdict, words: str = "", trace: str = "") -> None:
+        """What is known of a promise, for a check that goes on after it."""
+        self._note(promise).note(verdict, words, trace)
 
     def says(self, promise: str, words: str) -> None:
         """What is said of a promise that was kept."""

@@ -36,7 +36,6 @@ _METHODS = {
     Cap.INDEX: "index",
     Cap.CLEAR: "clear",
     Cap.STATUS: "status",
-    Cap.LOADS: "status",
     Cap.FTS: "query_fts",
     Cap.HYBRID: "query_hybrid",
     Cap.HEALTH: "health",
@@ -97,6 +96,7 @@ def _commands(target: Target) -> Iterator[str]:
         if not target.socket:
             yield "socket: there is none, so nothing can be asked"
     yield from _command("writer", target.writer)
+    yield from _command("launcher", target.launcher)
     if faults := target.faults:
         for name in ("crash", "terminate", "crash_writer"):
             command = getattr(faults, name)
@@ -176,10 +176,16 @@ def _configures_ttl(target: Target) -> bool:
     return any(token in t for t in target.files.values() for token in ("{ttl_s}", "{ttl_minutes}"))
 
 
+def _counts_loads(target: Target) -> bool:
+    return ("loads" in target.status and bool(target.methods.status)) or (
+        "loads" in target.metrics and bool(target.methods.metrics)
+    )
+
+
 #: Beside methods.
 _NEEDS: dict[Cap, tuple[Callable[[Target], bool], str]] = {
     Cap.WRITER: (lambda t: bool(t.writer), "writer"),
-    Cap.LOADS: (lambda t: "loads" in t.status, 'status["loads"]'),
+    Cap.LOADS: (_counts_loads, 'status["loads"] or metrics["loads"]'),
     Cap.STATUS: (lambda t: bool(t.status), "status"),
     Cap.HEALTH: (lambda t: bool(t.health), "health"),
     Cap.METRICS: (lambda t: bool(t.metrics), "metrics"),

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
@@ -25,8 +23,8 @@ from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = ["Listener", "Plan", "UnknownNameError", "all_checks", "plan", "verify"]
 
-#: The modules here whose `ALL` are checks of the kit.
-CHECK_MODULES: tuple[str, ...] = ()
+#: The modules here whose `CHECKS` are checks of the kit.
+CHECK_MODULES: tuple[str, ...] = ("daemons", "lives", "indexes")
 
 #: The parts of a daemon that are judged in this process, by their name in `Subjects`: the function
 #: that does it (module here, name), and the promises that it is about.
@@ -44,9 +42,15 @@ class Listener(Protocol):
     def finished(self, check: str, findings: Sequence[Finding]) -> None: ...
 
 
-#: What makes the bench of one check: `bench.Bench(target, name, deep=..., seed=...)`.  Checks put
-#: what they find into its `findings`.
-MakeBench = Callable[..., AbstractContextManager[Any]]
+#: Runs one check, `bench.judged(check, target, deep=..., seed=...)`, and says what it found.
+Judge = Callable[..., list[Finding]]
+
+
+@dataclass(frozen=True)
+class _Part(Check):
+    """The check of a part of the daemon in this process, which needs no bench."""
+
+    make: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,23 @@ def verify(
     listener: Listener | None = None,
     excuses: Iterable[Excuse] = (),
     name: str = "",
-    bench: MakeBench | None = None,
+    judge: Judge | None = None,
 ) -> list[Finding]:
     """Judge `target`: what each check found of each promise, what is excused as such.
 
     `only` names checks, and `promises` ids; without them everything is tried.  `name` is how the
-    target is called on a command line, for what replays.  Nothing that a target or a check does is
-    raised.  Raises `UnknownNameError`, before anything is run.
+    target is called on a command line, for what replays; `judge` runs a check in another way than
+    at a bench.  Nothing that a target or a check does is raised.  Raises `UnknownNameError`, before
+    anything is run.
     """
     wanted = frozenset(promises)
     planned = plan(target, deep=deep, only=only, promises=wanted)
-    make_bench = bench or import_module(f"{__package__}.bench").Bench
+    judge = judge or import_module(f"{__package__}.bench").judged
     found = list(planned.settled)
     for number, check in enumerate(planned.checks, start=1):
         if listener:
             listener.started(check.name, number, len(planned.checks))
-        told = _run(check, partial(make_bench, target, check.name, deep=deep, seed=seed))
+        told = _run(check, target, judge, deep=deep, seed=seed)
         options = f"--only {check.name} --seed {seed}{' --deep' * deep}"
         told = excused(
             [
@@ -105,7 +110,7 @@ def verify(
 def all_checks(target: Target | None = None) -> list[Check]:
     """The checks of the kit, and those that `target` brings."""
     modules = [import_module(f"{__package__}.{module}") for module in CHECK_MODULES]
-    ours: list[Check] = [check for module in modules for check in module.ALL]
+    ours: list[Check] = [check for module in modules for check in module.CHECKS]
     inside = [
         _of_subject(name, getattr(target.subjects, name) if target else None) for name in SUBJECTS
     ]
@@ -156,49 +161,46 @@ def _missing(target: Target, check: Check) -> str:
         return "needs a daemon that the kit starts, and may end (`Spawn`)"
     offered = set(target.capabilities)
     lacking = sorted(need.value for need in check.needs if need not in offered)
-    if not lacking and check.run is _nothing:
+    if isinstance(check, _Part) and check.make is None:
         lacking = [f"a maker of it in this process (`Subjects.{check.name}`)"]
     return f"needs {', and '.join(lacking)}" if lacking else ""
 
 
 def _of_subject(name: str, make: Callable[..., Any] | None) -> Check:
-    """The check of a part of the daemon in this process, by the function that does it."""
-    module, function, promises = SUBJECTS[name]
-
-    def run(bench: Any) -> None:
-        judge = getattr(import_module(f"{__package__}.{module}"), function)
-        given = {"deep": bench.deep, "seed": bench.seed}
-        takes = inspect.signature(judge).parameters
-        bench.findings += judge(make, **{key: given[key] for key in given.keys() & takes.keys()})
-
-    return Check(name, promises, frozenset(), run if make else _nothing, spawns=False)
+    promises = SUBJECTS[name][2]
+    return _Part(name, promises, frozenset(), _nothing, spawns=False, make=make)
 
 
-def _nothing(bench: Any) -> None:
-    """In the place of a check of what is not there."""
+def _nothing(bench: object) -> None:
+    """What a part of a daemon does at a bench."""
 
 
-def _run(check: Check, make_bench: Callable[[], AbstractContextManager[Any]]) -> list[Finding]:
+def _judge_part(check: _Part, **given: Any) -> list[Finding]:
+    """What the function found that judges such parts; of `given` it is told what it takes."""
+    module, function, _ = SUBJECTS[check.name]
+    judge: Judge = getattr(import_module(f"{__package__}.{module}"), function)
+    takes = inspect.signature(judge).parameters
+    return judge(check.make, **{key: given[key] for key in given.keys() & takes.keys()})
+
+
+def _run(check: Check, target: Target, judge: Judge, *, deep: bool, seed: int) -> list[Finding]:
     """What one check found; of what it did not come to, why."""
     began = SYSTEM.monotonic()
-    bench, why = None, "the check ended without a verdict"
+    found, why = [], "the check ended without a verdict"
     try:
-        with make_bench() as bench:
-            check.run(bench)
+        if isinstance(check, _Part):
+            found = _judge_part(check, deep=deep, seed=seed)
+        else:
+            found = judge(check, target, deep=deep, seed=seed)
     except Exception as error:
         why = _words(error)
-    found: list[Finding] = list(bench.findings) if bench is not None else []
     settled = {finding.promise for finding in found}
-    broken = next((f for f in found if f.verdict is Verdict.BROKEN), None)
-    if broken is not None:
-        why = f"the check ended when {broken.promise} was seen broken: {broken.words}"
-    found += [
-        Finding(promise, Verdict.NOT_TRIED, why)
-        for promise in check.promises
-        if promise not in settled
-    ]
+    untried = [promise for promise in check.promises if promise not in settled]
     seconds = SYSTEM.monotonic() - began
-    return [replace(f, seconds=f.seconds or seconds) for f in found]
+    return [
+        replace(finding, seconds=finding.seconds or seconds)
+        for finding in (*found, *(Finding(p, Verdict.NOT_TRIED, why) for p in untried))
+    ]
 
 
 def _completed(finding: Finding, check: Check, replay: str) -> Finding:
@@ -206,11 +208,8 @@ def _completed(finding: Finding, check: Check, replay: str) -> Finding:
 
 
 def _words(error: Exception) -> str:
-    """What ended a check, on one line; where, if it is no fault that a target can have."""
+    """What ended a check, on one line, and where."""
     said = " ".join(str(error).split()) or "no message"
-    kind = type(error).__name__
-    if isinstance(error, AssertionError) or kind in ("Gone", "Refused", "Unreadable"):
-        return said
     frames = extract_tb(error.__traceback__)
     at = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{kind}: {said}{at}"
+    return f"the check itself failed: {type(error).__name__}: {said}{at}"

@@ -30,6 +30,7 @@ __all__ = [
     "PLACEHOLDERS",
     "STATUS_NAMES",
     "Attach",
+    "Beyond",
     "Call",
     "Cap",
     "Faults",
@@ -56,8 +57,8 @@ class Cap(StrEnum):
     CLEAR = "a method that empties the cache"
     #: `Target.status["pid"]` and whatever else of `status` is named.
     STATUS = "a status"
-    #: `Target.status["loads"]` counts what was loaded from disk.
-    LOADS = "a count of loads in its status"
+    #: `Target.status["loads"]`, or `metrics["loads"]`, counts what was loaded from disk.
+    LOADS = "a count of loads in its status or metrics"
     #: `{ttl_s}` or `{ttl_minutes}` in `Target.env` or `files` decides how long a cache lives.
     SHORT_TTL = "a cache whose time to live can be set to a second"
     #: `{idle}` there (`true` or `false`) has it end once it is idle for as long.
@@ -260,6 +261,23 @@ class Subjects:
     lock: Callable[..., Any] | None = None
 
 
+@dataclass(frozen=True)
+class Beyond:
+    """What a target states that no promise does: its life is judged by that, too."""
+
+    #: Of a project, the names of the sockets that are its daemon's, or may become so: when none is
+    #: starting there is one while it serves, and else none.
+    sockets: Callable[[Path], Sequence[str]] | None = None
+    #: The names of what a writer has left half done.
+    halves: Callable[[Path], Sequence[str]] | None = None
+    #: Whatever it has started ends with it.
+    processes: bool = False
+    #: It answers from what was indexed, and from nothing that was saved since.
+    exact: bool = False
+    #: Makes the index of a project unreadable, and returns what mends it.
+    damage: Callable[[Path], Callable[[], None]] | None = None
+
+
 #: What `Target.status`, `health` and `metrics` may name.
 STATUS_NAMES = ("pid", "loads", "generation", "cached", "queries", "uptime_s", "ttl_s", "project")
 HEALTH_NAMES = ("status", "queries", "errors", "error_rate", "cached", "uptime_s")
@@ -337,6 +355,11 @@ class Target:
     subjects: Subjects = field(default_factory=Subjects, kw_only=True)
     #: Checks of its own (`checks.check`), which run like the kit's.
     checks: Sequence[Any] = field(default=(), kw_only=True)
+    #: A command that starts one in the background, and ends with status 0 once it accepts.
+    launcher: str | Sequence[str] = field(default="", kw_only=True)
+    #: In a hit: whether its file has changed since it was indexed.
+    stale: str = field(default="", kw_only=True)
+    beyond: Beyond = field(default_factory=Beyond, kw_only=True)
 
     def __post_init__(self) -> None:
         """Raises `TargetError`, which names the field."""

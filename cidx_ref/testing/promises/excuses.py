@@ -97,11 +97,19 @@ def excused(findings: Iterable[Finding], excuses: Iterable[Excuse]) -> list[Find
     ]
 
 
-def without_use(excuses: Iterable[Excuse], findings: Sequence[Finding]) -> list[str]:
-    """Of each excuse that had nothing to excuse, though its promise was judged: a sentence."""
+def without_use(
+    excuses: Iterable[Excuse], findings: Sequence[Finding], left_out: Collection[str] = ()
+) -> list[str]:
+    """Of each excuse that had nothing to excuse: a sentence.
+
+    `left_out` are promises that were not to be judged; their excuses may be needed another time.
+    """
     grouped = by_promise(findings)
-    return [
-        f"the excuse of {excuse.id} is stale: the promise is {found[0].verdict}"
-        for excuse in excuses
-        if (found := grouped.get(excuse.id)) and found[0].verdict is not Verdict.EXCUSED
-    ]
+    said = []
+    for excuse in excuses:
+        found = grouped.get(excuse.id)
+        if found is None and excuse.id not in left_out:
+            said.append(f"the excuse of {excuse.id} is stale: no check is about the promise")
+        elif found and found[0].verdict is not Verdict.EXCUSED:
+            said.append(f"the excuse of {excuse.id} is stale: the promise is {found[0].verdict}")
+    return said
