@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections import Counter, OrderedDict, UserDict, deque, namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -18,6 +18,7 @@ import rpyc
 from rpyc.utils.factory import connect_thread
 
 from cidx_ref.testing.conformance import netrefs
+from cidx_ref.testing.conformance.asking import plain
 from cidx_ref.testing.conformance.netrefs import by_value
 
 Pair = namedtuple("Pair", "path line")
@@ -113,8 +114,8 @@ ANSWERS: dict[str, tuple[Any, Any]] = {
     "named tuples": ([Pair("a.py", 3)], [("a.py", 3)]),
     "a generator": (countdown, [{"n": 2}, {"n": 1}]),
     "views and queues": (
-        [{"a": 1}.items(), {"a": 1}.keys(), deque([1, 2]), range(3), map(str, (1, 2))],
-        [[("a", 1)], ["a"], [1, 2], [0, 1, 2], ["1", "2"]],
+        [{"a": 1}.items(), {"a": 1}.keys(), deque([1, 2]), range(3)],
+        [[("a", 1)], ["a"], [1, 2], [0, 1, 2]],
     ),
     "an old sequence": (OnlyItems(), ["a", "b"]),
     "text and numbers of other kinds": (
@@ -140,7 +141,7 @@ OBJECTS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def answered(value: Any, **settings: bool) -> Any:
+def answered(value: Any, read: Callable[[Any], Any] = by_value, **settings: bool) -> Any:
     """What comes through, by value."""
 
     class Stock(rpyc.Service):  # type: ignore[misc]
@@ -149,7 +150,7 @@ def answered(value: Any, **settings: bool) -> Any:
 
     connection = connect_thread(remote_service=Stock, remote_config=settings)
     try:
-        return by_value(connection.root.get())
+        return read(connection.root.get())
     finally:
         connection.close()
 
@@ -160,6 +161,12 @@ def test_an_answer_of_a_stock_service_is_read_as_what_it_is(kind: str) -> None:
     found = answered(value)
     assert found == expected
     assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_that_is_judged_is_read_alike_but_for_tuples_and_sets(kind: str) -> None:
+    value, expected = ANSWERS[kind]
+    assert answered(value, plain) == plain(expected)
 
 
 @pytest.mark.parametrize("kind", OBJECTS)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rpyc.core.netref import BaseNetref
 
-__all__ = ["CYCLE", "by_value"]
+__all__ = ["CYCLE", "by_value", "is_mapping", "is_reference"]
 
 #: Stands where an answer would contain itself.
 CYCLE = "..."
@@ -30,6 +30,15 @@ def by_value(answer: Any) -> Any:
     if it shows none.  Raises `ValueError` for what has no end.
     """
     return _Reader().read(answer)
+
+
+def is_reference(value: Any) -> bool:
+    return isinstance(value, BaseNetref)
+
+
+def is_mapping(reference: Any) -> bool:
+    """Whether it is read by its keys: as its class says, not as it may be looked at."""
+    return _reading(reference) is _Reader.mapping
 
 
 class _Reader:

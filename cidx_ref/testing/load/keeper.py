@@ -22,10 +22,10 @@ from typing import Any
 from cidx_ref.testing.conformance import subject
 from cidx_ref.testing.conformance.asking import Gone, Refused, Unreadable
 from cidx_ref.testing.conformance.bench import Bench
+from cidx_ref.testing.conformance.named import target_named
 from cidx_ref.testing.conformance.subject import Daemon, NotStarted, WriterFailed
 from cidx_ref.testing.conformance.target import Target
 from cidx_ref.testing.load import place
-from cidx_ref.testing.load.named import target_at
 
 __all__ = ["main"]
 
@@ -48,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
 def _target_of(given: dict[str, Any]) -> Target:
     if command := given.get("command"):
         return place.spawned(command)
-    return target_at(given["target"], given["path"])
+    os.chdir(given["path"])  # where the target is looked for
+    return target_named(given["target"])
 
 
 def _keep(bench: Bench, values: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cidx_ref.testing.conformance import corpus as plain_words
+from cidx_ref.testing.conformance.named import target_named
 from cidx_ref.testing.conformance.target import Attach, Cap, Target
 from cidx_ref.testing.load import place
 from cidx_ref.testing.load.corpus import STDLIB, Question
 from cidx_ref.testing.load.kept import KeptDaemon
-from cidx_ref.testing.load.named import target_at
 
 __all__ = ["NO_OWN", "Plan", "is_own", "planned", "questions", "target_of"]
 
@@ -80,7 +80,7 @@ def planned(
         given = {"command": options.daemon, "values": values}
         return Plan(place.spawned(options.daemon), _KEEPER, given)
     if options.target:
-        target = target_at(options.target, str(Path.cwd()))
+        target = target_named(options.target)
         if isinstance(target.start, Attach):
             return Plan(target, there=place.attached(target))
         if not is_own(target):

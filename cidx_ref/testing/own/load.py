@@ -43,6 +43,7 @@ def own_target(*command: str) -> OwnTarget:
         methods=replace(STORY_METHODS, status="get_metrics()"),
         files={".code-indexer/config.json": '{"daemon": {"ttl_minutes": {ttl_minutes}}}\n'},
         status={"loads": "cache.load"},
+        stale="stale",
         connect=DaemonConnection,
         capabilities={
             *(Cap.INDEX, Cap.CLEAR, Cap.STATUS, Cap.LOADS, Cap.SHORT_TTL, Cap.IDLE, Cap.STOP),

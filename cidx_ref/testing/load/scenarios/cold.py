@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import gevent
 
 from cidx_ref.testing.conformance.asking import Gone
+from cidx_ref.testing.conformance.indexes.crowd import loads
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.load import Scenario, Session, task
@@ -43,10 +44,10 @@ class ColdHerd(Scenario):
         while True:
             gevent.sleep(until_next(cls.period_s, cls.period_s / 2))
             with session.connect() as asker:
-                loads = int(asker.status("loads"))
-                if before >= 0 and loads > before:
-                    session.figure("(loads a round)", loads - before)
-                before = loads
+                now = loads(asker)
+                if before >= 0 and now > before:
+                    session.figure("(loads a round)", now - before)
+                before = now
                 asker.ask("clear")
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import gevent
 
-from cidx_ref.testing.conformance.asking import Answer
+from cidx_ref.testing.conformance.asking import Answer, Unreadable, dig
 from cidx_ref.testing.conformance.target import Cap, Target
 from cidx_ref.testing.load import Question, Scenario, Session, task
 
@@ -67,11 +67,11 @@ def held(root: Path, path: str) -> int:
 
 
 def complaint(
-    answer: Answer, path: str, before: int, after: int, *, says_stale: bool, is_fresh: bool
+    answer: Answer, path: str, before: int, after: int, *, stale: str, is_fresh: bool
 ) -> str | None:
     """What is wrong with an answer to a query for the word of `path`, which held the save `before`
-    when it was asked, and `after` when it had its answer; None: nothing.  `says_stale`: the daemon
-    calls a hit stale that its file no longer holds; `is_fresh`: it was asked to be fresh."""
+    when it was asked, and `after` when it had its answer; None: nothing.  `stale`: where a hit
+    says that its file no longer holds it (`Target.stale`); `is_fresh`: it was asked to be fresh."""
     hits = [hit for hit in answer.hits if hit.path == path]
     if not hits:
         return f"{path} is not found"
@@ -81,18 +81,21 @@ def complaint(
             continue
         if found > after:
             return f"{path}: save {found} is found, and it is {after} that was saved"
-        stale = bool(_said(hit.raw, "stale"))
-        if stale and found == before == after:
+        is_stale = _says(hit.raw, stale)
+        if is_stale and found == before == after:
             return f"{path}: save {found} is called stale, and it is what the file holds"
-        if found < before and not stale and says_stale:
+        if found < before and stale and not is_stale:
             return f"{path}: save {found} is not called stale, though {before} was saved"
-        if found < before and (is_fresh or _said(answer.raw, "fresh")):
+        if found < before and is_fresh:
             return f"{path}: save {found} is called fresh, though {before} was saved"
     return None
 
 
-def _said(raw: Any, key: str) -> Any:
-    return raw.get(key) if isinstance(raw, dict) else None
+def _says(raw: Any, path: str) -> bool:
+    try:
+        return bool(path and dig(raw, path))
+    except Unreadable:  # what is not said is not so
+        return False
 
 
 class Edits(Scenario):
@@ -142,8 +145,8 @@ class Edits(Scenario):
                 path,
                 before,
                 held(root, path),
-                says_stale=self.session.is_own,
-                is_fresh=fresh and self.session.is_own,
+                stale=self.session.target.stale,
+                is_fresh=fresh or bool(_says(answer.raw, "fresh")),
             )
 
         mode = self.session.mode()
