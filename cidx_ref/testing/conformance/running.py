@@ -26,9 +26,11 @@ __all__ = ["Listener", "Plan", "UnknownNameError", "all_checks", "plan", "verify
 #: The modules here whose `CHECKS` are checks of the kit.
 CHECK_MODULES: tuple[str, ...] = ("daemons", "lives", "indexes")
 
-#: The parts of a daemon that are judged in this process, by their name in `Subjects`: the function
-#: that does it (module here, name), and the promises that it is about.
-SUBJECTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {}
+#: The parts of a daemon that are judged in this process, by their name in `Subjects`: the module
+#: here that does it, its function, and its list of the promises that this is about.
+SUBJECTS: Mapping[str, tuple[str, str, str]] = {
+    "cache": ("parts.cache", "check_cache", "CACHE_PROMISES"),
+}
 
 
 class UnknownNameError(ValueError):
@@ -167,7 +169,8 @@ def _missing(target: Target, check: Check) -> str:
 
 
 def _of_subject(name: str, make: Callable[..., Any] | None) -> Check:
-    promises = SUBJECTS[name][2]
+    module, _, listed = SUBJECTS[name]
+    promises = getattr(import_module(f"{__package__}.{module}"), listed)
     return _Part(name, promises, frozenset(), _nothing, spawns=False, make=make)
 
 
@@ -189,7 +192,7 @@ def _run(check: Check, target: Target, judge: Judge, *, deep: bool, seed: int) -
     found, why = [], "the check ended without a verdict"
     try:
         if isinstance(check, _Part):
-            found = _judge_part(check, deep=deep, seed=seed)
+            found = _judge_part(check, deep=deep, seed=seed, not_offered=target.not_offered)
         else:
             found = judge(check, target, deep=deep, seed=seed)
     except Exception as error:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from cidx_ref.runtime import Runtime
+from cidx_ref.testing.ground import Runtime
 from cidx_ref.testing.conformance.parts.judging import Broken, Unusable
 from cidx_ref.testing.conformance.parts.source import Load, LoadFailed, Source, Value
 

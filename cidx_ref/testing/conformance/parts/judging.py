@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.concurrency.explore import (
     Counterexample,
     NotDeterministic,
