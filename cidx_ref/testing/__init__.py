@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cidx_ref.testing.concurrency.history import Operation as Operation
     from cidx_ref.testing.concurrency.history import check_linearizable as check_linearizable
     from cidx_ref.testing.concurrency.history import final_states as final_states
+    from cidx_ref.testing.concurrency.instrument import instrument as instrument
     from cidx_ref.testing.concurrency.scheduler import Deadlock as Deadlock
     from cidx_ref.testing.concurrency.scheduler import Livelock as Livelock
     from cidx_ref.testing.concurrency.scheduler import Scheduler as Scheduler
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from cidx_ref.testing.conformance.lifecycle import Lifecycle as Lifecycle
     from cidx_ref.testing.conformance.lives import check_lifecycle as check_lifecycle
     from cidx_ref.testing.conformance.mutants import Mutant as Mutant
+    from cidx_ref.testing.conformance.parts.cache import check_cache as check_cache
+    from cidx_ref.testing.conformance.parts.cache import check_ttl as check_ttl
     from cidx_ref.testing.conformance.plain import Gone as Gone
     from cidx_ref.testing.conformance.plain import PlainConnection as PlainConnection
     from cidx_ref.testing.conformance.races import ClaimLike as ClaimLike
@@ -79,6 +82,7 @@ _HOME = {
     "replay": "concurrency.explore",
     "Exploration": "concurrency.explore",
     "Counterexample": "concurrency.explore",
+    "instrument": "concurrency.instrument",
     # linearizability
     "History": "concurrency.history",
     "Operation": "concurrency.history",
@@ -98,6 +102,8 @@ _HOME = {
     "Check": "conformance.checks",
     "Bench": "conformance.bench",
     "Mutant": "conformance.mutants",
+    "check_cache": "conformance.parts.cache",
+    "check_ttl": "conformance.parts.cache",
     "Finding": "promises.findings",
     "Measured": "promises.findings",
     "Verdict": "promises.findings",
