@@ -60,7 +60,7 @@ DEFECTS: list[tuple[str, str, str, Mapping[str, Any]]] = [
     ("tells_its_traceback", "errors", "RPC-2", {}),
     ("everything_is_public", "reach", "RPC-3", {}),
     ("even_the_private_is_public", "reach", "RPC-3", {}),
-    ("can_be_changed", "reach", "RPC-3", {}),
+    ("can_be_changed", "reach", "RPC-3", {"style": "objects"}),
     ("gives_objects_away", "reach", "RPC-3", {"style": "objects"}),
     ("few_threads_read", "slow-clients", "RPC-4", {}),
     ("one_query_at_a_time", "slow-query", "RPC-4", {"slow": 5.0}),

@@ -88,9 +88,9 @@ def not_idle(bench: Bench) -> None:
             bench.index(daemon)
         used = SYSTEM.monotonic()
         while SYSTEM.monotonic() < until:
-            with _within(_USED_TTL_S, used, f"asked every {every_s:g} s"):
-                with daemon.connect() as asker:
-                    asker.query("village")
+            often = f"asked every {every_s:g} s"
+            with _within(_USED_TTL_S, used, often), daemon.connect() as asker:
+                asker.query("village")
             used = SYSTEM.monotonic()
             bench.tried("TTL-5", 1, "uses")
             end_of(daemon.pid, every_s)
