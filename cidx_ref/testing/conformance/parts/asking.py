@@ -167,4 +167,3 @@ def missing(asked: Asked, declared: Mapping[str, str]) -> dict[str, str]:
     if not {"start", "stop"} <= asked.has or not hasattr(asked.cache, "check_every_s"):
         lacks("start(), stop() and check_every_s: a thread that checks by itself", "TTL-4")
     return found
-

@@ -47,9 +47,7 @@ def rule_trial(
         tried = 0
         drawn = DEEP_DRAWN if deep else DRAWN
         with ThreadPool() as pool:
-            for steps in sequences(
-                [*kinds, *odd], rule.length + deep, seed=seed, drawn=drawn
-            ):
+            for steps in sequences([*kinds, *odd], rule.length + deep, seed=seed, drawn=drawn):
                 if odd and not set(odd) & set(steps):
                     continue
                 tried += 1
