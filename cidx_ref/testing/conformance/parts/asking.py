@@ -93,7 +93,7 @@ class Asked:
         return load
 
     def answer(self, blames: str) -> Load | None:
-        """The same, where the load may fail: None if it did.  What else is raised breaks `blames`."""
+        """The same; None where the load failed.  What else is raised breaks `blames`."""
         try:
             return self.query()
         except LoadFailed:

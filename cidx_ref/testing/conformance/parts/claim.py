@@ -9,8 +9,8 @@ bound to `place.socket_path`, and `unlink()`, which takes that name away, it is 
 path leads to the owner, too.
 
 It is raced by real processes (`races`), for which `make_claim` must be importable.  Where the claim
-takes the runtime, or is `instrumented`, schedules are explored as well, with threads in the place of
-processes: for claims by `flock`, names of files and sockets, and not for such as tell processes
+takes the runtime, or is `instrumented`, schedules are explored as well, with threads in the place
+of processes: for claims by `flock`, names of files and sockets, and not for such as tell processes
 apart by their number.
 
 - SRV-2: of any number of starters, exactly one serves and is reachable
@@ -343,7 +343,7 @@ def _run(arguments: tuple[str, ...], name: str) -> tuple[dict[str, Any], str, st
         )
         environment[_NAMED] = name
         # As it can be imported here: the race may be run from anywhere.
-        environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         done = subprocess.run(
             command,
             env=environment,
