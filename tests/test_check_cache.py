@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -55,15 +56,11 @@ def test_a_defect_is_found_by_its_promise_with_the_shortest_way_there(name: str)
     found = check_cache(getattr(small_caches, name), promises=[promise])
     assert broken(found) == {promise}
     finding = found[0]
-    pytest.raises(AssertionError, raising, finding.words).match(words)
+    assert re.search(words, finding.words)
     assert finding.trace or promise == "TTL-4"
     assert len(finding.trace.splitlines()) < 60
     assert f"small_caches:{name}" in finding.replay
     assert sum(finding.tried.values()) > 0
-
-
-def raising(words: str) -> None:
-    raise AssertionError(words)
 
 
 @pytest.mark.deep

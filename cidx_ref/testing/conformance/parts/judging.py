@@ -144,9 +144,7 @@ def replay_line(kind: str, make: Callable[..., Any], trial: str, what: str) -> s
     """One command line that shows a finding again; where `make` has no name, one of Python."""
     name = getattr(make, "__qualname__", "")
     if not name.isidentifier():
-        return (
-            f'replay("{kind}", make, "{trial}", "{what}")  # parts.replaying; make: {name or make}'
-        )
+        return f'parts.replaying.replay("{kind}", {name or make}, "{trial}", "{what}")'
     command = f"python -m {__package__} {kind} {module_of(make)}:{name}"
     return f'{command} {trial} "{what}"'
 

@@ -5,7 +5,8 @@
 
 A lock is a context manager, or has `acquire()` and `release()`; where `acquire` takes a `timeout`,
 that is tried, too.  One that has `read()` and `write()`, context managers both, is a lock for
-readers and writers; `writers_first = True` on it promises that a writer that waits is not overtaken.
+readers and writers; `writers_first = True` on it promises that readers do not overtake a writer
+that waits.
 
 Locks have no promises of their own; what is found is said of those that a daemon keeps by its
 locks:
@@ -143,7 +144,7 @@ def _takes_a_timeout(acquire: Callable[..., Any]) -> bool:
         return False
 
 
-class _Raised(Exception):
+class _Raised(Exception):  # noqa: N818
     """What happens within a lock, and is nobody's fault."""
 
 
