@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import load_targets
 import pytest
 import sides
 from clients import measured
@@ -28,6 +29,8 @@ from cidx_ref.index.source import GenerationSource
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
+from cidx_ref.testing.conformance.latency import check_latency
+from cidx_ref.testing.conformance.target import Target
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.mutants import MUTANTS
 from cidx_ref.testing.promises.latency import check_gate
@@ -385,3 +388,26 @@ def test_a_query_from_the_shell_imports_nothing_heavy(project: Project) -> None:
     assert imported & HEAVY == set()
     assert "cidx_ref" in imported
     assert sys.executable in command[0]
+
+
+# Gates for any daemon.
+
+LIMITS_MS = {"query": 1000.0, "query_fts": 1000.0, "query_hybrid": 1000.0}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("target", "limits_ms", "verdicts", "words"),
+    [
+        (load_targets.OTHER, LIMITS_MS, "kept, kept, not offered", "needs hybrid search (Cap.HYB"),
+        (load_targets.OTHER, {"query_fts": 1e-6}, "broken", "times the target)"),
+        (load_targets.MIXED, {"query": 1000.0}, "broken", " did not find "),
+        (load_targets.NOBODY, {"query": 1000.0}, "not tried", "nobody accepts at /nowhere.sock"),
+    ],
+)
+def test_latencies_of_any_target_are_judged_with_limits_of_its_own(
+    target: Target, limits_ms: dict[str, float], verdicts: str, words: str
+) -> None:
+    found = check_latency(target, limits_ms, calls=40)
+    assert ", ".join(str(finding.verdict) for finding in found) == verdicts
+    assert words in found[-1].words

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cidx_ref.testing.conformance.bench import Bench as Bench
     from cidx_ref.testing.conformance.checks import Check as Check
     from cidx_ref.testing.conformance.checks import check as check
+    from cidx_ref.testing.conformance.latency import check_latency as check_latency
+    from cidx_ref.testing.conformance.latency import query_times as query_times
     from cidx_ref.testing.conformance.lifecycle import Lifecycle as Lifecycle
     from cidx_ref.testing.conformance.lives import check_lifecycle as check_lifecycle
     from cidx_ref.testing.conformance.mutants import Mutant as Mutant
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from cidx_ref.testing.promises.gates import BudgetWarning as BudgetWarning
     from cidx_ref.testing.promises.gates import CheckGate as CheckGate
     from cidx_ref.testing.promises.gates import RecordAim as RecordAim
+    from cidx_ref.testing.promises.latency import check_gate as check_gate
     from cidx_ref.testing.promises.registry import PROMISES as PROMISES
     from cidx_ref.testing.promises.report import RecordFigure as RecordFigure
     from cidx_ref.testing.promises.report import RecordMutant as RecordMutant
@@ -117,8 +120,11 @@ _HOME = {
     "BudgetWarning": "promises.gates",
     "CheckGate": "promises.gates",
     "RecordAim": "promises.gates",
+    "check_gate": "promises.latency",
     "percentile": "figures",
     # any daemon, more closely
+    "check_latency": "conformance.latency",
+    "query_times": "conformance.latency",
     "Lifecycle": "conformance.lifecycle",
     "check_lifecycle": "conformance.lives",
     "ClaimLike": "conformance.races",

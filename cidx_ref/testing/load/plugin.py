@@ -100,6 +100,8 @@ class _Plugin:
             return
         environment.process_exit_code = FAILED  # until it is shown otherwise
         self.session = Run(environment, scenario)
+        asked_s = self._run_time_s or environment.parsed_options.run_time
+        self.session.run_time_s = float(asked_s or scenario.run_time_s)
         try:
             self.session.begin(self._host(environment))
         except gevent.GreenletExit:  # or no other could be started: it would be beginning for ever

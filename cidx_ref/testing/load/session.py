@@ -86,6 +86,8 @@ class Session:
         #: Whether it is this package's, whose answers say more than others'.
         self.is_own = False
         self.is_over = False
+        #: How long it is to last.
+        self.run_time_s = 0.0
         #: Before the users came; see `sockets`.
         self.sockets_before = 0
         self._place: Place | None = None

@@ -11,9 +11,10 @@ import gevent
 
 from cidx_ref.testing.conformance.asking import Gone
 from cidx_ref.testing.conformance.indexes.crowd import loads
-from cidx_ref.testing.conformance.target import Cap
+from cidx_ref.testing.conformance.target import Cap, Target
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.load import Scenario, Session, task
+from cidx_ref.testing.load.started import is_own
 
 
 def until_next(period_s: float, offset_s: float = 0.0) -> float:
@@ -24,7 +25,8 @@ def until_next(period_s: float, offset_s: float = 0.0) -> float:
 class ColdHerd(Scenario):
     """Everyone at once, every second, on a daemon that has just been told to forget its index.
 
-    Shows that whoever comes while the index is loaded waits for that load, and begins none.
+    Shows that whoever comes while the index is loaded waits for that load, and begins none.  It is
+    told when all that were asked are answered.
 
     Objectives: one load a round, every query below 3 s.
     """
@@ -33,16 +35,30 @@ class ColdHerd(Scenario):
     needs = frozenset({Cap.CLEAR, Cap.LOADS})
     warms_up = False
     period_s = 1.0
-    tasks = (Scenario.search,)
+    #: How many users of this process wait for an answer.
+    asking: ClassVar[int] = 0
 
     def wait_time(self) -> float:
         return until_next(self.period_s)
+
+    @task
+    def search_at_once(self) -> None:
+        ColdHerd.asking += 1
+        try:
+            self.search()
+        finally:
+            ColdHerd.asking -= 1
 
     @classmethod
     def disturb(cls, session: Session) -> None:
         before = -1
         while True:
             gevent.sleep(until_next(cls.period_s, cls.period_s / 2))
+            # Or a load may be under way, and what it finds is not to be kept.
+            while cls.asking and until_next(cls.period_s) > cls.period_s / 10:
+                gevent.sleep(cls.period_s / 100)
+            if cls.asking:
+                continue
             with session.connect() as asker:
                 now = loads(asker)
                 if before >= 0 and now > before:
@@ -88,6 +104,11 @@ class Expiry(Scenario):
         """The busy part of each period is another length, and so is the pause: 1.1 to 1.7 s."""
         number, since = divmod(SYSTEM.monotonic(), cls.period_s)
         return since < 0.8 + 0.1 * (number % 7)
+
+    @classmethod
+    def objectives(cls, target: Target | None = None) -> tuple[str, ...]:
+        own = ("(long query):count>=2",) if target is None or is_own(target) else ()
+        return (*super().objectives(target), *own)
 
     @task
     def search(self) -> None:

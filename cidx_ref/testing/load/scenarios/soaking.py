@@ -171,7 +171,7 @@ class SoakIndexing(Soak):
     def disturb(cls, session: Session) -> None:
         cls.texts.clear()
         root, edition = session.project, 0
-        every_s = min(EVERY_S, (session.options.run_time or cls.run_time_s) / 4)
+        every_s = min(EVERY_S, session.run_time_s / 4)
         while True:
             edition += 1
             write(root, edition)
