@@ -34,7 +34,7 @@ def kit_alone(root: Path) -> None:
     )
     wheel = tomllib.loads((KIT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
     for source, place in wheel["targets"]["wheel"]["force-include"].items():
-        target = root / place
+        target = root / "cidx_ref/testing" / place
         target.parent.mkdir(exist_ok=True)
         shutil.copy2(package / source, target)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cidx_ref.testing.conformance.checks import Check as Check
     from cidx_ref.testing.conformance.checks import check as check
     from cidx_ref.testing.conformance.lifecycle import Lifecycle as Lifecycle
-    from cidx_ref.testing.conformance.lifecycle import check_lifecycle as check_lifecycle
+    from cidx_ref.testing.conformance.lives import check_lifecycle as check_lifecycle
     from cidx_ref.testing.conformance.mutants import Mutant as Mutant
     from cidx_ref.testing.conformance.plain import Gone as Gone
     from cidx_ref.testing.conformance.plain import PlainConnection as PlainConnection
@@ -114,7 +114,7 @@ _HOME = {
     "percentile": "figures",
     # any daemon, more closely
     "Lifecycle": "conformance.lifecycle",
-    "check_lifecycle": "conformance.lifecycle",
+    "check_lifecycle": "conformance.lives",
     "ClaimLike": "conformance.races",
     "Gone": "conformance.plain",
     "PlainConnection": "conformance.plain",

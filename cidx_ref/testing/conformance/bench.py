@@ -66,8 +66,7 @@ class _Noted:
         order = list(Verdict)
         # What was broken once stays so.
         if self.verdict is None or order.index(verdict) < order.index(self.verdict):
-            self.verdict, self.words = verdict, words or self.words
-            self.trace = trace or self.trace
+            self.verdict, self.words, self.trace = verdict, words or self.words, trace or self.trace
 
 
 class _Told(Exception):  # noqa: N818 - a turn of events

@@ -17,7 +17,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from cidx_ref.testing.conformance import editions
+from cidx_ref.testing.conformance import editions, starting
 from cidx_ref.testing.conformance.asking import Refused, Unreadable
 from cidx_ref.testing.conformance.bench import Bench
 from cidx_ref.testing.conformance.checks import Check, check
@@ -28,7 +28,7 @@ from cidx_ref.testing.conformance.target import Cap, Target
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
-__all__ = ["ALL", "Lived", "Step", "check_lifecycle", "live", "replayed"]
+__all__ = ["CHECKS", "Lived", "Step", "check_lifecycle", "live", "replayed"]
 
 _STEPS_OF_A_LIFE = 10
 
@@ -281,7 +281,7 @@ def _note_missing(bench: Bench, promises: Sequence[str]) -> list[str]:
     return left
 
 
-ALL: tuple[Check, ...] = (lifecycle,)
+CHECKS: tuple[Check, ...] = (*starting.CHECKS, lifecycle)
 
 
 def check_lifecycle(

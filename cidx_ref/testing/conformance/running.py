@@ -23,8 +23,8 @@ from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = ["Listener", "Plan", "UnknownNameError", "all_checks", "plan", "verify"]
 
-#: The modules here whose `ALL` are checks of the kit.
-CHECK_MODULES: tuple[str, ...] = ()
+#: The modules here whose `CHECKS` are checks of the kit.
+CHECK_MODULES: tuple[str, ...] = ("daemons", "lives", "indexes")
 
 #: The parts of a daemon that are judged in this process, by their name in `Subjects`: the function
 #: that does it (module here, name), and the promises that it is about.
@@ -110,7 +110,7 @@ def verify(
 def all_checks(target: Target | None = None) -> list[Check]:
     """The checks of the kit, and those that `target` brings."""
     modules = [import_module(f"{__package__}.{module}") for module in CHECK_MODULES]
-    ours: list[Check] = [check for module in modules for check in module.ALL]
+    ours: list[Check] = [check for module in modules for check in module.CHECKS]
     inside = [
         _of_subject(name, getattr(target.subjects, name) if target else None) for name in SUBJECTS
     ]

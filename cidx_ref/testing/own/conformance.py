@@ -163,5 +163,3 @@ def mutated(mutant: str, target: Target = TARGET) -> Target:
 def defective(program: str, defect: str, target: Target = TARGET) -> Target:
     """The daemon and the writer as another program starts them, which is told of a defect."""
     return replace(target, **_made(program=(program, defect), faults=()))
-
-

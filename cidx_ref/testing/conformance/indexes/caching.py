@@ -10,7 +10,7 @@ from typing import Any
 from cidx_ref.testing.conformance.asking import Asker, Refused, Unreadable
 from cidx_ref.testing.conformance.bench import Bench, NotOffered, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
-from cidx_ref.testing.conformance.crowd import (
+from cidx_ref.testing.conformance.indexes.crowd import (
     WHOLE,
     Crowd,
     ballast,
@@ -27,7 +27,7 @@ from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Verdict
 
-__all__ = ["ALL"]
+__all__ = ["CHECKS"]
 
 _CLIENTS = 10
 #: A cache that is not emptied in a check.
@@ -258,4 +258,4 @@ def memory_back(bench: Bench) -> None:
         )
 
 
-ALL: tuple[Check, ...] = (one_load, load_again, no_stale_load, errors_keep, memory_back)
+CHECKS: tuple[Check, ...] = (one_load, load_again, no_stale_load, errors_keep, memory_back)

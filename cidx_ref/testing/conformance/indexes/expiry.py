@@ -11,12 +11,12 @@ from contextlib import suppress
 from cidx_ref.testing.conformance.asking import Asker, Unreadable, dig
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
-from cidx_ref.testing.conformance.crowd import loads, mode_of
+from cidx_ref.testing.conformance.indexes.crowd import loads, mode_of
 from cidx_ref.testing.conformance.starts import looks
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 
-__all__ = ["ALL"]
+__all__ = ["CHECKS"]
 
 _TTL_S = 1.5
 #: Within which it has been looked, after the TTL, in most daemons;
@@ -128,4 +128,4 @@ def _is_cached(asker: Asker) -> bool:
     return False
 
 
-ALL: tuple[Check, ...] = (ttl_passes, eviction_checks)
+CHECKS: tuple[Check, ...] = (ttl_passes, eviction_checks)

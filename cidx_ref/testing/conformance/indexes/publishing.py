@@ -9,7 +9,7 @@ from itertools import pairwise
 from cidx_ref.testing.conformance.asking import Asker, Refused
 from cidx_ref.testing.conformance.bench import Bench
 from cidx_ref.testing.conformance.checks import Check, check
-from cidx_ref.testing.conformance.crowd import (
+from cidx_ref.testing.conformance.indexes.crowd import (
     FAILED,
     HALF,
     WHOLE,
@@ -28,7 +28,7 @@ from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Verdict
 
-__all__ = ["ALL"]
+__all__ = ["CHECKS"]
 
 _READERS = 3
 _LONG_S = 600.0
@@ -224,7 +224,7 @@ def _indexes(bench: Bench, daemon: Daemon) -> bool:
     return True
 
 
-ALL: tuple[Check, ...] = (
+CHECKS: tuple[Check, ...] = (
     one_generation,
     index_is_answered,
     other_writer,

@@ -12,13 +12,13 @@ from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import Asker
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
-from cidx_ref.testing.conformance.crowd import Crowd, Look, ballast, publish, rss_mb
+from cidx_ref.testing.conformance.indexes.crowd import Crowd, Look, ballast, publish, rss_mb
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.ground import SYSTEM
 
-__all__ = ["ALL"]
+__all__ = ["CHECKS"]
 
 SEMANTIC_MS, FTS_MS = 100.0, 20.0
 _CALLS = 200
@@ -183,7 +183,7 @@ def _while_it_runs(bench: Bench, daemon: Daemon, mode: str) -> list[float]:
     return [(one.ended - one.began) * 1000 for one in crowd.looks]
 
 
-ALL: tuple[Check, ...] = (
+CHECKS: tuple[Check, ...] = (
     warm_query,
     warm_full_text,
     ten_readers,

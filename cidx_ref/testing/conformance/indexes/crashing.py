@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
-from cidx_ref.testing.conformance.crowd import FAILED, WHOLE, ballast, look, reading_at
+from cidx_ref.testing.conformance.indexes.crowd import FAILED, WHOLE, ballast, look, reading_at
 from cidx_ref.testing.conformance.editions import Reading
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.subject import Daemon
@@ -16,7 +16,7 @@ from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Verdict
 
-__all__ = ["ALL"]
+__all__ = ["CHECKS"]
 
 _LONG_S = 600.0
 #: So many files beside, that a run has a middle.
@@ -156,4 +156,4 @@ def _kill_in_run(bench: Bench, daemon: Daemon, seconds: float) -> None:
     thread.join(30.0)
 
 
-ALL: tuple[Check, ...] = (killed_writer,)
+CHECKS: tuple[Check, ...] = (killed_writer,)

@@ -6,7 +6,7 @@ from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import dig
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
-from cidx_ref.testing.conformance.crowd import (
+from cidx_ref.testing.conformance.indexes.crowd import (
     WHOLE,
     ballast,
     look,
@@ -21,7 +21,7 @@ from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Verdict
 
-__all__ = ["ALL"]
+__all__ = ["CHECKS"]
 
 _LONG_S = 600.0
 _QUERYABLE_S = 1.0
@@ -220,7 +220,7 @@ def _edit_run(bench: Bench, daemon: Daemon) -> float:
     return _run(bench, daemon)
 
 
-ALL: tuple[Check, ...] = (
+CHECKS: tuple[Check, ...] = (
     saved_is_found,
     changed_before_start,
     fresh_is_fresh,
