@@ -1,11 +1,12 @@
-"""`python kit_daemons.py PROJECT [--defect NAME] [--style netref|value|json] [--slow-s S]`: a small
-daemon in the manner of the story's sample, right in all it offers, or with one defect.
+"""`python kit_daemons.py PROJECT [--defect NAME] [--style STYLE] [--slow S]`: a small daemon in the
+manner of the story's sample, right in all it offers, or with one defect.
 
-It knows nothing of this package: what is judged is what a stranger wrote.  The checks of
-`cidx_ref.testing.conformance` must find each defect, and blame no style.
+Its answers are references, objects, values or JSON (`--style`).  `--slow S` has a query of 100,000
+characters take S seconds.  It knows nothing of this package: what is judged is what a stranger
+wrote.  The checks of `cidx_ref.testing.conformance` must find each defect, and blame no style.
 """
 
-# ruff: noqa: TID251  - a stranger's program takes time and threads where it finds them
+# ruff: noqa: TID251, N818  - a stranger's program, with its own ways
 
 from __future__ import annotations
 
@@ -23,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import rpyc
-from rpyc.utils.server import OneShotServer, Server, ThreadedServer
+from rpyc.utils.server import Server, ThreadedServer, ThreadPoolServer
 
 WORD = re.compile(r"[a-z]+")
-TYPES = {"query": str, "limit": int}
 
 
 class Refusal(ValueError):
@@ -38,23 +38,42 @@ class ShuttingDown(Exception):
 
 
 class Index:
-    """Lines with the words that are looked for."""
+    """Lines, by their words."""
 
     def __init__(self, root: Path) -> None:
-        self.files = {
-            path.relative_to(root).as_posix(): path.read_text("utf-8").splitlines()
+        self.lines = [
+            (path.relative_to(root).as_posix(), number, line, set(WORD.findall(line.lower())))
             for path in sorted(root.rglob("*.py"))
-        }
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        ]
 
     def search(self, query: str, limit: int) -> list[dict[str, Any]]:
         wanted = set(WORD.findall(query.lower()))
-        found = []
-        for path, lines in self.files.items():
-            for number, line in enumerate(lines, 1):
-                if score := len(wanted & set(WORD.findall(line.lower()))):
-                    found.append({"path": path, "line": number, "text": line, "score": score})
-        found.sort(key=lambda hit: (-hit["score"], hit["path"], hit["line"]))
-        return found[:limit]
+        found = [
+            (-len(wanted & words), path, number, line)
+            for path, number, line, words in self.lines
+            if wanted & words
+        ]
+        return [
+            {"path": path, "line": number, "text": line, "score": -rank}
+            for rank, path, number, line in sorted(found)[:limit]
+        ]
+
+
+class Hit:
+    """As an object, of which clients see the exposed attributes."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        for name, value in fields.items():
+            setattr(self, f"exposed_{name}", value)
+
+    def forget(self) -> None:
+        """For the daemon itself."""
+
+
+class OpenHit(Hit):
+    def _rpyc_getattr(self, name: str) -> Any:
+        return getattr(self, name if hasattr(self, name) else f"exposed_{name}")
 
 
 class Daemon(rpyc.Service):  # type: ignore[misc]
@@ -69,75 +88,88 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
         self.index: Index | None = None
         self.loads = self.queries = self.errors = self.in_flight = 0
         self.is_leaving = False
-        self.used = time.monotonic()
-        self.began = time.monotonic()
+        self.kept: list[Any] = []
+        self.last: list[dict[str, Any]] = []
+        self.used = self.began = time.monotonic()
         self.leave: Callable[[], None] = lambda: None
+
+    def on_connect(self, conn: Any) -> None:
+        if self.defect == "keeps_descriptors":
+            self.kept.append(os.dup(conn._channel.stream.fileno()))
+
+    def on_disconnect(self, conn: Any) -> None:
+        if self.defect == "keeps_threads":
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
 
     # Asked.
 
     def exposed_query(self, query: Any = "", limit: Any = 10, **others: Any) -> Any:
-        return self.counted(lambda: self.search(query, limit, others))
+        return self.counted(lambda: self.search(query, limit, others), is_query=True)
 
-    def exposed_query_fts(self, query: Any = "", limit: Any = 10, **others: Any) -> Any:
-        return self.counted(lambda: self.search(query, limit, others))
-
-    def exposed_query_hybrid(self, query: Any = "", limit: Any = 10, **others: Any) -> Any:
-        return self.counted(lambda: self.search(query, limit, others))
+    exposed_query_fts = exposed_query_hybrid = exposed_query
 
     def search(self, query: Any, limit: Any, others: dict[str, Any]) -> Any:
         self.check(query, limit, others)
-        if self.is_leaving and self.defect != "answers_while_it_leaves":
+        if self.is_leaving and self.defect != "stays_while_it_is_asked":
             raise ShuttingDown("shutting down")
-        if self.options.slow_s:
-            time.sleep(self.options.slow_s)
+        self.take_time(query)
+        self.choke(query)
+        with self.mutex:
+            if self.index is None:
+                self.index = Index(self.root)
+                self.loads += 2 if self.defect == "counts_loads_twice" else 1
+            index = self.index
+        hits = index.search(query, limit)
+        if self.defect == "finds_nothing_for_its_dots" and "." in query:
+            hits = []
+        return self.shaped(self.spoiled(hits))
+
+    def take_time(self, query: str) -> None:
+        pause_s = self.options.slow * len(query) / 100_000
         if self.defect == "one_query_at_a_time":
             with self.one_at_a_time:
-                time.sleep(self.options.slow_s)
+                time.sleep(pause_s)
+        else:
+            time.sleep(pause_s)
+
+    def choke(self, query: str) -> None:
         if self.defect == "chokes_on_brackets" and re.search(r"[(\[{]", query):
             raise ValueError("unbalanced")
         if self.defect == "chokes_on_nothing" and not query.strip():
             raise ValueError("empty query")
-        if self.defect == "finds_nothing_for_its_dots" and "." in query:
-            return self.shaped([])
-        with self.mutex:
-            if self.index is None:
-                self.index = Index(self.root)
-                self.loads += 1
-            index = self.index
-        hits = index.search(query, limit)
-        return self.shaped(self.spoiled(hits))
 
     def spoiled(self, hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if self.defect == "lines_from_zero":
-            return [{**hit, "line": hit["line"] - 1} for hit in hits]
-        if self.defect == "lines_beyond_the_end":
-            return [{**hit, "line": hit["line"] + 1000} for hit in hits]
+        spoil: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "lines_from_zero": lambda hit: {**hit, "line": hit["line"] - 1},
+            "lines_beyond_the_end": lambda hit: {**hit, "line": hit["line"] + 1000},
+            "text_of_another_line": lambda hit: {**hit, "text": "class Something: pass"},
+        }
         if self.defect == "worst_first":
             return hits[::-1]
         if self.defect == "mixes_answers_up":
             with self.mutex:
-                mine, self.last = hits, getattr(self, "last", hits)
-                hits, self.last = self.last, mine
-        if self.defect == "text_of_another_line":
-            return [{**hit, "text": "def something_else():"} for hit in hits]
-        return hits
+                is_alone = self.in_flight == 1
+                hits, self.last = (hits if is_alone else self.last), hits
+        return [spoil.get(self.defect, dict)(hit) for hit in hits]
 
     def check(self, query: Any, limit: Any, others: dict[str, Any]) -> None:
         if self.defect == "takes_any_argument":
             return
-        if self.defect == "names_no_argument":
-            if others or type(query) is not str or type(limit) is not int or limit < 1:
-                raise Refusal("bad request")
+        is_bad = others or type(query) is not str or type(limit) is not int or limit < 1
+        if is_bad and self.defect == "names_no_argument":
+            raise Refusal("bad request")
         if others:
-            raise Refusal(f"unknown argument: {sorted(others)[0]}")
-        for name, value in (("query", query), ("limit", limit)):
-            if type(value) is not TYPES[name]:
-                raise Refusal(f"{name}: must be {TYPES[name].__name__}")
+            raise Refusal(f"unknown argument: {', '.join(others)}")
+        for name, value, kind in (("query", query, str), ("limit", limit, int)):
+            if type(value) is not kind:
+                raise Refusal(f"{name}: must be {kind.__name__}")
         if limit < 1 and self.defect != "takes_any_limit":
             raise Refusal("limit: must be above 0")
 
-    def exposed_rebuild(self) -> Any:
+    def exposed_rebuild(self, progress: Any = None) -> Any:
         def rebuild() -> Any:
+            if progress is not None:
+                progress(1, 1)
             with self.mutex:
                 self.index = None
             return self.shaped({"status": "completed"})
@@ -150,46 +182,39 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
         return self.shaped({"status": "cleared"})
 
     def exposed_stats(self) -> Any:
-        pid = os.getppid() if self.defect == "says_another_pid" else os.getpid()
-        queries = 7 if self.defect == "counts_no_queries" else self.queries
-        uptime = time.time() if self.defect == "says_when_not_how_long" else self.uptime()
+        age_s = time.monotonic() - self.began
         return self.shaped(
             {
-                "os_pid": pid,
+                "os_pid": os.getppid() if self.defect == "says_another_pid" else os.getpid(),
                 "disk_reads": self.loads,
                 "cached": self.index is not None or self.defect == "is_always_cached",
-                "counts": {"queries": queries, "errors": self.errors},
-                "uptime": uptime,
-                "state": "sick"
-                if self.errors > 5 and self.defect == "typos_make_it_sick"
-                else "ok",
+                "counts": {
+                    "queries": 7 if self.defect == "counts_no_queries" else self.queries,
+                    "errors": self.errors,
+                },
+                "uptime": time.time() if self.defect == "says_when_not_how_long" else age_s,
+                "state": "sick" if self.queries > 5 and self.defect == "tires" else "ok",
             }
         )
 
     def exposed_quit(self) -> Any:
-        self.is_leaving = True
         self.leave()
         return self.shaped({"status": "leaving"})
 
     # Not asked.
 
-    def uptime(self) -> float:
-        return time.monotonic() - self.began
-
-    def counted(self, call: Callable[[], Any]) -> Any:
+    def counted(self, call: Callable[[], Any], *, is_query: bool = False) -> Any:
         with self.mutex:
             self.in_flight += 1
-            self.queries += 1
+            self.queries += is_query
             self.used = time.monotonic()
         try:
             return call()
-        except (Refusal, ShuttingDown):
-            raise
-        except Exception as error:
+        except Exception:
             self.errors += 1
             if self.defect == "errors_are_all_the_same":
                 raise RuntimeError("internal error") from None
-            raise error
+            raise
         finally:
             with self.mutex:
                 self.in_flight -= 1
@@ -199,94 +224,108 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
         style = self.options.style
         if style == "json":
             return json.dumps(answer)
-        if style == "value":  # what RPyC copies
-            return frozen(answer)
-        return answer
+        if style == "objects" and isinstance(answer, list):
+            kind = OpenHit if self.defect == "gives_objects_away" else Hit
+            return [kind(hit) for hit in answer]
+        return frozen(answer) if style == "value" else answer
 
 
 def frozen(value: Any) -> Any:
-    """Tuples of tuples: pairs for a mapping."""
+    """What RPyC copies: tuples; for a mapping, pairs."""
     if isinstance(value, dict):
         return tuple((key, frozen(item)) for key, item in value.items())
-    if isinstance(value, list):
-        return tuple(frozen(item) for item in value)
-    return value
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
-class Limited(ThreadedServer):  # type: ignore[misc]
-    """At most so many connections, and none that says nothing for long."""
+class OneAtATime(Server):  # type: ignore[misc]
+    """The next client is served when this one has left."""
 
-    def accept(self) -> None:
-        super().accept()
+    def _accept_method(self, sock: socket.socket) -> None:
+        self._authenticate_and_serve_client(sock)
+
+
+class FewThreads(ThreadPoolServer):  # type: ignore[misc]
+    """Each reads a message to its end."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, nbThreads=4, **options)
 
 
 def serve(root: Path, options: argparse.Namespace) -> int:
     path = root / ".otherd" / "otherd.sock"
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    if options.defect == "open_to_all":
-        path.parent.chmod(0o777)
     if not claimed(path):
         print("there is one", flush=True)
         return 3
     service = Daemon(root, options)
-    kind: type[Server] = ThreadedServer
-    if options.defect == "one_client_at_a_time":
-        kind = OneAtATime
-    mask = os.umask(0 if options.defect == "open_to_all" else 0o077)
-    server = kind(
-        service,
-        socket_path=str(path),
-        protocol_config={
-            "allow_public_attrs": options.defect == "everything_is_public"
-            or options.style == "netref",
-            "allow_all_attrs": options.defect == "everything_is_public",
-            "include_local_traceback": options.defect == "tells_its_traceback",
-            "sync_request_timeout": 30,
-        },
-    )
-    os.umask(mask)
+    server = listening(service, path)
     ended = threading.Event()
     service.leave = ended.set
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     threading.Thread(target=server.start, daemon=True).start()
-    while not path.exists():
-        time.sleep(0.001)
+    inode = inode_of(path)
     print("ready at", path, flush=True)
-    inode = path.stat().st_ino
     wait_for_the_end(service, ended, path, inode)
-    return leave(service, path, inode)
+    leave(service, path, inode)
+    os._exit(1 if options.defect == "ends_with_status_1" else 0)
+
+
+def listening(service: Daemon, path: Path) -> Server:
+    defect = service.defect
+    kinds = {"one_client_at_a_time": OneAtATime, "few_threads_read": FewThreads}
+    if defect == "open_to_all":
+        path.parent.chmod(0o755)
+    mask = os.umask(0 if defect == "open_to_all" else 0o077)
+    server = kinds.get(defect, ThreadedServer)(
+        service,
+        socket_path=str(path),
+        protocol_config={
+            "allow_public_attrs": defect == "everything_is_public",
+            "allow_all_attrs": defect == "even_the_private_is_public",
+            "allow_setattr": defect == "can_be_changed",
+            "allow_delattr": defect == "can_be_changed",
+            "include_local_traceback": defect == "tells_its_traceback",
+            "sync_request_timeout": 30,
+        },
+    )
+    os.umask(mask)
+    return server
 
 
 def wait_for_the_end(service: Daemon, ended: threading.Event, path: Path, inode: int) -> None:
-    options = service.options
+    defect, options = service.defect, service.options
     while not ended.wait(0.05):
-        is_idle = time.monotonic() - service.used > options.ttl_s and not service.in_flight
-        if options.defect == "leaves_while_asked":
-            is_idle = time.monotonic() - service.used > options.ttl_s
-        if options.idle and is_idle and options.defect != "never_idle":
+        is_idle = time.monotonic() - service.used > options.ttl_s
+        if defect != "leaves_while_asked":
+            is_idle = is_idle and not service.in_flight
+        if is_idle and (options.idle or defect == "idle_when_not_told") and defect != "never_idle":
             return
-        if options.defect == "idle_when_not_told" and is_idle:
-            return
-        if options.defect == "does_not_look_at_its_socket":
-            continue
-        if not path.exists() or path.stat().st_ino != inode:
+        if defect != "does_not_look_at_its_socket" and inode_of(path) != inode:
             return
 
 
-def leave(service: Daemon, path: Path, inode: int) -> int:
+def leave(service: Daemon, path: Path, inode: int) -> None:
     defect = service.defect
     service.is_leaving = True
-    is_own = path.exists() and path.stat().st_ino == inode
+    while defect == "stays_while_it_is_asked" and time.monotonic() - service.used < 0.5:
+        time.sleep(0.01)
+    is_own = inode_of(path) == inode
     if defect != "leaves_its_socket" and (is_own or defect == "removes_any_socket"):
         path.unlink(missing_ok=True)
-    if defect != "drops_what_is_in_flight":
-        deadline = time.monotonic() + 10
-        while service.in_flight and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.05)
-    sys.stdout.flush()
-    os._exit(1 if defect == "ends_with_status_1" else 0)
+    deadline = time.monotonic() + 10
+    while defect != "drops_what_is_in_flight" and time.monotonic() < deadline:
+        if not service.in_flight:
+            time.sleep(0.05)  # until the last answer is written
+            return
+        time.sleep(0.01)
+
+
+def inode_of(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 def claimed(path: Path) -> bool:
@@ -304,23 +343,36 @@ def claimed(path: Path) -> bool:
     return False
 
 
-class OneAtATime(Server):  # type: ignore[misc]
-    """The next client is served when this one has left."""
-
-    def _accept_method(self, sock: socket.socket) -> None:
-        self._authenticate_and_serve_client(sock)
+def configure(root: Path, options: argparse.Namespace) -> None:
+    """Raises `ValueError`."""
+    options.ttl_s = 600
+    options.idle = os.environ.get("OTHERD_IDLE", "false") == "true"
+    path = root / ".otherd" / "config.json"
+    try:
+        ttl_s = json.loads(path.read_text("utf-8"))["ttl_s"]
+        if type(ttl_s) not in (int, float) or ttl_s <= 0:
+            raise ValueError("ttl_s: must be above 0")
+        options.ttl_s = ttl_s
+    except ValueError:
+        if options.defect != "takes_any_configuration":
+            raise
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("project", type=Path)
     parser.add_argument("--defect", default="")
-    parser.add_argument("--style", default="netref", choices=("netref", "value", "json"))
-    parser.add_argument("--slow-s", type=float, default=0.0)
+    styles = ("netref", "objects", "value", "json")
+    parser.add_argument("--style", default="netref", choices=styles)
+    parser.add_argument("--slow", type=float, default=0.0)
     options = parser.parse_args()
-    options.ttl_s = float(os.environ.get("OTHERD_TTL_S", "600"))
-    options.idle = os.environ.get("OTHERD_IDLE", "false") == "true"
-    return serve(options.project.resolve(), options)
+    root = options.project.resolve()
+    try:
+        configure(root, options)
+    except ValueError as error:
+        print(f"config.json: {error}", file=sys.stderr)
+        return 2
+    return serve(root, options)
 
 
 if __name__ == "__main__":

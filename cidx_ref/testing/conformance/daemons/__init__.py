@@ -9,6 +9,7 @@ from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.daemons import (
     connections,
     hostile,
+    idling,
     observing,
     reach,
     refusing,
@@ -23,6 +24,7 @@ __all__ = ["CHECKS"]
 #: In the order in which they are run: what everybody has first.
 CHECKS: tuple[Check, ...] = (
     *serving.CHECKS,
+    *idling.CHECKS,
     *searching.CHECKS,
     *refusing.CHECKS,
     *connections.CHECKS,

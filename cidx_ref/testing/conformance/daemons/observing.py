@@ -260,7 +260,7 @@ def metrics_of_evictions(bench: Bench) -> None:
         end_of(daemon.pid, 2.0)  # nothing is there to be evicted again
         after = report.number(report.read(), "evictions")
         assert after - before == 1, (
-            f"{report.place('evictions')} went from {before:g} to {after:g}, and one index was there"
+            f"{report.place('evictions')} went from {before:g} to {after:g}; one index was there"
         )
 
 

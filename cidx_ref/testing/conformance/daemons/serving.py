@@ -1,4 +1,4 @@
-"""Serving many clients at once, noticing that the socket is gone, and leaving when idle."""
+"""Serving many clients at once, and noticing that the socket is gone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from cidx_ref.testing.conformance.asking import Gone
-from cidx_ref.testing.conformance.bench import Bench, NotOffered, raised
+from cidx_ref.testing.conformance.bench import Bench, raised
 from cidx_ref.testing.conformance.checks import check
-from cidx_ref.testing.conformance.daemons.sought import Question, long_query, right, sound
+from cidx_ref.testing.conformance.daemons.sought import Question, right, sound
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
@@ -133,104 +132,4 @@ def socket_gone(bench: Bench) -> None:
     bench.figure("SRV-5", "until the last had left", SYSTEM.monotonic() - began, "s")
 
 
-# Idle.
-
-_TTL_S = 1.0
-
-
-@check("idle-shutdown", "TTL-5", needs={Cap.IDLE})
-def idle_shutdown(bench: Bench) -> None:
-    """Left alone it ends, also where nobody ever asked; and only if it is configured to.
-
-    How often it looks is its own affair: one that stays is watched until the others have left.
-    """
-    asked = bench.start(bench.project(ttl_s=_TTL_S, idle=True))
-    never = bench.start(bench.project(ttl_s=_TTL_S, idle=True))
-    stays = None
-    if bench.target.asks("idle"):
-        stays = bench.start(bench.project(ttl_s=_TTL_S, idle=False))
-    with bench.showing("TTL-5"):
-        for daemon in filter(None, (asked, stays)):
-            _ask_once(bench, daemon)
-        began = SYSTEM.monotonic()
-        for daemon, which in ((asked, "asked once"), (never, "never asked")):
-            assert end_of(daemon.pid, _UNASKED_S), (
-                f"{which}, and left alone for {_UNASKED_S:g} s with a TTL of {_TTL_S:g} s, "
-                "it is still there"
-            )
-        bench.figure("TTL-5", "until both had left", SYSTEM.monotonic() - began, "s")
-        # The next start serves who comes now.
-        with bench.daemon(asked.project, ttl_s=600.0) as following:
-            _ask_once(bench, following)
-        if stays is not None:
-            is_there = stays.is_running and stays.is_accepting
-            assert is_there, "left alone it ended, though it is not configured to"
-
-
-def _ask_once(bench: Bench, daemon: Daemon) -> None:
-    bench.index(daemon)
-    with daemon.connect() as asker:
-        asker.query("village")
-
-
-@check("not-idle", "TTL-5", needs={Cap.IDLE})
-def not_idle(bench: Bench) -> None:
-    """Asked again and again within the TTL it stays, and so it does while a query is answered."""
-    ttl_s = 2.0
-    with bench.daemon(ttl_s=ttl_s, idle=True) as daemon, bench.showing("TTL-5"):
-        until = SYSTEM.monotonic() + bench.seconds(3 * ttl_s, 10 * ttl_s)
-        # Whoever looks just now may be told that it is about to leave: not before the time.
-        while SYSTEM.monotonic() < until:
-            try:
-                with daemon.connect() as asker:
-                    asker.query("village")
-            except Gone as gone:
-                raise AssertionError(
-                    f"asked every {ttl_s / 8:g} s, with a TTL of {ttl_s:g} s, it left: {gone}"
-                ) from None
-            bench.tried("TTL-5", 1, "uses")
-            end_of(daemon.pid, ttl_s / 8)
-
-
-@check("idle-while-indexing", "TTL-5", needs={Cap.IDLE, Cap.INDEX})
-def idle_while_indexing(bench: Bench) -> None:
-    """An index run that takes longer than the TTL is not cut off."""
-    if not bench.target.methods.call("index").takes("progress"):
-        with bench.showing("TTL-5"):
-            raise NotOffered("needs an index that tells of its progress")
-    with (
-        bench.daemon(ttl_s=_TTL_S, idle=True, index=False) as daemon,
-        bench.showing("TTL-5"),
-    ):
-        told: list[float] = []
-
-        def hold(*_: object, **__: object) -> None:
-            """The first report takes its time, and the run with it."""
-            if not told:
-                told.append(SYSTEM.monotonic())
-                SYSTEM.sleep(4 * _TTL_S)
-
-        with daemon.connect(60.0) as asker:
-            asker.ask("index", progress=hold)
-
-
-@check("idle-while-asked", "TTL-5", needs={Cap.IDLE})
-def idle_while_asked(bench: Bench) -> None:
-    """A query that takes longer than the TTL is answered."""
-    with bench.daemon(bench.project()) as daemon, bench.showing("TTL-5"):
-        long = long_query(bench, daemon, 3 * _TTL_S)
-        if long is None:
-            raise NotOffered("needs queries that take longer than the TTL")
-        daemon.kill()
-        with (
-            bench.daemon(daemon.project, ttl_s=_TTL_S, idle=True) as short,
-            short.connect(max(60.0, 10 * long.seconds)) as asker,
-        ):
-            paths = frozenset(asker.query(long.text).paths)
-            assert paths == long.paths, f"it found {sorted(paths)}, and {sorted(long.paths)} alone"
-
-
-CHECKS = [
-    *(many_clients, socket_gone),
-    *(idle_shutdown, not_idle, idle_while_indexing, idle_while_asked),
-]
+CHECKS = [many_clients, socket_gone]

@@ -25,6 +25,8 @@ __all__ = ["CHECKS"]
 _LEAVE_S = 20.0
 #: Long enough to be in the daemon when it is stopped.
 _LONG_S = 0.3
+#: To be there at once, however busy the machine is.
+_SHORT_TEXT = 64_000
 _ROUNDS = 3
 
 
@@ -91,10 +93,11 @@ def _stopped_among_clients(
 ) -> int:
     """How many connections asked, until there were no more."""
     is_stopped = SYSTEM.event("stopped")
+    until = SYSTEM.monotonic() + _LEAVE_S
 
     def ask(number: int) -> int:
         count = 0
-        while True:
+        while SYSTEM.monotonic() < until:
             query, path = questions[(number + count) % len(questions)]
             try:
                 with daemon.connect() as asker:
@@ -105,6 +108,7 @@ def _stopped_among_clients(
                 raise
             assert path in answer.paths, f"while it leaves, {query!r} finds {answer}, not {path}"
             count += 1
+        raise AssertionError(f"asked to end, it goes on to answer for {_LEAVE_S:g} s")
 
     def leave() -> None:
         end_of(daemon.pid, 0.2)
@@ -121,19 +125,29 @@ def stop_in_flight(bench: Bench) -> None:
     """Queries that were asked well before the stop are answered, and rightly."""
     for way, end in _ways(bench).items():
         with bench.showing("SRV-4"):
-            for _ in range(_ROUNDS):
-                with bench.daemon() as daemon:
-                    long = long_query(bench, daemon, _LONG_S)
-                    if long is None:
-                        raise NotTried(
-                            "its queries are too quick to be in flight when it is stopped"
-                        )
-                    answered = _stopped_meanwhile(bench, daemon, long, way, end)
-                if answered:
-                    break
-            else:
-                raise NotTried(f"in {_ROUNDS} rounds, no query was taken before the stop")
-            bench.tried("SRV-4", answered, "in flight")
+            found = _round(bench, way, end)
+            # On a machine that is busy a query may come in late; not every time.
+            for _ in range(_ROUNDS - 1):
+                if isinstance(found, AssertionError):
+                    found = _round(bench, way, end)
+            if isinstance(found, AssertionError):
+                raise found
+            bench.tried("SRV-4", found, "in flight")
+
+
+def _round(bench: Bench, way: str, end: Callable[[Daemon], None]) -> int | AssertionError:
+    """How many queries were in flight at the stop and were answered; or what is wrong."""
+    with bench.daemon() as daemon:
+        long = long_query(bench, daemon, _LONG_S, _SHORT_TEXT)
+        if long is None:
+            raise NotTried("its queries are too quick to be in flight when it is stopped")
+        try:
+            answered = _stopped_meanwhile(bench, daemon, long, way, end)
+        except AssertionError as error:
+            return error
+    return answered or AssertionError(
+        f"of queries that were asked {long.seconds / 2:.2f} s before {way}, none is answered"
+    )
 
 
 def _stopped_meanwhile(
@@ -148,7 +162,7 @@ def _stopped_meanwhile(
 
     def leave() -> None:
         # Until it is surely there, and not yet done.
-        end_of(daemon.pid, long.seconds / 3)
+        end_of(daemon.pid, long.seconds / 2)
         end(daemon)
 
     *asked, left = bench.together(lambda: ask(0), lambda: ask(1), leave, timeout_s=2 * patience_s)
@@ -170,7 +184,7 @@ def _answered(outcome: Answer | Exception, long: Long, way: str) -> Answer | Non
         return None
     if isinstance(outcome, (Gone, TimeoutError)):
         raise AssertionError(
-            f"a query of {long.seconds:.2f} s, asked {long.seconds / 3:.2f} s before {way}, "
+            f"a query of {long.seconds:.2f} s, asked {long.seconds / 2:.2f} s before {way}, "
             f"has no answer: {outcome}"
         )
     raise outcome
