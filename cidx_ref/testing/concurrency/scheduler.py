@@ -33,7 +33,17 @@ from typing import Any, NamedTuple, Protocol
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.ground import SYSTEM, Lock
 
-__all__ = ["Blocked", "Deadlock", "Livelock", "Scheduler", "Step", "Strategy", "ThreadPool"]
+__all__ = [
+    "Abort",
+    "Blocked",
+    "Deadlock",
+    "Livelock",
+    "Scheduler",
+    "Step",
+    "Strategy",
+    "Task",
+    "ThreadPool",
+]
 
 _JOIN_S = 10.0
 #: Real seconds without a step after which a thread must be stuck.
@@ -65,6 +75,13 @@ class Strategy(Protocol):
         """
 
 
+class Owned(Protocol):
+    """A lock, as far as somebody who waits for it must know."""
+
+    @property
+    def owner(self) -> object | None: ...
+
+
 class Step(NamedTuple):
     """One switch point: what `thread` was about to do there, and the locks it held."""
 
@@ -73,8 +90,12 @@ class Step(NamedTuple):
     holds: tuple[str, ...]
 
 
-class _Abort(BaseException):
+class Abort(BaseException):
     """Unwinds the threads of a run that has failed; nothing may catch it."""
+
+
+class _Over(BaseException):
+    """Stands for an error where there is none: only threads are left that nobody waits for."""
 
 
 class _Worker:
@@ -141,15 +162,17 @@ class Scheduler(FakeRuntime):
         self._pool = pool
         self._max_steps = max_steps
         self._ended = SYSTEM.lock("ended")
-        self._main = self._running = _Task(self, "main", 0, self._ended)
-        self._tasks: list[_Task] = []
+        self._main = self._running = Task(self, "main", 0, self._ended)
+        self._tasks: list[Task] = []
         self._error: BaseException | None = None
+        #: What ended a thread that nobody was told of; it fails the run, when that has ended.
+        self.unnoticed: BaseException | None = None
 
     # For whoever makes a run.
 
     def run(self, actors: dict[str, Callable[[], object]]) -> None:
         """Run `actors`, each in a thread of its name, until all of them and all that they
-        started have ended.
+        started have ended; but for daemons (`spawn`), which are then unwound.
 
         Raises what the first of them to fail raised, `Deadlock`, or `Livelock`, and then no thread
         of this run is inside the code any more; or `Blocked`, and then one is.
@@ -160,7 +183,7 @@ class Scheduler(FakeRuntime):
         self._ended = SYSTEM.lock("ended")
         self._ended.acquire()
         for name, actor in actors.items():
-            self._spawn(actor, name)
+            self.spawn(actor, name)
         if not self._tasks:
             raise ValueError("nobody to run")
         self._running = self._tasks[0]  # which makes those that can run the tasks, and not us
@@ -170,6 +193,9 @@ class Scheduler(FakeRuntime):
             pass
         self._running = self._main
         self._tasks.clear()
+        if isinstance(self._error, _Over):
+            self._error = None
+        self._error = self._error or self.unnoticed
         if self._error is not None:
             raise self._error
 
@@ -177,6 +203,21 @@ class Scheduler(FakeRuntime):
     def current_thread(self) -> str:
         """The name of the thread that runs: an actor's, or "main"."""
         return self._running.name
+
+    @property
+    def current(self) -> Task:
+        """The thread that runs."""
+        return self._running
+
+    @property
+    def is_unwinding(self) -> bool:
+        """The run has failed, or ended: what is still under way is on its way out."""
+        return self._error is not None
+
+    @property
+    def time_s(self) -> float:
+        """The time, without a switch point."""
+        return self._time_s
 
     def branch(self, what: str) -> bool:
         """Whether `what`, a fault for example, happens here: decided as switches are, and it does
@@ -190,17 +231,17 @@ class Scheduler(FakeRuntime):
     # The runtime.
 
     def monotonic(self) -> float:
-        self._point("clock")
+        self.point("clock")
         return super().monotonic()
 
     def sleep(self, seconds: float) -> None:
-        self._point(f"sleep {seconds:g} s")
+        self.point(f"sleep {seconds:g} s")
         self._running.gives_way = True
-        self._block(lambda: False, lambda: f"{seconds:g} s to pass", seconds)
+        self.block(lambda: False, lambda: f"{seconds:g} s to pass", seconds)
 
     def flock(self, fd: int, operation: int) -> None:
         while True:
-            self._point("flock")
+            self.point("flock")
             try:
                 fcntl.flock(fd, operation | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -209,7 +250,7 @@ class Scheduler(FakeRuntime):
                 return
 
     def step(self, name: str) -> None:
-        self._point(name)
+        self.point(name)
         super().step(name)
 
     def lock(self, name: str) -> _Lock:
@@ -221,9 +262,9 @@ class Scheduler(FakeRuntime):
     def event(self, name: str) -> _Event:
         return _Event(self, name)
 
-    def thread(self, target: Callable[[], object], name: str) -> _Task:
-        task = self._spawn(target, name)
-        self._point(f"started {name}")
+    def thread(self, target: Callable[[], object], name: str) -> Task:
+        task = self.spawn(target, name)
+        self.point(f"started {name}")
         return task
 
     def threads(self) -> list[Any]:
@@ -233,6 +274,9 @@ class Scheduler(FakeRuntime):
 
     def _is_under_way(self) -> bool:
         return any(not task.is_done for task in self._tasks)
+
+    def _is_needed(self) -> bool:
+        return any(not task.is_done and not task.is_daemon() for task in self._tasks)
 
     def _has_ended(self) -> bool:
         try:
@@ -255,16 +299,23 @@ class Scheduler(FakeRuntime):
         where = "".join(traceback.format_stack(frame)[-6:]) if frame else ""
         raise Blocked(f"{stuck.name} is blocked, or busy, outside the runtime:\n{where}")
 
-    def _spawn(self, target: Callable[[], object], name: str) -> _Task:
+    def spawn(
+        self,
+        target: Callable[[], object],
+        name: str,
+        is_daemon: Callable[[], bool] = lambda: False,
+    ) -> Task:
+        """A new thread, without a switch point.  A run does not wait for one that `is_daemon()`."""
         worker = self._pool.take()
-        task = _Task(self, name, len(self._tasks) + 1, worker.baton, worker.thread.ident)
+        task = Task(self, name, len(self._tasks) + 1, worker.baton, worker.thread.ident)
+        task.is_daemon = is_daemon
         self._tasks.append(task)
 
         def job() -> Lock:
             try:
                 if self._error is None:
                     target()
-            except _Abort:
+            except Abort:
                 pass
             except BaseException as error:
                 self._error = self._error or error
@@ -279,30 +330,32 @@ class Scheduler(FakeRuntime):
         """The baton of whoever goes on when the running thread has ended."""
         if not self._is_under_way():
             return self._ended
+        if not self._is_needed():
+            self._error = self._error or _Over()
         try:
             self._running = self._next(None)
-        except _Abort:  # one after the other is woken, to unwind
+        except Abort:  # one after the other is woken, to unwind
             self._running = self._alive()[0]
         return self._running.baton
 
-    def _point(self, action: str) -> None:
+    def point(self, action: str) -> None:
         """A switch point, before `action`."""
         task = self._running
         if task is self._main:
             return
         if self._error is not None:
-            raise _Abort
+            raise Abort
         self.trace.append(Step(task.name, action, tuple(task.holds)))
         if len(self.trace) > self._max_steps:
             self._fail(Livelock(f"still at it after {self._max_steps} steps"))
         self._hand_over(task)
 
-    def _block(
+    def block(
         self,
         ready: Callable[[], bool],
         waits_for: Callable[[], str],
         timeout: float | None = None,
-        lock: _Lock | None = None,
+        lock: Owned | None = None,
     ) -> bool:
         """Go on when `ready()`, True, or when `timeout` has passed, False; but not before `lock`
         is free."""
@@ -317,7 +370,7 @@ class Scheduler(FakeRuntime):
             task.gives_way = False
         return ready()
 
-    def _hand_over(self, task: _Task) -> None:
+    def _hand_over(self, task: Task) -> None:
         following = self._next(task)
         if following is task:
             return
@@ -325,12 +378,12 @@ class Scheduler(FakeRuntime):
         following.baton.release()
         task.baton.acquire()
         if self._error is not None:
-            raise _Abort
+            raise Abort
 
-    def _next(self, current: _Task | None) -> _Task:
+    def _next(self, current: Task | None) -> Task:
         """Who runs next; by default `current`, or else whoever was made first."""
         if self._error is not None:
-            raise _Abort
+            raise Abort
         able = self._able()
         if len(able) == 1:
             return able[0]
@@ -338,12 +391,14 @@ class Scheduler(FakeRuntime):
         able.sort(key=lambda task: task is not current if can_go_on else task.gives_way)
         return able[self.strategy.pick(len(able), can_go_on)]
 
-    def _able(self) -> list[_Task]:
+    def _able(self) -> list[Task]:
         while True:
             alive = self._alive()
             able = [task for task in alive if task.wait is None or task.wait.is_over(self._time_s)]
             if able:
                 return able
+            if self._running is not self._main and not self._is_needed():
+                self._fail(_Over())
             deadlines = [task.wait.deadline for task in alive if task.wait is not None]
             # One that has come, and yet the thread cannot run: it needs a lock besides.
             ahead = [deadline for deadline in deadlines if self._time_s < deadline < _NEVER]
@@ -351,7 +406,7 @@ class Scheduler(FakeRuntime):
                 self._fail(Deadlock("deadlock: " + "; ".join(map(_complaint, alive))))
             self.advance(min(ahead) - self._time_s)
 
-    def _alive(self) -> list[_Task]:
+    def _alive(self) -> list[Task]:
         if self._running is self._main:
             return [self._main]
         return [task for task in self._tasks if not task.is_done]
@@ -360,7 +415,7 @@ class Scheduler(FakeRuntime):
         if self._running is self._main:
             raise error
         self._error = error
-        raise _Abort
+        raise Abort
 
 
 class _Wait:
@@ -369,7 +424,7 @@ class _Wait:
     __slots__ = ("deadline", "in_words", "lock", "ready")
 
     def __init__(
-        self, ready: Callable[[], bool], in_words: Callable[[], str], lock: _Lock | None
+        self, ready: Callable[[], bool], in_words: Callable[[], str], lock: Owned | None
     ) -> None:
         self.ready = ready
         self.in_words = in_words
@@ -381,7 +436,7 @@ class _Wait:
         return is_free and (now >= self.deadline or self.ready())
 
 
-class _Task:
+class Task:
     """A thread of the run: what `Runtime.thread` returns."""
 
     def __init__(
@@ -398,19 +453,22 @@ class _Task:
         #: Of the real thread.
         self.thread_ident = thread_ident
         self.is_done = False
+        self.is_daemon: Callable[[], bool] = lambda: False
         self.gives_way = False
         self.holds: list[str] = []
         self.wait: _Wait | None = None
+        #: What stands for this thread where the code asks for the current one.
+        self.face: Any = None
         self._scheduler = scheduler
 
     def is_alive(self) -> bool:
-        self._scheduler._point(f"look at {self.name}")
+        self._scheduler.point(f"look at {self.name}")
         return not self.is_done
 
     def join(self, timeout: float | None = None) -> None:
-        self._scheduler._point(f"join {self.name}")
+        self._scheduler.point(f"join {self.name}")
         if not self.is_done:
-            self._scheduler._block(lambda: self.is_done, lambda: f"{self.name} to end", timeout)
+            self._scheduler.block(lambda: self.is_done, lambda: f"{self.name} to end", timeout)
 
 
 class _Lock:
@@ -418,15 +476,15 @@ class _Lock:
 
     def __init__(self, scheduler: Scheduler, name: str) -> None:
         self.name = name
-        self.owner: _Task | None = None
+        self.owner: Task | None = None
         self._scheduler = scheduler
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         scheduler = self._scheduler
-        scheduler._point(f"acquire {self.name}")
+        scheduler.point(f"acquire {self.name}")
         if self.owner is not None:
             limit = None if timeout < 0 else timeout
-            if not blocking or not scheduler._block(self._is_free, self._in_words, limit):
+            if not blocking or not scheduler.block(self._is_free, self._in_words, limit):
                 return False
         self.own(scheduler._running)
         return True
@@ -435,7 +493,7 @@ class _Lock:
         self.disown()
         # After it: what is done with what was read under the lock is what may come too late.
         if self._scheduler._error is None:
-            self._scheduler._point(f"released {self.name}")
+            self._scheduler.point(f"released {self.name}")
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -443,7 +501,7 @@ class _Lock:
     def __exit__(self, *error: object) -> None:
         self.release()
 
-    def own(self, task: _Task) -> None:
+    def own(self, task: Task) -> None:
         self.owner = task
         task.holds.append(self.name)
 
@@ -486,13 +544,13 @@ class _Condition:
 
     def wait(self, timeout: float | None = None) -> bool:
         scheduler = self._scheduler
-        scheduler._point(f"wait {self.name}")
+        scheduler.point(f"wait {self.name}")
         self._lock.disown()
         deadline = _NEVER if timeout is None else scheduler._time_s + timeout
         waiter = _Waiter(deadline)
         self._waiters.append(waiter)
         try:
-            return scheduler._block(
+            return scheduler.block(
                 lambda: waiter.is_told, lambda: f"condition {self.name}", timeout, self._lock
             )
         finally:
@@ -509,7 +567,7 @@ class _Condition:
         return True
 
     def notify_all(self) -> None:
-        self._scheduler._point(f"notify {self.name}")
+        self._scheduler.point(f"notify {self.name}")
         if self._lock.owner is not self._scheduler._running:
             raise RuntimeError(f"notify on {self.name}, which this thread does not hold")
         for waiter in self._waiters:
@@ -524,23 +582,23 @@ class _Event:
         self._scheduler = scheduler
 
     def is_set(self) -> bool:
-        self._scheduler._point(f"look at {self.name}")
+        self._scheduler.point(f"look at {self.name}")
         return self._is_set
 
     def set(self) -> None:
-        self._scheduler._point(f"set {self.name}")
+        self._scheduler.point(f"set {self.name}")
         self._is_set = True
 
     def clear(self) -> None:
-        self._scheduler._point(f"clear {self.name}")
+        self._scheduler.point(f"clear {self.name}")
         self._is_set = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        self._scheduler._point(f"wait {self.name}")
-        return self._is_set or self._scheduler._block(
+        self._scheduler.point(f"wait {self.name}")
+        return self._is_set or self._scheduler.block(
             lambda: self._is_set, lambda: f"event {self.name}", timeout
         )
 
 
-def _complaint(task: _Task) -> str:
+def _complaint(task: Task) -> str:
     return f"{task.name} waits for {task.wait.in_words() if task.wait else 'nothing'}"

@@ -13,6 +13,7 @@ from cidx_ref.testing.conformance.asking import Asker
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.indexes.crowd import Crowd, Look, ballast, publish, rss_mb
+from cidx_ref.testing.conformance.starts import looks
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.figures import percentile
@@ -23,6 +24,9 @@ __all__ = ["CHECKS"]
 SEMANTIC_MS, FTS_MS = 100.0, 20.0
 _CALLS = 200
 _READERS = 10
+#: A machine that is later than this share of a limit is too busy to miss it on.
+_LATE_SHARE = 0.2
+_PATIENCE_S = 20.0
 _ATTEMPTS = 4
 _LONG_S = 600.0
 _BALLAST = 100
@@ -54,10 +58,27 @@ def _within(
             break
     bench.figure(promise, f"p95 of {name}", best, "ms", limit)
     bench.tried(promise, count, "queries")
+    if best > limit and (late := _lateness_ms()) > _LATE_SHARE * limit:
+        raise NotTried(
+            f"this machine is too busy: it lets this process wait for {late:.0f} ms at p95, where"
+            f" the limit of {name} is {limit:g} ms"
+        )
     assert best <= limit, (
         f"{name}: p95 is {best:.1f} ms in the best of {_ATTEMPTS} attempts, and the limit"
         f" {limit:g} ms: {best / limit:.1f} times as much"
     )
+
+
+def _lateness_ms() -> float:
+    """By how much something that takes a millisecond, half of it at work, is late: p95."""
+    late = []
+    for _ in range(200):
+        began = SYSTEM.monotonic()
+        SYSTEM.sleep(0.0005)
+        while (passed := SYSTEM.monotonic() - began) < 0.001:
+            pass
+        late.append((passed - 0.001) * 1000)
+    return percentile(late, 95)
 
 
 def _modes(bench: Bench) -> list[tuple[str, float]]:
@@ -174,13 +195,18 @@ def speed_at_publish(bench: Bench) -> None:
 
 
 def _while_it_runs(bench: Bench, daemon: Daemon, mode: str) -> list[float]:
-    crowd = Crowd(daemon)
-    with crowd.asking(2, _asks(mode), 0.005):
-        for _ in range(2):
+    """Of enough queries: as many runs as that takes."""
+    times: list[float] = []
+    for _ in looks(_PATIENCE_S):
+        crowd = Crowd(daemon)
+        with crowd.asking(2, _asks(mode), 0.004):
             publish(bench, daemon)
-        SYSTEM.sleep(0.05)
-    crowd.must_not_have_failed()
-    return [(one.ended - one.began) * 1000 for one in crowd.looks]
+            SYSTEM.sleep(0.05)
+        crowd.must_not_have_failed()
+        times += [(one.ended - one.began) * 1000 for one in crowd.looks]
+        if len(times) >= _CALLS:
+            break
+    return times
 
 
 CHECKS: tuple[Check, ...] = (

@@ -1,0 +1,120 @@
+"""`check_cache` finds what is wrong with a cache, and nothing else, whoever wrote it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import small_caches
+from small_caches import mine
+
+from cidx_ref.testing.conformance.parts.cache import CACHE_PROMISES, check_cache, check_ttl
+from cidx_ref.testing.promises.findings import Finding, Verdict
+
+MakeCache = Callable[..., Any]
+
+
+def verdicts(findings: list[Finding], verdict: Verdict) -> set[str]:
+    return {finding.promise for finding in findings if finding.verdict is verdict}
+
+
+def broken(findings: list[Finding]) -> set[str]:
+    return verdicts(findings, Verdict.BROKEN)
+
+
+#: A cache, what it breaks, and what is seen.
+DEFECTS: dict[str, tuple[str, str]] = {
+    "LooksAndLoads": ("CACHE-1", "queries at once loaded 2 times"),
+    "LostWakeUp": ("CACHE-1", "deadlock: .* waits for event loaded"),
+    "RemembersFailures": ("CACHE-2", "fails without a new load"),
+    "LeavesALoadBehind": ("CACHE-2", "deadlock"),
+    "InstalledAfterAClear": ("CACHE-3", "begun before the clear is cached after it"),
+    "ClosedInUse": ("CACHE-4", "was closed while somebody used it"),
+    "ReadAgainAfterTheLock": ("CACHE-4", "a query raised AttributeError"),
+    "ClearsOnErrors": ("CACHE-6", "a query that failed changed what later ones find"),
+    "PinLeftByErrors": ("CACHE-6", "a query that failed changed what later ones find"),
+    "KeepsWhatItClears": ("CACHE-7", "neither closed nor let go of"),
+    "NeverLooksAgain": ("CACHE-8", "v2 was published, then v1 answered"),
+    "OutlivesTheTtl": ("TTL-1", "still there at a check 600 s after its last use"),
+    "ExpiresEarly": ("TTL-1", "gone 599.5 s after it was used"),
+    "TouchedAtTheBeginning": ("TTL-2", "after a use had ended"),
+    "TouchedAtTheEnd": ("TTL-2", "evicted|gone 0 s after a use had ended"),
+    "WallClock": ("TTL-3", "a step of the wall clock changed what is cached"),
+    "ChecksOnce": ("TTL-4", "no check after one in which closing a value has failed"),
+    "SleepsOn": ("TTL-4", "told to stop, the thread that checks sleeps on"),
+    "NeverChecks": ("TTL-4", "outlives the TTL"),
+    "OneAtATime": ("RPC-4", "one query at a time"),
+}
+#: What else such a defect breaks.
+BESIDES = {
+    "ClosedInUse": {"TTL-2"},
+    "OneAtATime": set(),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found_by_its_promise_with_the_shortest_way_there(name: str) -> None:
+    promise, words = DEFECTS[name]
+    found = check_cache(getattr(small_caches, name), promises=[promise])
+    assert broken(found) == {promise}
+    finding = found[0]
+    pytest.raises(AssertionError, raising, finding.words).match(words)
+    assert finding.trace or promise == "TTL-4"
+    assert len(finding.trace.splitlines()) < 60
+    assert f"small_caches:{name}" in finding.replay
+    assert sum(finding.tried.values()) > 0
+
+
+def raising(words: str) -> None:
+    raise AssertionError(words)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_breaks_nothing_else(name: str) -> None:
+    expected = {DEFECTS[name][0], *BESIDES.get(name, ())}
+    assert broken(check_cache(getattr(small_caches, name), deep=True)) == expected
+
+
+#: A cache that is right, and what it does not offer.
+RIGHT: dict[str, tuple[MakeCache, set[str]]] = {
+    "Pinned": (small_caches.Pinned, {"TTL-4"}),
+    "Checking": (small_caches.Checking, set()),
+    "Ours": (small_caches.Ours, {"TTL-4"}),
+    "Tools": (
+        small_caches.Tools,
+        {"CACHE-6", "CACHE-8", "RPC-4", "TTL-2", "TTL-4"},
+    ),
+    "Recursive": (mine(small_caches.Recursive), {"CACHE-6", "RPC-4", "TTL-4"}),
+    "Futures": (mine(small_caches.Futures), {"CACHE-6", "CACHE-8", "RPC-4", "TTL-4"}),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_cache_of_any_style_is_not_blamed(name: str) -> None:
+    make, absent = RIGHT[name]
+    found = check_cache(make)
+    assert not broken(found), [f for f in found if f.verdict is Verdict.BROKEN]
+    assert verdicts(found, Verdict.NOT_OFFERED) == absent
+    assert verdicts(found, Verdict.KEPT) == set(CACHE_PROMISES) - absent
+    assert Counter(finding.promise for finding in found) == Counter(CACHE_PROMISES)
+    for finding in found:
+        assert finding.words
+        assert bool(finding.tried) == (finding.verdict is Verdict.KEPT)
+
+
+def test_the_storys_own_cache_breaks_what_it_is_known_to_break() -> None:
+    found = check_cache(mine(small_caches.Story))
+    assert broken(found) == {
+        *("CACHE-3", "CACHE-4", "RPC-4"),
+        *("TTL-1", "TTL-2", "TTL-3"),
+    }
+
+
+def test_the_part_about_time_alone() -> None:
+    found = check_ttl(small_caches.OutlivesTheTtl)
+    assert broken(found) == {"TTL-1"}
+    assert {finding.promise for finding in found} == {f"TTL-{n}" for n in (1, 2, 3, 4)}
+    assert {finding.check for finding in found} == {"ttl"}
