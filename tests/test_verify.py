@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -64,7 +64,7 @@ EXCUSE = '[[excuse]]\nid = "SRV-3"\nreason = "waits for its manager"\n'
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory with a module, where the command line is used; and no checks of the kit."""
     (tmp_path / "mine.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
@@ -72,8 +72,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(running, "CHECK_MODULES", ())
     monkeypatch.setattr(running, "SUBJECTS", {})
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in (getattr(module, "__file__", None) or ""):
+            del sys.modules[name]
 
 
 Run = Callable[..., tuple[int, list[str], list[str]]]
@@ -290,11 +292,10 @@ FILES = {
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_one_line_and_status_2_before_anything_runs(
-    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+    run: Run, project: Path, arguments: list[str], said: str
 ) -> None:
     for name, text in FILES.items():
         (project / name).write_text(text)
-        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
     status, out, err = run(*arguments)
     assert (status, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"cidx-verify: {said}")
