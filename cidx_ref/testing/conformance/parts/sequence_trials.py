@@ -1,4 +1,4 @@
-"""The trials of rules: sequences of steps, played until one breaks the rule, and that made short."""
+"""The trials of rules: sequences of steps, until one breaks the rule; and that made short."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 WORD = re.compile(r"[a-z0-9]+")
 
-#: The model behind the real store takes longer.
-EMBEDDING_S = 0.015
-#: So does the graph of a real repository.
-LOADING_S = 0.5
+#: What the model, the graph and the loading take; of a real repository it would be more.
+EMBEDDING_S = 0.25
+GRAPH_S = 0.45
+LOADING_S = 0.7
 
 
 def embed(text):
@@ -40,32 +40,41 @@ class FilesystemVectorStore:
 
 
 def source_files(project_path):
-    for path in sorted(Path(project_path).rglob("*.py")):
-        if not any(part.startswith(".") for part in path.relative_to(project_path).parts):
-            yield path
+    """What was edited last is wanted first."""
+    paths = [
+        path
+        for path in Path(project_path).rglob("*.py")
+        if not any(part.startswith(".") for part in path.relative_to(project_path).parts)
+    ]
+    return sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path))
 
 
 def build(project_path, callback=None):
-    """Index the project: first the old index goes, then the new one is made."""
-    project_path = Path(project_path)
-    index_dir = project_path / ".code-indexer" / "index"
-    shutil.rmtree(index_dir, ignore_errors=True)
-    vectors, chunks = [], []
-    paths = list(source_files(project_path))
+    """Index the project: embed, remove the old index, make the new one."""
+    home = Path(project_path) / ".code-indexer"
+    # Vectors are many: until all are there they go to a file.
+    scratch = home / "embedding.tmp"
+    scratch.unlink(missing_ok=True)
+    paths = source_files(project_path)
     for number, path in enumerate(paths):
         text = path.read_text(errors="replace")
-        vectors.append(embed(text))
-        time.sleep(EMBEDDING_S)
-        chunks.append(
-            {
-                "path": path.relative_to(project_path).as_posix(),
-                "line_start": 1,
-                "line_end": max(1, len(text.splitlines())),
-                "snippet": text,
-            }
-        )
+        time.sleep(EMBEDDING_S / len(paths))
+        chunk = {
+            "path": path.relative_to(project_path).as_posix(),
+            "line_start": 1,
+            "line_end": max(1, len(text.splitlines())),
+            "snippet": text,
+        }
+        with scratch.open("a") as file:
+            file.write(json.dumps([embed(text), chunk]) + "\n")
         if callback is not None:
             callback(number + 1, len(paths))
-    index_dir.mkdir(parents=True)
-    (index_dir / "vectors.json").write_text(json.dumps({"vectors": vectors, "chunks": chunks}))
-    return chunks
+    rows = [json.loads(line) for line in scratch.read_text().splitlines()]
+    scratch.unlink()
+    shutil.rmtree(home / "index", ignore_errors=True)
+    shutil.rmtree(home / "tantivy_index", ignore_errors=True)
+    time.sleep(GRAPH_S)
+    data = {"vectors": [row[0] for row in rows], "chunks": [row[1] for row in rows]}
+    (home / "index").mkdir(exist_ok=True)
+    (home / "index" / "vectors.json").write_text(json.dumps(data))
+    return data["chunks"]
