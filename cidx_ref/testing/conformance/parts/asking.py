@@ -120,6 +120,7 @@ class Asked:
 
 
 def _load_of(value: Any) -> Load:
+    assert value is not None, "what a query was to use is gone"
     if not isinstance(value, Value):
         raise Unusable(f"it hands out {value!r}, and not what source.load returned")
     return value.load

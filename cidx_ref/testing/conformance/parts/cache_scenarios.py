@@ -131,6 +131,38 @@ class FailingLoad(CacheScenario):
             raise Broken("CACHE-2", "a load failed, and the query after it failed, too")
 
 
+class InterruptedLoad(CacheScenario):
+    """The thread that loads is interrupted, and no other: who waited for it loads instead."""
+
+    promises = frozenset({"CACHE-2"})
+    blames = raising = "CACHE-2"
+
+    def set_up(self) -> None:
+        super().set_up()
+        self.interrupted = ""
+
+    def fails(self) -> bool:
+        if len(self.loads()) == 1:
+            self.interrupted = self.runtime.current_thread
+            raise _Interruption
+        return False
+
+    def threads(self) -> Actors:
+        return {"one": self._query, "other": self._query}
+
+    def _query(self) -> None:
+        try:
+            self.query()
+        except _Interruption:
+            thread = self.runtime.current_thread
+            if thread != self.interrupted:
+                raise Broken("CACHE-2", f"{thread} was interrupted, too") from None
+
+
+class _Interruption(BaseException):
+    """As KeyboardInterrupt and SystemExit are."""
+
+
 class QueryAndClear(CacheScenario):
     """A clear while a query loads: the load must not be cached."""
 
@@ -349,4 +381,6 @@ CACHE_SCENARIOS: tuple[type[CacheScenario], ...] = (
     *(QueryAndEviction, QueryAndExpiry, ReadersTogether),
 )
 #: Those that take longer.
-DEEP_CACHE_SCENARIOS: tuple[type[CacheScenario], ...] = (ThreeQueries, ManyOperations)
+DEEP_CACHE_SCENARIOS: tuple[type[CacheScenario], ...] = (
+    *(ThreeQueries, InterruptedLoad, ManyOperations),
+)
