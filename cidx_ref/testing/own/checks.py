@@ -8,6 +8,7 @@ from pathlib import Path
 from cidx_ref.project import Project as Own
 from cidx_ref.testing.conformance.asking import Refused
 from cidx_ref.testing.conformance.bench import Bench
+from cidx_ref.testing.conformance.busy import not_if_busy
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.indexes.crowd import ballast, publish
 from cidx_ref.testing.conformance.indexes.speed import longest_while
@@ -35,6 +36,8 @@ def publish_gap(bench: Bench) -> None:
                 if best <= _GAP_MS:
                     break
         bench.figure("PERF-6", "longest query at a publish, best", best, "ms", _GAP_MS)
+        if best > _GAP_MS:
+            not_if_busy(f"a query at a publish takes {best:.0f} ms")
         assert best <= _GAP_MS, (
             f"at each of {_ATTEMPTS} publishes a query takes {best:.0f} ms or more;"
             f" the limit is {_GAP_MS:g} ms"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import dig
 from cidx_ref.testing.conformance.bench import Bench, NotTried
+from cidx_ref.testing.conformance.busy import not_if_busy
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.editions import seen
 from cidx_ref.testing.conformance.indexes.crowd import (
@@ -54,6 +55,8 @@ def saved_is_found(bench: Bench) -> None:
                 best = min(best, SYSTEM.monotonic() - saved)
         bench.tried("FRESH-1", _TRIES, "edits")
         bench.figure("FRESH-1", "saved to found, best", best, "s", _QUERYABLE_S)
+        if best > _QUERYABLE_S:
+            not_if_busy(f"what is saved is found after {best:.2f} s at best")
         assert best <= _QUERYABLE_S, (
             f"what is saved is found after {best:.2f} s at best, in {_TRIES} tries;"
             f" the promise is {_QUERYABLE_S:g} s"
@@ -204,6 +207,8 @@ def cost_of_a_change(bench: Bench) -> None:
         bench.figure("FRESH-5", f"a run for {files} files", full, "s")
         bench.figure("FRESH-5", "a run for 2 of them, best", small, "s", _SHARE * full)
         bench.tried("FRESH-5", 3, "small runs")
+        if small > _SHARE * full:
+            not_if_busy(f"a run for 2 files takes {small:.2f} s, and one for all {full:.2f} s")
         assert small <= _SHARE * full, (
             f"a run for 2 files of {files} takes {small:.2f} s, and one for all {full:.2f} s"
         )
