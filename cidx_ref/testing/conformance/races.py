@@ -1,6 +1,6 @@
 """Start races with real processes: many starters at the same moment, and owners that come and go.
 
-    claim=cidx_ref.daemon.server:Claim
+    claim=cidx_ref.testing.own.parts:raced_claim
     python -m cidx_ref.testing.conformance.races start --claim $claim --path stale --rounds 200 DIR
     python -m cidx_ref.testing.conformance.races churn --claim $claim --seconds 30 DIR
 
@@ -45,10 +45,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from cidx_ref.project import Project
 from cidx_ref.testing.ground import SYSTEM, connect, peer_pid
 
-__all__ = ["PATHS", "Arena", "ClaimLike", "churn", "main", "start"]
+__all__ = ["PATHS", "Arena", "ClaimLike", "Place", "churn", "main", "start"]
 
 #: What starters may find at the socket's path: nothing, what a killed daemon left, or a daemon.
 PATHS = ("free", "stale", "live")
@@ -74,7 +73,15 @@ class ClaimLike(Protocol):
     def release(self) -> None: ...
 
 
-MakeClaim = Callable[[Project], ClaimLike]
+@dataclass(frozen=True)
+class Place:
+    """What is claimed: a directory, and the socket in it."""
+
+    root: Path
+    socket_path: Path
+
+
+MakeClaim = Callable[[Place], ClaimLike]
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Arena:
     """What is raced for, with what, where the witness is, and for how many seconds a starter waits
     for another that neither answers nor goes."""
 
-    project: Project
+    place: Place
     make_claim: MakeClaim
     witness: Path
     patience_s: float = 20.0
@@ -201,7 +208,7 @@ class _Owner:
     def is_reached(self) -> bool:
         """True if whoever connects to the path is accepted by us: tried by doing so."""
         try:
-            with connect(self._arena.project.socket_path, _KNOCK_S) as sock:
+            with connect(self._arena.place.socket_path, _KNOCK_S) as sock:
                 if peer_pid(sock) != os.getpid():
                     return False
                 while self._accept() != os.getpid():  # those who came before
@@ -230,10 +237,10 @@ class _Owner:
             return peer_pid(sock)
 
 
-def _knock(project: Project) -> int:
+def _knock(place: Place) -> int:
     """The process that accepts at the path and says who it is; 0 if nobody does."""
     try:
-        with connect(project.socket_path, _KNOCK_S) as sock:
+        with connect(place.socket_path, _KNOCK_S) as sock:
             return _answer_of(sock)
     except OSError:
         return 0
@@ -283,13 +290,13 @@ class _Starters:
             owner.leave()
 
     def _start(self) -> _Owner | None:
-        claim = self._arena.make_claim(self._arena.project)
+        claim = self._arena.make_claim(self._arena.place)
         witness = _Witness(self._arena.witness)
         # It ends when the last who could write has closed it: all go at the same moment.
         self._go.close_write_end()
         os.read(self._go.read_end, 1)
         if not claim.acquire(self._arena.patience_s):
-            self._say("running", got_through_to=_knock(self._arena.project))
+            self._say("running", got_through_to=_knock(self._arena.place))
             return None
         owner = _Owner(self._arena, claim, witness)
         self._say("owner" if owner.is_alone else "double")
@@ -334,7 +341,7 @@ def _round(
     became = Counter(line["state"] for line in said)
     owners = living + _owners(said)
     reached = {line["got_through_to"] for line in said if line["state"] == "running"}
-    reached.add(_knock(arena.project))
+    reached.add(_knock(arena.place))
     tally["double"] += became["double"]
     tally["none"] += not owners
     tally["deaf"] += bool(owners) and reached != set(owners)
@@ -404,7 +411,7 @@ class _Churn:
 
     def _own(self) -> None:
         witness = _Witness(self._arena.witness)
-        claim = self._arena.make_claim(self._arena.project)
+        claim = self._arena.make_claim(self._arena.place)
         if not claim.acquire(self._arena.patience_s):
             witness.close()
             SYSTEM.sleep(_RETRY_S)
@@ -452,12 +459,12 @@ def main(argv: Sequence[str]) -> int:
         make_claim = _named(options.claim)
         if not Path(options.directory).is_dir():
             raise ValueError(f"{options.directory}: no such directory")
-        project = Project.at(options.directory)
+        place = _place(Path(options.directory).resolve(), options.socket)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     with tempfile.TemporaryDirectory() as elsewhere:
         arena = Arena(
-            project,
+            place,
             make_claim,
             Path(elsewhere, "witness"),
             options.patience,
@@ -468,6 +475,12 @@ def main(argv: Sequence[str]) -> int:
             found = start(arena, options.path, rounds=options.rounds, processes=options.processes)
     print(json.dumps(found))
     return 0
+
+
+def _place(root: Path, socket_: str) -> Place:
+    path = root / socket_
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Place(root, path)
 
 
 def _named(place: str) -> MakeClaim:
@@ -506,6 +519,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--claim", required=True, metavar="MODULE:CLASS")
     common.add_argument("--processes", type=_count, default=8, metavar="N")
     common.add_argument("--patience", type=float, default=20.0, metavar="S")
+    common.add_argument("--socket", default=".code-indexer/daemon.sock", metavar="PATH")
     common.add_argument("directory", metavar="DIR", help="a project, or an empty directory")
     races = parser.add_subparsers(dest="race", required=True)
     starters = races.add_parser("start", parents=[common])

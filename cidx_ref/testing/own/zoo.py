@@ -3,8 +3,8 @@
     cidx-ref verify cidx_ref.testing.own.conformance:TARGET --mutants cidx_ref.testing.own.zoo
 
 A mutant of the cache or the claim is planted in this process, where all schedules are tried; any
-other in a daemon, from outside.  What no door shows is in `UNSEEN`, with the reason: there the tests
-of this package must see it.
+other in a daemon, from outside.  What no door shows is in `UNSEEN`, with the reason: there the
+tests of this package must see it.
 """
 
 from __future__ import annotations
