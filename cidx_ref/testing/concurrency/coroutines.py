@@ -5,8 +5,8 @@
             return {"one": self.get, "other": self.get}
 
 What is chosen is which of the tasks that could go on does so, and nothing else: a task runs from
-one `await` that waits to the next, as in any loop.  Answer 0 is the loop's own order, first come, first
-served; every other answer costs, as a preemption does.  Callbacks that belong to no task keep their
+one `await` that waits to the next, as in any loop.  Answer 0 is the loop's own order, first come,
+first served; every other answer costs, as a preemption does.  Callbacks of no task keep their
 order.  Time jumps to the next timer when no task can go on; where there is none, that is a
 deadlock, and it is reported where each task waits.
 
