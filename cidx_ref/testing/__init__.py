@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from cidx_ref.testing.conformance.mutants import Mutant as Mutant
     from cidx_ref.testing.conformance.parts.cache import check_cache as check_cache
     from cidx_ref.testing.conformance.parts.cache import check_ttl as check_ttl
+    from cidx_ref.testing.conformance.parts.claim import check_claim as check_claim
+    from cidx_ref.testing.conformance.parts.lock import check_lock as check_lock
     from cidx_ref.testing.conformance.plain import Gone as Gone
     from cidx_ref.testing.conformance.plain import PlainConnection as PlainConnection
     from cidx_ref.testing.conformance.races import ClaimLike as ClaimLike
@@ -107,6 +109,8 @@ _HOME = {
     "Mutant": "conformance.mutants",
     "check_cache": "conformance.parts.cache",
     "check_ttl": "conformance.parts.cache",
+    "check_lock": "conformance.parts.lock",
+    "check_claim": "conformance.parts.claim",
     "Finding": "promises.findings",
     "Measured": "promises.findings",
     "Verdict": "promises.findings",

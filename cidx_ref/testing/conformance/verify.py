@@ -26,8 +26,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.mutants import mutants_of, plant
 from cidx_ref.testing.conformance.named import UnusableError, module_named, target_named
-from cidx_ref.testing.conformance.running import Plan, all_checks, plan, verify
-from cidx_ref.testing.conformance.target import Target
+from cidx_ref.testing.conformance.running import Plan, all_checks, needs, plan, verify
+from cidx_ref.testing.conformance.target import Cap, Target
 from cidx_ref.testing.ground import SYSTEM, __version__
 from cidx_ref.testing.promises.excuses import Excuse, check_excuses, read_excuses, without_use
 from cidx_ref.testing.promises.findings import Finding, Verdict
@@ -273,14 +273,11 @@ def _list(options: argparse.Namespace) -> int:
     for check in checks:
         deep = " (with --deep)" if check.deep else ""
         print(f"{check.name}{deep}: {', '.join(check.promises)}")
-        for said in _needs(check, missing) if target else [_all_needs(check)]:
-            print(f"    {said}")
+        for said in _needs(check, missing) if target else [needs(check, {Cap.BASE})]:
+            if said:
+                print(f"    {said}")
     print(f"{len(checks)} checks, {len({p for c in checks for p in c.promises})} promises")
     return 0
-
-
-def _all_needs(check: Check) -> str:
-    return f"needs {', and '.join(sorted(need.value for need in check.needs)) or 'nothing'}"
 
 
 def _needs(check: Check, missing: dict[tuple[str, str], str]) -> list[str]:
