@@ -29,7 +29,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idling, "_UNASKED_S", 3.0)
     monkeypatch.setattr(stopping, "_LEAVE_S", 3.0)
     monkeypatch.setattr(connections, "_PATIENCE_S", 3.0)
-    monkeypatch.setattr(connections, "_SETTLED_S", 2.0)
+    monkeypatch.setattr(connections, "_SETTLED_S", 5.0)
 
 
 def found_by(check: Check, target: Target) -> list[Finding]:
