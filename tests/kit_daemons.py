@@ -168,8 +168,8 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
 
     def exposed_rebuild(self, progress: Any = None) -> Any:
         def rebuild() -> Any:
-            if progress is not None:
-                progress(1, 1)
+            for number in range(20 if progress is not None else 0):
+                progress(number, 20)
             with self.mutex:
                 self.index = None
             return self.shaped({"status": "completed"})

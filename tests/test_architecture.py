@@ -294,8 +294,6 @@ def test_what_is_for_any_project_knows_nothing_of_our_daemon_and_index(room: str
 #: Those that do not yet come through `ground`.  The list only becomes shorter.
 BESIDE_THE_DOOR = {
     *["conformance.lifecycle", "conformance.races"],
-    *["load.connection", "load.keeper", "load.plugin", "load.scenario", "load.session"],
-    *["load.target", "load.user"],
 }
 
 

@@ -207,7 +207,8 @@ def test_parts_of_a_daemon_are_judged_like_checks(monkeypatch: pytest.MonkeyPatc
         return [Finding("CACHE-1", Verdict.BROKEN, f"{make()} with seed {seed}", trace="a; b")]
 
     monkeypatch.setattr(running, "check_cache", check_cache, raising=False)
-    table = {"cache": ("running", "check_cache", ("CACHE-1", "CACHE-3"))}
+    monkeypatch.setattr(running, "CACHE_PROMISES", ("CACHE-1", "CACHE-3"), raising=False)
+    table = {"cache": ("running", "check_cache", "CACHE_PROMISES")}
     monkeypatch.setattr(running, "SUBJECTS", table)
     found = judge(target(asks, subjects=Subjects(cache=lambda: "a cache")), seed=3)
     assert verdicts(found) == [

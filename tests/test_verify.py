@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from cidx_ref.interpreter import python_command
+from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.conformance import running
 from cidx_ref.testing.conformance.verify import main
 
@@ -58,7 +64,7 @@ EXCUSE = '[[excuse]]\nid = "SRV-3"\nreason = "waits for its manager"\n'
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory with a module, where the command line is used; and no checks of the kit."""
     (tmp_path / "mine.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
@@ -66,8 +72,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(running, "CHECK_MODULES", ())
     monkeypatch.setattr(running, "SUBJECTS", {})
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in (getattr(module, "__file__", None) or ""):
+            del sys.modules[name]
 
 
 Run = Callable[..., tuple[int, list[str], list[str]]]
@@ -193,6 +201,47 @@ def test_the_checks_can_be_listed_without_a_target_and_for_one(run: Run) -> None
     assert out[1].startswith("    not offered: needs a daemon that the kit starts")
 
 
+STARTS = """
+from cidx_ref.testing import Spawn, Target, check
+
+@check("starting", "SRV-1")
+def starting(bench):
+    bench.start(bench.project())
+
+TARGET = Target(Spawn(["sh", "-c", "echo $$ $(umask) > pid; exec sleep 1000"]), checks=[starting])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["cidx_ref.testing.conformance.verify", "cidx_ref"])
+def test_a_signal_ends_what_was_started_and_what_is_known_is_printed(
+    project: Path, number: signal.Signals, module: str
+) -> None:
+    pid, homes = project / "pid", project / "homes"
+    homes.mkdir()
+    text = STARTS.replace("> pid", f"> {pid}.new; mv {pid}.new {pid}")
+    (project / "starts.py").write_text(text)
+    command, environment = python_command(module, *["verify"] * (module == "cidx_ref"))
+    command += ["starts:TARGET", "--only", "starting", "--json", "r.json"]
+    options: dict[str, Any] = {"cwd": project, "env": {**environment, "TMPDIR": str(homes)}}
+    judge = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options
+    )
+    deadline = SYSTEM.monotonic() + 30
+    while not pid.exists() and SYSTEM.monotonic() < deadline:
+        SYSTEM.sleep(0.01)
+    judge.send_signal(number)
+    out, _ = judge.communicate(timeout=30)
+    assert judge.returncode == 130
+    assert "interrupted: what is not listed was not come to" in out.splitlines()
+    assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
+    process, umask = pid.read_text().split()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(process), 0)
+    os.umask(mine := os.umask(0o077))
+    assert int(umask, 8) == mine, "as if its user had started it"
+
+
 FILES = {
     "expired.toml": EXCUSE + "expires = 2020-01-31\n",
     "unknown.toml": EXCUSE.replace("SRV-3", "SRV-99"),
@@ -243,11 +292,10 @@ FILES = {
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_one_line_and_status_2_before_anything_runs(
-    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+    run: Run, project: Path, arguments: list[str], said: str
 ) -> None:
     for name, text in FILES.items():
         (project / name).write_text(text)
-        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
     status, out, err = run(*arguments)
     assert (status, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"cidx-verify: {said}")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cidx_ref.testing.concurrency.history import Operation as Operation
     from cidx_ref.testing.concurrency.history import check_linearizable as check_linearizable
     from cidx_ref.testing.concurrency.history import final_states as final_states
+    from cidx_ref.testing.concurrency.instrument import instrument as instrument
     from cidx_ref.testing.concurrency.scheduler import Deadlock as Deadlock
     from cidx_ref.testing.concurrency.scheduler import Livelock as Livelock
     from cidx_ref.testing.concurrency.scheduler import Scheduler as Scheduler
@@ -35,9 +36,15 @@ if TYPE_CHECKING:
     from cidx_ref.testing.conformance.bench import Bench as Bench
     from cidx_ref.testing.conformance.checks import Check as Check
     from cidx_ref.testing.conformance.checks import check as check
+    from cidx_ref.testing.conformance.latency import check_latency as check_latency
+    from cidx_ref.testing.conformance.latency import query_times as query_times
     from cidx_ref.testing.conformance.lifecycle import Lifecycle as Lifecycle
     from cidx_ref.testing.conformance.lives import check_lifecycle as check_lifecycle
     from cidx_ref.testing.conformance.mutants import Mutant as Mutant
+    from cidx_ref.testing.conformance.parts.cache import check_cache as check_cache
+    from cidx_ref.testing.conformance.parts.cache import check_ttl as check_ttl
+    from cidx_ref.testing.conformance.parts.claim import check_claim as check_claim
+    from cidx_ref.testing.conformance.parts.lock import check_lock as check_lock
     from cidx_ref.testing.conformance.plain import Gone as Gone
     from cidx_ref.testing.conformance.plain import PlainConnection as PlainConnection
     from cidx_ref.testing.conformance.races import ClaimLike as ClaimLike
@@ -59,6 +66,7 @@ if TYPE_CHECKING:
     from cidx_ref.testing.promises.gates import BudgetWarning as BudgetWarning
     from cidx_ref.testing.promises.gates import CheckGate as CheckGate
     from cidx_ref.testing.promises.gates import RecordAim as RecordAim
+    from cidx_ref.testing.promises.latency import check_gate as check_gate
     from cidx_ref.testing.promises.registry import PROMISES as PROMISES
     from cidx_ref.testing.promises.report import RecordFigure as RecordFigure
     from cidx_ref.testing.promises.report import RecordMutant as RecordMutant
@@ -79,6 +87,7 @@ _HOME = {
     "replay": "concurrency.explore",
     "Exploration": "concurrency.explore",
     "Counterexample": "concurrency.explore",
+    "instrument": "concurrency.instrument",
     # linearizability
     "History": "concurrency.history",
     "Operation": "concurrency.history",
@@ -98,6 +107,10 @@ _HOME = {
     "Check": "conformance.checks",
     "Bench": "conformance.bench",
     "Mutant": "conformance.mutants",
+    "check_cache": "conformance.parts.cache",
+    "check_ttl": "conformance.parts.cache",
+    "check_lock": "conformance.parts.lock",
+    "check_claim": "conformance.parts.claim",
     "Finding": "promises.findings",
     "Measured": "promises.findings",
     "Verdict": "promises.findings",
@@ -111,8 +124,11 @@ _HOME = {
     "BudgetWarning": "promises.gates",
     "CheckGate": "promises.gates",
     "RecordAim": "promises.gates",
+    "check_gate": "promises.latency",
     "percentile": "figures",
     # any daemon, more closely
+    "check_latency": "conformance.latency",
+    "query_times": "conformance.latency",
     "Lifecycle": "conformance.lifecycle",
     "check_lifecycle": "conformance.lives",
     "ClaimLike": "conformance.races",

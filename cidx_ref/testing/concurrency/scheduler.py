@@ -245,6 +245,8 @@ class Scheduler(FakeRuntime):
             try:
                 fcntl.flock(fd, operation | fcntl.LOCK_NB)
             except BlockingIOError:
+                if operation & fcntl.LOCK_NB:
+                    raise
                 self.sleep(_FLOCK_POLL_S)
             else:
                 return

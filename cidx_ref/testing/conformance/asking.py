@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cidx_ref.testing.conformance.netrefs import by_value, is_mapping, is_reference
 from cidx_ref.testing.conformance.peer import RpycPeer, address_at, open_socket
 from cidx_ref.testing.conformance.target import Peer, Target
 
@@ -135,18 +136,32 @@ def plain(value: Any, depth: int = 0) -> Any:
     """
     if type(value) in _SCALARS:
         return value
+    value = _here(value)
     if depth > _MAX_DEPTH:
         raise Unreadable(f"it is nested more than {_MAX_DEPTH} times")
     for base in (str, int, float):
         if isinstance(value, base):
             return base(value)
     if _is_mapping(value):
-        return {plain(key): plain(value[key], depth + 1) for key in _items(value)}
+        return {_key(key): plain(value[key], depth + 1) for key in _items(value)}
     try:
         items = _items(value)
     except (TypeError, AttributeError):
         return _attributes(value, depth)
     return [plain(item, depth + 1) for item in items]
+
+
+def _here(value: Any) -> Any:
+    if not is_reference(value):
+        return value
+    try:
+        return by_value(value)
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
+
+
+def _key(key: Any) -> Any:
+    return key if type(key) is tuple else plain(key)
 
 
 def _items(value: Any) -> list[Any]:
@@ -157,10 +172,9 @@ def _items(value: Any) -> list[Any]:
 
 
 def _is_mapping(value: Any) -> bool:
-    # `keys` of a reference is not always allowed to be looked at, where its class is known.
     if isinstance(value, (list, tuple, set, frozenset)):
         return False
-    return isinstance(value, Mapping) or hasattr(value, "keys")
+    return is_mapping(value) if is_reference(value) else isinstance(value, Mapping)
 
 
 def _attributes(value: Any, depth: int) -> Any:

@@ -16,19 +16,23 @@ from traceback import extract_tb
 from typing import Any, Protocol
 
 from cidx_ref.testing.conformance.checks import Check
-from cidx_ref.testing.conformance.target import Attach, Target
+from cidx_ref.testing.conformance.target import Attach, Cap, Target
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.excuses import Excuse, excused
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
-__all__ = ["Listener", "Plan", "UnknownNameError", "all_checks", "plan", "verify"]
+__all__ = ["Listener", "Plan", "UnknownNameError", "all_checks", "needs", "plan", "verify"]
 
 #: The modules here whose `CHECKS` are checks of the kit.
 CHECK_MODULES: tuple[str, ...] = ("daemons", "lives", "indexes")
 
-#: The parts of a daemon that are judged in this process, by their name in `Subjects`: the function
-#: that does it (module here, name), and the promises that it is about.
-SUBJECTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {}
+#: The parts of a daemon that are judged in this process, by their name in `Subjects`: the module
+#: here that does it, its function, and its list of the promises that this is about.
+SUBJECTS: Mapping[str, tuple[str, str, str]] = {
+    "cache": ("parts.cache", "check_cache", "CACHE_PROMISES"),
+    "claim": ("parts.claim", "check_claim", "CLAIM_PROMISES"),
+    "lock": ("parts.lock", "check_lock", "LOCK_PROMISES"),
+}
 
 
 class UnknownNameError(ValueError):
@@ -159,15 +163,22 @@ def _missing(target: Target, check: Check) -> str:
     """What the target would have to offer for this check; empty if it is all there."""
     if check.spawns and isinstance(target.start, Attach):
         return "needs a daemon that the kit starts, and may end (`Spawn`)"
-    offered = set(target.capabilities)
-    lacking = sorted(need.value for need in check.needs if need not in offered)
-    if isinstance(check, _Part) and check.make is None:
-        lacking = [f"a maker of it in this process (`Subjects.{check.name}`)"]
+    if isinstance(check, _Part) and check.make is not None:
+        return ""
+    return needs(check, offered=target.capabilities)
+
+
+def needs(check: Check, offered: Iterable[Cap] = ()) -> str:
+    """What a check needs that is not offered, in words; empty if that is nothing."""
+    if isinstance(check, _Part):
+        return f"needs a function that makes one in this process (`Subjects.{check.name}`)"
+    lacking = sorted(need.value for need in check.needs - set(offered))
     return f"needs {', and '.join(lacking)}" if lacking else ""
 
 
 def _of_subject(name: str, make: Callable[..., Any] | None) -> Check:
-    promises = SUBJECTS[name][2]
+    module, _, listed = SUBJECTS[name]
+    promises = getattr(import_module(f"{__package__}.{module}"), listed)
     return _Part(name, promises, frozenset(), _nothing, spawns=False, make=make)
 
 
@@ -189,7 +200,7 @@ def _run(check: Check, target: Target, judge: Judge, *, deep: bool, seed: int) -
     found, why = [], "the check ended without a verdict"
     try:
         if isinstance(check, _Part):
-            found = _judge_part(check, deep=deep, seed=seed)
+            found = _judge_part(check, deep=deep, seed=seed, not_offered=target.not_offered)
         else:
             found = judge(check, target, deep=deep, seed=seed)
     except Exception as error:

@@ -18,13 +18,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import get_terminal_size
+from tempfile import TemporaryDirectory
 from typing import NoReturn, TextIO
+
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.mutants import mutants_of, plant
 from cidx_ref.testing.conformance.named import UnusableError, module_named, target_named
-from cidx_ref.testing.conformance.running import Plan, all_checks, plan, verify
-from cidx_ref.testing.conformance.target import Target
+from cidx_ref.testing.conformance.running import Plan, all_checks, needs, plan, verify
+from cidx_ref.testing.conformance.target import Cap, Target
 from cidx_ref.testing.ground import SYSTEM, __version__
 from cidx_ref.testing.promises.excuses import Excuse, check_excuses, read_excuses, without_use
 from cidx_ref.testing.promises.findings import Finding, Verdict
@@ -138,7 +141,7 @@ def _judge(options: argparse.Namespace) -> int:
     asked = _asked(options)
     progress = _Progress(sys.stderr)
     began, began_s, interrupted = SYSTEM.now(), SYSTEM.monotonic(), False
-    with _terminated_like_interrupted():
+    with _tidy():
         try:
             verify(
                 asked.target,
@@ -199,7 +202,7 @@ def _judge_mutants(options: argparse.Namespace) -> int:
     asked = _asked(options)
     mutants = mutants_of(module_named(options.mutants), asked.promises)
     width, survived = max(map(len, mutants)), 0
-    with _terminated_like_interrupted():
+    with _tidy():
         for came in plant(
             asked.target, mutants, only=options.only, deep=options.deep, seed=options.seed
         ):
@@ -212,16 +215,19 @@ def _judge_mutants(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Have SIGTERM end what was started, as Ctrl-C does."""
+def _tidy() -> Iterator[None]:
+    """Have SIGTERM end what was started, as Ctrl-C does, and Hypothesis write nothing here."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        with TemporaryDirectory(prefix="cidx-verify-") as home:
+            set_hypothesis_home_dir(home)
+            yield
     finally:
+        set_hypothesis_home_dir(None)
         signal.signal(signal.SIGTERM, before)
 
 
@@ -267,14 +273,11 @@ def _list(options: argparse.Namespace) -> int:
     for check in checks:
         deep = " (with --deep)" if check.deep else ""
         print(f"{check.name}{deep}: {', '.join(check.promises)}")
-        for said in _needs(check, missing) if target else [_all_needs(check)]:
-            print(f"    {said}")
+        for said in _needs(check, missing) if target else [needs(check, {Cap.BASE})]:
+            if said:
+                print(f"    {said}")
     print(f"{len(checks)} checks, {len({p for c in checks for p in c.promises})} promises")
     return 0
-
-
-def _all_needs(check: Check) -> str:
-    return f"needs {', and '.join(sorted(need.value for need in check.needs)) or 'nothing'}"
 
 
 def _needs(check: Check, missing: dict[tuple[str, str], str]) -> list[str]:

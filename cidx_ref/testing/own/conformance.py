@@ -29,7 +29,8 @@ class OwnPeer(RpycPeer):
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         if args:  # as a stranger's client would
             return super().call(method, *args, **kwargs)
-        said = json.loads(super().call("call", method, json.dumps(kwargs)))
+        callback = kwargs.pop("callback", None)
+        said = json.loads(super().call("call", method, json.dumps(kwargs), callback))
         if error := said.get("error"):
             raise OwnError(*error)
         answer = said["answer"]
@@ -125,7 +126,7 @@ TARGET = Target(
         query=f"query({_ASKED})",
         query_fts=f"query_fts({_ASKED})",
         query_hybrid=f"query_hybrid({_ASKED})",
-        index="index(project_path=project)",
+        index="index(project_path=project, callback=progress)",
     ),
     connect=OwnPeer,
     stale="stale",

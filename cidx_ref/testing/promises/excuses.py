@@ -100,7 +100,8 @@ def excused(findings: Iterable[Finding], excuses: Iterable[Excuse]) -> list[Find
 def without_use(
     excuses: Iterable[Excuse], findings: Sequence[Finding], left_out: Collection[str] = ()
 ) -> list[str]:
-    """Of each excuse that had nothing to excuse: a sentence.
+    """Of each excuse that had nothing to excuse: a sentence.  Of a promise that was not tried, that
+    is not known.
 
     `left_out` are promises that were not to be judged; their excuses may be needed another time.
     """
@@ -110,6 +111,6 @@ def without_use(
         found = grouped.get(excuse.id)
         if found is None and excuse.id not in left_out:
             said.append(f"the excuse of {excuse.id} is stale: no check is about the promise")
-        elif found and found[0].verdict is not Verdict.EXCUSED:
+        elif found and found[0].verdict in (Verdict.KEPT, Verdict.NOT_OFFERED):
             said.append(f"the excuse of {excuse.id} is stale: the promise is {found[0].verdict}")
     return said

@@ -39,7 +39,9 @@ class Measured:
     def __str__(self) -> str:
         value = str(self.value) if isinstance(self.value, int) else f"{self.value:.4g}"
         said = f"{self.name}: {value} {self.unit}".rstrip()
-        return said if self.limit is None else f"{said} (limit {self.limit:g} {self.unit})".rstrip()
+        return (
+            said if self.limit is None else f"{said} (limit {self.limit:.4g} {self.unit})".rstrip()
+        )
 
 
 @dataclass(frozen=True)

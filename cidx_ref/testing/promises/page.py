@@ -136,7 +136,7 @@ def _figure(figure: Measured) -> str:
         return f"<li>{text}</li>"
     share = min(max(figure.value / figure.limit, 0.0), 1.0) * 100
     above = " class=above" if figure.value > figure.limit else ""
-    limit = f"limit {figure.limit:g} {_text(figure.unit)}".rstrip()
+    limit = f"limit {figure.limit:.4g} {_text(figure.unit)}".rstrip()
     gauge = f'<span class=gauge><i style="width:{share:.0f}%"></i></span>'
     return f"<li{above}>{text} {gauge} {limit}</li>"
 
@@ -160,7 +160,7 @@ def _checks(row: Row) -> str:
     """Which checks were about it, and what the others found."""
     others = [
         f"{_text(finding.check)}: {finding.verdict}"
-        + ("" if finding.words == row.words else f", {_text(finding.words)}")
+        + (f", {_text(finding.words)}" if finding.words not in ("", row.finding.words) else "")
         for finding in row.findings[1:]
     ]
     told = f"check {_text(row.finding.check)}, {_duration(row.finding.seconds)}"

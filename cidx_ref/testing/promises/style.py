@@ -74,6 +74,7 @@ article.kept { display: grid; grid-template-columns: 5.5rem 1fr auto; column-gap
 .kept h3 a { grid-column: 1; grid-row: 1; }
 .kept .badge { grid-column: 3; grid-row: 1; }
 .kept p, .kept ul { grid-column: 2; margin-top: .1rem; }
+.kept .words { font-size: .92rem; color: var(--soft); }
 .kept .promise { color: inherit; grid-row: 1; margin: 0; }
 .missing { padding: .4rem 0; border-bottom: 1px solid var(--line); font-size: .92rem; }
 .missing b { display: inline-block; min-width: 5.5rem; }

@@ -22,11 +22,26 @@ from cidx_ref.testing.concurrency.library import clocks, locks, pools, queues, t
 from cidx_ref.testing.concurrency.library.active import active, scheduler
 from cidx_ref.testing.concurrency.scheduler import Scheduler
 
-__all__ = ["Held", "facade", "is_made_before", "refusal", "remade", "replacement"]
+__all__ = ["Held", "Uncontrolled", "facade", "is_made_before", "refusal", "remade", "replacement"]
 
 
 class Held(Exception):  # noqa: N818 - a fact about it, and no fault
     """Something made before cannot be made anew; says why."""
+
+
+class Uncontrolled(Exception):  # noqa: N818 - the code's, not an error in it
+    """The code uses what no scheduler can hold still.  One line for each such thing."""
+
+
+def _flock(file: Any, operation: int) -> None:
+    scheduler().flock(file if isinstance(file, int) else int(file.fileno()), operation)
+
+
+def _lockf(*args: Any) -> None:
+    raise Uncontrolled(
+        "fcntl.lockf: such a lock is the process's, so threads cannot stand for processes: race"
+        " real ones (`check_claim` does)"
+    )
 
 
 _CLOCKS: dict[str, dict[str, Any]] = {
@@ -65,7 +80,7 @@ _THREADS: dict[str, dict[str, Any]] = {
         "as_completed": pools.as_completed,
     },
     "concurrent.futures.thread": {"ThreadPoolExecutor": pools.ThreadPoolExecutor},
-    "fcntl": {"flock": lambda fd, operation: scheduler().flock(_descriptor(fd), operation)},
+    "fcntl": {"flock": _flock, "lockf": _lockf},
 }
 
 #: By the module that it is in: what it does, and what can be done about that.
@@ -111,10 +126,6 @@ class _Face(ModuleType):
         if (self.__name__, name) != ("threading", "excepthook"):
             raise AttributeError(f"{self.__name__}.{name} is not to be set here")
         active().excepthook = value
-
-
-def _descriptor(file: Any) -> int:
-    return file if isinstance(file, int) else int(file.fileno())
 
 
 _REAL: dict[str, ModuleType] = {

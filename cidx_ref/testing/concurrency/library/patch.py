@@ -17,6 +17,7 @@ from typing import Any
 from cidx_ref.testing.concurrency.library import active
 from cidx_ref.testing.concurrency.library.faces import (
     Held,
+    Uncontrolled,
     facade,
     is_made_before,
     refusal,
@@ -30,10 +31,6 @@ __all__ = ["Patch", "Uncontrolled"]
 Put = Callable[[Any], None]
 
 _IMPORT = builtins.__import__
-
-
-class Uncontrolled(Exception):  # noqa: N818 - the code's, not an error in it
-    """The code uses what no scheduler can hold still.  One line for each such thing."""
 
 
 class Patch:

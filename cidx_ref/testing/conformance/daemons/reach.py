@@ -99,13 +99,14 @@ def _exposed(wire: _Wire, root: Any) -> set[str]:
 
 
 def _root_is_closed(bench: Bench, wire: _Wire, root: Any) -> None:
-    exposed = _exposed(wire, root)
+    exposed, names = _exposed(wire, root), wire.dir(root)
     for name in _CLASSIC:
         assert wire.get(root, name) is None, (
             f"{name!r} is reached from a connection: all of the server is behind it"
         )
     # What is the daemon's own comes first: it says more than what every RPyC service has.
-    for name in sorted(wire.dir(root), key=lambda name: hasattr(rpyc.Service, name)):
+    # One that shows no name with the prefix shows what it exposes, and nothing else.
+    for name in sorted(names, key=lambda name: hasattr(rpyc.Service, name)) if exposed else ():
         # What RPyC counts as safe is a sign: it can be compared, printed, and no more.
         if name.removeprefix(_PREFIX) in exposed or name.startswith("__"):
             continue

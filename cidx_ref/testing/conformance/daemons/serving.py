@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cidx_ref.testing.conformance.bench import Bench, raised
 from cidx_ref.testing.conformance.checks import check
-from cidx_ref.testing.conformance.daemons.sought import Question, right, sound
+from cidx_ref.testing.conformance.daemons.sought import Meeting, Question, right, sound
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
@@ -30,7 +30,7 @@ def many_clients(bench: Bench) -> None:
         with daemon.connect() as asker:
             questions = sound(bench, asker, 2 * _CLIENTS)
         rounds = 5 if bench.deep else 1
-        connected = _Meeting(_CLIENTS)
+        connected = Meeting(_CLIENTS)
         asked = bench.together(
             *(
                 partial(_ask_in_turn, daemon, questions, number, rounds, connected)
@@ -42,22 +42,8 @@ def many_clients(bench: Bench) -> None:
         bench.says("SRV-1", f"{_CLIENTS} clients at once had {sum(asked)} right answers")
 
 
-class _Meeting:
-    """All wait for all."""
-
-    def __init__(self, count: int) -> None:
-        self._missing = count
-        self._changed = SYSTEM.condition("meeting")
-
-    def wait(self, timeout_s: float) -> None:
-        with self._changed:
-            self._missing -= 1
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._missing <= 0, timeout_s)
-
-
 def _ask_in_turn(
-    daemon: Daemon, questions: list[Question], first: int, rounds: int, connected: _Meeting
+    daemon: Daemon, questions: list[Question], first: int, rounds: int, connected: Meeting
 ) -> int:
     count = 0
     with daemon.connect() as asker:

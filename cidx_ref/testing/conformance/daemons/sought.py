@@ -18,7 +18,7 @@ from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Attach, Cap, Target
 from cidx_ref.testing.ground import SYSTEM
 
-__all__ = ["Long", "Question", "long_query", "modes", "refusals", "sound"]
+__all__ = ["Long", "Meeting", "Question", "long_query", "modes", "refusals", "sound"]
 
 Question = tuple[str, str]
 
@@ -42,6 +42,20 @@ def sound(bench: Bench, asker: Asker, count: int, mode: str = "query") -> list[Q
     if not found:
         raise NotTried(f"of {len(asked)} questions it finds no file, asked alone")
     return found
+
+
+class Meeting:
+    """All wait for all."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._changed = SYSTEM.condition("meeting")
+
+    def wait(self, timeout_s: float) -> None:
+        with self._changed:
+            self._missing -= 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._missing <= 0, timeout_s)
 
 
 def right(answer: Answer, question: Question) -> bool:
@@ -72,12 +86,19 @@ def long_query(
         for length in takewhile(lambda length: length <= most, _LENGTHS):
             text = " ".join([words] * (length // (len(words) + 1)))
             with daemon.connect(20.0) as asker:
-                began = SYSTEM.monotonic()
-                answer = asker.query(text)
-                took_s = SYSTEM.monotonic() - began
+                asker.query(words)  # what is loaded for it is not what takes the time
+                took_s, answer = _timed(asker, text)
+                if took_s >= at_least_s:
+                    took_s, answer = _timed(asker, text)  # nor is what is kept of it
             if took_s >= at_least_s:
                 return Long(text, took_s, frozenset(answer.paths))
     return None
+
+
+def _timed(asker: Asker, text: str) -> tuple[float, Answer]:
+    began = SYSTEM.monotonic()
+    answer = asker.query(text)
+    return SYSTEM.monotonic() - began, answer
 
 
 def refusals(asker: Asker) -> Iterator[tuple[str, tuple[object, ...], dict[str, object], str]]:

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
-from cidx_ref.testing.conformance.indexes.crowd import FAILED, WHOLE, ballast, look, reading_at
 from cidx_ref.testing.conformance.editions import Reading
+from cidx_ref.testing.conformance.indexes.crowd import FAILED, WHOLE, ballast, look, reading_at
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap

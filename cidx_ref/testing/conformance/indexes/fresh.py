@@ -6,6 +6,7 @@ from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import dig
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
+from cidx_ref.testing.conformance.editions import seen
 from cidx_ref.testing.conformance.indexes.crowd import (
     WHOLE,
     ballast,
@@ -14,7 +15,6 @@ from cidx_ref.testing.conformance.indexes.crowd import (
     publish,
     reading_at,
 )
-from cidx_ref.testing.conformance.editions import seen
 from cidx_ref.testing.conformance.starts import looks
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap

@@ -9,6 +9,7 @@ from itertools import pairwise
 from cidx_ref.testing.conformance.asking import Asker, Refused
 from cidx_ref.testing.conformance.bench import Bench
 from cidx_ref.testing.conformance.checks import Check, check
+from cidx_ref.testing.conformance.editions import Reading
 from cidx_ref.testing.conformance.indexes.crowd import (
     FAILED,
     HALF,
@@ -21,7 +22,6 @@ from cidx_ref.testing.conformance.indexes.crowd import (
     publish,
     reading_at,
 )
-from cidx_ref.testing.conformance.editions import Reading
 from cidx_ref.testing.conformance.processes import Process
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap

@@ -2,7 +2,8 @@
 
 Each check is a plain function that is given a function which makes the part, and returns findings:
 
-    check_cache(make_cache)     check_ttl(make_cache)     check_lock(make_lock)     check_claim(make_claim)
+    check_cache(make_cache)   check_ttl(make_cache)   check_lock(make_lock)
+    check_claim(make_claim)
 
 From the shell, and to see one finding again:
 

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from cidx_ref.runtime import Runtime
 from cidx_ref.testing.conformance.parts.judging import Broken, Unusable
 from cidx_ref.testing.conformance.parts.source import Load, LoadFailed, Source, Value
+from cidx_ref.testing.ground import Runtime
 
 __all__ = ["TTL_S", "Asked", "CacheLike", "MakeCache"]
 
@@ -93,7 +93,7 @@ class Asked:
         return load
 
     def answer(self, blames: str) -> Load | None:
-        """The same, where the load may fail: None if it did.  What else is raised breaks `blames`."""
+        """The same; None where the load failed.  What else is raised breaks `blames`."""
         try:
             return self.query()
         except LoadFailed:
@@ -167,4 +167,3 @@ def missing(asked: Asked, declared: Mapping[str, str]) -> dict[str, str]:
     if not {"start", "stop"} <= asked.has or not hasattr(asked.cache, "check_every_s"):
         lacks("start(), stop() and check_every_s: a thread that checks by itself", "TTL-4")
     return found
-

@@ -24,6 +24,8 @@ class CacheScenario(PartScenario):
     """A cache, cold at first, whose loads do not fail."""
 
     blames = "CACHE-1"
+    #: The promise that a query breaks which raises, or whose value is closed while it is used.
+    raising: ClassVar[str] = "CACHE-4"
 
     def set_up(self) -> None:
         self.asked = self.ask()
@@ -36,7 +38,7 @@ class CacheScenario(PartScenario):
         return False
 
     def query(self) -> Load | None:
-        return self.asked.answer(self.blames)
+        return self.asked.answer(self.raising)
 
     def loads(self) -> list[Load]:
         return self.asked.source.loads
@@ -46,6 +48,7 @@ class TwoQueries(CacheScenario):
     """Two queries find nothing cached: one loads, and the other shares it."""
 
     promises = frozenset({"CACHE-1"})
+    raising = "CACHE-1"
 
     def threads(self) -> Actors:
         return {"one": self.query, "other": self.query}
@@ -96,6 +99,7 @@ class PublishAndTwoQueries(TwoQueries):
     with what was live before."""
 
     needs = frozenset({"current"})
+    raising = "CACHE-4"
 
     def threads(self) -> Actors:
         return {**super().threads(), "index": self._index}
@@ -114,7 +118,7 @@ class FailingLoad(CacheScenario):
     """Two queries find nothing cached, and the first load fails: the next query tries again."""
 
     promises = frozenset({"CACHE-2"})
-    blames = "CACHE-2"
+    blames = raising = "CACHE-2"
 
     def fails(self) -> bool:
         return len(self.loads()) == 1

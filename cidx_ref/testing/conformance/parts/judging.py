@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.concurrency.explore import (
     Counterexample,
     NotDeterministic,
@@ -32,6 +31,7 @@ from cidx_ref.testing.concurrency.scheduler import (
     Scheduler,
     ThreadPool,
 )
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = [
@@ -144,7 +144,7 @@ def replay_line(kind: str, make: Callable[..., Any], trial: str, what: str) -> s
     """One command line that shows a finding again; where `make` has no name, one of Python."""
     name = getattr(make, "__qualname__", "")
     if not name.isidentifier():
-        return f'replay("{kind}", make, "{trial}", "{what}")  # parts.replaying; make: {name or make}'
+        return f'parts.replaying.replay("{kind}", {name or make}, "{trial}", "{what}")'
     command = f"python -m {__package__} {kind} {module_of(make)}:{name}"
     return f'{command} {trial} "{what}"'
 
@@ -157,6 +157,8 @@ class Tally:
     #: Promises that nobody asks about here.
     ignored: frozenset[str] = frozenset()
     findings: list[Finding] = field(default_factory=list)
+    #: Threads have waited for each other for ever.  Where they do so again, it says nothing more.
+    is_stuck: bool = False
     tried: dict[str, dict[str, int]] = field(default_factory=dict)
     untried: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -166,8 +168,11 @@ class Tally:
             units = self.tried.setdefault(promise, {})
             units[unit] = units.get(unit, 0) + number
 
-    def broken(self, promise: str, words: str, trace: str, replayed: str, unit: str, n: int) -> None:
-        if promise in self.ignored:
+    def broken(
+        self, promise: str, words: str, trace: str, replayed: str, unit: str, n: int
+    ) -> None:
+        # One is enough, the first: what else it breaks is mostly the same again.
+        if promise in self.ignored or any(found.promise == promise for found in self.findings):
             return
         self.findings.append(
             Finding(
@@ -198,9 +203,7 @@ class Tally:
                 tried = self.tried[promise]
                 words = f"nothing broke it: {_listed(tried)}"
                 found.append(
-                    Finding(
-                        promise, Verdict.KEPT, words, self.check, tried=tried, seconds=seconds
-                    )
+                    Finding(promise, Verdict.KEPT, words, self.check, tried=tried, seconds=seconds)
                 )
         order = list(promises)
         return sorted(found, key=lambda finding: order.index(finding.promise))
@@ -278,11 +281,14 @@ def _tell(tally: Tally, scenario: type[PartScenario], broken: Counterexample) ->
         return None
     promise = error.promise if isinstance(error, Broken) else scenario.blames
     words = in_words(error)
-    tally.broken(promise, words, broken.table, broken.replay_line, "schedules", broken.tried)
+    is_stuck = isinstance(error, (Deadlock, Livelock))
+    if not (is_stuck and tally.is_stuck):
+        tally.broken(promise, words, broken.table, broken.replay_line, "schedules", broken.tried)
+    tally.is_stuck |= is_stuck
     if isinstance(error, Broken):
         return promise
     # Every further search would end there; the others were tried as far as that.
-    tally.count(scenario.promises - {promise}, broken.tried, "schedules")
+    tally.count(scenario.promises, broken.tried, "schedules")
     return None
 
 

@@ -1,4 +1,4 @@
-"""What is promised of a cache, as a model of a few lines.  It knows nothing of the code it judges."""
+"""What is promised of a cache, as a model of a few lines that knows nothing of any code."""
 
 from __future__ import annotations
 

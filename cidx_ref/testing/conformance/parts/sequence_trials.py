@@ -1,4 +1,4 @@
-"""The trials of rules: sequences of steps, played until one breaks the rule, and that made short."""
+"""The trials of rules: sequences of steps, until one breaks the rule; and that made short."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def rule_trial(
         tried = 0
         drawn = DEEP_DRAWN if deep else DRAWN
         with ThreadPool() as pool:
-            for steps in sequences(
-                [*kinds, *odd], rule.length + deep, seed=seed, drawn=drawn
-            ):
+            for steps in sequences([*kinds, *odd], rule.length + deep, seed=seed, drawn=drawn):
                 if odd and not set(odd) & set(steps):
                     continue
                 tried += 1

@@ -1,4 +1,4 @@
-"""What a cache caches, where nothing but the cache is judged: values that know how they are treated.
+"""What a cache caches, where only the cache is judged: values that know how they are treated.
 
 A `Source` has a version that is live, and loads values of it.  Reading "the disk" consists of steps
 of the runtime, so that a scheduler can let others in between.  A `Value` tells who uses it after it
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from cidx_ref.runtime import Runtime
+from cidx_ref.testing.ground import Runtime
 
 __all__ = ["Load", "LoadFailed", "Source", "Value"]
 

@@ -167,7 +167,7 @@ class _Player:
         self.runtime.thread(other, "other").join(_PATIENCE_S)
 
 
-class _QueryFailed(Exception):
+class _QueryFailed(Exception):  # noqa: N818
     """What a query may raise after it was given its value."""
 
 

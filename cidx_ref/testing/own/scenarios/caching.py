@@ -15,8 +15,8 @@ from cidx_ref.steps import Step
 from cidx_ref.testing.concurrency.explore import Scenario
 from cidx_ref.testing.concurrency.history import History, check_linearizable
 from cidx_ref.testing.concurrency.scheduler import Scheduler
-from cidx_ref.testing.own.fake_index import CacheRig
 from cidx_ref.testing.conformance.parts.models import CacheState, cache_model
+from cidx_ref.testing.own.fake_index import CacheRig
 from cidx_ref.testing.own.scenarios.common import TTL_S, unprepared
 
 
