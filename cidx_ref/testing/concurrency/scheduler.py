@@ -30,8 +30,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from cidx_ref.runtime import SYSTEM, Lock
 from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.ground import SYSTEM, Lock
 
 __all__ = [
     "Abort",

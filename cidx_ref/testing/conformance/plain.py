@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import rpyc
 from rpyc.core.stream import SocketStream
 
-from cidx_ref.runtime import SYSTEM
-from cidx_ref.sockets import connect, peer_pid
+from cidx_ref.testing.ground import SYSTEM, connect, peer_pid
 
 __all__ = ["Gone", "PlainConnection", "connected"]
 

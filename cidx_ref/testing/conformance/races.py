@@ -4,7 +4,7 @@
     python -m cidx_ref.testing.conformance.races start --claim $claim --path stale --rounds 200 DIR
     python -m cidx_ref.testing.conformance.races churn --claim $claim --seconds 30 DIR
 
-Each prints one JSON object and ends with status 0, whatever it found:
+Each prints one JSON object and ends with status 0, whatever it found (2: it could not begin):
 
 - `rounds`: rounds raced; of a churn, how often the project was owned
 - `double`: owners while there was another
@@ -46,8 +46,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM
-from cidx_ref.sockets import connect, peer_pid
+from cidx_ref.testing.ground import SYSTEM, connect, peer_pid
 
 __all__ = ["PATHS", "Arena", "ClaimLike", "churn", "main", "start"]
 
@@ -447,12 +446,18 @@ def _result(rounds: int, tally: Counter[str], began: float, **more: int) -> dict
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _parser().parse_args(argv)
-    module, _, name = options.claim.partition(":")
-    make_claim: MakeClaim = getattr(import_module(module), name)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        make_claim = _named(options.claim)
+        if not Path(options.directory).is_dir():
+            raise ValueError(f"{options.directory}: no such directory")
+        project = Project.at(options.directory)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory() as elsewhere:
         arena = Arena(
-            Project.at(options.directory),
+            project,
             make_claim,
             Path(elsewhere, "witness"),
             options.patience,
@@ -465,17 +470,47 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _named(place: str) -> MakeClaim:
+    """What `MODULE:NAME` names.  Raises `ValueError`, which says in one line what is missing."""
+    module, _, name = place.partition(":")
+    if not module or not name:
+        raise ValueError(f"--claim {place}: must be MODULE:CLASS")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise ValueError(f"--claim {place}: there is no module {error.name}") from None
+        raise ValueError(f"--claim {place}: {module} cannot be imported: {error}") from None
+    except AttributeError as error:
+        raise ValueError(f"--claim {place}: {error}") from None
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"--claim {place}: {module} cannot be imported: {said}") from None
+    if not callable(found):
+        raise ValueError(f"--claim {place}: {name} is not a class or a function")
+    make_claim: MakeClaim = found
+    return make_claim
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cidx_ref.testing.conformance.races")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--claim", required=True, metavar="MODULE:CLASS")
-    common.add_argument("--processes", type=int, default=8, metavar="N")
+    common.add_argument("--processes", type=_count, default=8, metavar="N")
     common.add_argument("--patience", type=float, default=20.0, metavar="S")
     common.add_argument("directory", metavar="DIR", help="a project, or an empty directory")
     races = parser.add_subparsers(dest="race", required=True)
     starters = races.add_parser("start", parents=[common])
     starters.add_argument("--path", choices=PATHS, default="free")
-    starters.add_argument("--rounds", type=int, default=200, metavar="N")
+    starters.add_argument("--rounds", type=_count, default=200, metavar="N")
     churning = races.add_parser("churn", parents=[common])
     churning.add_argument("--seconds", type=float, default=30, metavar="S")
     return parser

@@ -35,8 +35,6 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
-from cidx_ref.interpreter import python_command
-from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.concurrency.explore import module_of
 from cidx_ref.testing.concurrency.instrument import looked_through
 from cidx_ref.testing.conformance.parts.judging import (
@@ -50,6 +48,7 @@ from cidx_ref.testing.conformance.parts.judging import (
     reason,
     run_trials,
 )
+from cidx_ref.testing.ground import SYSTEM, python_command
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = ["CLAIM_PROMISES", "CLAIM_SCENARIOS", "Place", "check_claim", "raced"]

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.concurrency.explore import (
     Counterexample,
     NotDeterministic,
@@ -32,6 +31,7 @@ from cidx_ref.testing.concurrency.scheduler import (
     Scheduler,
     ThreadPool,
 )
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = [

@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from cidx_ref.runtime import Runtime
 from cidx_ref.testing.concurrency.instrument import looked_through, modules_of
 from cidx_ref.testing.conformance.parts.judging import (
     Broken,
@@ -38,6 +37,7 @@ from cidx_ref.testing.conformance.parts.judging import (
     reason,
     run_trials,
 )
+from cidx_ref.testing.ground import Runtime
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = ["LOCK_PROMISES", "LOCK_SCENARIOS", "check_lock"]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from cidx_ref.runtime import Runtime
+from cidx_ref.testing.ground import Runtime
 
 __all__ = ["Load", "LoadFailed", "Source", "Value"]
 

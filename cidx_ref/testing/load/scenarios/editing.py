@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 
 import gevent
 
+from cidx_ref.testing.conformance.asking import Answer, Unreadable, dig
+from cidx_ref.testing.conformance.target import Cap, Target
 from cidx_ref.testing.load import Question, Scenario, Session, task
 
 #: The file with this number has the same name, and the same word, in each save.
 FILES = 8
-#: Lies beside them once all of them are indexed, and is empty.
+#: Lies beside the project once all of them are indexed, and is empty.
 READY = "ready"
 #: Between a save and the next one, at least.
 PAUSE_S = 0.3
@@ -33,12 +35,12 @@ def word(number: int) -> str:
 
 def place(number: int) -> str:
     """The file that this save is of."""
-    return f"edits/edited_{number % FILES}.py"
+    return f"edited_{number % FILES}.py"
 
 
 def common(path: str) -> str:
     """The word that stands in each save of a file."""
-    return word(90_000 + int(re.findall(r"\d+", path)[0]))
+    return word(90_000 + int(re.findall(r"\d+", path)[-1]))
 
 
 def save(root: Path, number: int) -> None:
@@ -51,29 +53,49 @@ def save(root: Path, number: int) -> None:
     new.replace(root / path)
 
 
-def save_in(text: str) -> int:
-    """The number of the save that a text is of."""
-    return int(re.findall(r"# save (\d+)", text)[0])
+def save_in(text: str) -> int | None:
+    """The number of the save that a text is of; None if it does not say."""
+    found = re.findall(r"# save (\d+)", text)
+    return int(found[0]) if found else None
 
 
-def complaint(answer: dict[str, Any], path: str, before: int, after: int) -> str | None:
+def held(root: Path, path: str) -> int:
+    """The save that a file holds."""
+    number = save_in((root / path).read_text("utf-8"))
+    assert number is not None
+    return number
+
+
+def complaint(
+    answer: Answer, path: str, before: int, after: int, *, stale: str, is_fresh: bool
+) -> str | None:
     """What is wrong with an answer to a query for the word of `path`, which held the save `before`
-    when it was asked, and `after` when it had its answer; None: nothing."""
-    hits = [hit for hit in answer["results"] if hit["path"] == path]
+    when it was asked, and `after` when it had its answer; None: nothing.  `stale`: where a hit
+    says that its file no longer holds it (`Target.stale`); `is_fresh`: it was asked to be fresh."""
+    hits = [hit for hit in answer.hits if hit.path == path]
     if not hits:
         return f"{path} is not found"
     for hit in hits:
-        found = save_in(hit["snippet"])
+        found = save_in(hit.text)
+        if found is None:  # the daemon shows another line, or none
+            continue
         if found > after:
             return f"{path}: save {found} is found, and it is {after} that was saved"
-        if hit.get("stale"):
-            if found == before == after:
-                return f"{path}: save {found} is called stale, and it is what the file holds"
-        elif found < before:
+        is_stale = _says(hit.raw, stale)
+        if is_stale and found == before == after:
+            return f"{path}: save {found} is called stale, and it is what the file holds"
+        if found < before and stale and not is_stale:
             return f"{path}: save {found} is not called stale, though {before} was saved"
-        if answer.get("fresh") and found < before:
+        if found < before and is_fresh:
             return f"{path}: save {found} is called fresh, though {before} was saved"
     return None
+
+
+def _says(raw: Any, path: str) -> bool:
+    try:
+        return bool(path and dig(raw, path))
+    except Unreadable:  # what is not said is not so
+        return False
 
 
 class Edits(Scenario):
@@ -88,13 +110,16 @@ class Edits(Scenario):
     Objectives: save to visible p95 <= 1500 ms, full text p95 < 100 ms, and no wrong answer.
     """
 
-    slos = (
-        "(save to visible):p95<=1500",
-        "(save to visible):count>=5",
-        "query_fts:p95<100",
-    )
+    slos = ("(save to visible):p95<=1500", "(save to visible):count>=5")
+    promised: ClassVar[dict[Cap, tuple[str, ...]]] = {Cap.SPEED: ("query_fts:p95<100",)}
+    needs = frozenset({Cap.WATCH})
+    values: ClassVar[dict[str, Any]] = {"watch": True}
     needs_own_daemon = True
     tasks: ClassVar[dict[Any, int]] = {Scenario.search: 6}
+
+    @classmethod
+    def also_missing(cls, target: Target) -> str:
+        return "" if target.corpus is None else "the kit's own files (no Target.corpus)"
 
     @task(3)
     def look_for_an_edited_file(self) -> None:
@@ -103,34 +128,41 @@ class Edits(Scenario):
     @task(1)
     def look_for_it_fresh(self) -> None:
         # Not each of them, or there would be nothing but index runs.
-        if random.random() < 0.2:
+        if random.random() < 0.2 and self.session.target.offers(Cap.FRESH):
             self._look(fresh=True)
         else:
             self.search()
 
     def _look(self, *, fresh: bool) -> None:
-        path = place(random.randrange(FILES))
-        if not (self.project / "edits" / READY).exists():  # the first saves are not indexed yet
+        path, root = place(random.randrange(FILES)), self.project
+        if not (root.parent / READY).exists():  # the first saves are not indexed yet
             return self.search()
-        before = save_in((self.project / path).read_text("utf-8"))
+        before = held(root, path)
 
-        def catch(answer: dict[str, Any]) -> str | None:
-            after = save_in((self.project / path).read_text("utf-8"))
-            return complaint(answer, path, before, after)
+        def catch(answer: Answer) -> str | None:
+            return complaint(
+                answer,
+                path,
+                before,
+                held(root, path),
+                stale=self.session.target.stale,
+                is_fresh=fresh or bool(_says(answer.raw, "fresh")),
+            )
 
-        options: dict[str, Any] = {"fresh": True} if fresh else {}
-        name = "query_fts fresh" if fresh else ""
-        self.ask("query_fts", Question(common(path), path), catch=catch, name=name, **options)
+        mode = self.session.mode()
+        name = f"{mode} fresh" if fresh else ""
+        self.ask(mode, Question(common(path), path), catch=catch, name=name, fresh=fresh)
         return None
 
     @classmethod
     def disturb(cls, session: Session) -> None:
         root = session.project
-        (root / "edits").mkdir()
         for number in range(FILES):
             save(root, number)
-        session.ask("index", 120.0, project_path=str(root))
-        (root / "edits" / READY).touch()
+        for number in range(FILES):
+            if failure := cls._wait_for(session, number, time.perf_counter() + TIMEOUT_S):
+                session.figure("(save to visible)", 0.0, failure)
+        (root.parent / READY).touch()
         while True:
             number += 1
             saved = time.perf_counter()
@@ -143,10 +175,12 @@ class Edits(Scenario):
     @classmethod
     def _wait_for(cls, session: Session, number: int, until: float) -> str:
         """Ask until the save is found; why it is not."""
-        root = str(session.project)
+        path, mode = place(number), session.mode()
         while time.perf_counter() < until:
-            answer = session.ask("query_fts", project_path=root, query=word(number), limit=5)
-            if any(word(number) in hit["snippet"] for hit in answer["results"]):
+            answer = session.query(word(number), mode)
+            # The text may be of another line, which says nothing.
+            found = {save_in(hit.text) for hit in answer.hits if hit.path == path}
+            if found & {None, number}:
                 return ""
             gevent.sleep(_LOOK_S)
-        return f"save {number} of {place(number)} is not found after {TIMEOUT_S:g} s"
+        return f"save {number} of {path} is not found after {TIMEOUT_S:g} s"

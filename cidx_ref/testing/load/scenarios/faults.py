@@ -8,26 +8,45 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import ClassVar
 
 import gevent
 
-from cidx_ref.client import DaemonClient
-from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.conformance.target import Cap, Target
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.load import Scenario, Session, task
-from cidx_ref.testing.load.connection import DaemonConnection, open_socket
+from cidx_ref.testing.load.connection import MeasuredConnection, open_socket
 
 _HELD_S = 1.0
 _SETTLED_S = 15.0
 
 
+class _Rude:
+    """A connection whose client asks, and does not wait for its answers."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._connection = MeasuredConnection(session.host, 10.0)
+        self.socket = self._connection.socket
+
+    def ask(self, times: int = 1, limit: int = 5) -> None:
+        call = self._session.target.methods.call(self._session.mode())
+        text = self._session.questions[0].text
+        args, kwargs = call.fill(project=str(self._session.project), query=text, limit=limit)
+        for _ in range(times):
+            self._connection.begin(call.name, *args, **kwargs)
+
+    def __enter__(self) -> _Rude:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+
 def vanish(session: Session) -> None:
     """Ask, and be gone before the answer."""
-    connection = DaemonConnection(session.host, 10.0)
-    try:
-        connection.begin("query_hybrid", str(session.project), "copy a tree")
-    finally:
-        connection.close()
+    with _Rude(session) as client:
+        client.ask()
 
 
 def half_open(session: Session) -> None:
@@ -40,26 +59,18 @@ def half_open(session: Session) -> None:
 
 def never_read(session: Session) -> None:
     """Ask and ask, and take no answer."""
-    connection = DaemonConnection(session.host, 10.0)
-    try:
-        for _ in range(300):
-            connection.begin("query_fts", str(session.project), "a tree", 50)
+    with _Rude(session) as client:
+        client.ask(300, limit=50)
         gevent.sleep(_HELD_S)
-    finally:
-        connection.close()
 
 
 def read_slowly(session: Session) -> None:
     """Ask and ask, and take an answer of some kilobytes by 64 bytes."""
-    connection = DaemonConnection(session.host, 10.0)
-    try:
-        for _ in range(300):
-            connection.begin("query_fts", str(session.project), "a tree", 50)
+    with _Rude(session) as client:
+        client.ask(300, limit=50)
         for _ in range(20):
-            connection.socket.recv(64)
+            client.socket.recv(64)
             gevent.sleep(_HELD_S / 20)
-    finally:
-        connection.close()
 
 
 def send_garbage(session: Session) -> None:
@@ -71,8 +82,8 @@ def send_garbage(session: Session) -> None:
 
 
 class Churn(Scenario):
-    """Readers, next to clients that vanish while they are answered, say nothing, read their answers
-    slowly or never, or send garbage: ten at any time.
+    """Readers, next to clients that vanish while they are answered, or say nothing; and, where the
+    daemon promises limits, read their answers slowly or never, or send garbage: ten at any time.
 
     Shows that what they do costs nobody else anything, and leaves nothing in the daemon.
     "(connections left)" are the daemon's connections when all clients have gone.
@@ -80,14 +91,24 @@ class Churn(Scenario):
     Objectives: full text p95 < 100 ms, no failure, no connection left.
     """
 
-    slos = ("query_fts:p95<100", "(connections left):max<=0", "(bad clients):count>=8")
+    slos = ("(connections left):max<=0", "(bad clients):count>=8")
+    promised: ClassVar[dict[Cap, tuple[str, ...]]] = {Cap.SPEED: ("query_fts:p95<100",)}
     users = 10
     timeout_s = 10.0
     tasks = (Scenario.search,)
 
     @classmethod
+    def also_missing(cls, target: Target) -> str:
+        made = target.connect
+        is_rpyc = made is None or (isinstance(made, type) and issubclass(made, MeasuredConnection))
+        return "" if is_rpyc else "a daemon that speaks RPyC (no Target.connect)"
+
+    @classmethod
     def disturb(cls, session: Session) -> None:
-        bad = [vanish, half_open, read_slowly, never_read, send_garbage]
+        bad = [vanish, half_open]
+        if session.target.offers(Cap.LIMITS):
+            bad += [read_slowly, never_read, send_garbage]
+        bad *= 5 // len(bad)
         group = [gevent.spawn(cls._again_and_again, each, session) for each in bad * 2]
         try:
             gevent.joinall(group, raise_error=True)
@@ -106,26 +127,32 @@ class Churn(Scenario):
     @classmethod
     def settle(cls, session: Session) -> None:
         deadline = SYSTEM.monotonic() + _SETTLED_S
-        while True:
-            threads = session.ask("get_diagnostics")["threads"]
-            left = sum(thread["name"] == "connection" for thread in threads) - 1  # ours
-            if left <= 0 or SYSTEM.monotonic() > deadline:
-                break
+        while (left := cls._left(session)) > 0 and SYSTEM.monotonic() < deadline:
             gevent.sleep(0.1)
         session.figure("(connections left)", max(left, 0))
 
+    @classmethod
+    def _left(cls, session: Session) -> int:
+        """The daemon's connections, but for the one that asks."""
+        if session.is_own:
+            threads = session.call("get_diagnostics")["threads"]
+            return sum(bool(thread["name"] == "connection") for thread in threads) - 1
+        return session.sockets() - session.sockets_before
+
 
 class Crash(Scenario):
-    """Users of the shipped client, whose daemon is killed by SIGKILL every few seconds.
+    """Users whose daemon is killed by SIGKILL every few seconds.
 
-    Shows that the client's retry hides it: the next daemon is started by whoever needs it first.
-    "(outage)" is the time from a kill to the first answer after it.
+    Shows that a client's retry hides it: the next daemon is started (of our own by the first who
+    needs it), and serves.  "(outage)" is the time from a kill to the first answer after it.
 
     Objectives: nothing fails, the longest outage is below 5 s, at least 2 kills.
     """
 
     slos = ("(outage):max<5000", "(outage):count>=2")
+    needs = frozenset({Cap.KILL})
     needs_own_daemon = True
+    ends_daemon = True
     connects_at_once = False
     patience_s = 10.0
     every_s = 2.0
@@ -142,6 +169,9 @@ class Crash(Scenario):
                 continue
             os.kill(pid, signal.SIGKILL)
             killed = time.perf_counter()
-            with DaemonClient(Project.at(session.project), launch=session.launch) as client:
-                client.query("copy a tree", mode="fts", limit=1)
+            client = session.client()
+            try:
+                client.query(session.questions[0].text, session.mode(), 1)
+            finally:
+                client.close()
             session.figure("(outage)", (time.perf_counter() - killed) * 1000)

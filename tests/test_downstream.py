@@ -1,0 +1,109 @@
+"""A project of two files, in an empty directory, with the kit from its wheel and nothing else of
+this package: as somebody has it who judges a daemon of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.once
+
+ROOT = Path(__file__).parents[1]
+OTTER = ROOT / "tests/foreign/otter"
+#: Quick ones, of which the second is broken.
+PROMISES = ("RPC-2", "RPC-3")
+
+
+class Downstream:
+    def __init__(self, directory: Path, venv: Path) -> None:
+        self.directory = directory
+        self.venv = venv
+
+    def run(self, program: str, *arguments: str, status: Sequence[int] = (0,)) -> str:
+        """Its output.  The environment has no compiler, and nothing of the checkout."""
+        env = {"PATH": f"{self.venv}/bin", "HOME": str(self.directory), "CC": "false"}
+        for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+            if name in os.environ:
+                env[name] = os.environ[name]
+        done = subprocess.run(
+            [self.venv / "bin" / program, *arguments],
+            cwd=self.directory,
+            env=env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode in status, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def downstream(tmp_path_factory: pytest.TempPathFactory) -> Downstream:
+    base = tmp_path_factory.mktemp("downstream")
+    subprocess.run([sys.executable, "-m", "venv", base / "venv"], check=True)
+    project = Downstream(base / "project", base / "venv")
+    project.directory.mkdir()
+    # A copy: a build leaves nothing in the checkout.
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "cidx_ref", base / "source/cidx_ref", ignore=ignored)
+    wheels = base / "wheels"
+    source = str(base / "source/cidx_ref/testing")
+    project.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), source)
+    project.run("pip", "install", "--quiet", *map(str, wheels.iterdir()))
+    shutil.copy(OTTER / "otterd.py", project.directory)
+    shutil.copy(OTTER / "conformance.py", project.directory)
+    shutil.copy(OTTER / "test_conformance.py", project.directory)
+    return project
+
+
+def test_the_kit_comes_without_engines(downstream: Downstream) -> None:
+    names = downstream.run("pip", "list", "--format=freeze").lower()
+    assert "cidx-ref-testing" in names
+    for absent in ("cidx-ref==", "numpy", "hnswlib", "tantivy", "google-re2"):
+        assert absent not in names
+
+
+def test_one_command_tells_what_is_broken_on_a_page(downstream: Downstream) -> None:
+    options = [option for promise in PROMISES for option in ("--promise", promise)]
+    said = downstream.run(
+        "cidx-verify", "conformance:TARGET", *options, "--html", "report.html", status=[3]
+    )
+    assert all(promise in said for promise in PROMISES)
+    page = (downstream.directory / "report.html").read_text()
+    assert all(promise in page for promise in PROMISES)
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "<script src" not in page
+
+
+def test_a_browser_shows_the_page(downstream: Downstream, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("picture", ROOT / "docs/picture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.browser() is None:
+        pytest.skip("needs a browser")
+    if not (downstream.directory / "report.html").exists():
+        test_one_command_tells_what_is_broken_on_a_page(downstream)
+    page = downstream.directory / "report.html"
+    assert "RPC-3" in module.browse(page, "--dump-dom")
+    module.picture(page, tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_pytest_has_a_test_for_each_promise(downstream: Downstream) -> None:
+    said = downstream.run(
+        "pytest", "-q", "--cidx-target=conformance:TARGET", "-k", " or ".join(PROMISES), status=[1]
+    )
+    assert "1 failed, 1 passed" in said
+
+
+def test_pytest_runs_the_file_that_asks_by_itself(downstream: Downstream) -> None:
+    assert "passed" in downstream.run("pytest", "-q", "test_conformance.py")
+    assert "--cidx-target" in downstream.run("pytest", "--help")

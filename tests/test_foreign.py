@@ -1,0 +1,75 @@
+"""Whether the kit finds in foreign daemons, caches, locks and claims what analysis found in them.
+
+The lists (`foreign/*/expected.toml`) were made from the code and the wording of the promises,
+before the kit judged any of them.  A difference is a miss or a false alarm of the kit, or a mistake
+of the list: then the list says why it was changed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from cidx_ref.testing import PROMISES, Target
+from cidx_ref.testing.conformance.named import target_named
+from cidx_ref.testing.conformance.running import verify
+from cidx_ref.testing.promises.findings import Finding, Verdict, by_promise
+
+FOREIGN = Path(__file__).with_name("foreign")
+DAEMONS = ("sample", "otter", "right")
+_HEADINGS = {"broken": "broken", "kept": "kept", "not_offered": "not offered"}
+
+
+def expected(name: str) -> dict[str, str]:
+    """By promise, the verdict that analysis came to."""
+    lists = tomllib.loads((FOREIGN / name / "expected.toml").read_text())
+    return {
+        promise: verdict
+        for heading, verdict in _HEADINGS.items()
+        for promise in lists.get(heading, {})
+    }
+
+
+def target(name: str) -> Target:
+    return target_named(f"{FOREIGN / name / 'conformance.py'}:TARGET")
+
+
+def differences(findings: Iterable[Finding], listed: dict[str, str]) -> list[str]:
+    """What the kit says otherwise, each with its words.  Nothing said is "not offered"."""
+    deciding = {promise: found[0] for promise, found in by_promise(findings).items()}
+    told = []
+    for promise, verdict in listed.items():
+        finding = deciding.get(
+            promise, Finding(promise, Verdict.NOT_OFFERED, "no check is about it")
+        )
+        if finding.verdict != verdict:
+            told.append(
+                f"{promise}: listed as {verdict}, found {finding.verdict} by {finding.check}: "
+                f"{finding.words}"
+            )
+    return told
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_a_list_names_every_promise_once(name: str) -> None:
+    lists = tomllib.loads((FOREIGN / name / "expected.toml").read_text())
+    named = [promise for heading in _HEADINGS for promise in lists[heading]]
+    assert sorted(named) == sorted(PROMISES)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", DAEMONS)
+def test_the_kit_finds_what_analysis_found(name: str) -> None:
+    found = verify(target(name), name=f"{name}:TARGET")
+    assert not differences(found, expected(name))
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("name", DAEMONS)
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_the_kit_finds_the_same_in_each_of_five_runs(name: str, seed: int) -> None:
+    found = verify(target(name), name=f"{name}:TARGET", seed=seed)
+    assert not differences(found, expected(name))
