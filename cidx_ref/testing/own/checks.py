@@ -215,8 +215,17 @@ def socket_elsewhere(bench: Bench) -> None:
         other.listen()
         other.setblocking(False)
         own.socket_path.symlink_to(there)
-        _use(bench, project, "a link for its socket")
-        assert there.is_socket(), "it removed another's socket, to which a link in the tree leads"
+        # By no connection of the kit's own, which would be one.
+        for command in (bench.target.launcher, bench.spawn.command):
+            starting = bench.launch(project, command)
+            starting.until(lambda process=starting: "serving" in process.output(), 20.0)  # type: ignore[misc]
+            with suppress(BlockingIOError):
+                other.accept()[0].close()
+                raise AssertionError(
+                    "a link in the tree leads to another's socket, and is followed"
+                )
+            assert there.is_socket(), "a link in the tree leads to another's socket: removed"
+            bench.tried("TRUST-1", 1, "starts")
 
 
 # The index.

@@ -17,6 +17,7 @@ from typing import Any
 from cidx_ref.project import Project
 from cidx_ref.testing.conformance.peer import RpycPeer
 from cidx_ref.testing.conformance.target import Beyond, Cap, Faults, Methods, Spawn, Target
+from cidx_ref.testing.own.checks import CHECKS
 
 __all__ = ["TARGET", "OwnPeer", "defective", "mutated"]
 
@@ -152,6 +153,7 @@ TARGET = Target(
         "evictions": "cache.evict",
     },
     capabilities=set(Cap),
+    checks=CHECKS,
     beyond=Beyond(sockets=sockets, halves=halves, processes=True, exact=True, damage=damage),
 )
 
