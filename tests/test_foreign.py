@@ -62,17 +62,28 @@ def test_a_list_names_every_promise_once(name: str) -> None:
     assert sorted(named) == sorted(PROMISES)
 
 
+#: Checks of a few seconds that meet one defect each, and some that must meet none.
+QUICK = {
+    "sample": "bad-arguments errors reach load-again start-races start-after-kill other-writer",
+    "otter": "bad-arguments errors stop reach one-load load-again start-after-kill",
+    "right": "many-clients bad-arguments errors by-value reach stop one-load bad-configuration",
+}
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("name", DAEMONS)
-def test_the_kit_finds_what_analysis_found(name: str) -> None:
-    found = verify(target(name), name=f"{name}:TARGET")
-    assert not differences(found, expected(name))
+def test_quick_checks_find_what_analysis_found(name: str) -> None:
+    found = verify(target(name), name=f"{name}:TARGET", only=QUICK[name].split())
+    about = {finding.promise for finding in found}
+    listed = {promise: verdict for promise, verdict in expected(name).items() if promise in about}
+    assert len(listed) >= 6
+    assert not differences(found, listed)
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("name", DAEMONS)
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_the_kit_finds_the_same_in_each_of_five_runs(name: str, seed: int) -> None:
+@pytest.mark.parametrize("name", DAEMONS)
+def test_the_kit_finds_what_analysis_found_in_each_of_five_runs(name: str, seed: int) -> None:
     found = verify(target(name), name=f"{name}:TARGET", seed=seed)
     assert not differences(found, expected(name))
 
