@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from cidx_ref.testing.concurrency.history import Operation as Operation
     from cidx_ref.testing.concurrency.history import check_linearizable as check_linearizable
     from cidx_ref.testing.concurrency.history import final_states as final_states
-    from cidx_ref.testing.concurrency.instrument import Uncontrolled as Uncontrolled
     from cidx_ref.testing.concurrency.instrument import instrument as instrument
     from cidx_ref.testing.concurrency.instrument import instrumented as instrumented
+    from cidx_ref.testing.concurrency.library.faces import Uncontrolled as Uncontrolled
     from cidx_ref.testing.concurrency.scheduler import Deadlock as Deadlock
     from cidx_ref.testing.concurrency.scheduler import Livelock as Livelock
     from cidx_ref.testing.concurrency.scheduler import Scheduler as Scheduler
@@ -96,7 +96,7 @@ _HOME = {
     "AsyncScenario": "concurrency.coroutines",
     "instrument": "concurrency.instrument",
     "instrumented": "concurrency.instrument",
-    "Uncontrolled": "concurrency.instrument",
+    "Uncontrolled": "concurrency.library.faces",
     # linearizability
     "History": "concurrency.history",
     "Operation": "concurrency.history",
