@@ -1,6 +1,6 @@
 """Take a picture of a report, with a browser that is installed.
 
-    python docs/picture.py report.html docs/kit-report.png [WIDTH HEIGHT]
+python docs/picture.py report.html docs/kit-report.png [WIDTH HEIGHT]
 """
 
 from __future__ import annotations

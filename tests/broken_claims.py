@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
 
-from cidx_ref.daemon.claim import Claim as RightClaim
+from cidx_ref.daemon.claim import Claim
 from cidx_ref.errors import DaemonUnavailableError
-from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.sockets import is_answered
-
-
-class Claim(RightClaim):
-    """As `races` makes one."""
-
-    def __init__(self, place: Any, runtime: Runtime = SYSTEM) -> None:
-        super().__init__(Project.at(place.root), runtime)
 
 
 class ProbeUnlinkBind(Claim):

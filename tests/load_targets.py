@@ -5,46 +5,23 @@ A name that is none of these is a defect of `broken_load`, in our own daemon.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
-from cidx_ref.testing.conformance.target import Attach, Cap, Methods, Spawn, Target
+import kit_targets
+
+from cidx_ref.testing.conformance.target import Attach, Cap, Target
 from cidx_ref.testing.own.load import OwnTarget, own_target
 
 _HERE = Path(__file__).parent
+_OFFERED = (kit_targets.OFFERED | kit_targets.REPORTING) - {Cap.HYBRID}
 
 #: Somebody else's: other names, other places, answers as JSON.
-OTHER = Target(
-    Spawn(
-        ("{python}", str(_HERE / "kit_daemons.py"), "{project}", "--style", "json"), ready="ready"
-    ),
-    socket=".otherd/otherd.sock",
-    methods=Methods(
-        query="query(query, limit)",
-        query_fts="query_fts(query, limit)",
-        query_hybrid="",
-        index="rebuild()",
-        clear="flush()",
-        status="stats()",
-        stop="quit()",
-    ),
-    decode=json.loads,
-    hits="[]",
-    line="line",
-    text="text",
-    env={"OTHERD_TTL_S": "{ttl_s}", "OTHERD_IDLE": "{idle}"},
-    status={"loads": "disk_reads"},
-    capabilities={
-        *(Cap.INDEX, Cap.CLEAR, Cap.STATUS, Cap.LOADS, Cap.SHORT_TTL, Cap.IDLE, Cap.STOP),
-        *(Cap.KILL, Cap.FTS),
-    },
-)
-#: One that answers with the files of other questions, now and then.
-MIXED = Target(
-    Spawn((*OTHER.start.command, "--defect", "mixes_answers_up")),  # type: ignore[union-attr]
-    **{name: getattr(OTHER, name) for name in OTHER.__dataclass_fields__ if name != "start"},
-)
+OTHER = kit_targets.target("json", capabilities=_OFFERED)
+#: One that answers with the hits of other questions, if it is asked by several.
+MIXED = kit_targets.target("json", "mixes_answers_up", capabilities=_OFFERED)
+#: Nobody finds that.
+WRONG = kit_targets.target("json", questions=(("lantern anchor", "elsewhere.py"),))
 #: Nobody is there.
 NOBODY = Target(Attach("/nowhere.sock"))
 

@@ -401,7 +401,7 @@ LIMITS_MS = {"query": 1000.0, "query_fts": 1000.0, "query_hybrid": 1000.0}
     [
         (load_targets.OTHER, LIMITS_MS, "kept, kept, not offered", "needs hybrid search (Cap.HYB"),
         (load_targets.OTHER, {"query_fts": 1e-6}, "broken", "times the target)"),
-        (load_targets.MIXED, {"query": 1000.0}, "broken", " did not find "),
+        (load_targets.WRONG, {"query": 1000.0}, "broken", " did not find elsewhere.py"),
         (load_targets.NOBODY, {"query": 1000.0}, "not tried", "nobody accepts at /nowhere.sock"),
     ],
 )

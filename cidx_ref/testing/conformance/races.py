@@ -1,8 +1,8 @@
 """Start races with real processes: many starters at the same moment, and owners that come and go.
 
-    claim=cidx_ref.testing.own.parts:raced_claim
-    python -m cidx_ref.testing.conformance.races start --claim $claim --path stale --rounds 200 DIR
-    python -m cidx_ref.testing.conformance.races churn --claim $claim --seconds 30 DIR
+    claim="--claim cidx_ref.daemon.server:Claim --place cidx_ref.project:Project.at"
+    python -m cidx_ref.testing.conformance.races start $claim --path stale --rounds 200 DIR
+    python -m cidx_ref.testing.conformance.races churn $claim --seconds 30 DIR
 
 Each prints one JSON object and ends with status 0, whatever it found (2: it could not begin):
 
@@ -73,15 +73,27 @@ class ClaimLike(Protocol):
     def release(self) -> None: ...
 
 
+class Place(Protocol):
+    """What a claim is given: where the project is, and where the socket of its owner would be."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def socket_path(self) -> Path: ...
+
+
 @dataclass(frozen=True)
-class Place:
-    """What is claimed: a directory, and the socket in it."""
+class _Story:
+    """A place as in the story."""
 
     root: Path
-    socket_path: Path
+
+    @property
+    def socket_path(self) -> Path:
+        return self.root / ".code-indexer" / "daemon.sock"
 
 
-MakeClaim = Callable[[Place], ClaimLike]
+MakeClaim = Callable[[Any], ClaimLike]
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ class Arena:
     """What is raced for, with what, where the witness is, and for how many seconds a starter waits
     for another that neither answers nor goes."""
 
-    place: Place
+    project: Place
     make_claim: MakeClaim
     witness: Path
     patience_s: float = 20.0
@@ -208,7 +220,7 @@ class _Owner:
     def is_reached(self) -> bool:
         """True if whoever connects to the path is accepted by us: tried by doing so."""
         try:
-            with connect(self._arena.place.socket_path, _KNOCK_S) as sock:
+            with connect(self._arena.project.socket_path, _KNOCK_S) as sock:
                 if peer_pid(sock) != os.getpid():
                     return False
                 while self._accept() != os.getpid():  # those who came before
@@ -237,10 +249,10 @@ class _Owner:
             return peer_pid(sock)
 
 
-def _knock(place: Place) -> int:
+def _knock(project: Place) -> int:
     """The process that accepts at the path and says who it is; 0 if nobody does."""
     try:
-        with connect(place.socket_path, _KNOCK_S) as sock:
+        with connect(project.socket_path, _KNOCK_S) as sock:
             return _answer_of(sock)
     except OSError:
         return 0
@@ -290,13 +302,13 @@ class _Starters:
             owner.leave()
 
     def _start(self) -> _Owner | None:
-        claim = self._arena.make_claim(self._arena.place)
+        claim = self._arena.make_claim(self._arena.project)
         witness = _Witness(self._arena.witness)
         # It ends when the last who could write has closed it: all go at the same moment.
         self._go.close_write_end()
         os.read(self._go.read_end, 1)
         if not claim.acquire(self._arena.patience_s):
-            self._say("running", got_through_to=_knock(self._arena.place))
+            self._say("running", got_through_to=_knock(self._arena.project))
             return None
         owner = _Owner(self._arena, claim, witness)
         self._say("owner" if owner.is_alone else "double")
@@ -341,7 +353,7 @@ def _round(
     became = Counter(line["state"] for line in said)
     owners = living + _owners(said)
     reached = {line["got_through_to"] for line in said if line["state"] == "running"}
-    reached.add(_knock(arena.place))
+    reached.add(_knock(arena.project))
     tally["double"] += became["double"]
     tally["none"] += not owners
     tally["deaf"] += bool(owners) and reached != set(owners)
@@ -411,7 +423,7 @@ class _Churn:
 
     def _own(self) -> None:
         witness = _Witness(self._arena.witness)
-        claim = self._arena.make_claim(self._arena.place)
+        claim = self._arena.make_claim(self._arena.project)
         if not claim.acquire(self._arena.patience_s):
             witness.close()
             SYSTEM.sleep(_RETRY_S)
@@ -456,15 +468,16 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     try:
-        make_claim = _named(options.claim)
+        make_claim = _named(options.claim, "--claim")
+        place = _named(options.place, "--place") if options.place else _Story
         if not Path(options.directory).is_dir():
             raise ValueError(f"{options.directory}: no such directory")
-        place = _place(Path(options.directory).resolve(), options.socket)
+        project = place(Path(options.directory).resolve())
     except (OSError, ValueError) as error:
         parser.error(str(error))
     with tempfile.TemporaryDirectory() as elsewhere:
         arena = Arena(
-            place,
+            project,
             make_claim,
             Path(elsewhere, "witness"),
             options.patience,
@@ -477,32 +490,26 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _place(root: Path, socket_: str) -> Place:
-    path = root / socket_
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Place(root, path)
-
-
-def _named(place: str) -> MakeClaim:
+def _named(place: str, option: str) -> Callable[[Any], Any]:
     """What `MODULE:NAME` names.  Raises `ValueError`, which says in one line what is missing."""
     module, _, name = place.partition(":")
     if not module or not name:
-        raise ValueError(f"--claim {place}: must be MODULE:CLASS")
+        raise ValueError(f"{option} {place}: must be MODULE:CLASS")
     try:
         found: Any = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except ModuleNotFoundError as error:
         if error.name and f"{module}.".startswith(f"{error.name}."):
-            raise ValueError(f"--claim {place}: there is no module {error.name}") from None
-        raise ValueError(f"--claim {place}: {module} cannot be imported: {error}") from None
+            raise ValueError(f"{option} {place}: there is no module {error.name}") from None
+        raise ValueError(f"{option} {place}: {module} cannot be imported: {error}") from None
     except AttributeError as error:
-        raise ValueError(f"--claim {place}: {error}") from None
+        raise ValueError(f"{option} {place}: {error}") from None
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"--claim {place}: {module} cannot be imported: {said}") from None
+        raise ValueError(f"{option} {place}: {module} cannot be imported: {said}") from None
     if not callable(found):
-        raise ValueError(f"--claim {place}: {name} is not a class or a function")
+        raise ValueError(f"{option} {place}: {name} is not a class or a function")
     make_claim: MakeClaim = found
     return make_claim
 
@@ -519,7 +526,12 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--claim", required=True, metavar="MODULE:CLASS")
     common.add_argument("--processes", type=_count, default=8, metavar="N")
     common.add_argument("--patience", type=float, default=20.0, metavar="S")
-    common.add_argument("--socket", default=".code-indexer/daemon.sock", metavar="PATH")
+    common.add_argument(
+        "--place",
+        metavar="MODULE:NAME",
+        help="makes of DIR what the claim is given: something with root and socket_path "
+        "(default: DIR/.code-indexer/daemon.sock)",
+    )
     common.add_argument("directory", metavar="DIR", help="a project, or an empty directory")
     races = parser.add_subparsers(dest="race", required=True)
     starters = races.add_parser("start", parents=[common])

@@ -98,7 +98,7 @@ def is_own(target: Target) -> bool:
 def _own(options: Any, scenario: Any, target: Any) -> Plan:
     try:
         own = import_module("cidx_ref.testing.own.load")
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if (error.name or "").startswith("cidx_ref.testing"):
             raise
         raise ValueError(NO_OWN) from None

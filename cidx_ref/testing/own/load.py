@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cidx_ref import launcher
 from cidx_ref.client import DaemonClient
 from cidx_ref.interpreter import python_command
+from cidx_ref.launcher import start_process
 from cidx_ref.project import Project
 from cidx_ref.testing.conformance.asking import Answer, Hit
 from cidx_ref.testing.conformance.target import Cap, Spawn, Target
@@ -65,7 +65,7 @@ def launching(command: Sequence[str], environment: Mapping[str, str]) -> Callabl
         ours, inherited = python_command(module, *arguments)
         return [*command, *arguments] if command else ours, {**inherited, **environment}
 
-    return lambda project: launcher.start_process(project, instead)
+    return lambda project: start_process(project, instead)
 
 
 class ShippedClient:

@@ -12,7 +12,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
 from cidx_ref.testing.conformance.parts.source import Source
 
-__all__ = ["OwnCache", "make_cache", "make_claim", "raced_claim"]
+__all__ = ["OwnCache", "make_cache", "make_claim"]
 
 CHECK_EVERY_S = 60.0
 
@@ -51,11 +51,6 @@ class _Checked:
 
 def make_cache(source: Source, *, ttl_s: float, runtime: Runtime) -> OwnCache:
     return OwnCache(source, ttl_s=ttl_s, runtime=runtime)
-
-
-def raced_claim(place: Any) -> Claim:
-    """For `races`, whose processes have the system's runtime."""
-    return Claim(Project.at(place.root))
 
 
 def make_claim(place: Any, runtime: Runtime) -> Claim:
