@@ -20,6 +20,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -367,8 +368,8 @@ class Target:
 
     def __post_init__(self) -> None:
         """Raises `TargetError`, which names the field."""
-        from cidx_ref.testing.conformance.declared import problem
-
+        # By name: what is said of a declaration stands above what is declared.
+        problem: Callable[[Target], str] = import_module(f"{__package__}.declared").problem
         object.__setattr__(self, "capabilities", frozenset({Cap.BASE, *self.capabilities}))
         if said := problem(self):
             raise TargetError(said)

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from cidx_ref.runtime import Runtime
 from cidx_ref.testing.conformance.parts.judging import Broken, Unusable
 from cidx_ref.testing.conformance.parts.source import Load, Source, Value
+from cidx_ref.testing.ground import Runtime
 
 __all__ = ["TTL_S", "Asked", "CacheLike", "MakeCache"]
 

@@ -141,7 +141,7 @@ class Churn(Scenario):
 
 
 class Crash(Scenario):
-    """Users whose daemon is killed by SIGKILL every few seconds.
+    """Users whose daemon is killed by SIGKILL every two seconds; oftener if there is little time.
 
     Shows that a client's retry hides it: the next daemon is started (of our own by the first who
     needs it), and serves.  "(outage)" is the time from a kill to the first answer after it.
@@ -164,7 +164,7 @@ class Crash(Scenario):
     @classmethod
     def disturb(cls, session: Session) -> None:
         while True:
-            gevent.sleep(cls.every_s)
+            gevent.sleep(min(cls.every_s, session.run_time_s / 5))
             if not (pid := session.pid()):
                 continue
             os.kill(pid, signal.SIGKILL)
