@@ -23,15 +23,8 @@ from cidx_ref.testing.load.connection import DaemonConnection, MeasuredConnectio
 from cidx_ref.testing.load.corpus import METHODS, Question
 
 __all__ = [
-    "STORY_METHODS",
-    "Place",
-    "able",
-    "as_results",
-    "attached",
-    "modes_of",
-    "project_at",
-    "spawned",
-    "story",
+    *("STORY_METHODS", "Place"),
+    *("able", "as_results", "attached", "modes_of", "project_at", "spawned", "story"),
 ]
 
 #: The story's methods, whose arguments are given by name.
