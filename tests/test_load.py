@@ -1146,6 +1146,25 @@ def test_nothing_is_left_of_a_session_that_is_ended_by_a_signal(
         assert processes_of(root) == []
 
 
+@needs_locust
+def test_nothing_is_left_of_a_targets_daemon_when_its_session_is_killed(tmp_path: Path) -> None:
+    argv = command("-u", "1", "-t", "100", "--target", "load_targets:OTHER", "Readers")
+    process = subprocess.Popen(argv, cwd=HERE, stdout=subprocess.DEVNULL)
+
+    def daemons() -> list[psutil.Process]:
+        below = psutil.Process(process.pid).children(recursive=True)
+        return [each for each in below if str(HERE / "kit_daemons.py") in each.cmdline()]
+
+    try:
+        (daemon,) = _wait_for(daemons)
+        root = Path(daemon.cmdline()[2])
+        assert root.is_dir()
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
+    _wait_for(lambda: not daemon.is_running() and not root.parent.exists())
+
+
 IN_DESTRUCTORS = """
 import time
 
