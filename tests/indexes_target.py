@@ -42,6 +42,7 @@ def indexes(defect: str = "") -> Target:
         line="line",
         text="text",
         stale="changed",
+        check_s=0.1,
         decode=json.loads,
         status={"pid": "pid", "loads": "reads", "cached": "cached"},
         capabilities=set(Cap)

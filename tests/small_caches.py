@@ -13,7 +13,6 @@ from typing import Any
 
 from cachetools import TTLCache
 
-from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.testing.concurrency.instrument import instrumented
 
 
@@ -231,6 +230,15 @@ class PinLeftByErrors(Pinned):
             self.close(entry)
 
 
+class LetsGoOfWhatItEvicts(Pinned):
+    """A clear closes, and an eviction forgets to."""
+
+    def evict(self) -> None:
+        with self.lock:
+            if self.entry is not None and self.is_expired(self.entry):
+                self.drop()
+
+
 class KeepsWhatItClears(Pinned):
     def __init__(self, source: Any, *, ttl_s: float, runtime: Any) -> None:
         super().__init__(source, ttl_s=ttl_s, runtime=runtime)
@@ -420,34 +428,6 @@ class Futures:
 
     def clear(self) -> None:
         self.futures.clear()
-
-
-class Ours:
-    """The daemon's own."""
-
-    def __init__(self, source: Any, *, ttl_s: float, runtime: Any) -> None:
-        source.prefix_of_generations = "v"
-        self.cache: Any = IndexCache(
-            "project", Generations(source), ttl_minutes=ttl_s / 60, runtime=runtime
-        )
-        self.use, self.clear, self.evict = (
-            self.cache.pin,
-            self.cache.clear,
-            self.cache.evict_expired,
-        )
-
-
-class Generations:
-    """The port of our cache over the kit's source: its versions are our generations."""
-
-    def __init__(self, source: Any) -> None:
-        self.current = source.current
-        self._load = source.load
-
-    def load(self, generation: str) -> Any:
-        value = self._load(generation)
-        type(value).generation = property(lambda self: self.version)
-        return value
 
 
 class CacheEntry:

@@ -291,12 +291,6 @@ def test_what_is_for_any_project_knows_nothing_of_our_daemon_and_index(room: str
         assert not [text for text in named if ours.fullmatch(text)], path
 
 
-#: Those that do not yet come through `ground`.  The list only becomes shorter.
-BESIDE_THE_DOOR = {
-    *["conformance.lifecycle", "conformance.races"],
-}
-
-
 def test_the_kit_knows_the_rest_of_the_package_through_one_door() -> None:
     beside = {
         name.removeprefix("testing.")
@@ -308,8 +302,7 @@ def test_the_kit_knows_the_rest_of_the_package_through_one_door() -> None:
             for imported in _imports(path, for_types=True)
         )
     }
-    assert beside - BESIDE_THE_DOOR == set(), "take it from `cidx_ref.testing.ground`"
-    assert BESIDE_THE_DOOR - beside == set(), "take these off the list"
+    assert beside == set(), "take it from `cidx_ref.testing.ground`"
 
 
 def test_every_module_says_what_belongs_in_it() -> None:

@@ -12,6 +12,8 @@ import small_caches
 from small_caches import mine
 
 from cidx_ref.testing.conformance.parts.cache import CACHE_PROMISES, check_cache, check_ttl
+from cidx_ref.testing.own.mutants import MUTANTS, Mutant
+from cidx_ref.testing.own.parts import make_cache
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 MakeCache = Callable[..., Any]
@@ -37,6 +39,7 @@ DEFECTS: dict[str, tuple[str, str]] = {
     "ClearsOnErrors": ("CACHE-6", "a query that failed changed what later ones find"),
     "PinLeftByErrors": ("CACHE-6", "a query that failed changed what later ones find"),
     "KeepsWhatItClears": ("CACHE-7", "neither closed nor let go of"),
+    "LetsGoOfWhatItEvicts": ("CACHE-7", "after a check not closed, as others are"),
     "NeverLooksAgain": ("CACHE-8", "v2 was published, then v1 answered"),
     "OutlivesTheTtl": ("TTL-1", "still there at a check 600 s after its last use"),
     "ExpiresEarly": ("TTL-1", "gone 599.5 s after it was used"),
@@ -70,9 +73,9 @@ def test_a_defect_breaks_nothing_else(name: str) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("name", ["Pinned", "Ours"])
-def test_a_right_cache_is_not_blamed_in_depth_either(name: str) -> None:
-    found = check_cache(getattr(small_caches, name), deep=True, seed=7)
+@pytest.mark.parametrize("make", [small_caches.Pinned, make_cache])
+def test_a_right_cache_is_not_blamed_in_depth_either(make: MakeCache) -> None:
+    found = check_cache(make, deep=True, seed=7)
     assert not broken(found), [f for f in found if f.verdict is Verdict.BROKEN]
 
 
@@ -80,7 +83,7 @@ def test_a_right_cache_is_not_blamed_in_depth_either(name: str) -> None:
 RIGHT: dict[str, tuple[MakeCache, set[str]]] = {
     "Pinned": (small_caches.Pinned, {"TTL-4"}),
     "Checking": (small_caches.Checking, set()),
-    "Ours": (small_caches.Ours, {"TTL-4"}),
+    "ours": (make_cache, set()),
     "Tools": (
         small_caches.Tools,
         {"CACHE-6", "CACHE-8", "RPC-4", "TTL-2", "TTL-4"},
@@ -116,3 +119,37 @@ def test_the_part_about_time_alone() -> None:
     assert broken(found) == {"TTL-1"}
     assert {finding.promise for finding in found} == {f"TTL-{n}" for n in (1, 2, 3, 4)}
     assert {finding.check for finding in found} == {"ttl"}
+
+
+#: Mutants of our own cache of which its users see nothing, or only those of the whole daemon.
+UNSEEN = {
+    "interrupted_waiter_leaves_a_pin": "there is no telling when a thread waits",
+    **dict.fromkeys(
+        ("successor_outlives_a_clear", "successor_succeeds_unpublished", "successor_is_left_open"),
+        "an index run of the daemon's own",
+    ),
+    **dict.fromkeys(
+        ("a_segment_is_closed_with_its_first_generation", "a_second_load_is_forgotten"),
+        "what a value is made of",
+    ),
+    "memory_is_kept": "what the allocator does",
+    "error_ends_the_clockwork": "an error in a check that is not of a value",
+    "checks_late": "when within the first interval a check comes",
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(mutant, id=name)
+        for name, mutant in MUTANTS.items()
+        if mutant.promise in CACHE_PROMISES and name not in UNSEEN
+    ],
+)
+def test_a_mutant_of_our_own_cache_is_caught_by_its_promise(mutant: Mutant) -> None:
+    # In depth is looked for threads that are interrupted, and in a second or two.
+    is_rare = mutant.name == "interruption_is_shared"
+    with mutant.planted():
+        found = check_cache(make_cache, promises=[mutant.promise], deep=is_rare)
+    assert broken(found) == {mutant.promise}

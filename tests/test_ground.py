@@ -61,6 +61,38 @@ def test_where_the_kit_is_alone_the_ground_is_what_its_wheel_carries(tmp_path: P
     assert {"cidx_ref.testing._ground.runtime", "cidx_ref.testing._ground.sockets"} <= set(modules)
 
 
+NAMES = """
+import json, sys, types
+# The package's name, with nothing in it but the kit.
+package = types.ModuleType("cidx_ref")
+package.__path__ = [sys.argv[1] + "/cidx_ref"]
+sys.modules["cidx_ref"] = package
+from cidx_ref import testing
+for name in testing.__all__:
+    getattr(testing, name)
+from cidx_ref.testing.conformance.running import all_checks
+print(json.dumps([len(all_checks()), testing.__file__, sorted(sys.modules)]))
+"""
+
+
+def test_all_of_the_public_names_and_checks_are_there_where_the_kit_is_alone(
+    tmp_path: Path,
+) -> None:
+    kit_alone(tmp_path)
+    command, environment = interpreter.python_command("json.tool")
+    command = [*command[:2], "-B", "-c", NAMES, str(tmp_path)]
+    said = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert said.returncode == 0, said.stderr
+    checks, face, modules = json.loads(said.stdout)
+    assert checks > 40
+    assert face.startswith(str(tmp_path))
+    ours = {name for name in modules if name.startswith("cidx_ref.")}
+    assert {name for name in ours if not name.startswith("cidx_ref.testing")} == set()
+    assert not {"numpy", "hnswlib", "tantivy", "re2", "locust"} & set(modules)
+
+
 def test_the_kit_has_the_version_of_the_package_and_names_what_it_requires() -> None:
     project = tomllib.loads((KIT / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["version"] == __version__

@@ -35,7 +35,11 @@ def race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Race:
     def run(name: str, **options: object) -> dict[str, Any]:
         project = tmp_path / "project"
         project.mkdir(exist_ok=True)
-        options = {"claim": "cidx_ref.daemon.server:Claim", **options}
+        options = {
+            "claim": "cidx_ref.daemon.server:Claim",
+            "place": "cidx_ref.project:Project.at",
+            **options,
+        }
         given = [part for key, value in options.items() for part in (f"--{key}", str(value))]
         command, environment = python_command(
             "cidx_ref.testing.conformance.races", name, *given, str(project)

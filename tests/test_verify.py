@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,6 +18,7 @@ import pytest
 from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.conformance import running
+from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.verify import main
 
 pytestmark = pytest.mark.once
@@ -64,7 +66,7 @@ EXCUSE = '[[excuse]]\nid = "SRV-3"\nreason = "waits for its manager"\n'
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory with a module, where the command line is used; and no checks of the kit."""
     (tmp_path / "mine.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
@@ -72,8 +74,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(running, "CHECK_MODULES", ())
     monkeypatch.setattr(running, "SUBJECTS", {})
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in (getattr(module, "__file__", None) or ""):
+            del sys.modules[name]
 
 
 Run = Callable[..., tuple[int, list[str], list[str]]]
@@ -180,6 +184,11 @@ def test_promises_of_ones_own_are_known_from_a_file(run: Run, project: Path) -> 
     status, out, _ = run("mine:OWN", "--promises", "promises.toml")
     assert status == 0
     assert out[0] == "MY-1  kept         an answer names its shard"
+    options = ("--promises", "promises.toml", "--json", "r.json")
+    run("mine:OWN", *options)
+    (row,) = json.loads((project / "r.json").read_text("utf-8"))["promises"]
+    said = "cidx-verify mine:OWN --promises promises.toml --only own --seed 0"
+    assert row["findings"][0]["replay"] == said
     assert run("mine:OWN")[0] == 2
 
 
@@ -189,6 +198,34 @@ def test_an_interrupt_prints_what_is_known(run: Run, project: Path) -> None:
     assert out[0].startswith("SRV-1  kept")
     assert "interrupted: what is not listed was not come to" in out
     assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_progress_is_one_line_and_what_is_broken_stays(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert run("mine:BAD")[0] == 3
+    shown = [line.rpartition("\r")[2] for line in terminal.getvalue().split("\n")]
+    clear = "\x1b[K"
+    assert shown == [f"{clear}\x1b[31;1m[2/2] crashing: SRV-3 broken\x1b[0m", clear]
+    assert "[1/2] serving …" in terminal.getvalue()
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback(project: Path) -> None:
+    command, environment = python_command("cidx_ref.testing.conformance.verify", "--list")
+    judge = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert judge.stdout is not None
+    assert judge.stderr is not None
+    with judge:
+        judge.stdout.close()
+        assert judge.stderr.read() == ""
 
 
 def test_the_checks_can_be_listed_without_a_target_and_for_one(run: Run) -> None:
@@ -234,8 +271,7 @@ def test_a_signal_ends_what_was_started_and_what_is_known_is_printed(
     assert "interrupted: what is not listed was not come to" in out.splitlines()
     assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
     process, umask = pid.read_text().split()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(process), 0)
+    assert end_of(int(process), 5), "killed before, and perhaps waited for by init only now"
     os.umask(mine := os.umask(0o077))
     assert int(umask, 8) == mine, "as if its user had started it"
 
@@ -290,11 +326,10 @@ FILES = {
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_one_line_and_status_2_before_anything_runs(
-    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+    run: Run, project: Path, arguments: list[str], said: str
 ) -> None:
     for name, text in FILES.items():
         (project / name).write_text(text)
-        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
     status, out, err = run(*arguments)
     assert (status, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"cidx-verify: {said}")

@@ -17,18 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cidx_ref.testing.clock import FakeRuntime as FakeRuntime
+    from cidx_ref.testing.concurrency.coroutines import AsyncScenario as AsyncScenario
     from cidx_ref.testing.concurrency.explore import Counterexample as Counterexample
     from cidx_ref.testing.concurrency.explore import Exploration as Exploration
+    from cidx_ref.testing.concurrency.explore import NothingExplored as NothingExplored
     from cidx_ref.testing.concurrency.explore import Scenario as Scenario
     from cidx_ref.testing.concurrency.explore import exhaustive as exhaustive
     from cidx_ref.testing.concurrency.explore import guided as guided
     from cidx_ref.testing.concurrency.explore import random_walk as random_walk
     from cidx_ref.testing.concurrency.explore import replay as replay
     from cidx_ref.testing.concurrency.history import History as History
+    from cidx_ref.testing.concurrency.history import NotLinearizable as NotLinearizable
     from cidx_ref.testing.concurrency.history import Operation as Operation
     from cidx_ref.testing.concurrency.history import check_linearizable as check_linearizable
     from cidx_ref.testing.concurrency.history import final_states as final_states
     from cidx_ref.testing.concurrency.instrument import instrument as instrument
+    from cidx_ref.testing.concurrency.instrument import instrumented as instrumented
+    from cidx_ref.testing.concurrency.library.faces import Uncontrolled as Uncontrolled
     from cidx_ref.testing.concurrency.scheduler import Deadlock as Deadlock
     from cidx_ref.testing.concurrency.scheduler import Livelock as Livelock
     from cidx_ref.testing.concurrency.scheduler import Scheduler as Scheduler
@@ -87,11 +92,16 @@ _HOME = {
     "replay": "concurrency.explore",
     "Exploration": "concurrency.explore",
     "Counterexample": "concurrency.explore",
+    "NothingExplored": "concurrency.explore",
+    "AsyncScenario": "concurrency.coroutines",
     "instrument": "concurrency.instrument",
+    "instrumented": "concurrency.instrument",
+    "Uncontrolled": "concurrency.library.faces",
     # linearizability
     "History": "concurrency.history",
     "Operation": "concurrency.history",
     "check_linearizable": "concurrency.history",
+    "NotLinearizable": "concurrency.history",
     "final_states": "concurrency.history",
     # any daemon: what it is, and whether it keeps its promises
     "Target": "conformance.target",

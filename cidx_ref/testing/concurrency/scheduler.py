@@ -228,6 +228,20 @@ class Scheduler(FakeRuntime):
         self.trace.append(Step(task.name, what, tuple(task.holds)))
         return True
 
+    # For schedulers of something else than threads, within one.
+
+    def choose(self, options: int) -> int:
+        """One of so many ways to go on; all but 0 cost."""
+        return self.strategy.pick(options, True)
+
+    def passed(self, name: str, action: str) -> None:
+        """A switch point of `name`, which is no thread."""
+        if self._error is not None:
+            raise Abort
+        self.trace.append(Step(name, action, ()))
+        if len(self.trace) > self._max_steps:
+            self._fail(Livelock(f"still at it after {self._max_steps} steps"))
+
     # The runtime.
 
     def monotonic(self) -> float:

@@ -23,11 +23,9 @@ _LIMIT = 8
 
 @dataclass
 class Reading:
-    """How editions are told apart; by nothing: they are not.  And what a target's runs take."""
+    """How editions are told apart; by nothing: they are not.  And what its runs take."""
 
     by: str = ""
-    #: An index outlives its daemon.
-    keeps: bool = True
     writer_s: float = 1.0
     index_s: float = 1.0
 

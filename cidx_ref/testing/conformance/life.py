@@ -56,11 +56,14 @@ class Life:
         home: Path,
         tally: Counter[str] | None = None,
         reading: Reading | None = None,
+        known: frozenset[str] = frozenset(),
     ) -> None:
         """A new project under `home`, with nothing started; `tally` counts the steps.
 
-        `reading` says how editions are told apart by the target's answers; None: they are not.
+        `reading` says how editions are told apart by the target's answers; None: as it declares.
+        What is `known` to be broken is not needed for other things.
         """
+        self.known = known
         self.target = target
         self.tally = Counter[str]() if tally is None else tally
         self.steps: list[str] = []
@@ -226,7 +229,9 @@ class Life:
     def _make_room(self) -> None:
         if not self.model.owner:
             return
-        if self.target.offers(Cap.STOP):
+        if self.target.offers(Cap.STOP) and not (
+            "SRV-4" in self.known and self.target.offers(Cap.KILL)
+        ):
             self._terminate()
         else:
             self._kill_owner()

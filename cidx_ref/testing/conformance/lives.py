@@ -12,6 +12,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -88,7 +89,8 @@ def live(
             break
         drawn = [deck.draw() for _ in range(_STEPS_OF_A_LIFE)]
         try:
-            found = replayed(target, home, drawn, lived.tally, reading)
+            known = frozenset(one.violation.promise for one in lived.broken)
+            found = replayed(target, home, drawn, lived.tally, reading, known)
         except Exception as error:
             if error.__class__.__name__ in ("KeyboardInterrupt", "SystemExit"):
                 raise
@@ -136,10 +138,11 @@ def replayed(
     steps: Sequence[Step],
     tally: Counter[str] | None = None,
     reading: Reading | None = None,
+    known: frozenset[str] = frozenset(),
 ) -> Broken | None:
     """One life of these steps; what they show broken."""
     taken: list[Step] = []
-    life = Lifecycle(target, home, tally, reading)
+    life = Lifecycle(target, home, tally, reading, known)
     try:
         try:
             for step in steps:
@@ -182,20 +185,31 @@ def find_reading(target: Target, home: Path) -> Reading:
     by_declaration = editions.by_what(target)
     if target.beyond.exact:
         return by_declaration
-    life = Lifecycle(target, home, reading=Reading())
-    try:
-        life.serve()
-        _have_indexed(life)
-        reading = Reading(_by(life, by_declaration.by))
-        if reading.is_known and target.offers(Cap.STOP):
-            life.terminate()
+    # What is broken is found when it is looked for, and not here.
+    life = Lifecycle(target, home, reading=Reading(), known=frozenset({"SRV-4"}))
+    reading = Reading()
+    with suppress(Violation):
+        try:
             life.serve()
-            reading.keeps = bool(_is_found(life, reading))
-            if not reading.keeps:
+            _have_indexed(life)
+            reading.by = _by(life, by_declaration.by)
+            if reading.is_known and not _outlives(life, reading):
                 reading.by = ""
-        return reading
-    finally:
-        life.teardown()
+        finally:
+            life.teardown()
+    return reading
+
+
+def _outlives(life: Lifecycle, reading: Reading) -> bool:
+    """Whether the index is there after a restart; it need not be, if it is nowhere on disk."""
+    if life.target.offers(Cap.STOP):
+        life.terminate()
+    elif life.target.offers(Cap.KILL):
+        life.kill()
+    else:
+        return True
+    life.serve()
+    return _is_found(life, reading)
 
 
 def _have_indexed(life: Lifecycle) -> None:

@@ -71,6 +71,8 @@ class _Stream(SocketStream):  # type: ignore[misc]
                 data = data[self.sock.send(data) :]
 
     def _wait(self, event: int, deadline: float) -> None:
+        if self.closed or self.sock.fileno() < 0:
+            raise EOFError("the connection has been closed")
         poller = select.poll()
         poller.register(self.sock, event)
         if not poller.poll(max(0.0, deadline - SYSTEM.monotonic()) * 1000):

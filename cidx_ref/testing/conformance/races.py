@@ -1,8 +1,8 @@
 """Start races with real processes: many starters at the same moment, and owners that come and go.
 
-    claim=cidx_ref.daemon.server:Claim
-    python -m cidx_ref.testing.conformance.races start --claim $claim --path stale --rounds 200 DIR
-    python -m cidx_ref.testing.conformance.races churn --claim $claim --seconds 30 DIR
+    claim="--claim cidx_ref.daemon.server:Claim --place cidx_ref.project:Project.at"
+    python -m cidx_ref.testing.conformance.races start $claim --path stale --rounds 200 DIR
+    python -m cidx_ref.testing.conformance.races churn $claim --seconds 30 DIR
 
 Each prints one JSON object and ends with status 0, whatever it found (2: it could not begin):
 
@@ -45,10 +45,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from cidx_ref.project import Project
 from cidx_ref.testing.ground import SYSTEM, connect, peer_pid
 
-__all__ = ["PATHS", "Arena", "ClaimLike", "churn", "main", "start"]
+__all__ = ["PATHS", "Arena", "ClaimLike", "Place", "churn", "main", "start"]
 
 #: What starters may find at the socket's path: nothing, what a killed daemon left, or a daemon.
 PATHS = ("free", "stale", "live")
@@ -74,7 +73,27 @@ class ClaimLike(Protocol):
     def release(self) -> None: ...
 
 
-MakeClaim = Callable[[Project], ClaimLike]
+class Place(Protocol):
+    """What a claim is given: where the project is, and where the socket of its owner would be."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def socket_path(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class _Story:
+    """A place as in the story."""
+
+    root: Path
+
+    @property
+    def socket_path(self) -> Path:
+        return self.root / ".code-indexer" / "daemon.sock"
+
+
+MakeClaim = Callable[[Any], ClaimLike]
 
 
 @dataclass(frozen=True)
@@ -82,7 +101,7 @@ class Arena:
     """What is raced for, with what, where the witness is, and for how many seconds a starter waits
     for another that neither answers nor goes."""
 
-    project: Project
+    project: Place
     make_claim: MakeClaim
     witness: Path
     patience_s: float = 20.0
@@ -230,7 +249,7 @@ class _Owner:
             return peer_pid(sock)
 
 
-def _knock(project: Project) -> int:
+def _knock(project: Place) -> int:
     """The process that accepts at the path and says who it is; 0 if nobody does."""
     try:
         with connect(project.socket_path, _KNOCK_S) as sock:
@@ -449,10 +468,11 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     try:
-        make_claim = _named(options.claim)
+        make_claim = _named(options.claim, "--claim")
+        place = _named(options.place, "--place") if options.place else _Story
         if not Path(options.directory).is_dir():
             raise ValueError(f"{options.directory}: no such directory")
-        project = Project.at(options.directory)
+        project = place(Path(options.directory).resolve())
     except (OSError, ValueError) as error:
         parser.error(str(error))
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -470,26 +490,26 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _named(place: str) -> MakeClaim:
+def _named(place: str, option: str) -> Callable[[Any], Any]:
     """What `MODULE:NAME` names.  Raises `ValueError`, which says in one line what is missing."""
     module, _, name = place.partition(":")
     if not module or not name:
-        raise ValueError(f"--claim {place}: must be MODULE:CLASS")
+        raise ValueError(f"{option} {place}: must be MODULE:CLASS")
     try:
         found: Any = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except ModuleNotFoundError as error:
         if error.name and f"{module}.".startswith(f"{error.name}."):
-            raise ValueError(f"--claim {place}: there is no module {error.name}") from None
-        raise ValueError(f"--claim {place}: {module} cannot be imported: {error}") from None
+            raise ValueError(f"{option} {place}: there is no module {error.name}") from None
+        raise ValueError(f"{option} {place}: {module} cannot be imported: {error}") from None
     except AttributeError as error:
-        raise ValueError(f"--claim {place}: {error}") from None
+        raise ValueError(f"{option} {place}: {error}") from None
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"--claim {place}: {module} cannot be imported: {said}") from None
+        raise ValueError(f"{option} {place}: {module} cannot be imported: {said}") from None
     if not callable(found):
-        raise ValueError(f"--claim {place}: {name} is not a class or a function")
+        raise ValueError(f"{option} {place}: {name} is not a class or a function")
     make_claim: MakeClaim = found
     return make_claim
 
@@ -506,6 +526,12 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--claim", required=True, metavar="MODULE:CLASS")
     common.add_argument("--processes", type=_count, default=8, metavar="N")
     common.add_argument("--patience", type=float, default=20.0, metavar="S")
+    common.add_argument(
+        "--place",
+        metavar="MODULE:NAME",
+        help="makes of DIR what the claim is given: something with root and socket_path "
+        "(default: DIR/.code-indexer/daemon.sock)",
+    )
     common.add_argument("directory", metavar="DIR", help="a project, or an empty directory")
     races = parser.add_subparsers(dest="race", required=True)
     starters = races.add_parser("start", parents=[common])

@@ -20,6 +20,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,6 +83,8 @@ class Cap(StrEnum):
     METRICS = "metrics"
     #: A query takes `fresh`, and then never answers from before the call.
     FRESH = "fresh answers"
+    #: A run of an index that is there takes what the change takes.
+    INCREMENTAL = "index runs for what has changed only"
     #: Saved files are indexed without a command.
     WATCH = "a watch of the files"
     #: The latency that PERF-1 to PERF-3 name.
@@ -359,12 +362,14 @@ class Target:
     launcher: str | Sequence[str] = field(default="", kw_only=True)
     #: In a hit: whether its file has changed since it was indexed.
     stale: str = field(default="", kw_only=True)
+    #: Seconds between two looks at the age of its cache, as it is configured; 0: it is not said.
+    check_s: float = field(default=0.0, kw_only=True)
     beyond: Beyond = field(default_factory=Beyond, kw_only=True)
 
     def __post_init__(self) -> None:
         """Raises `TargetError`, which names the field."""
-        from cidx_ref.testing.conformance.declared import problem
-
+        # By name: what is said of a declaration stands above what is declared.
+        problem: Callable[[Target], str] = import_module(f"{__package__}.declared").problem
         object.__setattr__(self, "capabilities", frozenset({Cap.BASE, *self.capabilities}))
         if said := problem(self):
             raise TargetError(said)

@@ -16,7 +16,17 @@ from typing import Any
 
 from cidx_ref.project import Project
 from cidx_ref.testing.conformance.peer import RpycPeer
-from cidx_ref.testing.conformance.target import Beyond, Cap, Faults, Methods, Spawn, Target
+from cidx_ref.testing.conformance.target import (
+    Beyond,
+    Cap,
+    Faults,
+    Methods,
+    Spawn,
+    Subjects,
+    Target,
+)
+from cidx_ref.testing.own.checks import CHECKS
+from cidx_ref.testing.own.parts import make_cache, make_claim
 
 __all__ = ["TARGET", "OwnPeer", "defective", "mutated"]
 
@@ -130,6 +140,7 @@ TARGET = Target(
     ),
     connect=OwnPeer,
     stale="stale",
+    check_s=0.1,
     status={
         "pid": "pid",
         "generation": "generation",
@@ -152,6 +163,8 @@ TARGET = Target(
         "evictions": "cache.evict",
     },
     capabilities=set(Cap),
+    subjects=Subjects(cache=make_cache, claim=make_claim),
+    checks=CHECKS,
     beyond=Beyond(sockets=sockets, halves=halves, processes=True, exact=True, damage=damage),
 )
 

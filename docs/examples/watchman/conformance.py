@@ -106,9 +106,9 @@ TARGET = Target(
         Cap.STOP,
         Cap.KILL,
         Cap.TAKEN,
-        Cap.BY_VALUE,
         Cap.FRESH,
         Cap.WATCH,
         Cap.SPEED,
     },
+    not_offered={"QRY-1": "a name matches or does not: there is no best one"},
 )

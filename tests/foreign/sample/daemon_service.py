@@ -5,6 +5,7 @@ that the sample has was changed: its mistakes are here, too.
 """
 
 import logging
+import shutil
 import sys
 import threading
 from datetime import datetime, timedelta
@@ -232,8 +233,9 @@ def perform_indexing(project_path, callback=None):
     import tantivy
     from code_indexer.storage import filesystem_vector_store
 
-    chunks = filesystem_vector_store.build(project_path, callback)
     tantivy_index_dir = project_path / ".code-indexer" / "tantivy_index"
+    shutil.rmtree(tantivy_index_dir, ignore_errors=True)
+    chunks = filesystem_vector_store.build(project_path, callback)
     tantivy_index_dir.mkdir(exist_ok=True)
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("path", stored=True, tokenizer_name="raw")

@@ -10,9 +10,12 @@ from typing import Any
 from cidx_ref.testing.conformance.asking import Asker, Refused, Unreadable
 from cidx_ref.testing.conformance.bench import Bench, NotOffered, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
+from cidx_ref.testing.conformance.editions import Reading
 from cidx_ref.testing.conformance.indexes.crowd import (
+    NONE,
     WHOLE,
     Crowd,
+    Look,
     ballast,
     clears,
     loads,
@@ -30,6 +33,8 @@ from cidx_ref.testing.promises.findings import Verdict
 __all__ = ["CHECKS"]
 
 _CLIENTS = 10
+#: First queries around a publish, and how far apart they begin.
+_FIRST, _APART_S = 12, 0.03
 #: A cache that is not emptied in a check.
 _LONG_S = 600.0
 #: What stays of an index that was let go, at most: a share of it, and some noise.
@@ -164,8 +169,11 @@ def no_stale_load(bench: Bench) -> None:
     with bench.showing("CACHE-3"), bench.daemon(ttl_s=_LONG_S) as daemon:
         reading = reading_at(bench, daemon)
         by_writer = not target.offers(Cap.INDEX)
+        modes = _telling_modes(daemon, reading)
         rounds = 0
-        while rounds < 3 or SYSTEM.monotonic() < until:
+        while rounds < 2 or SYSTEM.monotonic() < until:
+            mode = modes[rounds % len(modes)]
+            _loads_across(bench, daemon, reading, mode, by_writer=by_writer)
             publish(bench, daemon, by_writer=by_writer)
             with daemon.connect() as asker:
                 if look(asker, reading, daemon.project.edition).state != WHOLE:
@@ -184,6 +192,85 @@ def no_stale_load(bench: Bench) -> None:
                 f" when all have ended, it is not what answers ({found.words})"
             )
         bench.tried("CACHE-3", rounds, "publishes during loads and clears")
+
+
+def _telling_modes(daemon: Daemon, reading: Reading) -> list[str]:
+    """The modes whose answers tell an edition from others."""
+    edition = daemon.project.edition
+    modes = list(dict.fromkeys((mode_of(daemon.target), "query")))
+    with daemon.connect() as asker:
+        return [
+            mode
+            for mode in modes
+            if look(asker, reading, edition, mode).state == WHOLE
+            and look(asker, reading, edition + 1, mode).state == NONE
+        ]
+
+
+def _loads_across(
+    bench: Bench, daemon: Daemon, reading: Reading, mode: str, *, by_writer: bool
+) -> None:
+    """First queries, of new clients, that have begun when a new index is published, and end after
+    it: what they load may be old, and must not stay."""
+    old = daemon.project.edition
+    daemon.project.write(old + 1)
+    with daemon.connect() as asker:
+        clears(asker)
+    clients, published = _first_queries_around(
+        daemon,
+        lambda asker: look(asker, reading, old, mode),
+        lambda: _index(bench, daemon, by_writer=by_writer),
+    )
+    for asker, one in clients:
+        with asker:
+            if one.began < published < one.ended:
+                found = look(asker, reading, old + 1, mode)
+                assert found.state == WHOLE, (
+                    f"a client's first query had begun when edition {old + 1} was published, and"
+                    f" ended after that; its next one still answers from before: {found.words}"
+                )
+                bench.tried("CACHE-3", 1, "loads across a publish")
+
+
+def _index(bench: Bench, daemon: Daemon, *, by_writer: bool) -> None:
+    if by_writer:
+        bench.write_index(daemon.project)
+    else:
+        bench.index(daemon)
+
+
+def _first_queries_around(
+    daemon: Daemon, ask: Callable[[Asker], Look], publishes: Callable[[], None]
+) -> tuple[list[tuple[Asker, Look]], float]:
+    """New clients, one after the other, before it as well: what is loaded in the middle of a run
+    may be neither.  What each has had, and when it was published."""
+    clients: list[tuple[Asker, Look]] = []
+    errors: list[Exception] = []
+
+    def first() -> None:
+        asker = daemon.connect(30.0)
+        clients.append((asker, ask(asker)))
+
+    def run() -> None:
+        try:
+            publishes()
+        except Exception as error:
+            errors.append(error)
+
+    threads, running = [], None
+    for number in range(_FIRST):
+        threads.append(SYSTEM.thread(first, "client"))
+        if number == _FIRST // 2:
+            running = SYSTEM.thread(run, "run")
+        SYSTEM.sleep(_APART_S)
+    assert running is not None
+    running.join(60.0)
+    published = SYSTEM.monotonic()
+    for thread in threads:
+        thread.join(60.0)
+    if errors:
+        raise errors[0]
+    return clients, published
 
 
 @check("errors-keep", "CACHE-6", needs={Cap.LOADS}, spawns=False)

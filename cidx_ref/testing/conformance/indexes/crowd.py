@@ -53,11 +53,11 @@ def mode_of(target: Target) -> str:
     return "query_fts" if target.offers(Cap.FTS) else "query"
 
 
-def look(asker: Asker, reading: Reading, edition: int) -> Look:
+def look(asker: Asker, reading: Reading, edition: int, mode: str = "") -> Look:
     """Ask for an edition.  Raises `Gone` and `TimeoutError`."""
     began = SYSTEM.monotonic()
     try:
-        answer = asker.query(corpus.marker(edition), mode_of(asker.target), 8)
+        answer = asker.query(corpus.marker(edition), mode or mode_of(asker.target), 8)
     except (Refused, Unreadable) as error:
         return Look(edition, FAILED, began, SYSTEM.monotonic(), str(error))
     hits = seen(answer, edition, reading)

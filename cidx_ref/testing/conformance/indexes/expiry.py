@@ -15,6 +15,7 @@ from cidx_ref.testing.conformance.indexes.crowd import loads, mode_of
 from cidx_ref.testing.conformance.starts import looks
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
+from cidx_ref.testing.promises.findings import Verdict
 
 __all__ = ["CHECKS"]
 
@@ -30,18 +31,24 @@ _STOP_S = 5.0
 @check("ttl-passes", "TTL-1", needs={Cap.SHORT_TTL, Cap.LOADS})
 def ttl_passes(bench: Bench) -> None:
     """Left alone it goes, and not before."""
-    with bench.daemon(ttl_s=_TTL_S) as daemon, daemon.connect(30.0) as asker:
-        with bench.showing("TTL-1"):
-            _alive_before(bench, asker)
-            _gone_after(bench, asker)
+    with (
+        bench.daemon(ttl_s=_TTL_S) as daemon,
+        daemon.connect(30.0) as asker,
+        bench.showing("TTL-1"),
+    ):
+        _alive_before(bench, asker)
+        _gone_after(bench, asker)
 
 
 @check("use-renews", "TTL-2", needs={Cap.SHORT_TTL, Cap.LOADS})
 def use_renews(bench: Bench) -> None:
     """Used again and again it stays."""
-    with bench.daemon(ttl_s=_TTL_S) as daemon, daemon.connect(30.0) as asker:
-        with bench.showing("TTL-2"):
-            _renewed(bench, asker)
+    with (
+        bench.daemon(ttl_s=_TTL_S) as daemon,
+        daemon.connect(30.0) as asker,
+        bench.showing("TTL-2"),
+    ):
+        _renewed(bench, asker)
 
 
 def _query(asker: Asker) -> tuple[float, float]:
@@ -106,6 +113,10 @@ def _gone_after(bench: Bench, asker: Asker) -> None:
 @check("eviction-checks", "TTL-4", needs={Cap.SHORT_TTL, Cap.LOADS, Cap.STOP})
 def eviction_checks(bench: Bench) -> None:
     """It looks by itself, again and again; and a stop does not wait for the next look."""
+    if not bench.target.check_s:
+        words = "needs the interval at which it looks (Target.check_s)"
+        bench.note("TTL-4", Verdict.NOT_OFFERED, words)
+        return
     with bench.showing("TTL-4"), bench.daemon(ttl_s=1.0) as daemon:
         if "cached" in {**bench.target.status, **bench.target.health}:
             with daemon.connect(30.0) as asker:

@@ -139,7 +139,7 @@ def _stale_of(daemon: Daemon, query: str, files: set[str]) -> list[bool]:
     return [bool(dig(hit.raw, path)) if path in hit.raw else False for hit in hits]
 
 
-@check("piecemeal-is-whole", "FRESH-4", needs={Cap.INDEX, Cap.FRESH, Cap.FTS})
+@check("piecemeal-is-whole", "FRESH-4", needs={Cap.INDEX, Cap.INCREMENTAL, Cap.FTS})
 def piecemeal_is_whole(bench: Bench) -> None:
     """An index of many edits finds what an index made at once finds."""
     edits = 12 if bench.deep else 6
@@ -186,7 +186,7 @@ def _answers(bench: Bench, daemon: Daemon) -> dict[str, list[str]]:
         }
 
 
-@check("cost-of-a-change", "FRESH-5", needs={Cap.INDEX, Cap.FRESH})
+@check("cost-of-a-change", "FRESH-5", needs={Cap.INDEX, Cap.INCREMENTAL})
 def cost_of_a_change(bench: Bench) -> None:
     """A run for two files of many takes little of what a run for all takes."""
     with bench.showing("FRESH-5"):

@@ -19,7 +19,7 @@ from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.ground import SYSTEM
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "longest_while"]
 
 SEMANTIC_MS, FTS_MS = 100.0, 20.0
 _CALLS = 200
@@ -207,6 +207,18 @@ def _while_it_runs(bench: Bench, daemon: Daemon, mode: str) -> list[float]:
         if len(times) >= _CALLS:
             break
     return times
+
+
+def longest_while(daemon: Daemon, happens: Callable[[], object]) -> float:
+    """Milliseconds of the longest query while something happens, and just after."""
+    _warm(daemon, "query")
+    crowd = Crowd(daemon)
+    with crowd.asking(1, _asks("query"), 0.002):
+        SYSTEM.sleep(0.05)
+        happens()
+        SYSTEM.sleep(0.05)
+    crowd.must_not_have_failed()
+    return max((one.ended - one.began) * 1000 for one in crowd.looks)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from cidx_ref.testing.conformance.parts.judging import Broken, Unusable
-from cidx_ref.testing.conformance.parts.source import Load, LoadFailed, Source, Value
+from cidx_ref.testing.conformance.parts.source import Load, Source, Value
 from cidx_ref.testing.ground import Runtime
 
 __all__ = ["TTL_S", "Asked", "CacheLike", "MakeCache"]
@@ -61,9 +61,10 @@ class Asked:
         *,
         ttl_s: float = TTL_S,
         fails: Callable[[], bool] = lambda: False,
+        source: type[Source] = Source,
     ) -> None:
         self.runtime = runtime
-        self.source = Source(runtime, fails=fails)
+        self.source = source(runtime, fails=fails)
         self.cache = make_cache(self.source, ttl_s=ttl_s, runtime=runtime)
         self.has = frozenset(
             name
@@ -96,14 +97,12 @@ class Asked:
         """The same; None where the load failed.  What else is raised breaks `blames`."""
         try:
             return self.query()
-        except LoadFailed:
-            return None
         except (Broken, Unusable):
             raise
         except AssertionError as closed:
             raise Broken(blames, str(closed)) from closed
         except Exception as error:
-            if _is_of_a_load(error):
+            if _is_of_a_load(error, type(self.source.error())):
                 return None
             raise Broken(blames, f"a query raised {type(error).__name__}: {error}") from error
 
@@ -120,15 +119,16 @@ class Asked:
 
 
 def _load_of(value: Any) -> Load:
+    assert value is not None, "what a query was to use is gone"
     if not isinstance(value, Value):
         raise Unusable(f"it hands out {value!r}, and not what source.load returned")
     return value.load
 
 
-def _is_of_a_load(error: BaseException | None) -> bool:
+def _is_of_a_load(error: BaseException | None, failed: type[Exception]) -> bool:
     """It is what a load raised, or was made of that."""
     while error is not None:
-        if isinstance(error, LoadFailed):
+        if isinstance(error, failed):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -13,9 +13,11 @@ that makes locks and clocks of its own is given as `instrumented(make_cache, "th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from cidx_ref.testing.concurrency.instrument import looked_through, modules_of
+from cidx_ref.testing.concurrency.scheduler import ThreadPool
 from cidx_ref.testing.conformance.parts.asking import Asked, MakeCache, missing
 from cidx_ref.testing.conformance.parts.cache_scenarios import (
     CACHE_SCENARIOS,
@@ -31,8 +33,9 @@ from cidx_ref.testing.conformance.parts.judging import (
     reason,
     run_trials,
 )
-from cidx_ref.testing.conformance.parts.rules import RULES
-from cidx_ref.testing.conformance.parts.sequence_trials import KIND, rule_trial
+from cidx_ref.testing.conformance.parts.rules import RULES, World
+from cidx_ref.testing.conformance.parts.sequence_trials import KIND, is_there, rule_trial
+from cidx_ref.testing.conformance.parts.steps import Step, play
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = ["CACHE_PROMISES", "TTL_PROMISES", "check_cache", "check_ttl"]
@@ -104,10 +107,11 @@ def _judged(
     absent = missing(asked, not_offered(asked.cache, declared))
     wanted = {promise for promise in promises if promise not in absent}
     tally = Tally(check, frozenset(CACHE_PROMISES) - wanted)
-    has = asked.has | ({"current"} if asked.source.asked else set())
+    has = asked.has | _behaves(make_cache, asked)
+    world = World(has, absent)
     options: dict[str, Any] = {"deep": deep, "seed": seed}
     rules = [rule for rule in RULES if rule.needs <= has]
-    trials = [rule_trial(rule, make_cache, has, absent, **options) for rule in rules]
+    trials = [rule_trial(rule, make_cache, world, **options) for rule in rules]
     scenarios = [scenario for scenario in CACHE_SCENARIOS if scenario.needs <= has]
     trials += [explored(scenario, make_cache, KIND, **options) for scenario in scenarios]
     run_trials(tally, [*trials, checking_trial(make_cache)])
@@ -123,6 +127,18 @@ def _in_depth(tally: Tally, make_cache: MakeCache, has: frozenset[str], seed: in
         if scenario.needs <= has and not (scenario is ManyOperations and broken):
             trial = explored(scenario, make_cache, KIND, deep=True, seed=seed)
             run_trials(tally, [trial])
+
+
+def _behaves(make_cache: MakeCache, asked: Asked) -> frozenset[str]:
+    """What it has that is not seen by its methods: it asks what is live, it closes values."""
+    has = {"current"} if asked.source.asked else set()
+    for away in (Step("clear"), Step("check")):
+        if is_there(away, asked.has):
+            steps = [Step("query"), Step("wait for the TTL", 1.0), away]
+            with ThreadPool() as pool, suppress(Exception):
+                if any(load.closed for load in play(make_cache, steps, pool).asked.source.loads):
+                    has.add("closes")
+    return frozenset(has)
 
 
 def _looked_at(make_cache: MakeCache) -> Asked:

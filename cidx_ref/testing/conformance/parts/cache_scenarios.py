@@ -131,6 +131,38 @@ class FailingLoad(CacheScenario):
             raise Broken("CACHE-2", "a load failed, and the query after it failed, too")
 
 
+class InterruptedLoad(CacheScenario):
+    """The thread that loads is interrupted, and no other: who waited for it loads instead."""
+
+    promises = frozenset({"CACHE-2"})
+    blames = raising = "CACHE-2"
+
+    def set_up(self) -> None:
+        super().set_up()
+        self.interrupted = ""
+
+    def fails(self) -> bool:
+        if len(self.loads()) == 1:
+            self.interrupted = self.runtime.current_thread
+            raise Interruption
+        return False
+
+    def threads(self) -> Actors:
+        return {"one": self._query, "other": self._query}
+
+    def _query(self) -> None:
+        try:
+            self.query()
+        except Interruption:
+            thread = self.runtime.current_thread
+            if thread != self.interrupted:
+                raise Broken("CACHE-2", f"{thread} was interrupted, too") from None
+
+
+class Interruption(BaseException):
+    """As KeyboardInterrupt and SystemExit are."""
+
+
 class QueryAndClear(CacheScenario):
     """A clear while a query loads: the load must not be cached."""
 
@@ -316,13 +348,17 @@ class ManyOperations(CacheScenario):
             "keeper": lambda: self._do("keeper", "clear", "query", "evict"),
         }
 
-    def _do(self, thread: str, *names: str) -> None:
-        do: dict[str, Callable[[], Any]] = {
+    def operations(self) -> dict[str, Callable[[], Any]]:
+        """What a thread may do, by name; see `models.cache_model`."""
+        return {
             "query": self._answer,
             "publish": self.asked.source.publish,
             "clear": self.asked.clear,
-            "evict": self._evict,
+            "evict": self.evict,
         }
+
+    def _do(self, thread: str, *names: str) -> None:
+        do = self.operations()
         for name in names:
             self.history.call(thread, name, do[name])
 
@@ -330,13 +366,17 @@ class ManyOperations(CacheScenario):
         load = self.query()
         return None if load is None else (load.version, load.number)
 
-    def _evict(self) -> None:
+    def evict(self) -> bool | None:
+        """None: it is not known whether there was anything to drop."""
         self.runtime.advance(TTL_S)
         self.asked.evict()
+        return None
 
     def verify(self) -> None:
         try:
-            check_linearizable(self.history, CacheState("v1"), cache_model)
+            check_linearizable(
+                self.history, CacheState(f"{self.asked.source.prefix}1"), cache_model
+            )
         except NotLinearizable as wrong:
             raise Broken(self.suspected, str(wrong)) from wrong
 
@@ -349,4 +389,6 @@ CACHE_SCENARIOS: tuple[type[CacheScenario], ...] = (
     *(QueryAndEviction, QueryAndExpiry, ReadersTogether),
 )
 #: Those that take longer.
-DEEP_CACHE_SCENARIOS: tuple[type[CacheScenario], ...] = (ThreeQueries, ManyOperations)
+DEEP_CACHE_SCENARIOS: tuple[type[CacheScenario], ...] = (
+    *(ThreeQueries, InterruptedLoad, ManyOperations),
+)

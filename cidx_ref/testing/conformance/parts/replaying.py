@@ -24,7 +24,7 @@ from cidx_ref.testing.conformance.parts.judging import (
     replay_scenario,
 )
 from cidx_ref.testing.conformance.parts.lock import LOCK_SCENARIOS
-from cidx_ref.testing.conformance.parts.rules import RULES
+from cidx_ref.testing.conformance.parts.rules import RULES, World
 from cidx_ref.testing.conformance.parts.sequence_trials import attempt
 from cidx_ref.testing.conformance.parts.steps import parse
 
@@ -74,7 +74,8 @@ def _scheduled(
 def _stepped(trial: str, make: Callable[..., Any], steps: str) -> str:
     rule = next(rule for rule in RULES if rule.name == trial)
     with alone() as runtime, modules_of(make, runtime):
-        declared = missing(asked := Asked(make, runtime), not_offered(asked.cache, {}))
+        asked = Asked(make, runtime)
+        world = World(asked.has, missing(asked, not_offered(asked.cache, {})))
     with ThreadPool() as pool:
-        found = attempt(rule, make, parse(steps), declared, pool)
+        found = attempt(rule, make, parse(steps), world, pool)
     return "" if found is None else f"{in_words(found[0])}\n{found[1]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cidx_ref.testing.concurrency.scheduler import Blocked, ThreadPool
@@ -15,10 +15,10 @@ from cidx_ref.testing.conformance.parts.judging import (
     reason,
     replay_line,
 )
-from cidx_ref.testing.conformance.parts.rules import QUERY, Rule, Same
+from cidx_ref.testing.conformance.parts.rules import QUERY, Rule, Same, World
 from cidx_ref.testing.conformance.parts.steps import Played, Seen, Step, play, sequences, shorter
 
-__all__ = ["KIND", "attempt", "rule_trial"]
+__all__ = ["KIND", "attempt", "is_there", "rule_trial"]
 
 KIND = "cache"
 
@@ -33,14 +33,13 @@ _IN_USE = frozenset({"CACHE-4", "TTL-2"})
 def rule_trial(
     rule: Rule | Same,
     make_cache: MakeCache,
-    has: frozenset[str],
-    declared: Mapping[str, str],
+    world: World,
     *,
     deep: bool = False,
     seed: int = 0,
 ) -> Trial:
     """The trial of one rule, by as many steps as the cache has."""
-    kinds = [step for step in rule.kinds if _is_there(step, has)]
+    kinds = [step for step in rule.kinds if is_there(step, world.has)]
     odd = tuple(rule.odd) if isinstance(rule, Same) else ()
 
     def run(tally: Tally) -> None:
@@ -51,20 +50,20 @@ def rule_trial(
                 if odd and not set(odd) & set(steps):
                     continue
                 tried += 1
-                found = attempt(rule, make_cache, steps, declared, pool)
+                found = attempt(rule, make_cache, steps, world, pool)
                 if found is None:
                     continue
                 if isinstance(found[0], Blocked):
                     tally.untried[rule.promise] = reason(found[0])
                     return
-                _tell(tally, rule, make_cache, steps, declared, pool, tried)
+                _tell(tally, rule, make_cache, steps, world, pool, tried)
                 return
         tally.count({rule.promise}, tried, "sequences")
 
     return Trial(rule.name, frozenset({rule.promise}), run)
 
 
-def _is_there(step: Step, has: frozenset[str]) -> bool:
+def is_there(step: Step, has: frozenset[str]) -> bool:
     needed = {"check": "evict", "clear": "clear", "query, cleared meanwhile": "clear"}
     if step.name == "query" and step.seconds is not None:
         return "use" in has
@@ -76,16 +75,16 @@ def _tell(
     rule: Rule | Same,
     make_cache: MakeCache,
     steps: Sequence[Step],
-    declared: Mapping[str, str],
+    world: World,
     pool: ThreadPool,
     tried: int,
 ) -> None:
     best = tuple(steps)
     candidates = iter(shorter(best))
     while (candidate := next(candidates, None)) is not None:
-        if attempt(rule, make_cache, candidate, declared, pool) is not None:
+        if attempt(rule, make_cache, candidate, world, pool) is not None:
             best, candidates = candidate, iter(shorter(candidate))
-    found = attempt(rule, make_cache, best, declared, pool)
+    found = attempt(rule, make_cache, best, world, pool)
     if found is None:
         tally.untried[rule.promise] = "could not be judged: the same steps came to another end"
         return
@@ -99,7 +98,7 @@ def attempt(
     rule: Rule | Same,
     make_cache: MakeCache,
     steps: Sequence[Step],
-    declared: Mapping[str, str],
+    world: World,
     pool: ThreadPool,
 ) -> tuple[BaseException, str] | None:
     """What breaks the rule, with the steps as a table; None where nothing does."""
@@ -107,7 +106,7 @@ def attempt(
 
     def judge(played: Played) -> None:
         if not isinstance(rule, Same):
-            rule.judge(played, declared)
+            rule.judge(played, world)
 
     try:
         played = play(make_cache, [*steps, QUERY], pool, judge, seen.append)

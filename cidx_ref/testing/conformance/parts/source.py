@@ -30,8 +30,10 @@ class Load:
         self.closed = 0
         self.value: Callable[[], object | None] = lambda: None
 
-    def is_gone(self) -> bool:
+    def is_gone(self, *, by_closing: bool = False) -> bool:
         """The value was closed, or nothing refers to it any more."""
+        if by_closing:
+            return bool(self.closed)
         if not self.closed and self.value() is not None:
             gc.collect()
         return bool(self.closed) or self.value() is None
@@ -46,6 +48,8 @@ class Value:
     def __init__(self, load: Load) -> None:
         self.load = load
         load.value = ref(self)
+        #: What a cache calls it that knows values by another name.
+        self.generation = load.version
         #: `close` raises this.
         self.failure: Exception | None = None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 WORD = re.compile(r"[a-z0-9]+")
 
 #: What the model, the graph and the loading take; of a real repository it would be more.
-EMBEDDING_S = 0.25
+EMBEDDING_S = 0.7
 GRAPH_S = 0.45
 LOADING_S = 0.7
 
@@ -72,7 +72,6 @@ def build(project_path, callback=None):
     rows = [json.loads(line) for line in scratch.read_text().splitlines()]
     scratch.unlink()
     shutil.rmtree(home / "index", ignore_errors=True)
-    shutil.rmtree(home / "tantivy_index", ignore_errors=True)
     time.sleep(GRAPH_S)
     data = {"vectors": [row[0] for row in rows], "chunks": [row[1] for row in rows]}
     (home / "index").mkdir(exist_ok=True)
