@@ -15,7 +15,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -1152,8 +1152,12 @@ def test_nothing_is_left_of_a_targets_daemon_when_its_session_is_killed(tmp_path
     process = subprocess.Popen(argv, cwd=HERE, stdout=subprocess.DEVNULL)
 
     def daemons() -> list[psutil.Process]:
-        below = psutil.Process(process.pid).children(recursive=True)
-        return [each for each in below if str(HERE / "kit_daemons.py") in each.cmdline()]
+        found = []
+        for each in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):  # gone meanwhile
+                if str(HERE / "kit_daemons.py") in each.cmdline():
+                    found.append(each)
+        return found
 
     try:
         (daemon,) = _wait_for(daemons)
