@@ -609,14 +609,25 @@ def test_of_two_names_none_is_run(tmp_path: Path) -> None:
     assert "one scenario is run at a time: name one of " in outcome.output
 
 
+BROKEN = """
+import pathlib
+import sys
+
+print(sys.argv[1:])
+pathlib.Path(sys.argv[3], ".code-indexer/daemon.log").write_text("why it is so")
+sys.exit("no such thing as an index")
+"""
+
+
 @needs_locust
 def test_why_a_daemon_did_not_start_is_said_with_what_it_wrote(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
-    mine.write_text("import sys\nprint(sys.argv[1:])\nsys.exit('no such thing as an index')")
+    mine.write_text(BROKEN)
     outcome = session(tmp_path, "--daemon", f"{sys.executable} {mine}", "Readers")
     assert outcome.status == 3
     assert "ended with status 1; it wrote:\n['serve', '--project', " in outcome.output
     assert "no such thing as an index" in outcome.output
+    assert ".code-indexer/daemon.log ends:\nwhy it is so\n" in outcome.output
     assert "Traceback" not in outcome.output
 
 
