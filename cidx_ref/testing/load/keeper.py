@@ -86,11 +86,13 @@ def _wrote(daemon: Daemon) -> str:
 
 def _logs(root: Path) -> str:
     """The ends of logs in the project, which nobody can look up afterwards."""
-    found = []
-    for path in sorted(root.rglob("*.log"))[:_LOGS]:
-        if text := path.read_text("utf-8", "replace").strip()[-_LOG_CHARS:]:
-            found.append(f"\n{path.relative_to(root)} ends:\n{text}")
-    return "".join(found)
+    paths = sorted(root.rglob("*.log"))[:_LOGS]
+    texts = [path.read_text("utf-8", "replace").strip()[-_LOG_CHARS:] for path in paths]
+    return "".join(
+        f"\n{path.relative_to(root)} ends:\n{text}"
+        for path, text in zip(paths, texts, strict=True)
+        if text
+    )
 
 
 def _say(**words: str) -> None:
