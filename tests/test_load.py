@@ -734,6 +734,13 @@ def test_a_list_of_scenarios_is_run_on_a_target_as_far_as_it_offers_what_they_ne
 
 
 @needs_locust
+def test_a_scenario_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
+    done = load(tmp_path, "OTHER", "Nope", "Readers")
+    assert (done.returncode, done.stderr) == (2, "Unknown User(s): Nope\n")
+    assert "Readers" not in done.stdout
+
+
+@needs_locust
 def test_a_target_is_judged_by_the_content_of_its_answers(tmp_path: Path) -> None:
     done = load(tmp_path, "MIXED", "Readers")
     assert done.returncode == 3, done.stdout + done.stderr
