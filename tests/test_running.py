@@ -118,6 +118,16 @@ def test_an_interrupt_is_no_finding() -> None:
         judge(target(check("stops", "SRV-1")(interrupted)))
 
 
+@pytest.mark.parametrize("error", [SystemExit(0), pytest.fail.Exception("no")])
+def test_whatever_a_check_raises_the_next_one_is_run(error: BaseException) -> None:
+    def raises(bench: Bench) -> None:
+        raise error
+
+    found = judge(target(check("raises", "SRV-4")(raises), keeps))
+    assert [f.verdict for f in found] == [Verdict.NOT_TRIED, Verdict.KEPT, Verdict.KEPT]
+    assert type(error).__name__ in found[0].words
+
+
 def test_a_finding_names_its_check_and_one_command_that_shows_it_again() -> None:
     found = judge(target(breaks), name="mine:TARGET", seed=7, deep=True)[0]
     assert found.replay == "cidx-verify mine:TARGET --only breaks --seed 7 --deep"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -183,6 +184,11 @@ def test_promises_of_ones_own_are_known_from_a_file(run: Run, project: Path) -> 
     status, out, _ = run("mine:OWN", "--promises", "promises.toml")
     assert status == 0
     assert out[0] == "MY-1  kept         an answer names its shard"
+    options = ("--promises", "promises.toml", "--json", "r.json")
+    run("mine:OWN", *options)
+    (row,) = json.loads((project / "r.json").read_text("utf-8"))["promises"]
+    said = "cidx-verify mine:OWN --promises promises.toml --only own --seed 0"
+    assert row["findings"][0]["replay"] == said
     assert run("mine:OWN")[0] == 2
 
 
@@ -192,6 +198,34 @@ def test_an_interrupt_prints_what_is_known(run: Run, project: Path) -> None:
     assert out[0].startswith("SRV-1  kept")
     assert "interrupted: what is not listed was not come to" in out
     assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_progress_is_one_line_and_what_is_broken_stays(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert run("mine:BAD")[0] == 3
+    shown = [line.rpartition("\r")[2] for line in terminal.getvalue().split("\n")]
+    clear = "\x1b[K"
+    assert shown == [f"{clear}\x1b[31;1m[2/2] crashing: SRV-3 broken\x1b[0m", clear]
+    assert "[1/2] serving …" in terminal.getvalue()
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback(project: Path) -> None:
+    command, environment = python_command("cidx_ref.testing.conformance.verify", "--list")
+    judge = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert judge.stdout is not None
+    assert judge.stderr is not None
+    with judge:
+        judge.stdout.close()
+        assert judge.stderr.read() == ""
 
 
 def test_the_checks_can_be_listed_without_a_target_and_for_one(run: Run) -> None:

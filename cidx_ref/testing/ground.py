@@ -15,9 +15,9 @@ try:
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("cidx_ref"):
         raise
-    from cidx_ref.testing._ground._version import __version__  # type: ignore[no-redef]
-    from cidx_ref.testing._ground.interpreter import python_command  # type: ignore[no-redef]
-    from cidx_ref.testing._ground.runtime import (  # type: ignore[no-redef]
+    from cidx_ref.testing._ground._version import __version__  # type: ignore[assignment, no-redef, unused-ignore]
+    from cidx_ref.testing._ground.interpreter import python_command  # type: ignore[assignment, no-redef, unused-ignore]
+    from cidx_ref.testing._ground.runtime import (  # type: ignore[assignment, no-redef, unused-ignore]
         SYSTEM,
         Condition,
         Event,
@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:
         Thread,
         get_ident,
     )
-    from cidx_ref.testing._ground.sockets import address_of, connect, is_answered, peer_pid  # type: ignore[no-redef]
+    from cidx_ref.testing._ground.sockets import address_of, connect, is_answered, peer_pid  # type: ignore[assignment, no-redef, unused-ignore]
 
 __all__ = [
     "SYSTEM",

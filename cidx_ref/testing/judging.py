@@ -7,6 +7,7 @@ without a traceback.  `plugin` plugs it in where `--cidx-target` is used.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ class _Judge:
     def __init__(self, config: pytest.Config) -> None:
         self.name = str(config.getoption("cidx_target"))
         self.promises = promises_of(config)
+        own = config.getini("cidx_promises")
+        #: The target, and what belongs to it, as one types them to see a finding again.
+        self.spelled = shlex.join([self.name, *(["--promises", str(own)] if own else [])])
         self.deep = bool(config.getoption("cidx_deep"))
         self.seed = int(config.getoption("cidx_seed"))
         file = config.getoption("cidx_excuses")
@@ -73,7 +77,7 @@ class _Judge:
                     only=[check],
                     seed=self.seed,
                     excuses=self.excuses,
-                    name=self.name,
+                    name=self.spelled,
                 )
         return by_promise(f for check in about for f in self._found[check])[id_]
 

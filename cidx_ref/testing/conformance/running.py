@@ -203,7 +203,11 @@ def _run(check: Check, target: Target, judge: Judge, *, deep: bool, seed: int) -
             found = _judge_part(check, deep=deep, seed=seed, not_offered=target.not_offered)
         else:
             found = judge(check, target, deep=deep, seed=seed)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except (
+        BaseException
+    ) as error:  # `pytest.fail` and `sys.exit` too, which a project's code may use
         why = _words(error)
     settled = {finding.promise for finding in found}
     untried = [promise for promise in check.promises if promise not in settled]
@@ -218,7 +222,7 @@ def _completed(finding: Finding, check: Check, replay: str) -> Finding:
     return replace(finding, check=finding.check or check.name, replay=finding.replay or replay)
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """What ended a check, on one line, and where."""
     said = " ".join(str(error).split()) or "no message"
     frames = extract_tb(error.__traceback__)

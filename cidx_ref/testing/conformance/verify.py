@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,10 +51,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> i
             stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
     try:
         options = _parser(prog).parse_args(arguments)
-        return _list(options) if options.list else _judge(options)
+        status = _list(options) if options.list else _judge(options)
+        sys.stdout.flush()
+        return status
     except ValueError as error:  # of names, excuses and promises
         print(f"{prog}: {one_line(str(error))}", file=sys.stderr)
         return UNUSABLE
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_KEPT
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -151,7 +157,7 @@ def _judge(options: argparse.Namespace) -> int:
                 seed=options.seed,
                 listener=progress,
                 excuses=asked.excuses,
-                name=asked.name,
+                name=_spelled(options),
             )
         except KeyboardInterrupt:
             interrupted = True
@@ -173,6 +179,14 @@ def _judge(options: argparse.Namespace) -> int:
     )
     _report(judgement, options)
     return INTERRUPTED if interrupted else judgement.status
+
+
+def _spelled(options: argparse.Namespace) -> str:
+    """The target, and what belongs to it, as one types them to see a finding again."""
+    words = [options.target]
+    if options.promises:
+        words += ["--promises", str(options.promises)]
+    return shlex.join(words)
 
 
 def _report(judgement: Judgement, options: argparse.Namespace) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from cidx_ref.testing.promises.findings import Finding, Verdict
+from cidx_ref.testing.promises.findings import Finding, Measured, Verdict
 from cidx_ref.testing.promises.judgement import Judgement, Row
 from cidx_ref.testing.promises.wording import one_line, printable
 
@@ -44,12 +45,18 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "check": finding.check,
         "verdict": str(finding.verdict),
         "words": finding.words,
-        "figures": [vars(figure) for figure in finding.figures],
+        "figures": [_figure(figure) for figure in finding.figures],
         "tried": dict(finding.tried),
         "trace": finding.trace,
         "replay": finding.replay,
         "seconds": round(finding.seconds, 3),
     }
+
+
+def _figure(figure: Measured) -> dict[str, Any]:
+    # JSON has no infinity, and no value that is none.
+    value = figure.value if math.isfinite(figure.value) else None
+    return {"name": figure.name, "value": value, "unit": figure.unit, "limit": figure.limit}
 
 
 #: How JUnit calls what is not kept.
