@@ -16,6 +16,8 @@ from cidx_ref.testing.conformance.parts.lock import LOCK_PROMISES, check_lock
 from cidx_ref.testing.conformance.parts.replaying import replay
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
+pytestmark = pytest.mark.once
+
 
 def verdicts(findings: list[Finding]) -> dict[str, Verdict]:
     return {finding.promise: finding.verdict for finding in findings}

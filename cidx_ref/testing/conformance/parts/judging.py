@@ -19,7 +19,6 @@ from cidx_ref.testing.concurrency.explore import (
     Scenario,
     Script,
     exhaustive,
-    module_of,
     random_walk,
     replay,
 )
@@ -32,6 +31,7 @@ from cidx_ref.testing.concurrency.scheduler import (
     Scheduler,
     ThreadPool,
 )
+from cidx_ref.testing.concurrency.telling import module_of
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
