@@ -12,12 +12,14 @@ from typing import Any
 import kit_targets
 import pytest
 
+from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import Gone
 from cidx_ref.testing.conformance.bench import Bench, NotOffered, NotTried, judged
 from cidx_ref.testing.conformance.checks import check
+from cidx_ref.testing.conformance.daemons import CHECKS
 from cidx_ref.testing.conformance.processes import Household, end_of, is_running
 from cidx_ref.testing.conformance.subject import NotStarted
-from cidx_ref.testing.conformance.target import Cap, Spawn, Target
+from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Target
 from cidx_ref.testing.promises.findings import Verdict
 
 pytestmark = pytest.mark.once
@@ -161,6 +163,35 @@ def test_a_project_is_configured_with_what_the_placeholders_stand_for() -> None:
         assert text == '{"ttl_s": 1.5, "more": {}}'
         assert project.environment() == {"OTHERD_IDLE": "true"}
         assert len(os.fsencode(project.address)) < 100
+
+
+def test_one_that_was_there_already_is_asked_and_nothing_else() -> None:
+    """Whatever is tried of it, it is there afterwards, as it was."""
+    with Bench(kit_targets.target()) as bench, bench.daemon() as daemon:
+        there = Attach(daemon.address, str(daemon.project.root))
+        reports = {Cap.STATUS, Cap.HEALTH, Cap.METRICS, Cap.LOADS, Cap.BY_VALUE}
+        target = kit_targets.target(
+            start=there,
+            capabilities={*reports, Cap.FTS, Cap.HYBRID, Cap.ERRORS, Cap.CLEAR, Cap.INDEX},
+            questions=corpus.QUESTIONS[:5],
+        )
+        findings = [
+            finding
+            for each in CHECKS
+            if not each.spawns and target.offers(*each.needs)
+            for finding in judged(each, target)
+        ]
+        assert [f for f in findings if f.verdict == Verdict.BROKEN] == []
+        kept = {f.promise for f in findings if f.verdict == Verdict.KEPT}
+        assert kept >= {"SRV-1", "QRY-1", "QRY-4", "RPC-1", "RPC-3", "RPC-4", "RPC-5", "OBS-1"}
+        assert daemon.is_running
+        with Bench(target) as other, other.daemon() as attached:
+            for end in (attached.stop, attached.terminate, attached.kill):
+                with pytest.raises(RuntimeError, match="there already is not ended"):
+                    end()
+            with pytest.raises(NotOffered, match="starts"):
+                _ = other.spawn
+        assert daemon.is_running
 
 
 LEAVES_PROCESSES = """
