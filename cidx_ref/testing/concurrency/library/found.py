@@ -1,4 +1,4 @@
-"""Locks of the real library in something that a scheduler is to run: found before it waits there."""
+"""Locks of the real library in what a scheduler is to run: found before a thread waits there."""
 
 from __future__ import annotations
 
