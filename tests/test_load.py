@@ -609,14 +609,25 @@ def test_of_two_names_none_is_run(tmp_path: Path) -> None:
     assert "one scenario is run at a time: name one of " in outcome.output
 
 
+BROKEN = """
+import pathlib
+import sys
+
+print(sys.argv[1:])
+pathlib.Path(sys.argv[3], ".code-indexer/daemon.log").write_text("why it is so")
+sys.exit("no such thing as an index")
+"""
+
+
 @needs_locust
 def test_why_a_daemon_did_not_start_is_said_with_what_it_wrote(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
-    mine.write_text("import sys\nprint(sys.argv[1:])\nsys.exit('no such thing as an index')")
+    mine.write_text(BROKEN)
     outcome = session(tmp_path, "--daemon", f"{sys.executable} {mine}", "Readers")
     assert outcome.status == 3
     assert "ended with status 1; it wrote:\n['serve', '--project', " in outcome.output
     assert "no such thing as an index" in outcome.output
+    assert ".code-indexer/daemon.log ends:\nwhy it is so\n" in outcome.output
     assert "Traceback" not in outcome.output
 
 
@@ -720,6 +731,13 @@ def test_a_list_of_scenarios_is_run_on_a_target_as_far_as_it_offers_what_they_ne
     assert "query_hybrid" not in rows
     objectives = {each["slo"] for each in found["ReadersAndWriter"]["objectives"]}
     assert objectives == {"*:count>0", "*:failures<=0", "(index):count>=2"}
+
+
+@needs_locust
+def test_a_scenario_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
+    done = load(tmp_path, "OTHER", "Nope", "Readers")
+    assert (done.returncode, done.stderr) == (2, "Unknown User(s): Nope\n")
+    assert "Readers" not in done.stdout
 
 
 @needs_locust
