@@ -70,4 +70,5 @@ def target(style: str = "json", defect: str = "", slow: float = 0.0, **changes: 
         *("{python}", str(PROGRAM), "{project}", "--style", style),
         *("--defect", defect, "--slow", str(slow)),
     ]
-    return Target(Spawn(command, ready=r"^ready at", taken="there is one", taken_status=3), **said)
+    start = Spawn(command, ready=r"^ready at", taken="there is one", taken_status=3)
+    return Target(said.pop("start", start), **said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import small_caches
 from small_caches import mine
 
+from cidx_ref.testing.conformance.parts import __main__ as shell
 from cidx_ref.testing.conformance.parts.cache import CACHE_PROMISES, check_cache, check_ttl
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant
 from cidx_ref.testing.own.parts import make_cache
@@ -112,6 +114,75 @@ def test_the_storys_own_cache_breaks_what_it_is_known_to_break() -> None:
         *("CACHE-3", "CACHE-4", "RPC-4"),
         *("TTL-1", "TTL-2", "TTL-3"),
     }
+
+
+def test_a_cache_whose_locks_no_scheduler_controls_is_named_at_once() -> None:
+    found = check_cache(small_caches.Recursive)
+    assert {finding.verdict for finding in found} == {Verdict.NOT_TRIED}
+    assert "Recursive.lock: of the real library" in found[0].words
+    assert "instrumented(make, 'small_caches')" in found[0].words
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda source, ttl_s, runtime: object(), "object has neither get() nor use()"),
+        (lambda source, ttl_s, runtime: Hands(3), "it hands out 3, and not what source.load"),
+        (lambda source: object(), "unexpected keyword argument"),
+    ],
+)
+def test_what_is_no_cache_is_not_tried_and_that_is_said(make: MakeCache, words: str) -> None:
+    found = check_cache(make)
+    assert {finding.verdict for finding in found} == {Verdict.NOT_TRIED}
+    assert words in found[0].words
+
+
+class Hands:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def get(self) -> object:
+        return self.value
+
+
+def test_what_is_declared_not_to_be_offered_is_not_looked_at() -> None:
+    reasons = {"TTL-1": "it lives until noon", "CACHE-3": "clears are rare"}
+    found = check_cache(small_caches.InstalledAfterAClear, not_offered=reasons)
+    assert not broken(found)
+    assert {f.promise: f.words for f in found if f.promise in reasons} == reasons
+
+
+def test_one_broken_promise_hides_no_other() -> None:
+    class Both(small_caches.OutlivesTheTtl, small_caches.InstalledAfterAClear):
+        pass
+
+    class Three(Both, small_caches.ReadAgainAfterTheLock):
+        pass
+
+    assert broken(check_cache(Both)) == {"TTL-1", "CACHE-3"}
+    assert broken(check_cache(Three)) == {"TTL-1", "CACHE-3", "CACHE-4"}
+
+
+@pytest.mark.parametrize("name", ["OutlivesTheTtl", "InstalledAfterAClear", "SleepsOn"])
+def test_a_finding_is_seen_again_by_its_replay_line(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promise, words = DEFECTS[name]
+    finding = check_cache(getattr(small_caches, name), promises=[promise])[0]
+    arguments = shlex.split(finding.replay)[3:]
+    assert shell.main(arguments) == 3
+    assert re.search(words, capsys.readouterr().out)
+    arguments[1] = "small_caches:Checking"
+    assert shell.main(arguments) == 0
+    assert capsys.readouterr().out == "not broken\n"
+
+
+def test_the_same_is_found_each_time() -> None:
+    def found() -> list[tuple[str, str, str, object]]:
+        told = check_cache(mine(small_caches.Story), promises=["CACHE-3", "CACHE-4", "TTL-1"])
+        return [(f.promise, f.words, f.trace, f.tried) for f in told]
+
+    assert found() == found()
 
 
 def test_the_part_about_time_alone() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +15,13 @@ from cidx_ref.testing.promises.findings import Finding, Verdict
 
 # What a claim leaves open that is broken, or is not let go on, is its own affair.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """So that it is not laid to another test either."""
+    yield
+    gc.collect()
 
 
 def broken(findings: list[Finding]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -69,18 +70,22 @@ def test_what_is_no_lock_is_not_tried_and_that_is_said() -> None:
     assert "object has neither read() and write(), nor acquire()" in found[0].words
 
 
-def test_a_lock_that_no_scheduler_controls_is_named() -> None:
-    def make(runtime: Any) -> Any:
-        class Idle:
-            def __enter__(self) -> None:
-                pass
+def test_a_lock_that_keeps_nobody_out_is_broken() -> None:
+    assert verdicts(check_lock(lambda runtime: nullcontext()))["WRITE-1"] is Verdict.BROKEN
 
-            def __exit__(self, *error: object) -> None:
-                pass
 
-        return Idle()
-
-    assert verdicts(check_lock(make))["WRITE-1"] is Verdict.BROKEN
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (small_locks.token, r"Token\.tokens: .* instrumented\(make, 'small_locks'\)"),
+        (small_locks.real, r"lock: of the real library"),
+        (lambda runtime: small_locks.Shared(), r"Shared\.bell: of the real library"),
+    ],
+)
+def test_a_lock_that_no_scheduler_controls_is_named_at_once(make: Any, words: str) -> None:
+    found = check_lock(make)
+    assert set(verdicts(found).values()) == {Verdict.NOT_TRIED}
+    assert re.search(words, found[0].words)
 
 
 def test_what_is_not_offered_is_not_looked_at() -> None:

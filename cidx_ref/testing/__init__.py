@@ -38,7 +38,12 @@ if TYPE_CHECKING:
     from cidx_ref.testing.concurrency.scheduler import Livelock as Livelock
     from cidx_ref.testing.concurrency.scheduler import Scheduler as Scheduler
     from cidx_ref.testing.concurrency.scheduler import Strategy as Strategy
+    from cidx_ref.testing.conformance.asking import Gone as Gone
+    from cidx_ref.testing.conformance.asking import Refused as Refused
+    from cidx_ref.testing.conformance.asking import Unreadable as Unreadable
     from cidx_ref.testing.conformance.bench import Bench as Bench
+    from cidx_ref.testing.conformance.bench import NotOffered as NotOffered
+    from cidx_ref.testing.conformance.bench import NotTried as NotTried
     from cidx_ref.testing.conformance.checks import Check as Check
     from cidx_ref.testing.conformance.checks import check as check
     from cidx_ref.testing.conformance.latency import check_latency as check_latency
@@ -50,8 +55,7 @@ if TYPE_CHECKING:
     from cidx_ref.testing.conformance.parts.cache import check_ttl as check_ttl
     from cidx_ref.testing.conformance.parts.claim import check_claim as check_claim
     from cidx_ref.testing.conformance.parts.lock import check_lock as check_lock
-    from cidx_ref.testing.conformance.plain import Gone as Gone
-    from cidx_ref.testing.conformance.plain import PlainConnection as PlainConnection
+    from cidx_ref.testing.conformance.peer import RpycPeer as RpycPeer
     from cidx_ref.testing.conformance.races import ClaimLike as ClaimLike
     from cidx_ref.testing.conformance.running import verify as verify
     from cidx_ref.testing.conformance.target import Attach as Attach
@@ -116,6 +120,12 @@ _HOME = {
     "check": "conformance.checks",
     "Check": "conformance.checks",
     "Bench": "conformance.bench",
+    "NotOffered": "conformance.bench",
+    "NotTried": "conformance.bench",
+    "Gone": "conformance.asking",
+    "Refused": "conformance.asking",
+    "Unreadable": "conformance.asking",
+    "RpycPeer": "conformance.peer",
     "Mutant": "conformance.mutants",
     "check_cache": "conformance.parts.cache",
     "check_ttl": "conformance.parts.cache",
@@ -142,8 +152,6 @@ _HOME = {
     "Lifecycle": "conformance.lifecycle",
     "check_lifecycle": "conformance.lives",
     "ClaimLike": "conformance.races",
-    "Gone": "conformance.plain",
-    "PlainConnection": "conformance.plain",
 }
 
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -35,7 +35,7 @@ _WORDS = {
     "foundry": "copper bronze furnace ingot crucible bellows",
     "garage": "piston clutch gasket radiator exhaust dashboard",
     "circus": "juggler trapeze acrobat clown unicycle tent",
-    "volcano": "lava magma crater ash eruption pumice",
+    "volcano": "lava magma crater cinder eruption pumice",
 }
 #: A word that is in every file.
 COMMON = "village"

@@ -24,7 +24,7 @@ from cidx_ref.testing.promises.findings import Finding, Verdict
 __all__ = ["Listener", "Plan", "UnknownNameError", "all_checks", "needs", "plan", "verify"]
 
 #: The modules here whose `CHECKS` are checks of the kit.
-CHECK_MODULES: tuple[str, ...] = ("daemons", "lives", "indexes")
+CHECK_MODULES: tuple[str, ...] = ("daemons", "indexes", "lives")
 
 #: The parts of a daemon that are judged in this process, by their name in `Subjects`: the module
 #: here that does it, its function, and its list of the promises that this is about.

@@ -7,6 +7,7 @@ from collections import Counter
 
 from cidx_ref.testing.conformance import starts
 from cidx_ref.testing.conformance.bench import Bench
+from cidx_ref.testing.conformance.busy import not_if_busy
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.processes import Process, end_of
 from cidx_ref.testing.conformance.starts import SERVING, TAKEN, looks, told
@@ -88,6 +89,8 @@ def start_after_kill(bench: Bench) -> None:
                 break
         bench.figure("SRV-3", "kill -9 to serving again, best", best, "s", _NEXT_START_S)
         bench.tried("SRV-3", number, "starts after kill -9")
+        if best > _NEXT_START_S:
+            not_if_busy(f"the next start after kill -9 serves after {best:.2f} s at best")
         assert best <= _NEXT_START_S, (
             f"the next start after kill -9 serves after {best:.2f} s at best,"
             f" in {number} tries; the promise is {_NEXT_START_S:g} s"

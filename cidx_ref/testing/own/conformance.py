@@ -83,7 +83,11 @@ def damage(root: Path) -> Callable[[], None]:
     manifest = Project(root).generations / "current" / "manifest.json"
     text = manifest.read_bytes()
     manifest.write_bytes(b"{")
-    return lambda: None if manifest.write_bytes(text) else None
+
+    def mend() -> None:
+        manifest.write_bytes(text)
+
+    return mend
 
 
 def _command(*words: str, faults: Sequence[str] = (), program: Sequence[str] = ()) -> list[str]:

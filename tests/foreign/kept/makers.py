@@ -11,7 +11,7 @@ from typing import Any
 
 import larder
 
-from cidx_ref.testing.concurrency.instrument import instrumented
+from cidx_ref.testing import instrumented
 
 
 class Cache:

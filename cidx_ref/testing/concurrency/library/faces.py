@@ -22,7 +22,16 @@ from cidx_ref.testing.concurrency.library import clocks, locks, pools, queues, t
 from cidx_ref.testing.concurrency.library.active import active, scheduler
 from cidx_ref.testing.concurrency.scheduler import Scheduler
 
-__all__ = ["Held", "Uncontrolled", "facade", "is_made_before", "refusal", "remade", "replacement"]
+__all__ = [
+    "KINDS",
+    "Held",
+    "Uncontrolled",
+    "facade",
+    "is_made_before",
+    "refusal",
+    "remade",
+    "replacement",
+]
 
 
 class Held(Exception):  # noqa: N818 - a fact about it, and no fault
@@ -280,12 +289,13 @@ _REMADE: dict[type, Callable[[Any, Callable[[Any], Any]], Any]] = {
     concurrent.futures.ThreadPoolExecutor: _executor,
     concurrent.futures.Future: _never,
 }
-_KINDS = tuple(_REMADE)
+#: Of each of these classes a value is, or holds, a lock of the library.
+KINDS = tuple(_REMADE)
 
 
 def is_made_before(value: object) -> bool:
     """It is a lock, or something else of the library that has one in it."""
-    return isinstance(active().runtime, Scheduler) and isinstance(value, _KINDS)
+    return isinstance(active().runtime, Scheduler) and isinstance(value, KINDS)
 
 
 def remade(value: Any, again: Callable[[Any], Any]) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, configuration, settings
 from hypothesis import strategies as st
 
 from cidx_ref.testing.conformance import corpus
@@ -121,11 +123,21 @@ _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
 @check("any-text", "QRY-4", spawns=False)
 def any_text(bench: Bench) -> None:
     """No text is refused, whatever it holds."""
-    with bench.daemon() as daemon, bench.showing("QRY-4"):
+    with bench.daemon() as daemon, bench.showing("QRY-4"), _nothing_kept(bench):
         offered = list(modes(bench.target))
         examples = 500 if bench.deep else 60
         for mode in offered:
             _ask_texts(bench, daemon, mode, examples // len(offered))
+
+
+@contextmanager
+def _nothing_kept(bench: Bench) -> Iterator[None]:
+    """What hypothesis writes down goes with the bench, and not into the user's directory."""
+    configuration.set_hypothesis_home_dir(bench.directory / "hypothesis")
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(None)
 
 
 def _ask_texts(bench: Bench, daemon: Daemon, mode: str, examples: int) -> None:

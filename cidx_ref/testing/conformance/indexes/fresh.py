@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import dig
 from cidx_ref.testing.conformance.bench import Bench, NotTried
+from cidx_ref.testing.conformance.busy import not_if_busy
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.editions import seen
 from cidx_ref.testing.conformance.indexes.crowd import (
@@ -18,7 +21,7 @@ from cidx_ref.testing.conformance.indexes.crowd import (
 from cidx_ref.testing.conformance.starts import looks
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
-from cidx_ref.testing.ground import SYSTEM
+from cidx_ref.testing.ground import SYSTEM, Thread
 from cidx_ref.testing.promises.findings import Verdict
 
 __all__ = ["CHECKS"]
@@ -54,6 +57,8 @@ def saved_is_found(bench: Bench) -> None:
                 best = min(best, SYSTEM.monotonic() - saved)
         bench.tried("FRESH-1", _TRIES, "edits")
         bench.figure("FRESH-1", "saved to found, best", best, "s", _QUERYABLE_S)
+        if best > _QUERYABLE_S:
+            not_if_busy(f"what is saved is found after {best:.2f} s at best")
         assert best <= _QUERYABLE_S, (
             f"what is saved is found after {best:.2f} s at best, in {_TRIES} tries;"
             f" the promise is {_QUERYABLE_S:g} s"
@@ -70,6 +75,14 @@ def changed_before_start(bench: Bench) -> None:
             daemon.stop()
         project.write(project.edition + 1)
         with bench.daemon(project, index=False) as daemon, daemon.connect(30.0) as asker:
+            first = look(asker, reading, project.edition)
+            took = first.ended - first.began
+            if first.state != WHOLE and took < _QUERYABLE_S:
+                not_if_busy(f"the first query is answered after {took:.2f} s from what was before")
+                raise AssertionError(
+                    "a file was saved before the start, and the first query does not wait until"
+                    f" that is indexed: it is answered after {took:.2f} s, {first.words}"
+                )
             for _ in looks(_PATIENCE_S):
                 if look(asker, reading, project.edition).state == WHOLE:
                     break
@@ -94,16 +107,34 @@ def fresh_is_fresh(bench: Bench) -> None:
                 number = 0
                 with daemon.connect(60.0) as asker:
                     while number < 6 or (watch and SYSTEM.monotonic() < until):
+                        run = _run_beside(bench, daemon) if number % 3 == 2 else None
                         daemon.project.write(daemon.project.edition + 1)
                         edition, mode = daemon.project.edition, modes[number % len(modes)]
                         answer = asker.query(corpus.marker(edition), mode, 8, fresh=True)
                         number += 1
+                        if run is not None:
+                            run.join(60.0)
                         found = seen(answer, edition, reading)
                         assert set(found) == set(corpus.CHANGING), (
                             f"asked to be fresh right after an edit, {mode} finds it in"
                             f" {len(found)} of 2 files"
                         )
                 bench.tried("FRESH-2", number, "edits, each with a query that wants it fresh")
+
+
+def _run_beside(bench: Bench, daemon: Daemon) -> Thread | None:
+    """An index run that has begun, and has looked at files, or will."""
+    if not bench.target.offers(Cap.INDEX):
+        return None
+    (daemon.project.root / "beside.py").write_text(f"# {SYSTEM.monotonic()}\n", "utf-8")
+
+    def run() -> None:
+        with suppress(Exception):
+            bench.index(daemon)
+
+    thread = SYSTEM.thread(run, "run")
+    SYSTEM.sleep(bench.random.uniform(0.0, 0.15))
+    return thread
 
 
 @check("changed-is-said", "FRESH-3")
@@ -204,6 +235,8 @@ def cost_of_a_change(bench: Bench) -> None:
         bench.figure("FRESH-5", f"a run for {files} files", full, "s")
         bench.figure("FRESH-5", "a run for 2 of them, best", small, "s", _SHARE * full)
         bench.tried("FRESH-5", 3, "small runs")
+        if small > _SHARE * full:
+            not_if_busy(f"a run for 2 files takes {small:.2f} s, and one for all {full:.2f} s")
         assert small <= _SHARE * full, (
             f"a run for 2 files of {files} takes {small:.2f} s, and one for all {full:.2f} s"
         )

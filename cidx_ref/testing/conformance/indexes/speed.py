@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import Asker
 from cidx_ref.testing.conformance.bench import Bench, NotTried
+from cidx_ref.testing.conformance.busy import not_if_busy
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.indexes.crowd import Crowd, Look, ballast, publish, rss_mb
 from cidx_ref.testing.conformance.starts import looks
@@ -24,8 +25,6 @@ __all__ = ["CHECKS", "longest_while"]
 SEMANTIC_MS, FTS_MS = 100.0, 20.0
 _CALLS = 200
 _READERS = 10
-#: A machine that is later than this share of a limit is too busy to miss it on.
-_LATE_SHARE = 0.2
 _PATIENCE_S = 20.0
 _ATTEMPTS = 4
 _LONG_S = 600.0
@@ -58,27 +57,12 @@ def _within(
             break
     bench.figure(promise, f"p95 of {name}", best, "ms", limit)
     bench.tried(promise, count, "queries")
-    if best > limit and (late := _lateness_ms()) > _LATE_SHARE * limit:
-        raise NotTried(
-            f"this machine is too busy: it lets this process wait for {late:.0f} ms at p95, where"
-            f" the limit of {name} is {limit:g} ms"
-        )
+    if best > limit:
+        not_if_busy(f"{name}: p95 is {best:.1f} ms, where the limit is {limit:g} ms")
     assert best <= limit, (
         f"{name}: p95 is {best:.1f} ms in the best of {_ATTEMPTS} attempts, and the limit"
         f" {limit:g} ms: {best / limit:.1f} times as much"
     )
-
-
-def _lateness_ms() -> float:
-    """By how much something that takes a millisecond, half of it at work, is late: p95."""
-    late = []
-    for _ in range(200):
-        began = SYSTEM.monotonic()
-        SYSTEM.sleep(0.0005)
-        while (passed := SYSTEM.monotonic() - began) < 0.001:
-            pass
-        late.append((passed - 0.001) * 1000)
-    return percentile(late, 95)
 
 
 def _modes(bench: Bench) -> list[tuple[str, float]]:

@@ -31,6 +31,7 @@ from cidx_ref.testing.conformance.parts.judging import (
     explored,
     not_offered,
     reason,
+    refuse_real_locks,
     run_trials,
 )
 from cidx_ref.testing.conformance.parts.rules import RULES, World
@@ -145,6 +146,7 @@ def _looked_at(make_cache: MakeCache) -> Asked:
     """A cache that was asked twice, so that it is known what it has."""
     with alone() as runtime, modules_of(make_cache, runtime):
         asked = Asked(make_cache, runtime)
+        refuse_real_locks(asked.cache)
 
         def ask() -> None:
             asked.query()

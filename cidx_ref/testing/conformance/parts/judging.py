@@ -24,6 +24,7 @@ from cidx_ref.testing.concurrency.explore import (
     replay,
 )
 from cidx_ref.testing.concurrency.instrument import Uncontrolled, modules_of
+from cidx_ref.testing.concurrency.library.found import real_ones
 from cidx_ref.testing.concurrency.scheduler import (
     Blocked,
     Deadlock,
@@ -46,6 +47,7 @@ __all__ = [
     "in_words",
     "not_offered",
     "reason",
+    "refuse_real_locks",
     "replay_line",
     "run_trials",
 ]
@@ -157,6 +159,8 @@ class Tally:
     #: Promises that nobody asks about here.
     ignored: frozenset[str] = frozenset()
     findings: list[Finding] = field(default_factory=list)
+    #: A thread has waited where no scheduler can help: nothing more can be judged.
+    is_blocked: bool = False
     #: Threads have waited for each other for ever.  Where they do so again, it says nothing more.
     is_stuck: bool = False
     tried: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -225,6 +229,10 @@ def run_trials(tally: Tally, trials: Sequence[Trial]) -> None:
     """Run those that are about a wanted promise, of which it is not known yet that it is broken."""
     for trial in trials:
         about = trial.promises - tally.ignored
+        if tally.is_blocked:
+            why = next(iter(tally.untried.values()))
+            tally.untried.update(dict.fromkeys(about, why))
+            continue
         if about <= {finding.promise for finding in tally.findings}:
             continue
         began = SYSTEM.monotonic()
@@ -278,6 +286,7 @@ def _tell(tally: Tally, scenario: type[PartScenario], broken: Counterexample) ->
     error = broken.error
     if isinstance(error, (Blocked, NotDeterministic, Unusable, Uncontrolled)):
         tally.untried.update(dict.fromkeys(scenario.promises, reason(error)))
+        tally.is_blocked |= isinstance(error, Blocked)
         return None
     promise = error.promise if isinstance(error, Broken) else scenario.blames
     words = in_words(error)
@@ -305,6 +314,19 @@ def reason(error: BaseException) -> str:
         first = str(error).splitlines()[0].rstrip(":")
         return f"{first}: give it the runtime's locks, or `instrumented(make, 'its.module')`"
     return f"could not be judged: {'; '.join(str(error).splitlines())}"
+
+
+def refuse_real_locks(part: object) -> None:
+    """Raises `Unusable` if `part` has locks that no scheduler controls."""
+    found = real_ones(part)
+    if not found:
+        return
+    path, holder = next(iter(found.items()))
+    others = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    raise Unusable(
+        f"{path}{others}: of the real library, where no scheduler can help: make it of the runtime,"
+        f" or give instrumented(make, {holder!r})"
+    )
 
 
 def in_words(error: BaseException) -> str:

@@ -35,6 +35,7 @@ from cidx_ref.testing.conformance.parts.judging import (
     explored,
     not_offered,
     reason,
+    refuse_real_locks,
     run_trials,
 )
 from cidx_ref.testing.ground import Runtime
@@ -65,6 +66,7 @@ def check_lock(
         with alone() as runtime, looked_through(make_lock, runtime):
             with modules_of(make_lock, runtime):
                 asked = AskedLock(make_lock, runtime)
+            refuse_real_locks(asked.lock)
             return _judged(make_lock, asked, deep, seed, not_offered or {})
     except Exception as error:
         return [Finding(p, Verdict.NOT_TRIED, reason(error), KIND) for p in LOCK_PROMISES]

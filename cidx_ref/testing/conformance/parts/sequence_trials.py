@@ -55,6 +55,7 @@ def rule_trial(
                     continue
                 if isinstance(found[0], Blocked):
                     tally.untried[rule.promise] = reason(found[0])
+                    tally.is_blocked = True
                     return
                 _tell(tally, rule, make_cache, steps, world, pool, tried)
                 return
