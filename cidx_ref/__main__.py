@@ -27,7 +27,8 @@ def main() -> int:
     sys.unraisablehook = _say_unless_interrupted
     _restore_signals()
     _fill_streams()
-    os.umask(0o077)
+    if sys.argv[1:2] != ["verify"]:  # which starts other people's daemons, as their users do
+        os.umask(0o077)
     _speak_utf8()
     try:
         try:

@@ -32,6 +32,8 @@ def main(argv: list[str] | None = None, runtime: Runtime = SYSTEM) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
     arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["verify"]:  # whose options are the kit's
+        return _verify(arguments[1:])
     options = argparse.Namespace(json="--json" in arguments)
     try:
         options = _parser().parse_args(arguments)
@@ -85,6 +87,29 @@ def _give_up(error: OSError) -> int:
         return FOUND
     complain(f"{error.filename or 'cannot write the output'}: {error.strerror}")
     return FAILED
+
+
+def _verify(arguments: list[str]) -> int:
+    """Judge a daemon with the kit, which is another distribution: its options and exit status."""
+    from importlib import import_module
+
+    try:
+        # By name, because the kit stands above all that is here.
+        kit = import_module("cidx_ref.testing.conformance.verify")
+    except ModuleNotFoundError as error:
+        missing = error.name or "a module"
+        what = "the kit" if missing.startswith("cidx_ref.testing") else missing
+        complain(f"verify needs {what}, which is not installed: pip install 'cidx-ref[testing]'")
+        return FAILED
+    status: int = kit.main(arguments, prog="cidx-ref verify")
+    return status
+
+
+def _refuse_verify(options: argparse.Namespace) -> int:
+    """`verify` behind options of the daemon's, which mean nothing to it."""
+    raise BadArgumentError(
+        "verify: it comes first, before its options (see cidx-ref verify --help)"
+    )
 
 
 # The grammar.
@@ -157,6 +182,8 @@ def _parser() -> argparse.ArgumentParser:
     init = command("init", commands.init, "write .code-indexer/config.json")
     init.add_argument("--ttl-minutes", type=float, metavar="N", help="idle minutes until eviction")
     init.add_argument("--no-auto-shutdown", action="store_true", help="stay when idle")
+    verify = command("verify", _refuse_verify, "judge any daemon by its promises (verify --help)")
+    verify.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 

@@ -1,13 +1,24 @@
-"""All scenarios.  `locust -f loadtests/locustfile.py Readers`, or choose one in the web UI."""
+"""All scenarios.  `locust -f loadtests/locustfile.py Readers`, or choose one in the web UI.
+
+They are in `cidx_ref.testing.load.scenarios`, so that they come with the package; with
+`--target MODULE:TARGET` they are run on another daemon than ours.
+"""
 
 from __future__ import annotations
 
-from cold import ColdHerd, Expiry
-from editing import Edits
-from faults import Churn, Crash
-from reading import OpenLoop, Ramp, Readers
-from soaking import Soak, SoakIndexing
-from writing import ReadersAndWriter
+from cidx_ref.testing.load.scenarios.all import (
+    Churn,
+    ColdHerd,
+    Crash,
+    Edits,
+    Expiry,
+    OpenLoop,
+    Ramp,
+    Readers,
+    ReadersAndWriter,
+    Soak,
+    SoakIndexing,
+)
 
 __all__ = [
     "Churn",

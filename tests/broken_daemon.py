@@ -81,7 +81,7 @@ def leaves_a_process_behind() -> None:
 
 
 def indexes_half() -> None:
-    build.list_files = lambda *_: Listing(["a.py"], [])  # type: ignore[attr-defined]
+    build.list_files = lambda *_: Listing(["harbour.py"], [])  # type: ignore[attr-defined]
 
 
 def does_not_hear_a_signal_early() -> None:

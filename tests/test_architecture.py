@@ -142,10 +142,11 @@ def test_the_readme_names_each_part_of_the_heart() -> None:
 #: The floors within `testing`, from the ground up; "" is its public face.  Rooms on one floor do
 #: not know each other.
 HARNESS_FLOORS = [
+    ["ground", "plugin"],
     ["clock", "figures"],
     ["concurrency", "promises"],
     ["conformance"],
-    ["load"],
+    ["judging", "load"],
     ["own"],
     [""],
 ]
@@ -290,6 +291,20 @@ def test_what_is_for_any_project_knows_nothing_of_our_daemon_and_index(room: str
         assert not [text for text in named if ours.fullmatch(text)], path
 
 
+def test_the_kit_knows_the_rest_of_the_package_through_one_door() -> None:
+    beside = {
+        name.removeprefix("testing.")
+        for name, path in _modules().items()
+        if name.startswith("testing.")
+        and not name.startswith(("testing.own.", "testing.ground"))
+        and any(
+            imported.startswith("cidx_ref.") and not imported.startswith("cidx_ref.testing")
+            for imported in _imports(path, for_types=True)
+        )
+    }
+    assert beside == set(), "take it from `cidx_ref.testing.ground`"
+
+
 def test_every_module_says_what_belongs_in_it() -> None:
     for name, path in _modules().items():
         assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), name
@@ -330,4 +345,7 @@ def test_a_lint_rule_keeps_time_and_threads_in_the_runtime_module() -> None:
     lint = tomllib.loads(path.read_text("utf-8"))["tool"]["ruff"]["lint"]
     assert set(lint["flake8-tidy-imports"]["banned-api"]) == BANNED
     excepted = {place for place, rules in lint["per-file-ignores"].items() if "TID251" in rules}
-    assert excepted == {"cidx_ref/runtime.py"}
+    assert {place for place in excepted if not place.startswith("tests/")} == {
+        "cidx_ref/runtime.py",
+        "cidx_ref/testing/concurrency/library/*",
+    }

@@ -390,11 +390,40 @@ def test_what_cannot_be_parsed_is_an_object_too(tmp_path: Path, wrong: tuple[str
 
 def test_help_names_every_command_and_the_statuses() -> None:
     shown = text_of(run(None, "--help"))
-    assert all(re.search(rf"\n    {name}\s", shown) for name in COMMANDS)
+    assert all(re.search(rf"\n    {name}\s", shown) for name in (*COMMANDS, "verify"))
     assert "Exit status: 0 done or found, 1 no match, 2 could not do it" in shown
     assert text_of(run(None, "--version")) == f"cidx-ref {__version__}\n"
     for name in COMMANDS:
         assert "--project" in text_of(run(None, name, "--help"))
+
+
+def test_verify_is_the_kit_s_command_line() -> None:
+    listed = run(None, "verify", "--list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert re.search(r"^\d+ checks, \d+ promises$", listed.stdout.splitlines()[-1])
+    assert "usage: cidx-ref verify" in run(None, "verify", "--help").stdout
+    refused = run(None, "verify", "nowhere:TARGET")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "cidx-ref verify: nowhere: no such module, here or installed\n"
+    misplaced = run(None, "--json", "verify", "nowhere:TARGET")
+    assert misplaced.returncode == 2
+    assert "verify: it comes first" in misplaced.stderr
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [("cidx_ref.testing.conformance.verify", "the kit"), ("hypothesis", "hypothesis")],
+)
+def test_verify_without_the_kit_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lost: str, named: str
+) -> None:
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError(f"No module named {lost!r}", name=lost)
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    assert main(["verify", "mine:TARGET"]) == 2
+    said = f"cidx-ref: verify needs {named}, which is not installed: "
+    assert capsys.readouterr().err == said + "pip install 'cidx-ref[testing]'\n"
 
 
 @pytest.mark.promise("QRY-4")

@@ -834,3 +834,116 @@ exhaustive(Fails)
         [sys.executable, tmp_path / "mine.py"], capture_output=True, text=True, check=False
     )
     assert "explore mine:Fails" in done.stderr
+
+
+# Nothing to explore.
+
+
+class Aloof(Scenario):
+    """Two threads that meet over nothing of the runtime."""
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        self.count = 0
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"one": self._count, "other": self._count}
+
+    def _count(self) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize("explorer", [exhaustive, random_walk, guided, explore.replay])
+def test_an_exploration_without_a_switch_point_is_refused(
+    explorer: Callable[[type[Scenario]], object],
+) -> None:
+    with pytest.raises(explore.NothingExplored, match="Aloof: nothing was explored"):
+        explorer(Aloof)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--random", "5"), ("1:1",)])
+def test_from_the_shell_that_is_one_line_and_status_2(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explore.main([f"{__name__}:Aloof", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+
+
+def test_one_point_is_enough_even_if_only_some_schedules_come_to_it() -> None:
+    class Late(Aloof):
+        def _count(self) -> None:
+            super()._count()
+            if self.runtime.current_thread == "one" and self.count == 2:
+                self.runtime.step("late")
+
+    assert exhaustive(Late).schedules > 1
+
+
+def test_what_breaks_without_a_switch_point_is_broken_all_the_same() -> None:
+    class Breaks(Aloof):
+        def check(self) -> None:
+            raise AssertionError("as it should")
+
+    with pytest.raises(Counterexample, match="as it should"):
+        exhaustive(Breaks)
+
+
+# Threads that nobody waits for.
+
+
+class Background(Scenario):
+    """A thread that never ends beside one that does."""
+
+    def __init__(self, runtime: Scheduler) -> None:
+        super().__init__(runtime)
+        self.rounds = 0
+        self.unwound = 0
+        runtime.spawn(self._forever, "background", lambda: True)
+
+    def actors(self) -> dict[str, Callable[[], object]]:
+        return {"one": lambda: self.runtime.sleep(10.5)}
+
+    def _forever(self) -> None:
+        try:
+            while True:
+                self.runtime.sleep(1.0)
+                self.rounds += 1
+        finally:
+            self.unwound += 1
+
+    def check(self) -> None:
+        assert self.rounds == 10
+        assert self.unwound == 1
+        self.runtime.lock("usable").acquire()
+
+
+def test_a_run_ends_without_its_daemons_and_unwinds_them() -> None:
+    assert exhaustive(Background).complete
+
+
+def test_a_thread_may_become_one_that_nobody_waits_for() -> None:
+    class Retires(Background):
+        def __init__(self, runtime: Scheduler) -> None:
+            Scenario.__init__(self, runtime)
+            self.rounds = 0
+            self.unwound = 0
+            runtime.spawn(self._forever, "background", lambda: self.rounds >= 10)
+
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"one": lambda: None}
+
+    assert exhaustive(Retires).complete
+
+
+def test_daemons_do_not_hide_a_deadlock() -> None:
+    class Stuck(Background):
+        def actors(self) -> dict[str, Callable[[], object]]:
+            return {"one": lambda: self.runtime.event("never").wait()}
+
+        def _forever(self) -> None:
+            self.runtime.event("never either").wait()
+
+    with pytest.raises(Counterexample, match="one waits for event never"):
+        exhaustive(Stuck)

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import load_targets
 import pytest
 import sides
 from clients import measured
@@ -28,8 +29,11 @@ from cidx_ref.index.source import GenerationSource
 from cidx_ref.interpreter import python_command
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, get_ident
+from cidx_ref.testing.conformance.latency import check_latency
+from cidx_ref.testing.conformance.target import Target
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.mutants import MUTANTS
+from cidx_ref.testing.promises.latency import check_gate
 
 PLUGINS = ("-p", "cidx_ref.testing.promises.report", "-p", "cidx_ref.testing.promises.gates")
 
@@ -72,7 +76,71 @@ def test_a_gate_fails_when_a_second_attempt_misses_it_too(
     result = gated(pytester, attempts, *arguments)
     result.assert_outcomes(passed=passed, failed=not passed, warnings=None)
     if not passed:
-        result.stdout.fnmatch_lines(["*fts: p95 *0.00 ms, and the gate is at *"])
+        limit_ms = 40 if "--gate-scale=2" in arguments else 20
+        times = f"{attempts[-1] / limit_ms:.3g} times the target"
+        said = f"fts: p95 {attempts[-1]:g} ms of 100 calls, and the target is below {limit_ms} ms: "
+        said += f"{attempts[-1] - limit_ms:g} ms too much ({times})"
+        lines = [line for line in result.outlines if line.startswith("PERF-2: ")]
+        assert lines == [f"PERF-2: the gate is missed: {said}"]
+        assert "assert" not in str(result.stdout)
+
+
+BELOW = "and the target is below 20 ms"
+OVER = "1480 ms too much (75 times the target)"
+ROOM = "headroom 17 ms (6.67 times as quick)"
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("times", "limit_ms", "verdict", "words"),
+    [
+        ([3.0] * 100, 20, "kept", f"p95 3 ms of 100 calls, {BELOW}: {ROOM}"),
+        ([1.0] * 94 + [25.0] * 6, 20, "broken",
+         f"p95 25 ms of 100 calls, {BELOW}: 5 ms too much (1.25 times the target)"),
+        ([3.0], 20, "kept", f"the slowest of 1 call 3 ms (a p95 takes 20), {BELOW}: {ROOM}"),
+        ([1.0, 1500], 20, "broken",
+         f"the slowest of 2 calls 1500 ms (a p95 takes 20), {BELOW}: {OVER}"),
+        ([0.0] * 20, 20, "kept", f"p95 0 ms of 20 calls, {BELOW}: too quick to be measured"),
+        ([], 20, "not tried", "nothing was measured: there is no sample"),
+        ([1.0, float("nan")], 20, "not tried", "nan is no time in milliseconds"),
+        ([1.0, -1.0], 20, "not tried", "-1.0 is no time in milliseconds"),
+    ],
+)  # fmt: skip
+def test_a_gate_without_pytest_says_target_measured_and_headroom(
+    times: list[float], limit_ms: float, verdict: str, words: str
+) -> None:
+    attempts: list[int] = []
+
+    def measure() -> list[float]:
+        attempts.append(1)
+        return times
+
+    found = check_gate("PERF-2", "fts", measure, limit_ms)
+    assert (str(found.verdict), found.words) == (verdict, f"fts: {words}")
+    assert len(attempts) == (2 if verdict == "broken" else 1)
+
+
+ODD = """
+import pytest
+pytestmark = pytest.mark.promise("PERF-2")
+
+def test_one_sample(gate):
+    gate("PERF-2", "fts", lambda: [3.0], 20)
+
+def test_no_sample(gate):
+    gate("PERF-2", "fts", lambda: [], 20)
+"""
+
+
+@pytest.mark.once
+def test_a_gate_of_one_sample_is_judged_and_one_of_none_is_one_line(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(ODD)
+    result = pytester.runpytest_subprocess(*PLUGINS, "-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines([r"^fts: nothing was measured: there is no sample$"])
+    assert "Traceback" not in str(result.stdout) + str(result.stderr)
 
 
 @pytest.mark.once
@@ -320,3 +388,26 @@ def test_a_query_from_the_shell_imports_nothing_heavy(project: Project) -> None:
     assert imported & HEAVY == set()
     assert "cidx_ref" in imported
     assert sys.executable in command[0]
+
+
+# Gates for any daemon.
+
+LIMITS_MS = {"query": 1000.0, "query_fts": 1000.0, "query_hybrid": 1000.0}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("target", "limits_ms", "verdicts", "words"),
+    [
+        (load_targets.OTHER, LIMITS_MS, "kept, kept, not offered", "needs hybrid search (Cap.HYB"),
+        (load_targets.OTHER, {"query_fts": 1e-6}, "broken", "times the target)"),
+        (load_targets.WRONG, {"query": 1000.0}, "broken", " did not find elsewhere.py"),
+        (load_targets.NOBODY, {"query": 1000.0}, "not tried", "nobody accepts at /nowhere.sock"),
+    ],
+)
+def test_latencies_of_any_target_are_judged_with_limits_of_its_own(
+    target: Target, limits_ms: dict[str, float], verdicts: str, words: str
+) -> None:
+    found = check_latency(target, limits_ms, calls=40)
+    assert ", ".join(str(finding.verdict) for finding in found) == verdicts
+    assert words in found[-1].words

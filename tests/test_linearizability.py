@@ -20,8 +20,9 @@ from cidx_ref.testing.concurrency.history import (
     check_linearizable,
     final_states,
 )
+from cidx_ref.testing.conformance.parts.models import CacheState, cache_model
 from cidx_ref.testing.own.fixtures import build, served, write
-from cidx_ref.testing.own.models import CacheState, cache_model, generation_model
+from cidx_ref.testing.own.models import generation_model
 from cidx_ref.testing.promises.report import RecordTried
 
 pytestmark = pytest.mark.once

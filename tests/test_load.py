@@ -15,7 +15,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,23 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+import rpyc
+from rpyc.utils.server import ThreadedServer
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.conformance import corpus as plain_words
+from cidx_ref.testing.conformance.asking import Answer, Hit
 from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.load import report
+from cidx_ref.testing.load.connection import MeasuredConnection, why_unusable
 from cidx_ref.testing.load.corpus import Question, derive_questions, read_questions
-from cidx_ref.testing.load.keeper import processes_of
 from cidx_ref.testing.load.monitor import Reading, growth, slope
+from cidx_ref.testing.load.place import project_at
 from cidx_ref.testing.load.samples import ALL, Samples
 from cidx_ref.testing.load.slo import BASE, VARIABLE, Slo, asked_for, effective, parse_all
-from cidx_ref.testing.load.target import project_at
+from cidx_ref.testing.own.keeper import processes_of
 
 HERE = Path(__file__).parent
 LOCUSTFILE = HERE.parent / "loadtests" / "locustfile.py"
@@ -217,8 +222,8 @@ def test_questions_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "questions.json"
     path.write_text('[["a tree", "shutil.py"]]')
     (question,) = read_questions(path)
-    assert question.complaint({"results": [{"path": "shutil.py"}]}) is None
-    assert question.complaint({"results": []}) == "'a tree' did not find shutil.py"
+    assert question.complaint(Answer([Hit("shutil.py", 1, "")], None)) is None
+    assert question.complaint(Answer([], None)) == "'a tree' did not find shutil.py"
 
 
 @pytest.mark.parametrize("text", ['[["a tree"]]', '{"a": 1}', '[["a", 1]]', "[]", "[", b"\xff\xfe"])
@@ -291,11 +296,12 @@ def session(
     written = tmp_path / "summary.json"
     more = ["--summary", str(written)]
     if defect:
-        more += ["--daemon", f"{sys.executable} -P {HERE / 'broken_load.py'} {defect}"]
+        more += ["--target", f"load_targets:{defect}"]
     with temporary_directory(tmp_path) as environment:
         done = subprocess.run(
             command(*more, *arguments, locustfile=locustfile),
             env=environment,
+            cwd=HERE,  # where targets are found
             timeout=TIMEOUT_S,
             capture_output=True,
             text=True,
@@ -315,12 +321,11 @@ RELAXED = "query:p95<2000;query_fts:p95<2000;query_hybrid:p95<2000;*:max<20000"
 @pytest.mark.parametrize(
     ("scenario", "seconds"),
     [
-        ("Readers", 4),
         *(
             pytest.param(name, seconds, marks=pytest.mark.deep)
             for name, seconds in (
-                # The environment `smoke` runs these three itself.
-                *(("ReadersAndWriter", 8), ("Crash", 8), ("Edits", 12)),
+                # The environment `smoke` runs these four itself.
+                *(("Readers", 4), ("ReadersAndWriter", 8), ("Crash", 8), ("Edits", 12)),
                 *(("OpenLoop", 5), ("ColdHerd", 6), ("Expiry", 16), ("Churn", 6), ("Ramp", 60)),
                 *(("Soak", 30), ("SoakIndexing", 40)),
             )
@@ -430,6 +435,7 @@ def test_a_method_that_finds_none_of_the_names_is_not_asked_and_that_is_said(
 
 
 @needs_locust
+@pytest.mark.promise("SRV-1", "CACHE-4", "RPC-1")
 def test_processes_measure_together(tmp_path: Path) -> None:
     port = str(_free_port())
     ports = ("--master-bind-port", port, "--master-port", port)
@@ -456,7 +462,7 @@ def test_a_daemon_that_was_there_is_measured_and_left_alone(
     assert outcome.status == 0, outcome.output
     (tmp_path / "tmp").rmdir()
     refused = session(tmp_path, *host, *arguments, "Crash")
-    assert refused.status == 3
+    assert refused.status == 2
     assert "would harm the daemon" in refused.output
     assert sorted(project.root.rglob("*.py")) == before
     with DaemonClient(project, start=False) as client:
@@ -499,34 +505,68 @@ def test_a_scenario_of_twenty_lines_shows_that_no_user_waits_for_another(tmp_pat
     assert outcome.status == 0, outcome.output
 
 
+#: What is refused: options, and what is said of them.
+REFUSED = [
+    (("--slo", "query:soon"), "must be like query_fts:p95<20"),
+    (("--questions", "/nowhere.json"), "/nowhere.json"),
+    (("--summary", "/proc/nowhere/x.json"), "/proc/nowhere"),
+    (("--source", "/nowhere"), "/nowhere: no such directory"),
+    (("--daemon", "'"), 'daemon: "\'": No closing quotation'),
+    (("--daemon", "cidx-nowhere"), "daemon: cidx-nowhere: no such command"),
+    (("--host", "unix:///nowhere.sock"), "unix:///nowhere.sock: no daemon answers there"),
+    (("--host", "http://127.0.0.1:1"), "must be unix:///path or tcp://host:port"),
+    (("--target", "nope:X"), "nope: no such module, here or installed"),
+    (("--target", "load_targets"), "load_targets: a target is named as module:NAME"),
+    (("--target", "json:dumps"), "json:dumps: not a Target, but function"),
+    (("--target", "json:nope"), "json:nope: json has no 'nope'"),
+    (("--target", "load_targets:NOBODY"), "unix:///nowhere.sock: no daemon answers there"),
+    (("--target", "load_targets:OTHER", "--source", "."), "source: is for our own daemon"),
+    (("--target", "load_targets:OTHER", "--daemon", "true"), "give --target or --daemon, and not"),
+]
+
+#: Each group of options as one line, and what is said of it as the next.
+SAY = """
+import json, sys
+from cidx_ref.testing.load import options
+from cidx_ref.testing.load.scenarios.all import Readers
+from locust.argument_parser import get_parser
+for line in sys.stdin:
+    given = get_parser().parse_args(json.loads(line))
+    print(options.why_bad(given, [Readers]).replace("\\n", "<br>"))
+"""
+
+
+@needs_locust
+def test_what_cannot_be_used_is_said_in_one_line() -> None:
+    asked = "\n".join(json.dumps(given) for given, _ in REFUSED)
+    argv = [sys.executable, "-P", "-c", SAY]
+    said = subprocess.run(
+        argv, input=asked, cwd=HERE, capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+    )
+    lines = said.stdout.splitlines()
+    assert [(line, expected) for line, (_, expected) in zip(lines, REFUSED, strict=True)
+            if expected not in line] == []  # fmt: skip
+
+
 @needs_locust
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "scenario", "said"),
     [
-        ("--slo", "query:soon", "must be like query_fts:p95<20"),
-        ("--questions", "/nowhere.json", "/nowhere.json"),
-        ("--summary", "/proc/nowhere/x.json", "/proc/nowhere"),
-        ("--source", "/nowhere", "/nowhere: no such directory"),
-        ("--daemon", "'", 'daemon: "\'": No closing quotation'),
-        ("--daemon", "cidx-nowhere", "daemon: cidx-nowhere: no such command"),
-        ("--host", "unix:///nowhere.sock", "unix:///nowhere.sock: no daemon answers there"),
-        ("--host", "http://127.0.0.1:1", "must be unix:///path or tcp://host:port"),
+        ("--slo", "query:soon", "Readers", "'query:soon': must be like query_fts:p95<20"),
+        (
+            "--target",
+            "load_targets:OTHER",
+            "Edits",
+            "Edits: not offered: needs a watch of the files (Cap.WATCH)",
+        ),
     ],
 )
-def test_what_cannot_be_used_is_said_in_one_line_before_anything_begins(
-    tmp_path: Path, option: str, value: str, said: str
+def test_what_cannot_be_run_is_said_in_one_line_before_anything_begins(
+    tmp_path: Path, option: str, value: str, scenario: str, said: str
 ) -> None:
-    outcome = session(tmp_path, option, value, "Readers")
-    assert outcome.status == 1
+    outcome = session(tmp_path, option, value, scenario)
+    assert (outcome.status, outcome.output.count("\n")) == (2, 1)
     assert said in outcome.output, outcome.output
-    assert "Traceback" not in outcome.output
-
-
-@needs_locust
-def test_the_time_of_a_session_counts_from_when_the_daemon_answers(tmp_path: Path) -> None:
-    """Which takes longer than the session."""
-    outcome = session(tmp_path, "-u", "1", "-t", "1", "Readers")
-    assert outcome.summary["elapsed_s"] >= 1, outcome.output
 
 
 MISTAKEN = """
@@ -535,40 +575,23 @@ from cidx_ref.testing.load import Scenario, task
 
 class Mistaken(Scenario):
     @task
-    def search(self):
-        {mistake}
+    def call_by_position(self):
+        self.client.call("query_fts", str(self.project), "a tree")
+
+    @task
+    def look_for_what_is_not_there(self):
+        self.ask("query", self.pick(), catch=lambda got: got.hints)
 """
 
 
 @needs_locust
-@pytest.mark.parametrize(
-    ("mistake", "said"),
-    [
-        ('self.client.call("query_fts", str(self.project), "a tree")', "are given by name"),
-        (
-            'self.ask("query", self.pick(), catch=lambda got: got["hits"])',
-            "its check raised KeyError",
-        ),
-    ],
-)
-def test_a_mistake_in_a_scenario_is_said_and_fails_it(
-    tmp_path: Path, mistake: str, said: str
-) -> None:
+def test_a_mistake_in_a_scenario_is_said_and_fails_it(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
-    mine.write_text(MISTAKEN.format(mistake=mistake))
-    outcome = session(tmp_path, "-u", "1", "-t", "3", locustfile=mine)
+    mine.write_text(MISTAKEN)
+    outcome = session(tmp_path, "-u", "3", "-t", "3", locustfile=mine)
     assert outcome.status == 3
-    assert said in outcome.output, outcome.output
-
-
-@needs_locust
-def test_an_objective_of_a_scenario_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.py"
-    mine.write_text(MINE.replace("query:min>=1500", "query:soon"))
-    outcome = session(tmp_path, locustfile=mine)
-    assert outcome.status == 1
-    assert "'query:soon': must be like query_fts:p95<20" in outcome.output
-    assert "Traceback" not in outcome.output
+    for said in ("are given by name", "its check raised AttributeError"):
+        assert said in outcome.output, outcome.output
 
 
 @needs_locust
@@ -576,27 +599,248 @@ def test_a_scenario_that_does_nothing_is_refused(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(MINE.replace("    @task\n", ""))
     outcome = session(tmp_path, locustfile=mine)
-    assert (outcome.status, outcome.output) == (1, "locust: Mixed has no @task\n")
+    assert (outcome.status, outcome.output) == (2, "locust: Mixed has no @task\n")
 
 
 @needs_locust
 def test_of_two_names_none_is_run(tmp_path: Path) -> None:
     outcome = session(tmp_path, "Readers", "Churn")
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert "one scenario is run at a time: name one of " in outcome.output
 
 
+BROKEN = """
+import pathlib
+import sys
+
+print(sys.argv[1:])
+pathlib.Path(sys.argv[3], ".code-indexer/daemon.log").write_text("why it is so")
+sys.exit("no such thing as an index")
+"""
+
+
 @needs_locust
-def test_why_a_daemon_did_not_start_is_said_without_tracebacks(tmp_path: Path) -> None:
-    outcome = session(tmp_path, "--daemon", "/bin/false", "Readers")
+def test_why_a_daemon_did_not_start_is_said_with_what_it_wrote(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(BROKEN)
+    outcome = session(tmp_path, "--daemon", f"{sys.executable} {mine}", "Readers")
     assert outcome.status == 3
-    assert "the daemon died while starting" in outcome.output
+    assert "ended with status 1; it wrote:\n['serve', '--project', " in outcome.output
+    assert "no such thing as an index" in outcome.output
+    assert ".code-indexer/daemon.log ends:\nwhy it is so\n" in outcome.output
     assert "Traceback" not in outcome.output
 
 
+# Daemons of other people.
+
+
+#: What is said of each scenario and a target.
+NEEDS = """
+import json, sys
+sys.path.append(".")
+import load_targets
+from cidx_ref.testing.load.scenarios import all as scenarios
+for target in (load_targets.QUICK, load_targets.NOBODY):
+    each = {name: getattr(scenarios, name) for name in scenarios.__all__}
+    said = {name: [one.missing(target), one.objectives(target)] for name, one in each.items()}
+    print(json.dumps(said))
+"""
+
+
 @needs_locust
-def test_without_a_name_the_first_scenario_is_run_and_that_is_said(tmp_path: Path) -> None:
-    outcome = session(tmp_path, "-u", "2", "-t", "3", "--slo", RELAXED)
+def test_what_a_scenario_needs_and_what_it_holds_a_daemon_to_hang_on_what_that_offers() -> None:
+    argv = [sys.executable, "-P", "-c", NEEDS]
+    said = subprocess.check_output(argv, cwd=HERE, text=True, timeout=TIMEOUT_S)
+    quick, nobody = map(json.loads, said.splitlines())
+    assert {name: missing for name, (missing, _) in quick.items() if missing} == {
+        "Edits": "needs a watch of the files (Cap.WATCH)",
+        "SoakIndexing": "needs answers that name their generation, as ours do",
+    }
+    # It has no hybrid search, and promises speed.
+    assert quick["Readers"][1] == ["query_fts:p95<50", "query:p95<100"]
+    assert quick["Expiry"][1] == ["(daemons):max>=2"]
+    assert quick["Soak"][1] == []
+    harmed = {name for name, (missing, _) in nobody.items() if "would harm the daemon" in missing}
+    assert harmed == {"Crash", "Edits", "Expiry", "SoakIndexing"}
+    assert "(Cap.CLEAR), and a count of loads" in nobody["ColdHerd"][0]
+    able = {name for name, (missing, _) in nobody.items() if not missing}
+    assert able == {"Churn", "OpenLoop", "Ramp", "Readers", "Soak"}
+
+
+@contextmanager
+def story_daemon(tmp_path: Path, *arguments: str) -> Iterator[str]:
+    """The address of a daemon as the story has it, of a small project."""
+    root = tmp_path / "theirs"
+    plain_words.write(root, 1)
+    argv = [sys.executable, "-P", str(HERE / "story_daemon.py"), "serve", "--project", str(root)]
+    process = subprocess.Popen([*argv, *arguments])
+    path = root / ".code-indexer" / "daemon.sock"
+    try:
+        _wait_for(lambda: path.exists() and not why_unusable(f"unix://{path}"))
+        connection = MeasuredConnection(f"unix://{path}", TIMEOUT_S)
+        connection.call("index", str(root))
+        connection.close()
+        yield f"unix://{path}"
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
+
+
+@needs_locust
+@pytest.mark.parametrize(("defect", "failed"), [("", False), ("elsewhere", True)])
+def test_a_daemon_of_the_storys_sample_is_asked_and_judged_by_content(
+    tmp_path: Path, defect: str, failed: bool
+) -> None:
+    questions = tmp_path / "questions.json"
+    questions.write_text(json.dumps(plain_words.QUESTIONS[:3]))
+    options = ("--questions", str(questions), "-u", "2", "-t", "2", "--slo", RELAXED)
+    with story_daemon(tmp_path, *[defect] * bool(defect)) as host:
+        outcome = session(tmp_path, "--host", host, *options, "Readers")
+    rows = outcome.summary["rows"]
+    assert outcome.status == (3 if failed else 0), outcome.output
+    for mode in ("query", "query_fts", "query_hybrid"):
+        assert (rows[mode]["count"] == 0) == failed, outcome.output
+    assert ("did not find harbour.py" in outcome.output) == failed, outcome.output
+
+
+@needs_locust
+def test_any_command_that_serves_is_started_indexed_killed_and_started_again(
+    tmp_path: Path,
+) -> None:
+    command = f"{sys.executable} -P {HERE / 'story_daemon.py'} serve --project {{project}}"
+    relaxed = "(outage):max<30000;(outage):count>=1"
+    options = ("--daemon", command, "-u", "3", "-t", "5", "--slo", relaxed)
+    outcome = session(tmp_path, *options, "Crash")
+    assert outcome.status == 0, outcome.output
+
+
+@needs_locust
+def test_a_list_of_scenarios_is_run_on_a_target_as_far_as_it_offers_what_they_need(
+    tmp_path: Path,
+) -> None:
+    done = load(tmp_path, "OTHER", "ReadersAndWriter", "Edits", "Expiry")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {each["scenario"]: each for each in _summary(tmp_path)["scenarios"]}
+    edits = "not offered: needs a watch of the files (Cap.WATCH)"
+    assert found["Edits"]["not_offered"] == edits
+    assert re.search(rf"^Edits +{re.escape(edits)}$", done.stdout, re.MULTILINE)
+    assert found["Expiry"]["rows"]["(daemons)"]["max"] >= 2
+    # By what it offers: no speed is promised, and no hybrid search.
+    rows = found["ReadersAndWriter"]["rows"]
+    assert rows["(index)"]["count"] >= 2
+    assert "query_hybrid" not in rows
+    objectives = {each["slo"] for each in found["ReadersAndWriter"]["objectives"]}
+    assert objectives == {"*:count>0", "*:failures<=0", "(index):count>=2"}
+
+
+@needs_locust
+def test_a_scenario_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
+    done = load(tmp_path, "OTHER", "Nope", "Readers")
+    assert (done.returncode, done.stderr.split("\n", 1)[0]) == (2, "Unknown User(s): Nope")
+    assert "Readers" not in done.stdout
+
+
+@needs_locust
+def test_a_target_is_judged_by_the_content_of_its_answers(tmp_path: Path) -> None:
+    done = load(tmp_path, "MIXED", "Readers")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert re.search(r"WrongAnswerError|did not find \w+\.py", done.stdout)
+
+
+def load(tmp_path: Path, target: str, *scenarios: str) -> subprocess.CompletedProcess[str]:
+    """`python -m cidx_ref.testing.load`, with the scenarios of the package."""
+    options = ["--target", f"load_targets:{target}", "--seconds", "3", "--out", str(tmp_path)]
+    argv = [sys.executable, "-P", "-m", "cidx_ref.testing.load", *options, *scenarios]
+    return subprocess.run(
+        [*argv, "--", "-u", "3"],
+        cwd=HERE, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+
+
+def _summary(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "summary.json").read_bytes())
+    return found
+
+
+STOCK = """
+import gevent
+from cidx_ref.testing.load import RpycUser, constant, task
+
+
+class Stock(RpycUser):
+    wait_time = constant(0.01)
+
+    @task
+    def get(self):
+        self.client.call("get", catch=lambda got: None if got == {"n": 3} else f"{got}")
+        if self.environment.stats.total.num_requests > 3:
+            gevent.spawn(self.environment.runner.quit)
+"""
+
+
+@needs_locust
+def test_a_stock_service_is_asked_for_a_dict(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(STOCK)
+
+    class Service(rpyc.Service):  # type: ignore[misc]
+        def exposed_get(self) -> dict[str, int]:
+            return {"n": 3}
+
+    server = ThreadedServer(Service, hostname="127.0.0.1", port=0)
+    thread = SYSTEM.thread(server.start, "stock service")
+    try:
+        host = f"tcp://127.0.0.1:{server.port}"
+        argv = command("--host", host, "-u", "1", "-t", "60", "--json", locustfile=mine)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    finally:
+        server.close()
+        thread.join(TIMEOUT_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = (each for each in json.loads(done.stdout) if each["name"] == "get")
+    assert (row["num_requests"] > 0, row["num_failures"]) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("from cidx_ref.testing.load import Scenario", "pip install 'cidx-ref-testing[load]'"),
+        ("from cidx_ref.testing.load import RpycUser", "pip install 'cidx-ref-testing[load]'"),
+        (
+            "from cidx_ref.testing.load.__main__ import main; raise SystemExit(main(['Readers']))",
+            "pip install 'cidx-ref-testing[load]'",
+        ),
+    ],
+)
+def test_without_locust_the_extra_is_named(code: str, said: str) -> None:
+    absent = "import sys; sys.modules['locust'] = None; "
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", absent + code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (1, 2)
+    assert said in done.stderr.splitlines()[-1]
+
+
+@needs_locust
+def test_without_our_daemon_one_line_says_what_to_install_or_to_give() -> None:
+    absent = "import sys; sys.modules['cidx_ref.client'] = None\n" + SAY
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", absent],
+        input="[]", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == (
+        "our own daemon is not installed: pip install cidx-ref, or name another one "
+        "with --target MODULE:TARGET\n"
+    )
+
+
+@needs_locust
+def test_without_a_name_the_first_scenario_is_run_for_so_long_from_when_its_daemon_answers(
+    tmp_path: Path,
+) -> None:
+    """Which takes longer than the session."""
+    outcome = session(tmp_path, "-u", "2", "-t", "1", "--slo", RELAXED)
+    assert outcome.summary["elapsed_s"] >= 1, outcome.output
     assert "no scenario is named: only " in outcome.output
     assert outcome.summary["scenario"] in outcome.output
 
@@ -696,7 +940,7 @@ def test_a_worker_that_dies_fails_the_session(tmp_path: Path) -> None:
         workers = [
             child
             for child in psutil.Process(process.pid).children()
-            if "cidx_ref.testing.load.keeper" not in child.cmdline()
+            if "cidx_ref.testing.own.keeper" not in child.cmdline()
         ]
         workers[0].kill()
         said, _ = process.communicate(timeout=TIMEOUT_S)
@@ -847,18 +1091,14 @@ def test_the_web_ui_stops_a_session_that_is_beginning(tmp_path: Path) -> None:
 
 
 @needs_locust
-@pytest.mark.parametrize(
-    "headers", [{"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"}]
-)
-def test_the_web_ui_does_not_listen_to_pages_of_other_sites(
-    tmp_path: Path, headers: dict[str, str]
-) -> None:
+def test_the_web_ui_does_not_listen_to_pages_of_other_sites(tmp_path: Path) -> None:
+    elsewhere = ({"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"})
+    asked = (("swarm", b"user_classes=Crash"), ("user", b"{}"), ("stop", b""))
     with page(tmp_path) as ui:
-        for path, body in (("swarm", b"user_classes=Crash"), ("user", b"{}"), ("stop", b"")):
-            with pytest.raises(HTTPError, match="403"):
-                ui.send(path, body, headers)
-        with pytest.raises(HTTPError, match="403"):
-            ui.send("stats/requests", None, headers)
+        for headers in elsewhere:
+            for path, body in (*asked, ("stats/requests", None)):
+                with pytest.raises(HTTPError, match="403"):
+                    ui.send(path, body, headers)
 
 
 @needs_locust
@@ -922,6 +1162,29 @@ def test_nothing_is_left_of_a_session_that_is_ended_by_a_signal(
         (root,) = [path / "source" for path in directory.iterdir()] or [directory]
         _wait_for(lambda: not list(directory.iterdir()))
         assert processes_of(root) == []
+
+
+@needs_locust
+def test_nothing_is_left_of_a_targets_daemon_when_its_session_is_killed(tmp_path: Path) -> None:
+    argv = command("-u", "1", "-t", "100", "--target", "load_targets:OTHER", "Readers")
+    process = subprocess.Popen(argv, cwd=HERE, stdout=subprocess.DEVNULL)
+
+    def daemons() -> list[psutil.Process]:
+        found = []
+        for each in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):  # gone meanwhile
+                if str(HERE / "kit_daemons.py") in each.cmdline():
+                    found.append(each)
+        return found
+
+    try:
+        (daemon,) = _wait_for(daemons)
+        root = Path(daemon.cmdline()[2])
+        assert root.is_dir()
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
+    _wait_for(lambda: not daemon.is_running() and not root.parent.exists())
 
 
 IN_DESTRUCTORS = """

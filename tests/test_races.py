@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cidx_ref.interpreter import python_command
+from cidx_ref.testing.conformance import races
 
 pytestmark = pytest.mark.once
 
@@ -34,7 +35,11 @@ def race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Race:
     def run(name: str, **options: object) -> dict[str, Any]:
         project = tmp_path / "project"
         project.mkdir(exist_ok=True)
-        options = {"claim": "cidx_ref.daemon.server:Claim", **options}
+        options = {
+            "claim": "cidx_ref.daemon.server:Claim",
+            "place": "cidx_ref.project:Project.at",
+            **options,
+        }
         given = [part for key, value in options.items() for part in (f"--{key}", str(value))]
         command, environment = python_command(
             "cidx_ref.testing.conformance.races", name, *given, str(project)
@@ -110,3 +115,32 @@ def test_the_races_find_a_claim_that_is_broken(
     # What is found by chance is looked for again, so that bad luck does not look like a good claim.
     found = (race(name, claim=f"broken_claims:{claim}", **options) for _ in range(5))
     assert any(one[count] for one in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--claim", "nope:X"), "--claim nope:X: there is no module nope"),
+        (("--claim", "json.nope:X"), "--claim json.nope:X: there is no module json.nope"),
+        (("--claim", "json:X"), "--claim json:X: module 'json' has no attribute 'X'"),
+        (("--claim", "json"), "--claim json: must be MODULE:CLASS"),
+        (("--claim", ":X"), "--claim :X: must be MODULE:CLASS"),
+        (("--claim", "json:__name__"), "--claim json:__name__: __name__ is not a class or a func"),
+        (("--claim", "json:dumps", "--rounds", "0"), "argument --rounds: '0' is no number from 1"),
+        (("--claim", "json:dumps", "/nowhere"), "/nowhere: no such directory"),
+        (("--claim", "typing_:X"), "--claim typing_:X: typing_ cannot be imported: SyntaxError: "),
+    ],
+)
+def test_what_cannot_be_raced_is_said_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    (tmp_path / "typing_.py").write_text("def")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        races.main(["start", *arguments, *[str(tmp_path)] * ("/nowhere" not in arguments)])
+    assert ended.value.code == 2
+    assert f"error: {said}" in capsys.readouterr().err.splitlines()[-1]

@@ -349,4 +349,156 @@ def test_several_reports_become_one_and_the_worst_verdict_counts(
     assert rows["SRV-2"]["seconds"] == 1.0
     assert f"promises: 2 shown, 1 BROKEN, {len(PROMISES) - 3} not shown" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.json", "all.md"]
-    assert main([str(tmp_path / "all")]) == 0, "what was merged is gone"
+    assert main([str(tmp_path / "all")]) == 2, "what was merged is gone"
+    assert json.loads((tmp_path / "all.json").read_text())["promises"], "and what came of it is not"
+
+
+def _report_of(path: Path, **promises: str) -> None:
+    rows = [
+        {
+            "id": id_.replace("_", "-"),
+            "promise": text,
+            "tests": ["test_it"],
+            "verdict": "shown",
+            "figures": [],
+            "tried": {},
+            "mutants": {},
+            "seconds": 0.5,
+        }
+        for id_, text in promises.items()
+    ]
+    path.write_text(json.dumps({"python": "3.11", "promises": rows}))
+    path.with_suffix(".md").write_text("as text")
+
+
+def test_promises_of_another_project_keep_their_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _report_of(tmp_path / "a-one.json", MY_1="an answer names its shard", SRV_1="x")
+    _report_of(tmp_path / "a-v1.2.json", MY_2="a shard has a name")
+    assert main([str(tmp_path / "a")]) == 0
+    told = json.loads((tmp_path / "a.json").read_text("utf-8"))["promises"]
+    own = [(row["id"], row["promise"], row["verdict"]) for row in told if "MY" in row["id"]]
+    assert own == [
+        ("MY-1", "an answer names its shard", "shown"),
+        ("MY-2", "a shard has a name", "shown"),
+    ]
+    assert "MY-2" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.md"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[", '{"promises": [{"id": "MY-1"}]}', '{"promises": 3}'])
+def test_what_is_no_report_is_named_and_nothing_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    _report_of(tmp_path / "a-one.json", MY_1="an answer names its shard")
+    (tmp_path / "a-two.json").write_text(text)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main([str(tmp_path / "a")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a-two.json: no report of promises (" in line
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_table_that_cannot_be_written_removes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _report_of(tmp_path / "a-one.json", MY_1="an answer names its shard")
+    (tmp_path / "a.md").mkdir()
+    assert main([str(tmp_path / "a")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert (tmp_path / "a-one.json").exists()
+
+
+def test_a_report_whose_rows_are_not_in_the_table_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _report_of(tmp_path / "a-one.json", MY_1="an answer names its shard")
+    _report_of(tmp_path / "a-two.json")
+    monkeypatch.setattr("cidx_ref.testing.promises.report.merge", lambda reports: [])
+    main([str(tmp_path / "a")])
+    assert (tmp_path / "a-one.json").exists()
+    assert not (tmp_path / "a-two.json").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
+def test_help_is_printed_and_nothing_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 0
+    assert "NAME" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [([], "required: NAME"), (["a", "b"], "unrecognized arguments: b"), (["a"], "no reports a-*."),
+     (["--nope"], "required: NAME"), (["none/a"], "no reports none/a-*.json")],
+)  # fmt: skip
+def test_other_arguments_are_one_line_and_status_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(tmp_path.iterdir())
+
+
+OWN = """
+@promise('MY-1')
+def test_own(figure, tried, planted):
+    figure('MY-1', 'shards', 3)
+    tried('MY-1', 5, 'answers')
+    planted('MY-1', 'nameless', killed=True)
+@promise('SRV-1')
+def test_other(): pass
+"""
+
+
+@XDIST
+def test_promises_of_ones_own_are_in_the_report(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    pytester.makefile(".toml", promises='[promises]\n"MY-1" = "an answer names its shard"\n')
+    pytester.makeini("[pytest]\ncidx_promises = promises.toml\n")
+    report = rows(pytester, OWN, *workers)
+    assert list(report)[-1] == "MY-1"
+    row = report["MY-1"]
+    assert (row["promise"], row["verdict"]) == ("an answer names its shard", "shown")
+    assert (row["tried"], row["mutants"]) == ({"answers": 5}, {"nameless": True})
+    assert row["figures"] == [{"name": "shards", "value": 3, "unit": ""}]
+    result = run(pytester, OWN, "--cidx-promise", "MY-1")
+    result.assert_outcomes(passed=1, deselected=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "No such file"),
+        ("[promises", "not TOML"),
+        ("x = 1", "it has one table, [[]promises[]]"),
+        ('[promises]\n"SRV-1" = "mine"', "SRV-1 is a promise of the kit"),
+        ('[promises]\n"MY 1" = "mine"', "'MY 1' is no id"),
+        ('[promises]\n"MY-1" = 5', "MY-1 has no text"),
+    ],
+)
+def test_a_file_of_promises_that_cannot_be_used_is_refused(
+    pytester: pytest.Pytester, text: str, said: str
+) -> None:
+    if text:
+        pytester.makefile(".toml", promises=text)
+    pytester.makeini("[pytest]\ncidx_promises = promises.toml\n")
+    result = run(pytester, PASSES)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*cidx_promises: *promises.toml: {said}*"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cidx_ref.runtime import Runtime
+from cidx_ref.testing.ground import Runtime
 
 __all__ = ["FakeRuntime"]
 

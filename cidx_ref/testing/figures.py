@@ -10,10 +10,7 @@ __all__ = ["percentile"]
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """The nearest-rank percentile, which is one of the values; `ValueError` if there are none."""
-    # Not at the top: the gates are a plugin of every test run, and most runs measure nothing.
-    import numpy as np
-
     if not values:
         raise ValueError("no samples")
     at = max(math.ceil(percent / 100 * len(values)), 1) - 1
-    return float(np.partition(np.asarray(values, dtype=np.float64), at)[at])
+    return float(sorted(values)[at])

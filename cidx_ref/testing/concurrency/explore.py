@@ -9,7 +9,8 @@ their order.  Three explorers look for a schedule that breaks it:
 - `guided`: Hypothesis draws the schedules, and shrinks the one that it finds.
 
 Each ends with an `Exploration`, or with a `Counterexample`: the shortest schedule it could find,
-as a table, and one line that brings it about again.  From the shell:
+as a table, and one line that brings it about again; or, where the threads never met a switch point,
+with `NothingExplored`, for then one schedule was tried, however many there are.  From the shell:
 
     python -m cidx_ref.testing.concurrency.explore visits:Visits
     python -m cidx_ref.testing.concurrency.explore visits:Visits "12:1 30:1"
@@ -25,10 +26,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cidx_ref.testing.concurrency.scheduler import Blocked, Scheduler, Step, Strategy, ThreadPool
+from cidx_ref.testing.concurrency.telling import described, parsed, replay_line, table
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Counterexample",
     "Exploration",
+    "NotDeterministic",
+    "NothingExplored",
     "Scenario",
     "Schedule",
     "Script",
@@ -53,8 +56,6 @@ Schedule = Mapping[int, int]
 
 #: So many runs are spent on making a counterexample shorter.
 _SHRINKS = 400
-#: So many steps of it are shown, the last ones.
-_ROWS = 100
 
 
 class Scenario:
@@ -99,6 +100,22 @@ class Exploration:
     complete: bool
 
 
+class NothingExplored(Exception):  # noqa: N818 - nothing went wrong in the code
+    """No thread of a scenario met a switch point, so no other schedule could be tried."""
+
+    def __init__(self, scenario: MakeScenario) -> None:
+        name = getattr(scenario, "__qualname__", repr(scenario))
+        super().__init__(
+            f"{name}: nothing was explored: no thread used a lock, a clock, a sleep or a step of"
+            " the runtime, so there was no point to switch at; make them of `self.runtime`, or"
+            " instrument the module that makes its own"
+        )
+
+
+class NotDeterministic(AssertionError):  # noqa: N818
+    """The same schedule came to another end: the scenario depends on more than its schedule."""
+
+
 class Counterexample(AssertionError):  # noqa: N818 - its name in the field
     """A schedule that breaks a scenario.  Its text is the table, and the line that replays it."""
 
@@ -108,9 +125,12 @@ class Counterexample(AssertionError):  # noqa: N818 - its name in the field
         self.error = run.error
         self.trace = run.trace
         self.switches = run.switches
+        #: The steps as a table, and the line that brings them about again.
+        self.table = "\n".join(table(run.trace))
+        self.replay_line = replay_line(scenario, run.schedule)
         #: How many schedules were tried until this was found, and made shorter.
         self.tried = tried
-        super().__init__(_describe(scenario, run))
+        super().__init__(described(scenario, run.schedule, run.trace, run.error, run.switches))
         self.__cause__ = run.error
 
 
@@ -123,14 +143,15 @@ def exhaustive(
     """
     with ThreadPool() as pool:
         waiting: deque[tuple[dict[int, int], int]] = deque([({}, 0)])
-        tried = 0
+        tried = points = 0
         while waiting:
             if tried == max_schedules:
-                return Exploration(tried, complete=False)
+                return _explored(scenario, tried, points, complete=False)
             schedule, spent = waiting.popleft()
             script = Script(schedule)
             run = _perform(scenario, script, pool)
             tried += 1
+            points += len(run.trace)
             if run.error is not None:
                 raise _shortest(scenario, run, pool, tried)
             # Only beyond its last deviation: so each schedule comes up once.
@@ -139,7 +160,7 @@ def exhaustive(
                 if not costs or spent < preemptions:
                     for answer in range(1, options):
                         waiting.append(({**schedule, number: answer}, spent + costs))
-    return Exploration(tried, complete=True)
+    return _explored(scenario, tried, points, complete=True)
 
 
 def random_walk(scenario: MakeScenario, *, schedules: int = 2_000, seed: int = 0) -> Exploration:
@@ -147,12 +168,14 @@ def random_walk(scenario: MakeScenario, *, schedules: int = 2_000, seed: int = 0
 
     Raises `Counterexample`.
     """
+    points = 0
     with ThreadPool() as pool:
         for number in range(schedules):
             run = _perform(scenario, _Walk(random.Random(f"{seed}/{number}")), pool)
+            points += len(run.trace)
             if run.error is not None:
                 raise _shortest(scenario, run, pool, number + 1)
-    return Exploration(schedules, complete=False)
+    return _explored(scenario, schedules, points, complete=False)
 
 
 def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6) -> Exploration:
@@ -164,7 +187,7 @@ def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis.errors import Flaky
 
-    tried = 0
+    tried = points = 0
     with ThreadPool() as pool:
         script = Script({})
         usual = _perform(scenario, script, pool)
@@ -181,9 +204,10 @@ def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6
         )
         @given(schedules(usual.decisions, max_switches, ways))
         def test(schedule: Schedule) -> None:
-            nonlocal tried
+            nonlocal tried, points
             tried += 1
             run = _scripted(scenario, schedule, pool)
+            points += len(run.trace)
             if run.error is not None:
                 raise Counterexample(scenario, run, tried)
 
@@ -194,7 +218,7 @@ def guided(scenario: MakeScenario, *, examples: int = 500, max_switches: int = 6
         except Counterexample as found:
             broken = found.schedule
         else:
-            return Exploration(tried, complete=False)
+            return _explored(scenario, tried, points, complete=False)
         # Out here, where it is no consequence of what Hypothesis raised.
         raise _shortest(scenario, _scripted(scenario, broken, pool), pool, tried)
 
@@ -219,11 +243,18 @@ def replay(scenario: MakeScenario, schedule: Schedule | str = "") -> None:
     Raises `Counterexample` if it breaks the scenario.
     """
     if isinstance(schedule, str):
-        schedule = _parse(schedule)
+        schedule = parsed(schedule)
     with ThreadPool() as pool:
         run = _scripted(scenario, schedule, pool)
     if run.error is not None:
         raise Counterexample(scenario, run)
+    _explored(scenario, 1, len(run.trace), complete=False)
+
+
+def _explored(scenario: MakeScenario, tried: int, points: int, *, complete: bool) -> Exploration:
+    if not points:
+        raise NothingExplored(scenario)
+    return Exploration(tried, complete)
 
 
 @dataclass(frozen=True)
@@ -312,7 +343,7 @@ def _shortest(scenario: MakeScenario, found: _Run, pool: ThreadPool, tried: int)
     best = _scripted(scenario, found.schedule, pool)
     if not best.breaks_like(found):
         again = best.error if best.error is not None else "nothing"
-        odd = AssertionError(f"not deterministic: first {found.error!r}, and then {again!r}")
+        odd = NotDeterministic(f"not deterministic: first {found.error!r}, and then {again!r}")
         return Counterexample(scenario, replace(found, error=odd), tried)
     candidates = _smaller(best.schedule)
     limit = tried + _SHRINKS
@@ -340,50 +371,6 @@ def _smaller(schedule: Schedule) -> Iterator[Schedule]:
             yield {**schedule, number: answer - 1}
 
 
-def _describe(scenario: MakeScenario, run: _Run) -> str:
-    module, name = _module_of(scenario), getattr(scenario, "__qualname__", "")
-    line = " ".join(f"{number}:{answer}" for number, answer in sorted(run.schedule.items()))
-    causes = "".join(f"\n  because of {c!r}" for c in _causes(run.error))
-    return "\n".join(
-        (
-            f"{name}: {type(run.error).__name__}: {run.error}{causes}",
-            *_table(run.trace),
-            f"context switches: {run.switches}; to see it again:",
-            f'    python -m cidx_ref.testing.concurrency.explore {module}:{name} "{line}"',
-        )
-    )
-
-
-def _module_of(scenario: MakeScenario) -> str:
-    """What it can be imported from: of a program that was run, the name of its file."""
-    module = scenario.__module__
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return Path(file).stem if module == "__main__" and file else module
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """What it was made from, though it was raised `from None`."""
-    while error is not None and (error := error.__cause__ or error.__context__) is not None:
-        yield error
-
-
-def _table(trace: Sequence[Step]) -> Iterator[str]:
-    threads = max(map(len, ("thread", *(step.thread for step in trace))))
-    actions = max(map(len, ("does", *(step.action for step in trace))))
-    yield f"{'step':>6}  {'thread':<{threads}}  {'does':<{actions}}  holds"
-    before = ""
-    if len(trace) > _ROWS:
-        yield f"{'...':>6}  ({len(trace) - _ROWS} steps)"
-    for number, step in list(enumerate(trace, 1))[-_ROWS:]:
-        is_last = number == len(trace) or trace[number].thread != step.thread
-        if step.action == "clock" and not is_last and step.thread == before:
-            continue  # where nothing happened between looking at the clock and going on
-        name = "" if step.thread == before else step.thread
-        holds = ", ".join(step.holds)
-        yield f"{number:>6}  {name:<{threads}}  {step.action:<{actions}}  {holds}".rstrip()
-        before = step.thread
-
-
 def _closed(made: Scenario, error: BaseException | None) -> BaseException | None:
     """`error`, or what closing the scenario raised, if that was the first."""
     try:
@@ -393,16 +380,9 @@ def _closed(made: Scenario, error: BaseException | None) -> BaseException | None
     return error
 
 
-def _parse(line: str) -> Schedule:
-    try:
-        pairs = [pair.split(":") for pair in line.split()]
-        return {int(number): int(answer) for number, answer in pairs}
-    except ValueError:
-        raise ValueError(f"a schedule is like '12:1 30:1', not {line!r}") from None
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Explore a scenario, or replay one schedule of it; 1 if it is broken."""
+    """Explore a scenario, or replay one schedule of it; 1 if it is broken, 2 if that could not be
+    done."""
     parser = argparse.ArgumentParser("python -m cidx_ref.testing.concurrency.explore")
     parser.add_argument("scenario", help="MODULE:NAME")
     parser.add_argument("schedule", nargs="?", help="what to replay, as a failure printed it")
@@ -412,7 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, _, name = given.scenario.partition(":")
     try:
         scenario = getattr(importlib.import_module(module), name)
-        schedule = _parse(given.schedule or "")
+        schedule = parsed(given.schedule or "")
     except (ImportError, AttributeError, ValueError) as error:
         parser.error(str(error))
     try:
@@ -426,6 +406,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Counterexample as found:
         print(found)
         return 1
+    except NothingExplored as nothing:
+        print(nothing, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
-__all__ = ["History", "Model", "Operation", "check_linearizable", "final_states"]
+__all__ = [
+    "History",
+    "Model",
+    "NotLinearizable",
+    "Operation",
+    "check_linearizable",
+    "final_states",
+]
 
 S = TypeVar("S", bound=Hashable)
 T = TypeVar("T")
@@ -58,10 +65,22 @@ class History:
         return result
 
 
+class NotLinearizable(AssertionError):  # noqa: N818 - its name in the field
+    """No order of the operations explains what they answered.  Its text has them all."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(f"not linearizable:\n{_listed(history.operations)}")
+        self.history = history
+
+
 def check_linearizable(history: History, initial: S, model: Model[S]) -> None:
-    """Raises `AssertionError`, with the history, if no order explains it."""
+    """Raises `NotLinearizable`, an `AssertionError`, if no order explains `history`.
+
+    It raises, where the other checks return findings, because it is what a scenario's `check` does
+    at its end: which promise that breaks is the scenario's to say.
+    """
     if not final_states(history.operations, [initial], model):
-        raise AssertionError(f"not linearizable:\n{_listed(history.operations)}")
+        raise NotLinearizable(history)
 
 
 def final_states(operations: Sequence[Operation], initial: Iterable[S], model: Model[S]) -> set[S]:

@@ -30,12 +30,23 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from cidx_ref.runtime import SYSTEM, Lock
 from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.concurrency.primitives import OwnCondition, Owned, OwnEvent, OwnLock
+from cidx_ref.testing.concurrency.workers import ThreadPool
+from cidx_ref.testing.ground import SYSTEM, Lock
 
-__all__ = ["Blocked", "Deadlock", "Livelock", "Scheduler", "Step", "Strategy", "ThreadPool"]
+__all__ = [
+    "Abort",
+    "Blocked",
+    "Deadlock",
+    "Livelock",
+    "Scheduler",
+    "Step",
+    "Strategy",
+    "Task",
+    "ThreadPool",
+]
 
-_JOIN_S = 10.0
 #: Real seconds without a step after which a thread must be stuck.
 _PATIENCE_S = 20.0
 _FLOCK_POLL_S = 0.01
@@ -73,57 +84,12 @@ class Step(NamedTuple):
     holds: tuple[str, ...]
 
 
-class _Abort(BaseException):
+class Abort(BaseException):
     """Unwinds the threads of a run that has failed; nothing may catch it."""
 
 
-class _Worker:
-    """A real thread that runs one task after another.  Its baton is what it waits for."""
-
-    def __init__(self) -> None:
-        self.baton = SYSTEM.lock("baton")
-        self.baton.acquire()
-        self.job: Callable[[], Lock] | None = None
-        self.thread = SYSTEM.thread(self._run, "scheduled")
-
-    def _run(self) -> None:
-        while True:
-            self.baton.acquire()
-            job, self.job = self.job, None
-            if job is None:
-                return
-            # Last of all: from here on another thread runs, and may give this worker a new job.
-            job().release()
-
-
-class ThreadPool:
-    """The threads that runs are made of: starting them anew costs more than a whole run."""
-
-    def __init__(self) -> None:
-        self._workers: list[_Worker] = []
-        self._idle: list[_Worker] = []
-        #: One of them is stuck: it is not waited for.
-        self.is_stuck = False
-
-    def take(self) -> _Worker:
-        if self._idle:
-            return self._idle.pop()
-        worker = _Worker()
-        self._workers.append(worker)
-        return worker
-
-    def give_back(self, worker: _Worker) -> None:
-        self._idle.append(worker)
-
-    def __enter__(self) -> ThreadPool:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for worker in self._workers:
-            worker.job = None  # of a run that was never begun
-            worker.baton.release()
-        for worker in self._workers:
-            worker.thread.join(0 if self.is_stuck else _JOIN_S)
+class _Over(BaseException):
+    """Stands for an error where there is none: only threads are left that nobody waits for."""
 
 
 class Scheduler(FakeRuntime):
@@ -141,15 +107,17 @@ class Scheduler(FakeRuntime):
         self._pool = pool
         self._max_steps = max_steps
         self._ended = SYSTEM.lock("ended")
-        self._main = self._running = _Task(self, "main", 0, self._ended)
-        self._tasks: list[_Task] = []
+        self._main = self._running = Task(self, "main", 0, self._ended)
+        self._tasks: list[Task] = []
         self._error: BaseException | None = None
+        #: What ended a thread that nobody was told of; it fails the run, when that has ended.
+        self.unnoticed: BaseException | None = None
 
     # For whoever makes a run.
 
     def run(self, actors: dict[str, Callable[[], object]]) -> None:
         """Run `actors`, each in a thread of its name, until all of them and all that they
-        started have ended.
+        started have ended; but for daemons (`spawn`), which are then unwound.
 
         Raises what the first of them to fail raised, `Deadlock`, or `Livelock`, and then no thread
         of this run is inside the code any more; or `Blocked`, and then one is.
@@ -160,7 +128,7 @@ class Scheduler(FakeRuntime):
         self._ended = SYSTEM.lock("ended")
         self._ended.acquire()
         for name, actor in actors.items():
-            self._spawn(actor, name)
+            self.spawn(actor, name)
         if not self._tasks:
             raise ValueError("nobody to run")
         self._running = self._tasks[0]  # which makes those that can run the tasks, and not us
@@ -170,6 +138,9 @@ class Scheduler(FakeRuntime):
             pass
         self._running = self._main
         self._tasks.clear()
+        if isinstance(self._error, _Over):
+            self._error = None
+        self._error = self._error or self.unnoticed
         if self._error is not None:
             raise self._error
 
@@ -177,6 +148,21 @@ class Scheduler(FakeRuntime):
     def current_thread(self) -> str:
         """The name of the thread that runs: an actor's, or "main"."""
         return self._running.name
+
+    @property
+    def current(self) -> Task:
+        """The thread that runs."""
+        return self._running
+
+    @property
+    def is_unwinding(self) -> bool:
+        """The run has failed, or ended: what is still under way is on its way out."""
+        return self._error is not None
+
+    @property
+    def time_s(self) -> float:
+        """The time, without a switch point."""
+        return self._time_s
 
     def branch(self, what: str) -> bool:
         """Whether `what`, a fault for example, happens here: decided as switches are, and it does
@@ -187,43 +173,59 @@ class Scheduler(FakeRuntime):
         self.trace.append(Step(task.name, what, tuple(task.holds)))
         return True
 
+    # For schedulers of something else than threads, within one.
+
+    def choose(self, options: int) -> int:
+        """One of so many ways to go on; all but 0 cost."""
+        return self.strategy.pick(options, True)
+
+    def passed(self, name: str, action: str) -> None:
+        """A switch point of `name`, which is no thread."""
+        if self._error is not None:
+            raise Abort
+        self.trace.append(Step(name, action, ()))
+        if len(self.trace) > self._max_steps:
+            self._fail(Livelock(f"still at it after {self._max_steps} steps"))
+
     # The runtime.
 
     def monotonic(self) -> float:
-        self._point("clock")
+        self.point("clock")
         return super().monotonic()
 
     def sleep(self, seconds: float) -> None:
-        self._point(f"sleep {seconds:g} s")
+        self.point(f"sleep {seconds:g} s")
         self._running.gives_way = True
-        self._block(lambda: False, lambda: f"{seconds:g} s to pass", seconds)
+        self.block(lambda: False, lambda: f"{seconds:g} s to pass", seconds)
 
     def flock(self, fd: int, operation: int) -> None:
         while True:
-            self._point("flock")
+            self.point("flock")
             try:
                 fcntl.flock(fd, operation | fcntl.LOCK_NB)
             except BlockingIOError:
+                if operation & fcntl.LOCK_NB:
+                    raise
                 self.sleep(_FLOCK_POLL_S)
             else:
                 return
 
     def step(self, name: str) -> None:
-        self._point(name)
+        self.point(name)
         super().step(name)
 
-    def lock(self, name: str) -> _Lock:
-        return _Lock(self, name)
+    def lock(self, name: str) -> OwnLock:
+        return OwnLock(self, name)
 
-    def condition(self, name: str) -> _Condition:
-        return _Condition(self, name)
+    def condition(self, name: str) -> OwnCondition:
+        return OwnCondition(self, name)
 
-    def event(self, name: str) -> _Event:
-        return _Event(self, name)
+    def event(self, name: str) -> OwnEvent:
+        return OwnEvent(self, name)
 
-    def thread(self, target: Callable[[], object], name: str) -> _Task:
-        task = self._spawn(target, name)
-        self._point(f"started {name}")
+    def thread(self, target: Callable[[], object], name: str) -> Task:
+        task = self.spawn(target, name)
+        self.point(f"started {name}")
         return task
 
     def threads(self) -> list[Any]:
@@ -233,6 +235,9 @@ class Scheduler(FakeRuntime):
 
     def _is_under_way(self) -> bool:
         return any(not task.is_done for task in self._tasks)
+
+    def _is_needed(self) -> bool:
+        return any(not task.is_done and not task.is_daemon() for task in self._tasks)
 
     def _has_ended(self) -> bool:
         try:
@@ -255,16 +260,23 @@ class Scheduler(FakeRuntime):
         where = "".join(traceback.format_stack(frame)[-6:]) if frame else ""
         raise Blocked(f"{stuck.name} is blocked, or busy, outside the runtime:\n{where}")
 
-    def _spawn(self, target: Callable[[], object], name: str) -> _Task:
+    def spawn(
+        self,
+        target: Callable[[], object],
+        name: str,
+        is_daemon: Callable[[], bool] = lambda: False,
+    ) -> Task:
+        """A new thread, without a switch point.  A run does not wait for one that `is_daemon()`."""
         worker = self._pool.take()
-        task = _Task(self, name, len(self._tasks) + 1, worker.baton, worker.thread.ident)
+        task = Task(self, name, len(self._tasks) + 1, worker.baton, worker.thread.ident)
+        task.is_daemon = is_daemon
         self._tasks.append(task)
 
         def job() -> Lock:
             try:
                 if self._error is None:
                     target()
-            except _Abort:
+            except Abort:
                 pass
             except BaseException as error:
                 self._error = self._error or error
@@ -279,30 +291,32 @@ class Scheduler(FakeRuntime):
         """The baton of whoever goes on when the running thread has ended."""
         if not self._is_under_way():
             return self._ended
+        if not self._is_needed():
+            self._error = self._error or _Over()
         try:
             self._running = self._next(None)
-        except _Abort:  # one after the other is woken, to unwind
+        except Abort:  # one after the other is woken, to unwind
             self._running = self._alive()[0]
         return self._running.baton
 
-    def _point(self, action: str) -> None:
+    def point(self, action: str) -> None:
         """A switch point, before `action`."""
         task = self._running
         if task is self._main:
             return
         if self._error is not None:
-            raise _Abort
+            raise Abort
         self.trace.append(Step(task.name, action, tuple(task.holds)))
         if len(self.trace) > self._max_steps:
             self._fail(Livelock(f"still at it after {self._max_steps} steps"))
         self._hand_over(task)
 
-    def _block(
+    def block(
         self,
         ready: Callable[[], bool],
         waits_for: Callable[[], str],
         timeout: float | None = None,
-        lock: _Lock | None = None,
+        lock: Owned | None = None,
     ) -> bool:
         """Go on when `ready()`, True, or when `timeout` has passed, False; but not before `lock`
         is free."""
@@ -317,7 +331,7 @@ class Scheduler(FakeRuntime):
             task.gives_way = False
         return ready()
 
-    def _hand_over(self, task: _Task) -> None:
+    def _hand_over(self, task: Task) -> None:
         following = self._next(task)
         if following is task:
             return
@@ -325,12 +339,12 @@ class Scheduler(FakeRuntime):
         following.baton.release()
         task.baton.acquire()
         if self._error is not None:
-            raise _Abort
+            raise Abort
 
-    def _next(self, current: _Task | None) -> _Task:
+    def _next(self, current: Task | None) -> Task:
         """Who runs next; by default `current`, or else whoever was made first."""
         if self._error is not None:
-            raise _Abort
+            raise Abort
         able = self._able()
         if len(able) == 1:
             return able[0]
@@ -338,12 +352,14 @@ class Scheduler(FakeRuntime):
         able.sort(key=lambda task: task is not current if can_go_on else task.gives_way)
         return able[self.strategy.pick(len(able), can_go_on)]
 
-    def _able(self) -> list[_Task]:
+    def _able(self) -> list[Task]:
         while True:
             alive = self._alive()
             able = [task for task in alive if task.wait is None or task.wait.is_over(self._time_s)]
             if able:
                 return able
+            if self._running is not self._main and not self._is_needed():
+                self._fail(_Over())
             deadlines = [task.wait.deadline for task in alive if task.wait is not None]
             # One that has come, and yet the thread cannot run: it needs a lock besides.
             ahead = [deadline for deadline in deadlines if self._time_s < deadline < _NEVER]
@@ -351,7 +367,7 @@ class Scheduler(FakeRuntime):
                 self._fail(Deadlock("deadlock: " + "; ".join(map(_complaint, alive))))
             self.advance(min(ahead) - self._time_s)
 
-    def _alive(self) -> list[_Task]:
+    def _alive(self) -> list[Task]:
         if self._running is self._main:
             return [self._main]
         return [task for task in self._tasks if not task.is_done]
@@ -360,7 +376,7 @@ class Scheduler(FakeRuntime):
         if self._running is self._main:
             raise error
         self._error = error
-        raise _Abort
+        raise Abort
 
 
 class _Wait:
@@ -369,7 +385,7 @@ class _Wait:
     __slots__ = ("deadline", "in_words", "lock", "ready")
 
     def __init__(
-        self, ready: Callable[[], bool], in_words: Callable[[], str], lock: _Lock | None
+        self, ready: Callable[[], bool], in_words: Callable[[], str], lock: Owned | None
     ) -> None:
         self.ready = ready
         self.in_words = in_words
@@ -381,7 +397,7 @@ class _Wait:
         return is_free and (now >= self.deadline or self.ready())
 
 
-class _Task:
+class Task:
     """A thread of the run: what `Runtime.thread` returns."""
 
     def __init__(
@@ -398,149 +414,23 @@ class _Task:
         #: Of the real thread.
         self.thread_ident = thread_ident
         self.is_done = False
+        self.is_daemon: Callable[[], bool] = lambda: False
         self.gives_way = False
         self.holds: list[str] = []
         self.wait: _Wait | None = None
+        #: What stands for this thread where the code asks for the current one.
+        self.face: Any = None
         self._scheduler = scheduler
 
     def is_alive(self) -> bool:
-        self._scheduler._point(f"look at {self.name}")
+        self._scheduler.point(f"look at {self.name}")
         return not self.is_done
 
     def join(self, timeout: float | None = None) -> None:
-        self._scheduler._point(f"join {self.name}")
+        self._scheduler.point(f"join {self.name}")
         if not self.is_done:
-            self._scheduler._block(lambda: self.is_done, lambda: f"{self.name} to end", timeout)
+            self._scheduler.block(lambda: self.is_done, lambda: f"{self.name} to end", timeout)
 
 
-class _Lock:
-    """Not reentrant: a thread that takes it twice waits for itself, which is reported."""
-
-    def __init__(self, scheduler: Scheduler, name: str) -> None:
-        self.name = name
-        self.owner: _Task | None = None
-        self._scheduler = scheduler
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        scheduler = self._scheduler
-        scheduler._point(f"acquire {self.name}")
-        if self.owner is not None:
-            limit = None if timeout < 0 else timeout
-            if not blocking or not scheduler._block(self._is_free, self._in_words, limit):
-                return False
-        self.own(scheduler._running)
-        return True
-
-    def release(self) -> None:
-        self.disown()
-        # After it: what is done with what was read under the lock is what may come too late.
-        if self._scheduler._error is None:
-            self._scheduler._point(f"released {self.name}")
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-
-    def own(self, task: _Task) -> None:
-        self.owner = task
-        task.holds.append(self.name)
-
-    def disown(self) -> None:
-        if self._scheduler._error is not None:  # unwinding, from wherever it was
-            self.owner = None
-        elif self.owner is not self._scheduler._running:
-            raise RuntimeError(f"release of {self.name}, which this thread does not hold")
-        else:
-            self.owner.holds.remove(self.name)
-            self.owner = None
-
-    def _is_free(self) -> bool:
-        return self.owner is None
-
-    def _in_words(self) -> str:
-        return f"lock {self.name} (held by {self.owner.name if self.owner else 'nobody'})"
-
-
-class _Waiter:
-    """Somebody in a condition's queue."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.is_told = False
-
-
-class _Condition:
-    def __init__(self, scheduler: Scheduler, name: str) -> None:
-        self.name = name
-        self._lock = _Lock(scheduler, name)
-        self._scheduler = scheduler
-        self._waiters: list[_Waiter] = []
-
-    def __enter__(self) -> bool:
-        return self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        scheduler = self._scheduler
-        scheduler._point(f"wait {self.name}")
-        self._lock.disown()
-        deadline = _NEVER if timeout is None else scheduler._time_s + timeout
-        waiter = _Waiter(deadline)
-        self._waiters.append(waiter)
-        try:
-            return scheduler._block(
-                lambda: waiter.is_told, lambda: f"condition {self.name}", timeout, self._lock
-            )
-        finally:
-            self._lock.own(scheduler._running)
-            self._waiters.remove(waiter)
-
-    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
-        deadline = _NEVER if timeout is None else self._scheduler._time_s + timeout
-        while not predicate():
-            left = deadline - self._scheduler._time_s
-            if left <= 0:
-                return False
-            self.wait(None if left == _NEVER else left)
-        return True
-
-    def notify_all(self) -> None:
-        self._scheduler._point(f"notify {self.name}")
-        if self._lock.owner is not self._scheduler._running:
-            raise RuntimeError(f"notify on {self.name}, which this thread does not hold")
-        for waiter in self._waiters:
-            # One whose time is up has left the queue, though it has not got the lock back yet.
-            waiter.is_told |= self._scheduler._time_s < waiter.deadline
-
-
-class _Event:
-    def __init__(self, scheduler: Scheduler, name: str) -> None:
-        self.name = name
-        self._is_set = False
-        self._scheduler = scheduler
-
-    def is_set(self) -> bool:
-        self._scheduler._point(f"look at {self.name}")
-        return self._is_set
-
-    def set(self) -> None:
-        self._scheduler._point(f"set {self.name}")
-        self._is_set = True
-
-    def clear(self) -> None:
-        self._scheduler._point(f"clear {self.name}")
-        self._is_set = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self._scheduler._point(f"wait {self.name}")
-        return self._is_set or self._scheduler._block(
-            lambda: self._is_set, lambda: f"event {self.name}", timeout
-        )
-
-
-def _complaint(task: _Task) -> str:
+def _complaint(task: Task) -> str:
     return f"{task.name} waits for {task.wait.in_words() if task.wait else 'nothing'}"

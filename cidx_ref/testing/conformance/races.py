@@ -1,10 +1,10 @@
 """Start races with real processes: many starters at the same moment, and owners that come and go.
 
-    claim=cidx_ref.daemon.server:Claim
-    python -m cidx_ref.testing.conformance.races start --claim $claim --path stale --rounds 200 DIR
-    python -m cidx_ref.testing.conformance.races churn --claim $claim --seconds 30 DIR
+    claim="--claim cidx_ref.daemon.server:Claim --place cidx_ref.project:Project.at"
+    python -m cidx_ref.testing.conformance.races start $claim --path stale --rounds 200 DIR
+    python -m cidx_ref.testing.conformance.races churn $claim --seconds 30 DIR
 
-Each prints one JSON object and ends with status 0, whatever it found:
+Each prints one JSON object and ends with status 0, whatever it found (2: it could not begin):
 
 - `rounds`: rounds raced; of a churn, how often the project was owned
 - `double`: owners while there was another
@@ -45,11 +45,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from cidx_ref.project import Project
-from cidx_ref.runtime import SYSTEM
-from cidx_ref.sockets import connect, peer_pid
+from cidx_ref.testing.ground import SYSTEM, connect, peer_pid
 
-__all__ = ["PATHS", "Arena", "ClaimLike", "churn", "main", "start"]
+__all__ = ["PATHS", "Arena", "ClaimLike", "Place", "churn", "main", "start"]
 
 #: What starters may find at the socket's path: nothing, what a killed daemon left, or a daemon.
 PATHS = ("free", "stale", "live")
@@ -75,7 +73,27 @@ class ClaimLike(Protocol):
     def release(self) -> None: ...
 
 
-MakeClaim = Callable[[Project], ClaimLike]
+class Place(Protocol):
+    """What a claim is given: where the project is, and where the socket of its owner would be."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def socket_path(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class _Story:
+    """A place as in the story."""
+
+    root: Path
+
+    @property
+    def socket_path(self) -> Path:
+        return self.root / ".code-indexer" / "daemon.sock"
+
+
+MakeClaim = Callable[[Any], ClaimLike]
 
 
 @dataclass(frozen=True)
@@ -83,7 +101,7 @@ class Arena:
     """What is raced for, with what, where the witness is, and for how many seconds a starter waits
     for another that neither answers nor goes."""
 
-    project: Project
+    project: Place
     make_claim: MakeClaim
     witness: Path
     patience_s: float = 20.0
@@ -231,7 +249,7 @@ class _Owner:
             return peer_pid(sock)
 
 
-def _knock(project: Project) -> int:
+def _knock(project: Place) -> int:
     """The process that accepts at the path and says who it is; 0 if nobody does."""
     try:
         with connect(project.socket_path, _KNOCK_S) as sock:
@@ -447,12 +465,19 @@ def _result(rounds: int, tally: Counter[str], began: float, **more: int) -> dict
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _parser().parse_args(argv)
-    module, _, name = options.claim.partition(":")
-    make_claim: MakeClaim = getattr(import_module(module), name)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        make_claim = _named(options.claim, "--claim")
+        place = _named(options.place, "--place") if options.place else _Story
+        if not Path(options.directory).is_dir():
+            raise ValueError(f"{options.directory}: no such directory")
+        project = place(Path(options.directory).resolve())
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory() as elsewhere:
         arena = Arena(
-            Project.at(options.directory),
+            project,
             make_claim,
             Path(elsewhere, "witness"),
             options.patience,
@@ -465,17 +490,53 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _named(place: str, option: str) -> Callable[[Any], Any]:
+    """What `MODULE:NAME` names.  Raises `ValueError`, which says in one line what is missing."""
+    module, _, name = place.partition(":")
+    if not module or not name:
+        raise ValueError(f"{option} {place}: must be MODULE:CLASS")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise ValueError(f"{option} {place}: there is no module {error.name}") from None
+        raise ValueError(f"{option} {place}: {module} cannot be imported: {error}") from None
+    except AttributeError as error:
+        raise ValueError(f"{option} {place}: {error}") from None
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{option} {place}: {module} cannot be imported: {said}") from None
+    if not callable(found):
+        raise ValueError(f"{option} {place}: {name} is not a class or a function")
+    make_claim: MakeClaim = found
+    return make_claim
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cidx_ref.testing.conformance.races")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--claim", required=True, metavar="MODULE:CLASS")
-    common.add_argument("--processes", type=int, default=8, metavar="N")
+    common.add_argument("--processes", type=_count, default=8, metavar="N")
     common.add_argument("--patience", type=float, default=20.0, metavar="S")
+    common.add_argument(
+        "--place",
+        metavar="MODULE:NAME",
+        help="makes of DIR what the claim is given: something with root and socket_path "
+        "(default: DIR/.code-indexer/daemon.sock)",
+    )
     common.add_argument("directory", metavar="DIR", help="a project, or an empty directory")
     races = parser.add_subparsers(dest="race", required=True)
     starters = races.add_parser("start", parents=[common])
     starters.add_argument("--path", choices=PATHS, default="free")
-    starters.add_argument("--rounds", type=int, default=200, metavar="N")
+    starters.add_argument("--rounds", type=_count, default=200, metavar="N")
     churning = races.add_parser("churn", parents=[common])
     churning.add_argument("--seconds", type=float, default=30, metavar="S")
     return parser

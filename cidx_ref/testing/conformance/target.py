@@ -15,13 +15,35 @@ Nothing here starts or asks anything: `subject` and `asking` do.
 from __future__ import annotations
 
 import ast
+import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Attach", "Call", "Cap", "Faults", "Methods", "Peer", "Spawn", "Subjects", "Target"]
+__all__ = [
+    "HEALTH_NAMES",
+    "METRICS_NAMES",
+    "PLACEHOLDERS",
+    "STATUS_NAMES",
+    "Attach",
+    "Beyond",
+    "Call",
+    "Cap",
+    "Faults",
+    "Methods",
+    "Peer",
+    "Spawn",
+    "Subjects",
+    "Target",
+    "TargetError",
+    "filled",
+    "words",
+]
 
 
 class Cap(StrEnum):
@@ -36,13 +58,14 @@ class Cap(StrEnum):
     CLEAR = "a method that empties the cache"
     #: `Target.status["pid"]` and whatever else of `status` is named.
     STATUS = "a status"
-    #: `Target.status["loads"]` counts what was loaded from disk.
-    LOADS = "a count of loads in its status"
-    #: `{ttl_s}` or `{ttl_minutes}` in `Target.env` or `Target.files` decides how long a cache lives.
+    #: `Target.status["loads"]`, or `metrics["loads"]`, counts what was loaded from disk.
+    LOADS = "a count of loads in its status or metrics"
+    #: `{ttl_s}` or `{ttl_minutes}` in `Target.env` or `files` decides how long a cache lives.
     SHORT_TTL = "a cache whose time to live can be set to a second"
     #: `{idle}` there (`true` or `false`) has it end once it is idle for as long.
     IDLE = "a shutdown when idle"
-    STOP = "a method that stops it, or a graceful end by SIGTERM"
+    #: SIGTERM ends it gracefully; so does a method, where `Methods.stop` names one.
+    STOP = "a graceful stop"
     #: It may be killed by SIGKILL: a `Spawn`'s only.
     KILL = "a daemon that may be killed"
     #: A second start finds the first and ends (`Spawn.taken`).
@@ -61,6 +84,8 @@ class Cap(StrEnum):
     METRICS = "metrics"
     #: A query takes `fresh`, and then never answers from before the call.
     FRESH = "fresh answers"
+    #: A run of an index that is there takes what the change takes.
+    INCREMENTAL = "index runs for what has changed only"
     #: Saved files are indexed without a command.
     WATCH = "a watch of the files"
     #: The latency that PERF-1 to PERF-3 name.
@@ -73,7 +98,8 @@ class Cap(StrEnum):
 
 @dataclass(frozen=True)
 class Spawn:
-    """A daemon that is started, and ended, by the kit.  Placeholders: `{project}`, `{python}`.
+    """A daemon that is started, and ended, by the kit.  Its command may have the placeholders that
+    `Target.env` names.  It may serve in the foreground, or in the background and end with status 0.
 
     Nothing is printed that the kit needs unless `ready` or `taken` say so: without `ready`, it is
     ready when its socket accepts.
@@ -205,16 +231,27 @@ class Methods:
 
 @dataclass(frozen=True)
 class Faults:
-    """Where the daemon, and its writer, can be made to die: `{point}` in `prefix`, which goes before
-    the arguments of their commands."""
+    """Where the daemon, and its writer, can be made to die: commands with `{point}`, which end
+    themselves when they come to that point, by SIGKILL or (`terminate`) by SIGTERM.
 
-    #: Words put behind the command's first ones that name the program; see `Target.crashing`.
-    crash: Callable[[Sequence[str], str], Sequence[str]]
-    #: The same, by SIGTERM.
-    terminate: Callable[[Sequence[str], str], Sequence[str]] | None = None
+        Faults(
+            crash="otherd-faulty --crash-at {point} run {project}",
+            start=("claimed", "bound"), stop=("unlinked",),
+        )
+    """
+
+    #: The daemon's command.
+    crash: str | Sequence[str] = ""
+    terminate: str | Sequence[str] = ""
+    #: The writer's.
+    crash_writer: str | Sequence[str] = ""
+    #: The points that every start passes which does not come too late, in their order;
     start: Sequence[str] = ()
+    #: those that one passes if there is something to sweep;
     sweep: Sequence[str] = ()
+    #: those of every graceful stop;
     stop: Sequence[str] = ()
+    #: and those of a writer that has something to write.
     publish: Sequence[str] = ()
 
 
@@ -229,23 +266,65 @@ class Subjects:
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """What a target states that no promise does: its life is judged by that, too."""
+
+    #: Of a project, the names of the sockets that are its daemon's, or may become so: when none is
+    #: starting there is one while it serves, and else none.
+    sockets: Callable[[Path], Sequence[str]] | None = None
+    #: The names of what a writer has left half done.
+    halves: Callable[[Path], Sequence[str]] | None = None
+    #: Whatever it has started ends with it.
+    processes: bool = False
+    #: It answers from what was indexed, and from nothing that was saved since.
+    exact: bool = False
+    #: Makes the index of a project unreadable, and returns what mends it.
+    damage: Callable[[Path], Callable[[], None]] | None = None
+
+
+#: What `Target.status`, `health` and `metrics` may name.
+STATUS_NAMES = ("pid", "loads", "generation", "cached", "queries", "uptime_s", "ttl_s", "project")
+HEALTH_NAMES = ("status", "queries", "errors", "error_rate", "cached", "uptime_s")
+METRICS_NAMES = ("queries", "errors", "hits", "loads", "evictions")
+#: What is put in the place of `{name}`; see `Target.env`.
+PLACEHOLDERS = ("project", "python", "socket", "ttl_s", "ttl_minutes", "idle", "watch", "point")
+
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
+
+
+class TargetError(ValueError):
+    """A target that contradicts itself, or says what is not understood."""
+
+
+def filled(text: str, **values: str) -> str:
+    """`text` with each `{name}` of `values` replaced; other braces stay as they are."""
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
+
+
+def words(command: str | Sequence[str]) -> list[str]:
+    """The words of a command, as a shell would split it.  Raises `ValueError`."""
+    return shlex.split(command) if isinstance(command, str) else list(command)
+
+
+@dataclass(frozen=True)
 class Target:
-    """A daemon under test, as its project describes it."""
+    """A daemon under test, as its project describes it.  What it says is checked at once."""
 
     start: Spawn | Attach
-    #: Where its socket is: in the project, or absolute.  A `Spawn`'s only.
+    #: Where its socket is: in the project, or absolute (`{project}`).  A `Spawn`'s only.
     socket: str = field(default=".code-indexer/daemon.sock", kw_only=True)
     methods: Methods = field(default_factory=Methods, kw_only=True)
     #: A command that indexes, in a process of its own, and ends.
     writer: str | Sequence[str] = field(default="", kw_only=True)
     #: Environment of daemon and writer, beside the inherited one.  Placeholders: `{project}`,
-    #: `{ttl_s}`, `{ttl_minutes}`, `{idle}` (`true`, `false`), `{watch}` (the same).
+    #: `{python}`, `{socket}`, `{ttl_s}`, `{ttl_minutes}`, `{idle}` (`true`, `false`), `{watch}`
+    #: (the same); commands may have them, too.
     env: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     #: Files that each project has before its daemon is started, by path: their text, with the same
     #: placeholders.  Other braces stay.
     files: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    #: The list of hits in an answer: a dotted path of keys or attributes; `[]` is the answer itself;
-    #: empty: answers have none, and are not judged by what they say.
+    #: The list of hits in an answer: a dotted path of keys or attributes; `[]` is the answer
+    #: itself; empty: answers have none, and are not judged by what they say.
     hits: str = field(default="results", kw_only=True)
     #: The same in a hit: the file's path (relative or absolute), its line, some of its text.  An
     #: integer is an index.  Empty: there is none.
@@ -254,21 +333,57 @@ class Target:
     text: str = field(default="snippet", kw_only=True)
     #: Makes plain data of what a call returns, before it is read (`json.loads`).
     decode: Callable[[Any], Any] | None = field(default=None, kw_only=True)
-    #: Of the status: where its `pid`, `loads`, `generation`, `cached`, `queries`, `uptime_s` are.
+    #: Where an answer says that it is none, as the story's `{"error": "..."}`: a dotted path.  What
+    #: is found there, and is not empty, is taken as an error.
+    error: str = field(default="error", kw_only=True)
+    #: A pattern of the errors (kind and message) by which a daemon says that it is about to end.
+    leaving: str = field(default=r"shutting.?down", kw_only=True)
+    #: Of the status, where these are: `STATUS_NAMES`, each a dotted path.
     status: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    #: The same of the report of its health: `HEALTH_NAMES`,
+    health: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    #: and of its metrics: `METRICS_NAMES`.
+    metrics: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     capabilities: Iterable[Cap] = field(default=frozenset({Cap.BASE}), kw_only=True)
     #: Promises that it does not make, by id, with the reason.
     not_offered: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     #: How it is connected to; by default over RPyC.
     connect: Callable[[str, float], Peer] | None = field(default=None, kw_only=True)
-    #: Makes the files of a project's edition n (from 1) in a directory; see `corpus`.
+    #: Makes the files of a project's edition n (from 1) in a directory, with the words of
+    #: `corpus`; by default `corpus.write`.
     corpus: Callable[[Path, int], None] | None = field(default=None, kw_only=True)
-    #: What an attached daemon is asked: the query, and a file that must be found.
+    #: What it is asked: the query, and a file that must be found; by default `corpus.QUESTIONS`,
+    #: which an attached daemon does not know.
     questions: Sequence[tuple[str, str]] = field(default=(), kw_only=True)
     faults: Faults | None = field(default=None, kw_only=True)
     subjects: Subjects = field(default_factory=Subjects, kw_only=True)
     #: Checks of its own (`checks.check`), which run like the kit's.
     checks: Sequence[Any] = field(default=(), kw_only=True)
+    #: A command that starts one in the background, and ends with status 0 once it accepts.
+    launcher: str | Sequence[str] = field(default="", kw_only=True)
+    #: In a hit: whether its file has changed since it was indexed.
+    stale: str = field(default="", kw_only=True)
+    #: Seconds between two looks at the age of its cache, as it is configured; 0: it is not said.
+    check_s: float = field(default=0.0, kw_only=True)
+    beyond: Beyond = field(default_factory=Beyond, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Raises `TargetError`, which names the field."""
+        # By name: what is said of a declaration stands above what is declared.
+        problem: Callable[[Target], str] = import_module(f"{__package__}.declared").problem
+        object.__setattr__(self, "capabilities", frozenset({Cap.BASE, *self.capabilities}))
+        if said := problem(self):
+            raise TargetError(said)
 
     def offers(self, *caps: Cap) -> bool:
         return set(caps) <= set(self.capabilities)
+
+    def asks(self, placeholder: str) -> bool:
+        """Whether `{placeholder}` is somewhere in what starts it."""
+        token = f"{{{placeholder}}}"
+        commands = [words(self.writer)]
+        if isinstance(self.start, Spawn):
+            commands.append(words(self.start.command))
+        return any(
+            token in text for text in (*chain(*commands), *self.env.values(), *self.files.values())
+        )

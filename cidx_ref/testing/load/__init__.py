@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from locust import constant as constant
     from locust import task as task
 
+    from cidx_ref.testing.conformance.target import Cap as Cap
     from cidx_ref.testing.load.corpus import Question as Question
     from cidx_ref.testing.load.scenario import Scenario as Scenario
     from cidx_ref.testing.load.session import Session as Session
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cidx_ref.testing.load.user import RpycUser as RpycUser
 
 _HOME = {
+    "Cap": "cidx_ref.testing.conformance.target",
     "DaemonUser": "cidx_ref.testing.load.user",
     "LoadTestShape": "locust",
     "Question": "cidx_ref.testing.load.corpus",
@@ -37,12 +39,23 @@ _HOME = {
     "task": "locust",
 }
 
+#: What the extra brings.
+_EXTRA = ("locust", "gevent", "psutil", "flask")
+WITHOUT_LOCUST = (
+    "load sessions need locust, of the extra `load`: pip install 'cidx-ref-testing[load]'"
+)
+
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "Scenario":  # whose sessions must be known to locust
-        import_module("cidx_ref.testing.load.plugin")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        if name == "Scenario":  # whose sessions must be known to locust
+            import_module("cidx_ref.testing.load.plugin")
+        return getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in _EXTRA:
+            raise
+        raise ModuleNotFoundError(WITHOUT_LOCUST, name=error.name) from None

@@ -17,19 +17,17 @@ from weakref import WeakSet
 
 import rpyc
 from rpyc.core import consts
-from rpyc.core.netref import BaseNetref
 from rpyc.core.stream import SocketStream
 
-from cidx_ref.errors import from_kind
-from cidx_ref.sockets import connect as connect_unix
-from cidx_ref.sockets import peer_pid
+from cidx_ref.testing import ground
+from cidx_ref.testing.conformance.asking import Gone, Refused, Unreadable
+from cidx_ref.testing.conformance.netrefs import by_value
 
 __all__ = [
     "DaemonConnection",
     "MeasuredConnection",
     "RemoteError",
     "WrongAnswerError",
-    "by_value",
     "open_socket",
     "trimmed",
     "why_unusable",
@@ -37,7 +35,11 @@ __all__ = [
 
 
 class RemoteError(Exception):
-    """What the peer raised, in one line."""
+    """What the peer raised, in one line; and its kind, where the peer gives one beside it."""
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class WrongAnswerError(Exception):
@@ -64,10 +66,13 @@ class _Channel(rpyc.Channel):  # type: ignore[misc]
 
 
 def open_socket(host: str, timeout_s: float) -> socket.socket:
-    """Connected to `unix:///path` or `tcp://host:port`.  Raises `OSError`, `ValueError`."""
+    """Connected to `unix:///path`, to a path, or to `tcp://host:port`.
+
+    Raises `OSError`, `ValueError`.
+    """
     parts = urlsplit(host)
-    if parts.scheme == "unix" and parts.path:
-        return connect_unix(Path(parts.path), timeout_s)
+    if parts.scheme in ("unix", "") and parts.path.startswith("/"):
+        return ground.connect(Path(parts.path), timeout_s)
     if parts.scheme == "tcp" and parts.hostname and parts.port:
         sock = socket.create_connection((parts.hostname, parts.port), timeout_s)
         sock.settimeout(None)
@@ -87,7 +92,7 @@ def why_unusable(host: str) -> str:
 
 
 class MeasuredConnection:
-    """One connection.  A call that is not answered within `timeout_s` raises.
+    """One connection, a `Peer`.  A call that is not answered within `timeout_s` raises.
 
     It is the process's that made it: in a fork of that, a call raises `EOFError`.
     """
@@ -97,7 +102,7 @@ class MeasuredConnection:
         #: What RPyC speaks through, for who would not be polite.
         self.socket = open_socket(host, timeout_s)
         try:
-            self.pid = peer_pid(self.socket) if host.startswith("unix") else 0
+            self.pid = ground.peer_pid(self.socket) if self._is_unix() else 0
             self._channel = _Channel(SocketStream(self.socket))
             config = {"sync_request_timeout": timeout_s}
             self._rpyc = rpyc.connect_channel(self._channel, config=config)
@@ -128,12 +133,23 @@ class MeasuredConnection:
             consts.HANDLE_CALLATTR, self._root, method, args, tuple(kwargs.items())
         )
 
+    def has(self, method: str) -> bool:
+        """Whether the peer's root shows a method of that name."""
+        try:
+            getattr(self._root, method)
+        except AttributeError:
+            return False
+        return True
+
     def close(self) -> None:
         # The socket first: RPyC would ask the peer to close, too, which may be busy or broken.
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         with suppress(Exception):
             self._rpyc.close()
+
+    def _is_unix(self) -> bool:
+        return self.socket.family == socket.AF_UNIX
 
 
 #: All there are, for when the process forks.
@@ -156,42 +172,38 @@ class DaemonConnection(MeasuredConnection):
     def __init__(self, host: str, timeout_s: float) -> None:
         """Raises `OSError`, `EOFError`; `ValueError` for a bad `host`."""
         super().__init__(host, timeout_s)
-        self._gives_values = True
+        self.gives_values = True
         try:
             self.call("ping")
+        except RemoteError:  # about to end, perhaps
+            pass
         except (EOFError, OSError):
             self.close()
             raise
         except Exception:  # it has no `call`
-            self._gives_values = False
+            self.gives_values = False
         except BaseException:  # who wanted it is stopped meanwhile
             self.close()
             raise
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Plain data.  Arguments are given by name."""
-        if not self._gives_values:
+        """Plain data.  Arguments are given by name.  Raises `RemoteError`, too."""
+        if not self.gives_values:
             return by_value(super().call(method, *args, **kwargs))
         if args:
             raise TypeError(f"{method}: arguments are given by name: {method}(query=...)")
         message = json.loads(str(super().call("call", method, json.dumps(kwargs))))
         if "error" in message:
-            raise from_kind(*message["error"])
+            kind, said = message["error"]
+            raise RemoteError(said, kind)
         return message["answer"]
-
-
-def by_value(answer: Any) -> Any:
-    """Plain data, read through whatever netrefs it is made of: each look is a round trip."""
-    if not isinstance(answer, BaseNetref):
-        return answer
-    if hasattr(answer, "keys"):
-        return {key: by_value(answer[key]) for key in answer}
-    return [by_value(item) for item in answer]
 
 
 def trimmed(error: BaseException) -> str:
     """An error's class and message, without the remote traceback that RPyC appends to it."""
     message = str(error).split("\n\n========= Remote Traceback", 1)[0].strip()
     first = message.splitlines()[0] if message else ""
-    name = type(error).__name__
+    if first and isinstance(error, (Gone, Refused, Unreadable)):  # which say it themselves
+        return first
+    name = getattr(error, "kind", "") or type(error).__name__
     return f"{name}: {first}" if first else name

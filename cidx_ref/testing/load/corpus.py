@@ -11,11 +11,12 @@ import os
 import re
 import shutil
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+
+from cidx_ref.testing.conformance.asking import Answer
 
 __all__ = ["METHODS", "STDLIB", "Question", "copy_source", "derive_questions", "read_questions"]
 
@@ -41,9 +42,9 @@ class Question:
     #: Those that can be relied on to find it.
     methods: tuple[str, ...] = METHODS
 
-    def complaint(self, answer: Mapping[str, Any]) -> str | None:
+    def complaint(self, answer: Answer) -> str | None:
         """What is wrong with an answer to this question; None if it is right."""
-        if any(hit["path"] == self.path for hit in answer["results"]):
+        if self.path in answer.paths:
             return None
         return f"{self.text!r} did not find {self.path}"
 

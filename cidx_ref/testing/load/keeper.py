@@ -1,59 +1,37 @@
-r"""The process that keeps a daemon for a load session, and leaves nothing of it behind.
+r"""The process that keeps a target's daemon for a load session, and leaves nothing of it behind.
 
-    python -m cidx_ref.testing.load.keeper \
-        '{"source": null, "config": {}, "environment": {}, "command": []}'
+    python -m cidx_ref.testing.load.keeper '{"target": "mine:TARGET", "values": {"ttl_s": 600}}'
 
-It copies source to a temporary directory, indexes it, starts a daemon, and says in one line of JSON
-where.  When its standard input ends, because the session has ended, however, it ends the daemon and
-whatever else runs for that project, and removes the directory.  It is a process of its own so that
-this happens after a kill -9, too, and so that copying and indexing do not hold up the session.
+It writes the target's project to a temporary directory, starts the daemon, has it indexed, and says
+in one line of JSON where it is.  For each line on its standard input it starts the daemon again, if
+nobody accepts, and says so.  When that input ends, because the session has ended, however, it ends
+all that it has started, and removes the directory.  It is a process of its own so that this happens
+after a kill -9, too, and so that nothing of it holds up the session.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cidx_ref import launcher
-from cidx_ref.client import DaemonClient
-from cidx_ref.config import Config
-from cidx_ref.interpreter import python_command
-from cidx_ref.project import Project
-from cidx_ref.testing.load.corpus import copy_source
+from cidx_ref.testing.conformance import subject
+from cidx_ref.testing.conformance.asking import Gone, Refused, Unreadable
+from cidx_ref.testing.conformance.bench import Bench
+from cidx_ref.testing.conformance.named import target_named
+from cidx_ref.testing.conformance.subject import Daemon, NotStarted, WriterFailed
+from cidx_ref.testing.conformance.target import Target
+from cidx_ref.testing.load import place
 
-__all__ = ["launching", "processes_of"]
+__all__ = ["main"]
 
-
-def launching(command: Sequence[str], environment: Mapping[str, str]) -> Callable[[Project], str]:
-    """What starts daemons by `command`, followed by the arguments of `cidx-ref`, with `environment`
-    beside their own.  Without a command, it is this package's."""
-
-    def instead(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-        ours, inherited = python_command(module, *arguments)
-        return [*command, *arguments] if command else ours, {**inherited, **environment}
-
-    return lambda project: launcher.start_process(project, instead)
-
-
-def processes_of(root: Path) -> list[int]:
-    """The processes that have this very path as an argument: daemons and builds of it."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # gone meanwhile
-            continue
-        if os.fsencode(root) in arguments and int(entry.name) != os.getpid():
-            found.append(int(entry.name))
-    return found
+_LOGS = 3
+_LOG_CHARS = 2000
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,58 +39,65 @@ def main(argv: Sequence[str]) -> int:
     # Ctrl-C reaches the whole terminal; this process ends when the session has ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    directory = Path(tempfile.mkdtemp(prefix="cidx-load-")).resolve()
-    root = directory / "source"
     try:
-        where = json.dumps(_set_up(root, given))
-        with suppress(BrokenPipeError):  # the session has ended meanwhile
-            os.write(1, f"{where}\n".encode())
-        sys.stdin.read()
-    except Exception as error:
-        print(f"the daemon could not be started: {error}{_log_of(root)}", file=sys.stderr)
+        target = _target_of(given)
+        with Bench(target) as bench:
+            _keep(bench, given["values"])
+    except (Gone, NotStarted, OSError, Refused, Unreadable, ValueError, WriterFailed) as error:
+        print(f"the daemon could not be started: {error}", file=sys.stderr)
         return 1
-    finally:
-        _end(root)
-        shutil.rmtree(directory, ignore_errors=True)
     return 0
 
 
-def _set_up(root: Path, given: dict[str, Any]) -> dict[str, Any]:
-    os.environ.update(given["environment"])  # of this process, which indexes
-    launch = launching(given["command"], given["environment"])
-    source = given["source"]
-    copy_source(root, Path(source) if source else None)
-    project = Project.at(root)
-    # Indexed here: the session's daemon should begin with nothing done and nothing loaded.
-    Config.init(project, enabled=False)
-    with DaemonClient(project) as here:
-        here.index()
-    Config.init(project, **{"enabled": True, **given["config"]})
-    launch(project)
-    return {"root": str(root), "socket": str(project.socket_path)}
+def _target_of(given: dict[str, Any]) -> Target:
+    if command := given.get("command"):
+        return place.spawned(command)
+    os.chdir(given["path"])  # where the target is looked for
+    return target_named(given["target"])
 
 
-def _log_of(root: Path) -> str:
-    """What the daemon wrote last, which nobody can look up afterwards."""
+def _keep(bench: Bench, values: dict[str, Any]) -> None:
+    project = bench.project(1, **values)
     try:
-        return "\n" + Project.at(root).log_path.read_text("utf-8", "replace")[-2000:]
-    except Exception:  # there is no log, or not even a project
-        return ""
-
-
-def _end(root: Path) -> None:
-    if root.is_dir():
+        daemon = bench.start(project)
+    except NotStarted as error:
+        raise NotStarted(f"{error}{_logs(project.root)}") from None
+    try:
+        # A method that is not there, or an index that nobody needs, is for queries to show.
+        with suppress(Refused):
+            bench.index(daemon)
+    except (Gone, TimeoutError, Unreadable) as error:
+        more = f"{_wrote(daemon)}{_logs(project.root)}"
+        raise NotStarted(f"it could not index: {error}{more}") from None
+    _say(root=str(project.root), host=f"unix://{project.address}")
+    for _ in sys.stdin:
         try:
-            launcher.stop(Project.at(root))
-        except Exception as error:  # it is broken, perhaps on purpose
-            print(f"the daemon was not stopped: {error}", file=sys.stderr)
-    # A client may be starting another one at this moment, which then finds no project.
-    while alive := processes_of(root):
-        for pid in alive:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            if not subject.accepts(project.address):
+                bench.start(project)
+            _say()
+        except NotStarted as error:
+            _say(error=str(error))
+
+
+def _wrote(daemon: Daemon) -> str:
+    said = daemon.process.tail() if daemon.process else ""
+    return f"; it wrote:\n{said}" if said else ""
+
+
+def _logs(root: Path) -> str:
+    """The ends of logs in the project, which nobody can look up afterwards."""
+    paths = sorted(root.rglob("*.log"))[:_LOGS]
+    texts = [path.read_text("utf-8", "replace").strip()[-_LOG_CHARS:] for path in paths]
+    return "".join(
+        f"\n{path.relative_to(root)} ends:\n{text}"
+        for path, text in zip(paths, texts, strict=True)
+        if text
+    )
+
+
+def _say(**words: str) -> None:
+    with suppress(BrokenPipeError):  # the session has ended meanwhile
+        os.write(1, f"{json.dumps(words)}\n".encode())
 
 
 if __name__ == "__main__":

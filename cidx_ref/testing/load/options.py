@@ -10,13 +10,18 @@ from typing import Any
 
 from locust.argument_parser import LocustArgumentParser
 
-from cidx_ref.testing.load import report, slo
+from cidx_ref.testing.conformance.target import Attach
+from cidx_ref.testing.load import report, slo, started
 from cidx_ref.testing.load.connection import why_unusable
 from cidx_ref.testing.load.corpus import read_questions
 
-__all__ = ["add_to", "command_of", "why_bad"]
+__all__ = ["add_to", "why_bad", "why_not_offered"]
 
 _OPTIONS: dict[str, dict[str, Any]] = {
+    "target": {
+        "metavar": "MODULE:TARGET",
+        "help": "the daemon, as a Target describes it (default: our own)",
+    },
     "slo": {
         "action": "append",
         "default": [],
@@ -26,11 +31,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "project": {"help": "what the daemon at --host serves (default: by the socket's path)"},
     "questions": {"help": "JSON file of [[query, file that must be found], ...]"},
     "source": {
-        "help": "source for the session's own daemon to search (default: a part of the standard "
-        "library)"
+        "help": "source for our own daemon to search (default: a part of the standard library)"
     },
     "daemon": {
-        "help": "command that takes the arguments of cidx-ref, and starts the session's own daemon"
+        "help": "command that serves a project, with the story's methods: {project} is its "
+        "directory, or else `serve --project DIR` is added"
     },
     "summary": {"default": "", "help": "JSON file to write the outcome to"},
 }
@@ -45,30 +50,17 @@ def add_to(parser: LocustArgumentParser) -> None:
         group.add_argument(f"--{name}", **details)
 
 
-def command_of(text: str | None) -> list[str]:
-    """What `--daemon` says.  Raises `ValueError`."""
-    try:
-        command = shlex.split(text or "")
-    except ValueError as error:
-        raise ValueError(f"daemon: {text!r}: {error}") from None
-    if command and shutil.which(command[0]) is None:
-        raise ValueError(f"daemon: {command[0]}: no such command")
-    return command
-
-
 def why_bad(options: Any, scenarios: Collection[Any]) -> str:
     """In one line, what cannot be used for these scenarios; empty if all can."""
     try:
         slo.asked_for(options.slo)
         for scenario in scenarios:
-            slo.parse_all(scenario.slos)
+            slo.parse_all(scenario.objectives())
             if not scenario.tasks:
                 raise ValueError(f"{scenario.__name__} has no @task")
         if options.questions:
             read_questions(Path(options.questions))
-        if options.source and not Path(options.source).is_dir():
-            raise ValueError(f"source: {options.source}: no such directory")
-        command_of(options.daemon)
+        _check_daemon(options)
         report.check_place(options.summary)
         # Locust would have users of all of them come.
         if options.headless and options.user_classes and len(scenarios) > 1:
@@ -77,3 +69,42 @@ def why_bad(options: Any, scenarios: Collection[Any]) -> str:
     except (OSError, ValueError) as error:
         return str(error)
     return why_unusable(options.host) if options.host else ""
+
+
+def _check_daemon(options: Any) -> None:
+    """Raises `ValueError`."""
+    named = [name for name in ("host", "target", "daemon") if getattr(options, name)]
+    if len(named) > 1:
+        raise ValueError(f"give --{' or --'.join(named)}, and not both")
+    if options.source and not Path(options.source).is_dir():
+        raise ValueError(f"source: {options.source}: no such directory")
+    _check_command(options.daemon)
+    if options.host:
+        return
+    target = started.target_of(options, None)
+    if options.source and not started.is_own(target):
+        raise ValueError("source: is for our own daemon; a target has a corpus")
+    if isinstance(target.start, Attach):
+        where = started.planned(options, None, None).there
+        if where is not None and (said := why_unusable(where.host)):
+            raise ValueError(said)
+
+
+def _check_command(text: str | None) -> None:
+    try:
+        command = shlex.split(text or "")
+    except ValueError as error:
+        raise ValueError(f"daemon: {text!r}: {error}") from None
+    if command and shutil.which(command[0]) is None:
+        raise ValueError(f"daemon: {command[0]}: no such command")
+
+
+def why_not_offered(options: Any, scenario: Any, host: str | None) -> str:
+    """What the daemon would have to offer for the scenario; empty if it is all there."""
+    try:
+        missing: str = scenario.missing(started.target_of(options, host))
+    except (OSError, EOFError) as error:
+        return f"host: {host}: {error}"
+    except ValueError as error:
+        return str(error)
+    return f"{scenario.__name__}: not offered: {missing}" if missing else ""

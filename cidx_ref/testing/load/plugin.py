@@ -1,7 +1,8 @@
 """What locust tells, and what is done about it: from the first option to the exit status.
 
 Importing this module registers it with locust.  Exit status: 0 if all objectives were met, 3 if
-not, 1 if an option cannot be used.
+not, 2 if the session could not be run: an option cannot be used, or the daemon does not have what
+the scenario needs.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from locust.argument_parser import LocustArgumentParser, get_parser
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.load import options, report
-from cidx_ref.testing.load.run import FAILED, Run
+from cidx_ref.testing.load.run import FAILED, UNABLE, NotOfferedError, Run
 from cidx_ref.testing.load.scenario import Scenario
 from cidx_ref.testing.load.webui import WebUi
 
@@ -58,9 +59,12 @@ class _Plugin:
         hub.NOT_ERROR = (*hub.NOT_ERROR, locust.exception.StopTest)
         self._given_host = given.host
         if message := options.why_bad(given, _scenarios(environment)):
-            # The workers of `--processes` end, too, or they would wait for their master a minute.
-            is_fork = given.worker and given.processes
-            sys.exit(1 if is_fork else f"locust: {message}")
+            _refuse(given, message)
+        self._take_part(environment, web_ui)
+
+    def _take_part(self, environment: Environment, web_ui: Any) -> None:
+        """As a worker, as the leading process with a web UI, or without one."""
+        given = environment.parsed_options
         if isinstance(environment.runner, WorkerRunner):
             environment.runner.register_message(_STOP, self._stop_worker)
             # Added last, so called first: before locust tells the master that this worker has gone.
@@ -72,6 +76,8 @@ class _Plugin:
             self._web_ui = WebUi(web_ui, environment, lambda: self.session)
         elif not given.user_classes:
             _choose_first(environment)
+        if web_ui is None:
+            _require_offered(environment)
         _complete(environment)
         if web_ui is None and environment.shape_class is None:
             # Locust would count from here, and on a slow machine end before there is a daemon.
@@ -94,12 +100,16 @@ class _Plugin:
             return
         environment.process_exit_code = FAILED  # until it is shown otherwise
         self.session = Run(environment, scenario)
+        asked_s = self._run_time_s or environment.parsed_options.run_time
+        self.session.run_time_s = float(asked_s or scenario.run_time_s)
         try:
             self.session.begin(self._host(environment))
         except gevent.GreenletExit:  # or no other could be started: it would be beginning for ever
             self.session.end()
             raise
         except Exception as error:
+            if isinstance(error, NotOfferedError):
+                self.session.not_offered = str(error)
             _log.error("the session could not begin: %s", error)
             self.session.figure("(beginning)", 0.0, str(error))
             self._give_up(environment)
@@ -204,6 +214,21 @@ class _Plugin:
             environment.process_exit_code = 0  # the master's word counts
         elif path := getattr(environment.parsed_options, "html_file", None):
             report.append_to_html(Path(path), self.session.summary())
+
+
+def _refuse(given: Any, message: str) -> None:
+    # The workers of `--processes` end, too, or they would wait for their master a minute.
+    if not (given.worker and given.processes):
+        print(f"locust: {message}", file=sys.stderr)
+    sys.exit(UNABLE)
+
+
+def _require_offered(environment: Environment) -> None:
+    given = environment.parsed_options
+    for scenario in _scenarios(environment):
+        if message := options.why_not_offered(given, scenario, given.host):
+            report.save_not_offered(scenario.__name__, message, given.summary)
+            _refuse(given, message)
 
 
 def _choose_first(environment: Environment) -> None:

@@ -13,7 +13,16 @@ from typing import Any
 from cidx_ref.testing.load.samples import ALL, Row, Samples
 from cidx_ref.testing.load.slo import Verdict
 
-__all__ = ["append_to_html", "check_place", "measured", "save", "summary", "table", "with_table"]
+__all__ = [
+    "append_to_html",
+    "check_place",
+    "measured",
+    "save",
+    "save_not_offered",
+    "summary",
+    "table",
+    "with_table",
+]
 
 _STATISTICS = ("p50", "p95", "p99", "max")
 
@@ -120,6 +129,11 @@ def save(found: Mapping[str, Any], path: str) -> None:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+def save_not_offered(scenario: str, words: str, path: str) -> None:
+    """Of a session that was not run, why."""
+    save({"scenario": scenario, "not_offered": words.removeprefix(f"{scenario}: ")}, path)
 
 
 def append_to_html(path: Path, found: Mapping[str, Any]) -> None:

@@ -18,33 +18,34 @@ import psutil
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from cidx_ref.testing.load import report, slo
-from cidx_ref.testing.load.corpus import (
-    METHODS,
-    STDLIB,
-    Question,
-    derive_questions,
-    read_questions,
-)
-from cidx_ref.testing.load.keeper import launching
+from cidx_ref.testing.conformance.target import Cap, Target
+from cidx_ref.testing.load import place, report, slo, started
+from cidx_ref.testing.load.corpus import Question, derive_questions, read_questions
+from cidx_ref.testing.load.kept import KeptDaemon
 from cidx_ref.testing.load.monitor import Reading
-from cidx_ref.testing.load.options import command_of
 from cidx_ref.testing.load.scenario import Scenario
 from cidx_ref.testing.load.session import Session
-from cidx_ref.testing.load.target import KeptDaemon
 
-__all__ = ["FAILED", "Run"]
+__all__ = ["FAILED", "UNABLE", "NotOfferedError", "Run"]
 
 _log = logging.getLogger(__name__)
 
 #: The exit status of a session that missed an objective.
 FAILED = 3
+#: That of one that could not be run.
+UNABLE = 2
 _LAG_EVERY_S = 0.05
 _READ_EVERY_S = 0.5
+#: How soon it is seen that the daemon has gone.
+_LOOK_S = 0.05
 #: Above these, what is measured is locust's own speed: of a processor, and milliseconds at p95.
 _CPU_SHARE = 0.85
 _LAG_MS = 20.0
 LAG = "(locust lag)"
+
+
+class NotOfferedError(ValueError):
+    """The scenario needs what the daemon does not have."""
 
 
 class Run(Session):
@@ -54,12 +55,12 @@ class Run(Session):
         super().__init__(environment)
         self.scenario = scenario
         self.is_worker = isinstance(environment.runner, WorkerRunner)
-        self.objectives = slo.effective(
-            slo.BASE, slo.parse_all(scenario.slos), slo.asked_for(self.options.slo or ())
-        )
+        self.objectives = self._objectives(None)
         self.verdicts: list[slo.Verdict] = []
         #: Share of a processor, by process.
         self.cpu: dict[str, float] = {}
+        #: Why it was not run, if the daemon does not have what the scenario needs.
+        self.not_offered = ""
         self._is_unwanted = False
         self._kept: KeptDaemon | None = None
         self._greenlets: list[gevent.Greenlet] = []
@@ -75,20 +76,25 @@ class Run(Session):
             self._take_brief(self.options.brief)
         else:
             self._have_daemon(host)
-        self.host = str(self.environment.host)
-        if self.owns_daemon:
-            command = command_of(self.options.daemon)
-            self.launch = launching(command, self.scenario.daemon_environment)
+        self.environment.host = self.host
+        self.objectives = self._objectives(self.target)
         if not self.is_worker:
             self._choose_questions()
             self.options.brief = self._brief()
+            self.sockets_before = self.sockets()
         if self._is_unwanted:
             raise RuntimeError("it was stopped while it began")
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
         self._spawn(self._watch_lag)
         if not self.is_worker:
             self._spawn(self._watch_daemon)
+            if self.scenario.ends_daemon and not self.is_own:
+                self._spawn(self._start_again)
             self._spawn(self._disturb)
+
+    def _objectives(self, target: Target | None) -> list[slo.Slo]:
+        own = slo.parse_all(self.scenario.objectives(target))
+        return slo.effective(slo.BASE, own, slo.asked_for(self.options.slo or ()))
 
     def give_up_beginning(self) -> None:
         """Have `begin` raise as soon as it can."""
@@ -148,21 +154,22 @@ class Run(Session):
         return found
 
     def _have_daemon(self, host: str | None) -> None:
-        if host:
-            if self.scenario.needs_own_daemon:
-                raise ValueError(
-                    f"{self.scenario.__name__} would harm the daemon: leave out --host"
-                )
-            self.environment.host = host
-            return
-        self._kept = KeptDaemon(
-            config=self.scenario.config,
-            environment=self.scenario.daemon_environment,
-            source=Path(self.options.source) if self.options.source else None,
-            command=command_of(self.options.daemon),
-        )
-        self.owns_daemon = True
-        self.environment.host = f"unix://{self._kept.socket}"
+        plan = started.planned(self.options, self.scenario, host)
+        self._require(plan.target)
+        if plan.keeper:
+            self._kept = KeptDaemon(plan.keeper, plan.given)
+            self.owns_daemon = True
+        self._take_place(plan.reached(self._kept), plan.make_client)
+        self._require(self.target)  # of which is known by now what it has
+
+    def _require(self, target: Target) -> None:
+        if missing := self.scenario.missing(target):
+            raise NotOfferedError(f"{self.scenario.__name__}: not offered: {missing}")
+
+    def _take_place(self, where: place.Place, make_client: Any) -> None:
+        self._place = where
+        if make_client is not None:
+            self.is_own, self._make_client = True, make_client
 
     # Locust sends its options to the workers when users are to come.
 
@@ -171,29 +178,35 @@ class Run(Session):
         return {
             "scenario": self.scenario.__name__,
             "owns_daemon": self.owns_daemon,
+            "host": self.host,
+            "root": str(self.project),
+            "caps": sorted(cap.name for cap in Cap if self.target.offers(cap)),
             "questions": [[each.text, each.path, each.methods] for each in self.questions],
         }
 
     def _take_brief(self, brief: Mapping[str, Any]) -> None:
         self.owns_daemon = brief["owns_daemon"]
+        plan = started.planned(self.options, self.scenario, None, brief)
+        self._take_place(plan.as_told(brief), plan.make_client)
         questions = brief["questions"]
         self._ask(Question(text, path, tuple(methods)) for text, path, methods in questions)
 
     def _ask(self, questions: Iterable[Question]) -> None:
         self.questions = tuple(questions)
         answering = {method for question in self.questions for method in question.methods}
-        self.methods = tuple(method for method in METHODS if method in answering)
+        self.methods = tuple(method for method in self.place.modes if method in answering)
 
     def _choose_questions(self) -> None:
         """Have them; and the index loaded, unless the scenario wants it cold."""
         if self.options.questions:
             self._ask(read_questions(Path(self.options.questions)))
-        elif self.owns_daemon and not self.options.source:
-            self._ask(STDLIB)
+        elif known := started.questions(self.options, self.target, is_own=self.is_own):
+            self._ask(known)
         else:
             self._ask(self._derived_questions())
         if self.scenario.warms_up:
-            self._finds("query_hybrid", self.questions[0])
+            for method in self.methods:
+                self._finds(method, self.questions[0])
 
     def _derived_questions(self) -> list[Question]:
         """Each for full text, and for the other methods where they answer it now: so it is known
@@ -201,30 +214,39 @@ class Run(Session):
         derived = derive_questions(self.project)
         if not derived:
             raise ValueError("no questions could be made of the project: give --questions FILE")
-        others = [method for method in METHODS if method != "query_fts"]
+        # Full text finds them, or else it is not what it says.
+        taken = [method for method in self.place.modes if method == "query_fts"]
+        others = [method for method in self.place.modes if method not in taken]
         found = []
         for question in derived:
             able = [method for method in others if self._finds(method, question)]
-            found.append(replace(question, methods=("query_fts", *able)))
+            found.append(replace(question, methods=(*taken, *able)))
         for method in others:
             if not any(method in question.methods for question in found):
                 _log.warning("%s finds none of the project's names: give --questions FILE", method)
+        if not any(question.methods for question in found):
+            raise ValueError("no mode finds the project's names: give --questions FILE")
         return found
 
     def _finds(self, method: str, question: Question) -> bool:
         try:
-            answer = self.ask(
-                method,
-                project_path=str(self.project),
-                query=question.text,
-                limit=self.scenario.limit,
-            )
+            answer = self.query(question.text, method, self.scenario.limit)
             return question.complaint(answer) is None
         except Exception:
             return False  # users who ask it will report it
 
     def _spawn(self, watch: Any) -> None:
         self._greenlets.append(gevent.spawn(watch))
+
+    def _start_again(self) -> None:
+        """Where the scenario has ended the daemon: the next one, as soon as it can be."""
+        while True:
+            if not self.pid() and self._kept is not None:
+                try:
+                    self._kept.start_again()
+                except RuntimeError as error:
+                    self.figure("(starting again)", 0.0, str(error))
+            gevent.sleep(_LOOK_S)
 
     def _disturb(self) -> None:
         try:
@@ -258,6 +280,10 @@ class Run(Session):
             self.readings.append(Reading(process.pid, self.samples.calls(), rss_kb, *counts))
 
     def _report(self) -> None:
+        if self.not_offered:
+            report.save_not_offered(self.scenario.__name__, self.not_offered, self.options.summary)
+            self.environment.process_exit_code = UNABLE
+            return
         self.verdicts = self.judge()
         met = all(verdict.ok for verdict in self.verdicts)
         summary = self.summary()

@@ -23,19 +23,17 @@ from typing import Any, ClassVar
 import locust  # before rpyc: gevent must have replaced what blocks
 from locust.env import Environment
 
-from cidx_ref.client import DaemonClient
-from cidx_ref.launcher import start_process
-from cidx_ref.project import Project
+from cidx_ref.testing.conformance.asking import Answer, Gone
+from cidx_ref.testing.conformance.netrefs import by_value
+from cidx_ref.testing.conformance.target import Peer
 from cidx_ref.testing.load.connection import (
-    DaemonConnection,
     MeasuredConnection,
     RemoteError,
     WrongAnswerError,
-    by_value,
     trimmed,
 )
 from cidx_ref.testing.load.corpus import Question
-from cidx_ref.testing.load.target import project_at
+from cidx_ref.testing.load.place import Place, story
 
 __all__ = ["Catch", "DaemonUser", "RpycClient", "RpycUser"]
 
@@ -51,7 +49,7 @@ class RpycClient:
     def __init__(
         self,
         environment: Environment,
-        connect: Callable[[], MeasuredConnection],
+        connect: Callable[[], Peer],
         *,
         patience_s: float = 2.0,
     ) -> None:
@@ -61,7 +59,7 @@ class RpycClient:
         self._environment = environment
         self._connect = connect
         self._patience_s = patience_s
-        self._connection: MeasuredConnection | None = None
+        self._connection: Peer | None = None
 
     def connect(self) -> bool:
         """Connect if there is no connection; False if that failed, which was reported."""
@@ -69,7 +67,7 @@ class RpycClient:
             return True
         with self.measured(CONNECT, kind="CONNECT") as event:
             self._connection = self._connect()
-            event["response_length"] = self._connection.received_bytes
+            event["response_length"] = _count(self._connection, "received_bytes")
         return self._connection is not None
 
     def call(
@@ -87,19 +85,37 @@ class RpycClient:
         `name` is the row's, by default the method's.  `intended`, on `time.perf_counter`, is when
         the call should have begun, and its latency counts from there.
         """
-        with self.measured(name or method, intended=intended) as event:
+        return self.do(
+            name or method,
+            lambda peer: by_value(peer.call(method, *args, **kwargs)),
+            catch=catch,
+            intended=intended,
+        )
+
+    def do(
+        self,
+        name: str,
+        ask: Callable[[Peer], Any],
+        *,
+        catch: Catch | None = None,
+        intended: float | None = None,
+    ) -> Any:
+        """What `ask` returns, as one call; or None if it raised, or `catch` found it wrong: both
+        are reported."""
+        with self.measured(name, intended=intended) as event:
             if not self.connect():
                 raise ConnectionError("not connected")
             connection = self._connection
             assert connection is not None
-            sent, received = connection.sent, connection.received_bytes
+            sent = _count(connection, "sent")
+            received = _count(connection, "received_bytes")
             try:
-                event["value"] = by_value(connection.call(method, *args, **kwargs))
-            except (EOFError, OSError, TimeoutError):
+                event["value"] = ask(connection)
+            except (Gone, EOFError, OSError):  # a TimeoutError is one
                 self.close()
                 raise
-            event["response_length"] = connection.received_bytes - received
-            event["context"]["trips"] = connection.sent - sent
+            event["response_length"] = _count(connection, "received_bytes") - received
+            event["context"]["trips"] = _count(connection, "sent") - sent
             event["catch"] = catch
         return event["value"] if event["exception"] is None else None
 
@@ -144,6 +160,11 @@ class RpycClient:
             connection.close()
 
 
+def _count(peer: Peer, name: str) -> int:
+    """What a connection has counted; 0 where it does not."""
+    return int(getattr(peer, name, 0))
+
+
 def _wrong(catch: Catch | None, answer: Any) -> WrongAnswerError | None:
     try:
         complaint = catch(answer) if catch is not None else None
@@ -174,73 +195,54 @@ class RpycUser(locust.User):  # type: ignore[misc]
     def on_stop(self) -> None:
         self.client.close()
 
-    def _open(self) -> MeasuredConnection:
+    def _open(self) -> Peer:
         return self.connection_class(self.environment.host or self.host or "", self.timeout_s)
 
 
 class DaemonUser(RpycUser):
-    """A user of a daemon that speaks the story's methods, ours or any other."""
+    """A user of a daemon that is asked as its target says; without one, by the story's methods."""
 
     abstract = True
-    connection_class = DaemonConnection
     #: Hits asked for.
     limit: ClassVar[int] = 5
 
-    project: Path
+    @property
+    def place(self) -> Place:
+        """Where the daemon is, and how it is asked."""
+        if self._story is None:
+            named = getattr(self.environment.parsed_options, "project", None)
+            self._story = story(self.environment.host or self.host or "", named)
+        return self._story
 
-    def on_start(self) -> None:
-        self._shipped: DaemonClient | None = None
-        host = self.environment.host or self.host or ""
-        named = getattr(self.environment.parsed_options, "project", None)
-        self.project = project_at(host, named)
-        super().on_start()
+    @property
+    def project(self) -> Path:
+        """The directory that it serves."""
+        return self.place.root
 
-    def on_stop(self) -> None:
-        super().on_stop()
-        self.let_go()
+    _story: Place | None = None
 
     def ask(
         self,
         method: str,
         question: Question,
         *,
-        catch: Catch | None = None,
+        catch: Callable[[Answer], str | None] | None = None,
         intended: float | None = None,
         name: str = "",
-        **options: Any,
-    ) -> Any:
-        """One query, with more `options`.  The known file must be among the hits; or else it is as
-        `catch` says."""
-        return self.client.call(
-            method,
-            project_path=str(self.project),
-            query=question.text,
-            limit=self.limit,
-            catch=catch or question.complaint,
+        fresh: bool = False,
+    ) -> Answer | None:
+        """One query in a mode that the target names.  The known file must be among the hits; or
+        else it is as `catch` says."""
+        place, timeout_s = self.place, self.timeout_s
+        answer: Answer | None = self.client.do(
+            name or method,
+            lambda peer: place.asker(peer, timeout_s).query(
+                question.text, method, self.limit, fresh=fresh
+            ),
+            catch=catch or place.complaint(question),
             intended=intended,
-            name=name,
-            **options,
         )
+        return answer
 
-    def ask_and_retry(self, method: str, question: Question) -> None:
-        """One query by the shipped client, which starts a daemon where none answers, and tries
-        again; all it does until it has an answer is one call."""
-        with self.client.measured(method) as event:
-            if self._shipped is None:
-                self._shipped = DaemonClient(
-                    Project.at(self.project), timeout_s=self.timeout_s, launch=self.launch
-                )
-            mode = {"query": "semantic", "query_fts": "fts", "query_hybrid": "hybrid"}[method]
-            answer = self._shipped.query(question.text, mode=mode, limit=self.limit)
-            event["value"] = {"results": [{"path": hit.path} for hit in answer]}
-            event["catch"] = question.complaint
-
-    def launch(self, project: Project) -> object:
-        """Start the daemon of `project` where the shipped client finds none."""
-        return start_process(project)
-
-    def let_go(self) -> None:
-        """Close the shipped client's connection."""
-        shipped, self._shipped = self._shipped, None
-        if shipped is not None:
-            shipped.close()
+    def _open(self) -> Peer:
+        return self.place.open(self.timeout_s)

@@ -17,7 +17,7 @@ from flask import Response, jsonify, request
 from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
 
-from cidx_ref.testing.load import report
+from cidx_ref.testing.load import options, report
 from cidx_ref.testing.load.connection import why_unusable
 from cidx_ref.testing.load.run import Run
 from cidx_ref.testing.load.scenario import Scenario
@@ -82,7 +82,7 @@ class WebUi:
             {
                 "name": name,
                 "shows": inspect.cleandoc(scenario.__doc__ or ""),
-                "objectives": "; ".join(scenario.slos),
+                "objectives": "; ".join(scenario.objectives()),
             }
             for name, scenario in self._scenarios.items()
         ]
@@ -140,11 +140,17 @@ class WebUi:
         if len(chosen) > 1:
             return "choose one scenario: one is run at a time"
         host = form.get("host", "")
-        if not host or host in self._own_hosts:
-            return ""
-        if any(self._scenarios[name].needs_own_daemon for name in chosen):
+        is_typed = bool(host) and host not in self._own_hosts
+        if is_typed and any(self._scenarios[name].needs_own_daemon for name in chosen):
             return f"{chosen[0]} would harm the daemon: leave the host empty"
-        return why_unusable(host)
+        if is_typed and (unusable := why_unusable(host)):
+            return unusable
+        given = self._environment.parsed_options
+        offered = (
+            options.why_not_offered(given, self._scenarios[name], host if is_typed else None)
+            for name in chosen
+        )
+        return next(filter(None, offered), "")
 
     def _refusal_beside(self, session: Run, form: Any) -> str:
         if session.is_beginning:

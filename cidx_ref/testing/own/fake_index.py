@@ -15,24 +15,20 @@ from cidx_ref.daemon.succession import Succession
 from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError, ShuttingDownError
 from cidx_ref.index.port import RunListener, RunOptions, Search
 from cidx_ref.runtime import Runtime
+from cidx_ref.testing.conformance.parts.source import Load, Source, Value
 
-__all__ = ["MERGE_S", "CacheRig", "FakeIndex", "FakeRun", "FakeSnapshot"]
+__all__ = ["MERGE_S", "CacheRig", "FakeIndex", "FakeRun", "FakeSnapshot", "RiggedCache"]
 
 #: So long a merge takes: less than a watcher waits until changes have settled.
 MERGE_S = 0.1
 
 
-class FakeSnapshot:
-    """The `number`-th load (from 1) of a source."""
-
-    def __init__(self, generation: str, number: int) -> None:
-        self.generation = generation
-        self.number = number
-        self.closed = 0
+class FakeSnapshot(Value):
+    """One load of a source."""
 
     def search(self) -> None:
         """Raises `AssertionError` once the snapshot is closed: a real one would crash."""
-        assert not self.closed, f"load {self.number} was closed while somebody searched it"
+        self.use()
 
     @property
     def unavailable(self) -> dict[str, str]:
@@ -43,26 +39,20 @@ class FakeSnapshot:
         self.search()
         return {"results": [], "mode": search.mode, "generation": self.generation, "took_ms": 0.0}
 
-    def close(self) -> None:
-        self.closed += 1
 
-    def __repr__(self) -> str:
-        return f"<load {self.number} of {self.generation}>"
+class FakeIndex(Source):
+    """Generations g1, g2, ... on no disk.  The last one published is live.
 
+    A load that fails raises `IndexUnusableError`.
+    """
 
-class FakeIndex:
-    """Generations g1, g2, ... on no disk.  The last one published is live."""
+    prefix = "g"
 
     def __init__(self, runtime: Runtime, *, fails: Callable[[], bool] = lambda: False) -> None:
-        """`fails` is asked during each load whether it fails (`IndexUnusableError`)."""
-        self._runtime = runtime
-        self._fails = fails
-        self.live = "g1"
+        super().__init__(runtime, fails=fails)
         #: Written, and not live yet: what an index run is about to publish.
         self.sealed = ""
         self.is_there = True
-        #: The generations of which a load was begun, in that order.
-        self.begun: list[str] = []
         self.snapshots: list[FakeSnapshot] = []
         #: Held by a writer: one at a time.
         self.writing = runtime.lock("writers")
@@ -76,26 +66,33 @@ class FakeIndex:
         #: What an index run lists.
         self.files: list[str] = []
 
+    @property
+    def begun(self) -> list[str]:
+        """The generations of which a load was begun, in that order."""
+        return [load.version for load in self.loads]
+
     def current(self) -> str:
-        live, is_there = self.live, self.is_there
-        self._runtime.step("has read which is live")
+        is_there, live = self.is_there, super().current()
         if not is_there:
             raise NoIndexError("no index")
         return live
 
-    def load(self, generation: str) -> FakeSnapshot:
-        self.begun.append(generation)
-        number = len(self.begun)
-        self._runtime.step(f"load {generation}")
-        if self._fails():
-            raise IndexUnusableError("damaged")
-        # As on disk: a generation that was replaced, and that nobody has open, is removed.
-        if generation not in (self.live, self.sealed) and not self._is_open(generation):
-            raise GenerationGone(generation)
-        snapshot = FakeSnapshot(generation, number)
-        self.snapshots.append(snapshot)
-        self._runtime.step(f"has read {generation}")
+    def load(self, version: str | None = None) -> FakeSnapshot:
+        snapshot: FakeSnapshot = super().load(version)
         return snapshot
+
+    def make(self, load: Load) -> FakeSnapshot:
+        snapshot = FakeSnapshot(load)
+        self.snapshots.append(snapshot)
+        return snapshot
+
+    def error(self) -> Exception:
+        return IndexUnusableError("damaged")
+
+    def check_there(self, version: str) -> None:
+        # As on disk: a generation that was replaced, and that nobody has open, is removed.
+        if version not in (self.live, self.sealed) and not self._is_open(version):
+            raise GenerationGone(version)
 
     def seal(self, held: int | None = None) -> str:
         """Write a new generation, as an index run does before it publishes; return it.
@@ -194,9 +191,10 @@ class CacheRig:
         ttl_s: float = 600.0,
         fails: Callable[[], bool] = lambda: False,
         index: type[FakeIndex] = FakeIndex,
+        source: FakeIndex | None = None,
     ) -> None:
         self.runtime = runtime
-        self.source = index(runtime, fails=fails)
+        self.source = index(runtime, fails=fails) if source is None else source
         #: What the cache told its listener, in that order.
         self.events: list[tuple[str, str]] = []
         #: How often memory was given back.
@@ -267,3 +265,13 @@ class CacheRig:
 
     def _on_free(self) -> None:
         self.freed += 1
+
+
+class RiggedCache:
+    """The cache of a rig, for the kit's scenarios."""
+
+    def __init__(self, source: FakeIndex, *, ttl_s: float, runtime: Runtime) -> None:
+        self.rig = CacheRig(runtime, ttl_s=ttl_s, source=source)
+        self.use = self.rig.cache.pin
+        self.clear = self.rig.cache.clear
+        self.evict = self.rig.cache.evict_expired

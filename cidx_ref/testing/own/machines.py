@@ -20,8 +20,8 @@ from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.concurrency.explore import Script, schedules
 from cidx_ref.testing.concurrency.history import History, final_states
 from cidx_ref.testing.concurrency.scheduler import Scheduler, ThreadPool
+from cidx_ref.testing.conformance.parts.models import CacheState, cache_model
 from cidx_ref.testing.own.fake_index import CacheRig, FakeSnapshot
-from cidx_ref.testing.own.models import CacheState, cache_model
 
 __all__ = ["CacheMachine", "ConcurrentCacheMachine"]
 

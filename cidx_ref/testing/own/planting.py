@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from cidx_ref.testing.promises.registry import PROMISES
+from cidx_ref.testing.plugin import add_promise_options, plug_in
 
 __all__: list[str] = []
 
@@ -22,35 +22,22 @@ _LAST = frozenset({"running", "stdlib"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("cidx", "promises")
-    group.addoption(
+    add_promise_options(parser)
+    parser.getgroup("cidx", "promises").addoption(
         "--cidx-mutant", metavar="NAME", help="plant this mutant for as long as the session lasts"
-    )
-    group.addoption(
-        "--cidx-promise",
-        metavar="ID",
-        action="append",
-        default=[],
-        help="run only tests that are marked with this promise, or another one so given",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "promise(*ids): this test shows these promises")
-    for id_ in config.getoption("cidx_promise"):
-        if id_ not in PROMISES:
-            raise pytest.UsageError(f"--cidx-promise: unknown promise {id_!r}")
+    if config.getoption("cidx_promise"):
+        plug_in(config, "cidx_ref.testing.promises.picking")
     name = config.getoption("cidx_mutant")
     if name is not None:
         _plant(name, config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = set(config.getoption("cidx_promise"))
-    if wanted:
-        others = [item for item in items if not wanted & _promises(item)]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if wanted & _promises(item)]
     if config.getoption("cidx_mutant") is not None:
         items.sort(key=lambda item: not _LAST.isdisjoint(getattr(item, "fixturenames", ())))
 
@@ -67,7 +54,3 @@ def _plant(name: str, config: pytest.Config) -> None:
     planted = ExitStack()
     planted.enter_context(MUTANTS[name].planted())
     config.add_cleanup(planted.close)
-
-
-def _promises(item: pytest.Item) -> set[str]:
-    return {id_ for mark in item.iter_markers("promise") for id_ in mark.args}

@@ -39,7 +39,9 @@ class Measured:
     def __str__(self) -> str:
         value = str(self.value) if isinstance(self.value, int) else f"{self.value:.4g}"
         said = f"{self.name}: {value} {self.unit}".rstrip()
-        return said if self.limit is None else f"{said} (limit {self.limit:g} {self.unit})".rstrip()
+        return (
+            said if self.limit is None else f"{said} (limit {self.limit:.4g} {self.unit})".rstrip()
+        )
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Finding:
 
     promise: str
     verdict: Verdict
-    #: One sentence: what was seen; of what is not offered, what is missing; of an excuse, its reason.
+    #: One sentence: what was seen; of what is not offered, what is missing; of an excuse, why.
     words: str
     #: The name of the check, by which `verify --only` runs it alone.
     check: str = ""

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from cidx_ref.testing.figures import percentile
 from cidx_ref.testing.promises import charts
+from cidx_ref.testing.promises.latency import Gate, NothingMeasuredError, measured
 from cidx_ref.testing.promises.report import RecordFigure
 
 __all__ = ["BudgetWarning", "CheckGate", "RecordAim", "Results", "aim", "gate", "results"]
@@ -34,22 +34,6 @@ SOFT_MS = 5.0
 
 class BudgetWarning(UserWarning):
     """Something is slower than it need be, or a gate was missed where that only warns."""
-
-
-@dataclass
-class Gate:
-    name: str
-    limit_ms: float
-    times: list[float]
-
-    def at(self, percent: int) -> float:
-        return percentile(self.times, percent)
-
-    def row(self) -> str:
-        p50, p95, p99 = (self.at(n) for n in (50, 95, 99))
-        headroom = f"{self.limit_ms / p95:.0f}x" if p95 < self.limit_ms else "MISSED"
-        figures = f"{self.limit_ms:>7.0f} {p50:>8.2f} {p95:>8.2f} {p99:>8.2f}"
-        return f"{self.name:<44} {figures} {headroom:>9}"
 
 
 @dataclass
@@ -139,21 +123,26 @@ def gate(pytestconfig: pytest.Config, results: Results, figure: RecordFigure) ->
     scale = pytestconfig.getoption("gate_scale")
 
     def check(promise: str, name: str, measure: Callable[[], list[float]], limit_ms: float) -> None:
-        measured = Gate(name, limit_ms * scale, measure())
-        if measured.at(95) >= measured.limit_ms:
-            measured.times = measure()
-        results.gates.append(measured)
-        found = measured.at(95)
-        figure(promise, f"{name}, p95", round(found, 2), unit="ms")
-        if SOFT_MS * scale <= found < measured.limit_ms:
-            soft = f"{name}: p95 {found:.2f} ms, above {SOFT_MS * scale:g} ms"
+        try:
+            found = measured(name, measure, limit_ms * scale)
+        except NothingMeasuredError as error:
+            pytest.fail(str(error), pytrace=False)
+        results.gates.append(found)
+        figure(promise, f"{name}, p95", round(found.p95_ms, 2), unit="ms")
+        if SOFT_MS * scale <= found.p95_ms and found.is_met:
+            soft = f"{name}: p95 {found.p95_ms:.2f} ms, above {SOFT_MS * scale:g} ms"
             warnings.warn(soft, BudgetWarning, stacklevel=2)
-        if found >= measured.limit_ms and mode != "off":
-            message = f"{name}: p95 {found:.2f} ms, and the gate is at {measured.limit_ms:g} ms"
-            assert mode == "warn", message
-            warnings.warn(message, BudgetWarning, stacklevel=2)
+        if not found.is_met and mode != "off":
+            _miss(f"{promise}: the gate is missed: {name}: {found.words}", mode)
 
     return check
+
+
+def _miss(message: str, mode: str) -> None:
+    if mode == "warn":
+        warnings.warn(message, BudgetWarning, stacklevel=3)
+    else:
+        pytest.fail(message, pytrace=False)
 
 
 @pytest.fixture

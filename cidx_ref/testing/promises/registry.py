@@ -1,11 +1,21 @@
 """The promises, by id: the one list that tests, the report and the mutants refer to.
 
 What the story asks of each, and where it is not taken literally, is in docs/requirements.md.
+A project adds promises of its own, in a file:
+
+    [promises]
+    "MY-1" = "an answer names the shard that it is from"
 """
 
 from __future__ import annotations
 
-__all__ = ["PROMISES"]
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["PROMISES", "PromisesError", "known_promises"]
+
+_ID = re.compile(r"[A-Za-z][\w.-]*")
 
 PROMISES: dict[str, str] = {
     "SRV-1": "serves RPyC on .code-indexer/daemon.sock, many clients at once",
@@ -60,3 +70,39 @@ PROMISES: dict[str, str] = {
     "TRUST-4": "a new process is a new client: no answer is another process's",
     "CFG-1": "configuration as in the story, validated",
 }
+
+
+class PromisesError(ValueError):
+    """A file of promises that cannot be used; the message names it, and what is wrong."""
+
+
+def known_promises(*paths: Path) -> dict[str, str]:
+    """All promises: those above, and behind them those of the files.  Raises `PromisesError`."""
+    known = dict(PROMISES)
+    for path in paths:
+        for id_, text in _read(path).items():
+            if id_ in PROMISES:
+                raise PromisesError(f"{path}: {id_} is a promise of the kit: choose another id")
+            if known.setdefault(id_, text) != text:
+                raise PromisesError(f"{path}: {id_} is another promise in another file")
+    return known
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    import tomllib  # not in each test run, most of which have no such file
+
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise PromisesError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise PromisesError(f"{path}: not TOML: {error}") from None
+    own = document.pop("promises", None)
+    if document or not isinstance(own, dict) or not own:
+        raise PromisesError(f"{path}: it has one table, [promises], of ids and texts")
+    for id_, text in own.items():
+        if not _ID.fullmatch(id_):
+            raise PromisesError(f"{path}: {id_!r} is no id: a letter, then letters, digits, - . _")
+        if not isinstance(text, str) or not text.strip():
+            raise PromisesError(f"{path}: {id_} has no text")
+    return {id_: " ".join(text.split()) for id_, text in own.items()}

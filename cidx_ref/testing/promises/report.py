@@ -1,7 +1,7 @@
 """What a test run showed of each promise: the marker, the fixture and the report.
 
 Here belongs the pytest plugin that turns outcomes of tests into verdicts on promises; the
-promises themselves are in `promises`, and what a test needs besides is in its own module.
+promises themselves are in `registry`, rows and merging in `rows`.
 
     pytest -p cidx_ref.testing.promises.report --cidx-report=reports/promises
 
@@ -20,31 +20,43 @@ Only tests that were executed count, so a skipped one shows nothing:
 
 from __future__ import annotations
 
-import json
+import argparse
+import glob
 import math
-import platform
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import pytest
 
-from cidx_ref.testing.promises.registry import PROMISES
+from cidx_ref.testing.plugin import add_promise_options, plug_in
+from cidx_ref.testing.promises.picking import promises_of, shown_by
+from cidx_ref.testing.promises.rows import (
+    BROKEN,
+    NOT_SHOWN,
+    SHOWN,
+    Figure,
+    ReportError,
+    Row,
+    merge,
+    read,
+    summary,
+    table,
+    write,
+)
 
 __all__ = ["RecordFigure", "RecordMutant", "RecordTried", "figure", "planted", "tried"]
 
 # Properties of a report are what pytest-xdist carries from a worker to the controller.
 _PROMISE = "cidx_promise"
-_FIGURE = "cidx_figure"
-_TRIED = "cidx_tried"
+FIGURE = "cidx_figure"
+TRIED = "cidx_tried"
 _PLANTED = "cidx_planted"
 _REFUSED = "cidx_refused"
-
-_SHOWN, _BROKEN, _NOT_SHOWN = "shown", "BROKEN", "not shown"
 
 
 class RecordFigure(Protocol):
@@ -63,34 +75,6 @@ class RecordMutant(Protocol):
     """The type of the fixture `planted`."""
 
     def __call__(self, promise: str, mutant: str, *, killed: bool) -> None: ...
-
-
-@dataclass(frozen=True)
-class _Figure:
-    name: str
-    value: float
-    unit: str
-
-    def __str__(self) -> str:
-        value = str(self.value) if isinstance(self.value, int) else f"{self.value:.6g}"
-        return f"{self.name}: {value} {self.unit}".rstrip()
-
-
-@dataclass(frozen=True)
-class _Row:
-    """All about one promise; its fields are the keys of the JSON report."""
-
-    id: str
-    promise: str
-    tests: list[str]
-    verdict: str
-    figures: list[_Figure]
-    #: How many schedules, examples and so on were tried.
-    tried: dict[str, int]
-    #: The mutants, and whether each was killed.
-    mutants: dict[str, bool]
-    #: What all its tests took.
-    seconds: float
 
 
 @dataclass
@@ -125,8 +109,9 @@ class _Test:
 class _Ledger:
     """The plugin of the process that reports: the only one, or the controller of pytest-xdist."""
 
-    def __init__(self, base: Path | None, table: bool) -> None:
+    def __init__(self, base: Path | None, table: bool, promises: Mapping[str, str]) -> None:
         self.base = base
+        self.promises = promises
         self.table = table
         self.tests: dict[str, _Test] = {}
 
@@ -143,46 +128,67 @@ class _Ledger:
     def pytest_sessionfinish(self) -> None:
         # Not with the summary, which a run without a terminal reporter does not have.
         if self.base:
-            _write(self.base, self.rows())
+            write(self.base, self.rows())
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         rows = self.rows()
         if self.table:
             terminalreporter.section("promises")
             width = terminalreporter.config.get_terminal_writer().fullwidth
-            terminalreporter.write_line(_header(width))
-            for row in rows:
-                for line in _lines(row, width):
-                    terminalreporter.write_line(line, red=row.verdict == _BROKEN)
-        terminalreporter.write_line(f"promises: {_summary(rows)}")
+            for line, is_broken in table(rows, width):
+                terminalreporter.write_line(line, red=is_broken)
+        terminalreporter.write_line(f"promises: {summary(rows)}")
 
-    def rows(self) -> list[_Row]:
+    def rows(self) -> list[Row]:
         executed = {nodeid: test for nodeid, test in self.tests.items() if test.outcomes}
-        return [_row(id_, executed) for id_ in PROMISES]
+        return [_row(id_, text, executed) for id_, text in self.promises.items()]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Merge the reports NAME-*.json into NAME.json and NAME.md, NAME being the one argument, print
-    the table, and remove what was merged, so that no later table shows it again.
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ReportError(f"{message} (see --help)")
 
-    Of each promise: BROKEN if it was in any, shown if it was in one.  What was measured and tried
-    is the last report's that has some.  Returns 1 if any promise is broken.
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Merge the reports NAME-*.json into NAME.json and NAME.md, and print the table.
+
+    What was merged is removed, so that no later table shows it again.  Returns 1 if any promise is
+    broken, and 2, with nothing written or removed, if there is no report or one cannot be read.
     """
-    base = Path(arguments[0])
-    paths = sorted(base.parent.glob(f"{base.name}-*.json"))
-    rows = _merge([_read(path) for path in paths])
-    _write(base, rows)
-    for path in paths:
-        path.unlink()
-        path.with_suffix(".md").unlink(missing_ok=True)
-    width = get_terminal_size().columns
-    print(_header(width))
-    print("\n".join(line for row in rows for line in _lines(row, width)))
-    print(f"promises: {_summary(rows)}")
-    return int(any(row.verdict == _BROKEN for row in rows))
+    parser = _Parser(
+        prog="python -m cidx_ref.testing.promises.report",
+        description="Make one table of the reports of several test runs: NAME-*.json become "
+        "NAME.json and NAME.md, and are removed.",
+        epilog="Exit status: 0; 1 a promise is broken; 2 it could not be done.",
+    )
+    parser.add_argument("name", metavar="NAME", help="as in --cidx-report=NAME-py312")
+    try:
+        base = Path(parser.parse_args(arguments).name)
+        paths = sorted(base.parent.glob(f"{glob.escape(base.name)}-*.json"))
+        if not paths:
+            raise ReportError(f"no reports {base}-*.json")
+        reports = [read(path) for path in paths]
+        rows = merge(reports)
+        write(base, rows)
+    except ReportError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{parser.prog}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    kept = read(base.with_name(base.name + ".json"))
+    for path, report in zip(paths, reports, strict=True):
+        if report.keys() <= kept.keys():
+            path.unlink()
+            path.with_suffix(".md").unlink(missing_ok=True)
+    for line, _ in table(rows, get_terminal_size().columns):
+        print(line)
+    print(f"promises: {summary(rows)}")
+    return int(any(row.verdict == BROKEN for row in rows))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    add_promise_options(parser)
     group = parser.getgroup("cidx", "promises")
     group.addoption(
         "--cidx-report",
@@ -196,17 +202,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "promise(*ids): this test shows these promises")
+    if config.getoption("cidx_promise"):
+        plug_in(config, "cidx_ref.testing.promises.picking")
     if hasattr(config, "workerinput") or config.getoption("collectonly"):
         return
     base = _base(config)
     table = bool(base or config.getoption("cidx_table"))
-    config.pluginmanager.register(_Ledger(base, table), "cidx-promises")
+    config.pluginmanager.register(_Ledger(base, table, promises_of(config)), "cidx-promises")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     try:
         for item in items:
-            item.user_properties.extend((_PROMISE, id_) for id_ in _ids(item))
+            item.user_properties.extend((_PROMISE, id_) for id_ in shown_by(item))
     except pytest.UsageError as error:
         output = getattr(config, "workeroutput", None)
         if output is None:
@@ -229,7 +237,7 @@ def figure(request: pytest.FixtureRequest) -> RecordFigure:
             raise pytest.UsageError(f"{item.nodeid}: the figure {name!r} is {value}")
         # Numbers of NumPy and the like would not survive the way to the controller.
         number = value if type(value) is int else float(value)
-        _record(item, _FIGURE, promise, name, number, unit)
+        _record(item, FIGURE, promise, name, number, unit)
 
     return record
 
@@ -242,7 +250,7 @@ def tried(request: pytest.FixtureRequest) -> RecordTried:
     """
 
     def record(promise: str, count: int, unit: str) -> None:
-        _record(request.node, _TRIED, promise, int(count), unit)
+        _record(request.node, TRIED, promise, int(count), unit)
 
     return record
 
@@ -261,18 +269,9 @@ def planted(request: pytest.FixtureRequest) -> RecordMutant:
 
 
 def _record(item: pytest.Item, key: str, promise: str, *values: object) -> None:
-    if promise not in _ids(item):
+    if promise not in shown_by(item):
         raise pytest.UsageError(f"a figure for {promise!r}, which {item.nodeid} does not show")
     item.user_properties.append((key, (promise, *values)))
-
-
-def _ids(item: pytest.Item) -> list[str]:
-    """The promises `item` is marked with, by itself, its class or its module; each once."""
-    ids = dict.fromkeys(id_ for mark in item.iter_markers("promise") for id_ in mark.args)
-    for id_ in ids:
-        if id_ not in PROMISES:
-            raise pytest.UsageError(f"unknown promise {id_!r} at {item.nodeid}")
-    return list(ids)
 
 
 def _base(config: pytest.Config) -> Path | None:
@@ -297,21 +296,21 @@ def _outcome(report: pytest.TestReport) -> str | None:
     return "passed" if report.passed and report.when == "call" else None
 
 
-def _row(id_: str, executed: dict[str, _Test]) -> _Row:
+def _row(id_: str, promise: str, executed: dict[str, _Test]) -> Row:
     tests = {nodeid: test for nodeid, test in sorted(executed.items()) if test.shows(id_)}
 
     def recorded(key: str) -> Iterator[Any]:
         return (values for test in tests.values() for values in test.recorded(key, id_))
 
     counts: Counter[str] = Counter()
-    for count, unit in recorded(_TRIED):
+    for count, unit in recorded(TRIED):
         counts[unit] += count
-    return _Row(
+    return Row(
         id=id_,
-        promise=PROMISES[id_],
+        promise=promise,
         tests=list(tests),
         verdict=_verdict(set().union(*(test.outcomes for test in tests.values()))),
-        figures=[_Figure(*values) for values in recorded(_FIGURE)],
+        figures=[Figure(*values) for values in recorded(FIGURE)],
         tried=dict(counts),
         mutants=dict(recorded(_PLANTED)),
         seconds=round(sum(test.seconds for test in tests.values()), 3),
@@ -320,107 +319,9 @@ def _row(id_: str, executed: dict[str, _Test]) -> _Row:
 
 def _verdict(outcomes: set[str]) -> str:
     if "failed" in outcomes:
-        return _BROKEN
-    return _SHOWN if outcomes == {"passed"} else _NOT_SHOWN
-
-
-def _summary(rows: Sequence[_Row]) -> str:
-    count = Counter(row.verdict for row in rows)
-    return ", ".join(f"{count[verdict]} {verdict}" for verdict in (_SHOWN, _BROKEN, _NOT_SHOWN))
-
-
-_INDENT = max(map(len, PROMISES)) + 2
-
-
-def _header(width: int) -> str:
-    return _line(width, "", "promise", "tests", "time", "mutants", "")
-
-
-def _lines(row: _Row, width: int) -> Iterator[str]:
-    """`row` for a terminal: one line, one more for what was tried, and one for each figure."""
-    tests, seconds = str(len(row.tests)), f"{row.seconds:.1f} s"
-    yield _line(width, row.id, row.promise, tests, seconds, _killed(row), row.verdict)
-    for noted in filter(None, (_tried(row), *map(str, row.figures))):
-        yield f"{'':<{_INDENT}}{noted}"
-
-
-def _line(
-    width: int, id_: str, promise: str, tests: str, time: str, mutants: str, verdict: str
-) -> str:
-    tail = f"  {tests:>5}  {time:>7}  {mutants:>7}  {verdict:<{len(_NOT_SHOWN)}}"
-    # The last column stays free: some terminals break a line that fills it.
-    room = max(width - _INDENT - len(tail) - 1, 10)
-    return f"{id_:<{_INDENT}}{_cut(promise, room):<{room}}{tail}".rstrip()
-
-
-def _killed(row: _Row) -> str:
-    """Mutants killed and planted."""
-    return f"{sum(row.mutants.values())}/{len(row.mutants)}" if row.mutants else ""
-
-
-def _tried(row: _Row) -> str:
-    counts = ", ".join(f"{count:,} {unit}" for unit, count in sorted(row.tried.items()))
-    return f"tried: {counts}" if counts else ""
-
-
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 3] + "..."
-
-
-def _write(base: Path, rows: Sequence[_Row]) -> None:
-    document = {"python": platform.python_version(), "promises": [asdict(row) for row in rows]}
-    for suffix, text in (
-        (".json", json.dumps(document, indent=2, ensure_ascii=False) + "\n"),
-        (".md", _markdown(rows)),
-    ):
-        # Not `with_suffix`, which would take "v1.2" for "v1" and a suffix.
-        base.with_name(base.name + suffix).write_text(text, encoding="utf-8")
-
-
-def _read(path: Path) -> dict[str, _Row]:
-    rows = json.loads(path.read_bytes())["promises"]
-    return {
-        row["id"]: _Row(**{**row, "figures": [_Figure(**figure) for figure in row["figures"]]})
-        for row in rows
-    }
-
-
-def _merge(reports: Sequence[dict[str, _Row]]) -> list[_Row]:
-    merged = []
-    for id_, promise in PROMISES.items():
-        rows = [report[id_] for report in reports if id_ in report]
-        verdicts = {row.verdict for row in rows}
-        best = next((v for v in (_BROKEN, _SHOWN) if v in verdicts), _NOT_SHOWN)
-        tests = sorted({test for row in rows for test in row.tests})
-        figures = next((row.figures for row in reversed(rows) if row.figures), [])
-        tried = next((row.tried for row in reversed(rows) if row.tried), {})
-        # One that survived in any run is on the loose.
-        planted = [(name, killed) for row in rows for name, killed in row.mutants.items()]
-        mutants = {name: (name, False) not in planted for name, _ in planted}
-        seconds = max((row.seconds for row in rows), default=0.0)
-        merged.append(_Row(id_, promise, tests, best, figures, tried, mutants, seconds))
-    return merged
-
-
-def _markdown(rows: Sequence[_Row]) -> str:
-    lines = [
-        f"Python {platform.python_version()}: {_summary(rows)}",
-        "",
-        "| id | promise | tests | seconds | mutants killed | verdict | tried, and measured |",
-        "| --- | --- | ---: | ---: | ---: | --- | --- |",
-    ]
-    for row in rows:
-        noted = "; ".join(filter(None, (_tried(row), *map(str, row.figures))))
-        tests, seconds = str(len(row.tests)), f"{row.seconds:.1f}"
-        cells = (row.id, row.promise, tests, seconds, _killed(row), row.verdict, noted)
-        lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """`text` on one line, its bars escaped."""
-    return " ".join(text.replace("|", r"\|").split())
+        return BROKEN
+    return SHOWN if outcomes == {"passed"} else NOT_SHOWN
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

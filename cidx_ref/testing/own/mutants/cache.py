@@ -15,7 +15,7 @@ from cidx_ref.errors import GenerationGone
 from cidx_ref.testing.own.mutants.registry import mutant
 
 
-@mutant("CACHE-1", r"loads: \['g1', 'g1'", needs_switches=True)
+@mutant("CACHE-1", r"queries at once loaded 2 times|loads: \['g1', 'g1'", needs_switches=True)
 def everybody_loads() -> Iterator[None]:
     """Whoever finds a load under way begins one of their own."""
 
@@ -27,7 +27,7 @@ def everybody_loads() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-1", "loads: .*'g2'.*'g2'|not linearizable", needs_switches=True)
+@mutant("CACHE-1", "loaded 2 times, once it was live|not linearizable", needs_switches=True)
 def disk_is_asked_before_the_lock() -> Iterator[None]:
     """Which generation is live is read before the lock is taken: a slow thread comes with
     yesterday's answer, and takes the place of the load of the new generation."""
@@ -52,7 +52,7 @@ def disk_is_asked_before_the_lock() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-2", "a load is left that nobody is at")
+@mutant("CACHE-2", "a load is left that nobody is at|the query after it failed, too")
 def failed_load_is_remembered() -> Iterator[None]:
     """A load that failed stays where it was, and every later query shares its outcome."""
     lead = IndexCache._lead
@@ -97,7 +97,7 @@ def stored_after_a_clear() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-3", "replaced the new generation", needs_switches=True)
+@mutant("CACHE-3", "replaced the new version", needs_switches=True)
 def stored_after_a_publish() -> Iterator[None]:
     """A load is installed over whatever was cached meanwhile."""
     lead = IndexCache._lead
@@ -186,7 +186,7 @@ def first_query_loads_what_was_published() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-4", "what was pinned is gone", needs_switches=True)
+@mutant("CACHE-4", "what a query was to use is gone", needs_switches=True)
 def entry_is_read_again_after_the_lock() -> Iterator[None]:
     """A query takes the entry, and later takes it from the cache once more (the story's own)."""
     pin = IndexCache.pin
@@ -201,14 +201,14 @@ def entry_is_read_again_after_the_lock() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-4", "pinned, and closed|closed while somebody searched", needs_switches=True)
+@mutant("CACHE-4", "pinned, and closed|closed while somebody used it", needs_switches=True)
 def closed_by_whoever_clears() -> Iterator[None]:
     """What is taken out of the cache is closed at once, whoever searches it."""
     with patch.object(cache, "_unused", lambda entry: entry):
         yield
 
 
-@mutant("CACHE-4", "pinned, and closed|closed while somebody searched", needs_switches=True)
+@mutant("CACHE-4", "pinned, and closed|closed while somebody used it", needs_switches=True)
 def waiters_pin_when_they_wake() -> Iterator[None]:
     """A waiter's pin is not taken for it: between the end of the load and its waking up, nothing
     keeps the snapshot open."""
@@ -228,7 +228,7 @@ def waiters_pin_when_they_wake() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-5", "index published g2, then g1 answered")
+@mutant("CACHE-5", "g2 was published, then g1 answered")
 def entry_is_used_unseen() -> Iterator[None]:
     """What is cached is used without a look at what is live; `index` does not tell."""
     with _unseen():

@@ -38,7 +38,7 @@ def service_class_instead_of_an_instance() -> Iterator[None]:
         yield
 
 
-@mutant("SRV-1", "waits for lock read lock")
+@mutant("SRV-1", "one query at a time")
 def rlock_as_read_lock() -> Iterator[None]:
     """Readers share a lock "for concurrent reads", which admits one (the story's own)."""
     pin = IndexCache.pin

@@ -47,7 +47,7 @@ def touch_only_at_the_beginning() -> Iterator[None]:
         yield
 
 
-@mutant("TTL-2", "closed while somebody searched|evicted in use", needs_switches=True)
+@mutant("TTL-2", "closed while somebody used it|evicted in use", needs_switches=True)
 def evicted_in_use() -> Iterator[None]:
     """An entry is evicted by its age, whoever uses it (the story's own)."""
 

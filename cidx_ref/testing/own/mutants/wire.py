@@ -140,7 +140,7 @@ def the_name_is_believed() -> Iterator[None]:
         yield
 
 
-@mutant("RPC-4", "deadlock")
+@mutant("RPC-4", "one query at a time")
 def queries_take_turns() -> Iterator[None]:
     """A query waits until nobody else uses the index."""
     begin_use, release = IndexCache._begin_use, IndexCache._release

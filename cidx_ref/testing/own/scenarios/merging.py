@@ -100,7 +100,8 @@ class _Segmented(FakeIndex):
         self.loaded = LoadedSegments(runtime)
         self.read: list[_FakeSegment] = []
 
-    def load(self, generation: str) -> FakeSnapshot:
+    def load(self, version: str | None = None) -> FakeSnapshot:
+        generation = version or self.live
         names = ("shared", generation) if self.has_own else ("shared",)
         taken = {name: self._take(name) for name in names}
         try:

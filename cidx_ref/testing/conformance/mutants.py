@@ -1,0 +1,134 @@
+"""Mutants of a target: broken variants of one's own, which the checks must notice.
+
+    # mutants.py  ->  cidx-verify conformance:TARGET --mutants mutants
+    MUTANTS = {
+        "two_daemons": Mutant("SRV-2", target=replace(TARGET, start=Spawn("otherd --no-lock ..."))),
+        "herd": Mutant("CACHE-1", replace={"cache": make_a_cache_that_loads_twice}),
+        "late": Mutant("TTL-1", patch=lambda: mock.patch.object(Cache, "expired", ...)),
+    }
+
+A mutant is killed if a check that is about its promise calls that broken, and does not so without
+the mutant.  One that survives shows that a promise is checked too weakly, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+from cidx_ref.testing.conformance import running
+from cidx_ref.testing.conformance.named import UnusableError, check_target
+from cidx_ref.testing.conformance.target import Subjects, Target
+from cidx_ref.testing.promises.findings import Finding, Verdict
+
+__all__ = ["Mutant", "Outcome", "mutants_of", "plant"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One broken variant of a target; `target`, `patch` or `replace` says how it is made."""
+
+    #: The promise that it breaks.
+    promise: str
+    #: A target that starts the broken daemon.
+    target: Target | None = field(default=None, kw_only=True)
+    #: What plants it in this process while its block runs: for the parts of `Subjects` only.
+    patch: Callable[[], AbstractContextManager[Any]] | None = field(default=None, kw_only=True)
+    #: Makers to be put in the place of those of `Subjects`: `{"cache": make_a_broken_one}`.
+    replace: Mapping[str, Callable[..., Any]] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one mutant."""
+
+    name: str
+    promise: str
+    killed: bool
+    #: By which check, and what it said; or why it is not killed.
+    words: str
+
+
+def mutants_of(module: ModuleType, promises: Mapping[str, str]) -> dict[str, Mutant]:
+    """The `MUTANTS` of a module.  Raises `UnusableError` for what cannot be planted."""
+    found = getattr(module, "MUTANTS", None)
+    if not isinstance(found, Mapping) or not found:
+        raise UnusableError(f"{module.__name__}: MUTANTS is missing, or no mapping of Mutants")
+    for name, mutant in found.items():
+        where = f"{module.__name__}: mutant {name}"
+        if not isinstance(mutant, Mutant):
+            raise UnusableError(f"{where}: not a Mutant, but {type(mutant).__name__}")
+        if mutant.promise not in promises:
+            raise UnusableError(f"{where}: {mutant.promise} is no promise (see --promises)")
+        if sum(map(bool, (mutant.target, mutant.patch, mutant.replace))) != 1:
+            raise UnusableError(f"{where}: it has one of target, patch and replace")
+        if unknown := mutant.replace.keys() - Subjects.__dataclass_fields__.keys():
+            raise UnusableError(f"{where}: Subjects has no {min(unknown)!r}")
+        if mutant.target is not None:
+            check_target(mutant.target, where)
+    return dict(found)
+
+
+def plant(
+    target: Target,
+    mutants: Mapping[str, Mutant],
+    *,
+    only: Sequence[str] = (),
+    deep: bool = False,
+    seed: int = 0,
+    judge: running.Judge | None = None,
+) -> Iterator[Outcome]:
+    """Plant each, and have it judged by the checks of its promise, until one calls it broken."""
+    options: dict[str, Any] = {"deep": deep, "seed": seed, "judge": judge}
+    sound: dict[tuple[str, str], Finding | None] = {}
+
+    def broken_without(check: str, promise: str) -> Finding | None:
+        if (check, promise) not in sound:
+            sound[check, promise] = _broken(target, check, promise, options)
+        return sound[check, promise]
+
+    for name, mutant in mutants.items():
+        planted = _planted(target, mutant)
+        tried = []
+        outcome = None
+        for check in _checks(planted, mutant, only, deep=deep):
+            with mutant.patch() if mutant.patch else nullcontext():
+                seen = _broken(planted, check, mutant.promise, options)
+            tried.append(check)
+            if seen is not None:
+                already = broken_without(check, mutant.promise)
+                words = f"{check}: {seen.words}"
+                if already is not None:
+                    words = f"says nothing: without it, too, {check} says: {already.words}"
+                outcome = Outcome(name, mutant.promise, already is None, words)
+                break
+        yield outcome or Outcome(name, mutant.promise, False, _unseen(tried))
+
+
+def _unseen(tried: Sequence[str]) -> str:
+    return f"not noticed by {', '.join(tried)}" if tried else "no check of its promise could be run"
+
+
+def _planted(target: Target, mutant: Mutant) -> Target:
+    if mutant.target is not None:
+        return mutant.target
+    return replace(target, subjects=replace(target.subjects, **mutant.replace))
+
+
+def _checks(target: Target, mutant: Mutant, only: Sequence[str], *, deep: bool) -> list[str]:
+    """The checks of its promise; of what is planted in this process, those of parts in it only."""
+    planned = running.plan(target, deep=deep, only=only)
+    inside = mutant.target is None
+    return [
+        check.name
+        for check in planned.checks
+        if mutant.promise in check.promises and (not inside or check.name in running.SUBJECTS)
+    ]
+
+
+def _broken(target: Target, check: str, promise: str, options: dict[str, Any]) -> Finding | None:
+    findings = running.verify(target, only=[check], promises=[promise], **options)
+    return next((found for found in findings if found.verdict is Verdict.BROKEN), None)

@@ -1,0 +1,168 @@
+"""Processes that the kit starts: their output kept, every wait with an end, and none left behind.
+
+All that one `Household` starts, and what those start in turn, carry its mark in their environment,
+by which they are found and ended.  Nothing else is ever ended.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from cidx_ref.testing.ground import SYSTEM
+
+__all__ = ["Household", "Process", "end_of", "is_running"]
+
+_MARK = "CIDX_KIT"
+#: How often it is looked for what nothing tells of: a socket that accepts, a line in a file.
+_LOOK_S = 0.005
+#: Of what a process wrote, what is shown.
+_SHOWN_CHARS = 4000
+
+
+def end_of(pid: int, timeout_s: float) -> bool:
+    """Wait until a process, whoever's child it is, has ended; False if it has not in time."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        return bool(poller.poll(max(0.0, timeout_s) * 1000))
+    finally:
+        os.close(fd)
+
+
+def is_running(pid: int) -> bool:
+    return not end_of(pid, 0)
+
+
+class Process:
+    """One that was started."""
+
+    def __init__(self, child: subprocess.Popen[bytes], log: Path, command: Sequence[str]) -> None:
+        self._child = child
+        self.log = log
+        self.command = list(command)
+        self.pid = child.pid
+
+    def output(self) -> str:
+        """All that it, and what it started, wrote so far, errors too."""
+        return self.log.read_text("utf-8", "replace")
+
+    def tail(self) -> str:
+        """The last of it, to be shown."""
+        text = self.output().strip()
+        return text if len(text) <= _SHOWN_CHARS else "... " + text[-_SHOWN_CHARS:]
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._child.poll()
+
+    def wait(self, timeout_s: float) -> int:
+        """Its exit status.  Raises `TimeoutError`."""
+        if not end_of(self.pid, timeout_s):
+            raise TimeoutError(f"{self.named()} does not end within {timeout_s:g} s")
+        return self._child.wait()
+
+    def until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until something holds, or the process has ended, or the time has passed; whether it
+        holds then."""
+        deadline = SYSTEM.monotonic() + timeout_s
+        while True:
+            has_ended = self.status is not None
+            if holds():
+                return True
+            if has_ended or SYSTEM.monotonic() >= deadline:
+                return False
+            end_of(self.pid, _LOOK_S)
+
+    def send(self, number: int) -> None:
+        # Not `send_signal` alone: of one that was waited for elsewhere the pid may be another's.
+        with suppress(ProcessLookupError):
+            self._child.send_signal(number)
+
+    def named(self) -> str:
+        return f"`{' '.join(self.command)}` (process {self.pid})"
+
+
+class Household:
+    """What was started for one purpose, and is ended with it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Their output is kept in `directory`."""
+        self._directory = directory
+        self._mark = secrets.token_hex(8)
+        self._started: list[Process] = []
+
+    def __enter__(self) -> Household:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def start(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> Process:
+        """Raises `OSError`."""
+        log = self._directory / f"output-{len(self._started) + 1}"
+        with log.open("wb") as file:
+            # A group of its own: Ctrl-C is for the kit, which ends what it has started.
+            child = subprocess.Popen(
+                command,
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",  # what says that it is ready must come out
+                    **(environment or {}),
+                    _MARK: self._mark,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+                start_new_session=True,
+            )
+        process = Process(child, log, command)
+        self._started.append(process)
+        return process
+
+    def processes(self) -> list[int]:
+        """All that run: what was started, and what those have started."""
+        mark = os.fsencode(f"{_MARK}={self._mark}")
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                # Split, because another's environment may have it in the middle of something.
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+    def end(self, patience_s: float = 10.0) -> list[int]:
+        """Kill all, and wait until they are gone; returns those that are not."""
+        deadline = SYSTEM.monotonic() + patience_s
+        left = self.processes()
+        while left and SYSTEM.monotonic() < deadline:
+            for pid in left:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            for pid in left:
+                end_of(pid, max(0.0, deadline - SYSTEM.monotonic()))
+            self._reap()
+            left = self.processes()
+        self._reap()
+        return left
+
+    def _reap(self) -> None:
+        for process in self._started:
+            _ = process.status

@@ -1,0 +1,305 @@
+"""The command line that judges a daemon: `cidx-verify`, `cidx-ref verify`, and
+
+    python -m cidx_ref.testing.conformance.verify conformance:TARGET --html report.html
+
+Here belong its options, what is said while it runs, and its exit status: 0 all that was tried is
+kept; 3 something is broken, or could not be tried, or nothing was; 2 it could not be run, or an
+excuse is stale; 130 interrupted.  What is run is in `running`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import get_terminal_size
+from tempfile import TemporaryDirectory
+from typing import NoReturn, TextIO
+
+from hypothesis.configuration import set_hypothesis_home_dir
+
+from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.mutants import mutants_of, plant
+from cidx_ref.testing.conformance.named import UnusableError, module_named, target_named
+from cidx_ref.testing.conformance.running import Plan, all_checks, needs, plan, verify
+from cidx_ref.testing.conformance.target import Cap, Target
+from cidx_ref.testing.ground import SYSTEM, __version__
+from cidx_ref.testing.promises.excuses import Excuse, check_excuses, read_excuses, without_use
+from cidx_ref.testing.promises.findings import Finding, Verdict
+from cidx_ref.testing.promises.judgement import KEPT, NOT_KEPT, UNUSABLE, Judgement
+from cidx_ref.testing.promises.page import as_html
+from cidx_ref.testing.promises.records import as_json, as_junit
+from cidx_ref.testing.promises.registry import known_promises
+from cidx_ref.testing.promises.table import COLOURS, lines
+from cidx_ref.testing.promises.wording import one_line
+
+__all__ = ["main", "verify"]
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> int:
+    """Judge the target that is named; return the exit status.  `SystemExit` ends `--help`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
+    try:
+        options = _parser(prog).parse_args(arguments)
+        status = _list(options) if options.list else _judge(options)
+        sys.stdout.flush()
+        return status
+    except ValueError as error:  # of names, excuses and promises
+        print(f"{prog}: {one_line(str(error))}", file=sys.stderr)
+        return UNUSABLE
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_KEPT
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UnusableError(f"{message} (see {self.prog} --help)")
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=prog,
+        description="Judge a daemon by its promises, as its project describes it in a Target.",
+        epilog="Exit status: 0 all that was tried is kept; 3 something is broken, or could not be "
+        "tried, or nothing was; 2 could not be run, or an excuse is stale; 130 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "target", nargs="?", metavar="TARGET", help="module:NAME, or path/to/file.py:NAME"
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    add = parser.add_argument
+    add("--list", action="store_true", help="list the checks, and what they need, and run none")
+    add("--only", action="append", default=[], metavar="CHECK", help="run this check; repeatable")
+    add("--promise", action="append", default=[], metavar="ID", help="judge this one; repeatable")
+    add("--deep", action="store_true", help="try longer, and run the checks that take minutes")
+    add("--seed", type=int, default=0, metavar="N", help="of what is drawn by chance (default: 0)")
+    add("--excuses", type=Path, metavar="FILE", help="what is known to be broken, and why (TOML)")
+    add("--promises", type=Path, metavar="FILE", help="promises of your own (TOML)")
+    add("--mutants", metavar="MODULE", help="plant its MUTANTS, and see that the checks kill them")
+    add("--json", type=Path, metavar="FILE", help="write what was found as JSON")
+    add("--junit", type=Path, metavar="FILE", help="write it as JUnit's XML")
+    add("--html", type=Path, metavar="FILE", help="write it as one page that needs nothing else")
+    return parser
+
+
+@dataclass
+class _Asked:
+    """What the options ask for, read and found usable."""
+
+    name: str
+    target: Target
+    promises: dict[str, str]
+    excuses: list[Excuse]
+    plan: Plan
+
+
+def _asked(options: argparse.Namespace) -> _Asked:
+    """Raises `ValueError` in one sentence for whatever cannot be used."""
+    if options.target is None:
+        raise UnusableError("name a TARGET: module:NAME, or path/to/file.py:NAME (see --help)")
+    promises = known_promises(*([options.promises] if options.promises else []))
+    excuses = read_excuses(options.excuses) if options.excuses else []
+    check_excuses(excuses, promises, SYSTEM.now().date())
+    target = target_named(options.target)
+    _check_promises(target, options.promise, promises)
+    planned = plan(target, deep=options.deep, only=options.only, promises=options.promise)
+    for path in filter(None, (options.json, options.junit, options.html)):
+        _check_writable(path)
+    return _Asked(options.target, target, promises, excuses, planned)
+
+
+def _check_promises(target: Target, asked: Sequence[str], known: Mapping[str, str]) -> None:
+    named = [(f"check {check.name!r}", id_) for check in target.checks for id_ in check.promises]
+    named += [("not_offered", id_) for id_ in target.not_offered]
+    named += [("--promise", id_) for id_ in asked]
+    for where, id_ in named:
+        if id_ not in known:
+            raise UnusableError(f"{where}: {id_} is no promise that is known (see --promises)")
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise UnusableError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _judge(options: argparse.Namespace) -> int:
+    if options.mutants is not None:
+        return _judge_mutants(options)
+    asked = _asked(options)
+    progress = _Progress(sys.stderr)
+    began, began_s, interrupted = SYSTEM.now(), SYSTEM.monotonic(), False
+    with _tidy():
+        try:
+            verify(
+                asked.target,
+                deep=options.deep,
+                only=options.only,
+                promises=options.promise,
+                seed=options.seed,
+                listener=progress,
+                excuses=asked.excuses,
+                name=_spelled(options),
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+    progress.end()
+    findings = [*asked.plan.settled, *progress.findings]
+    is_partial = options.only or options.promise
+    left_out = asked.promises if is_partial else asked.plan.only_deep
+    judgement = Judgement(
+        target=asked.name,
+        findings=findings,
+        promises=asked.promises,
+        began=began,
+        seconds=SYSTEM.monotonic() - began_s,
+        seed=options.seed,
+        deep=options.deep,
+        only_deep=asked.plan.only_deep,
+        stale=[] if interrupted else without_use(asked.excuses, findings, left_out),
+        interrupted=interrupted,
+    )
+    _report(judgement, options)
+    return INTERRUPTED if interrupted else judgement.status
+
+
+def _spelled(options: argparse.Namespace) -> str:
+    """The target, and what belongs to it, as one types them to see a finding again."""
+    words = [options.target]
+    if options.promises:
+        words += ["--promises", str(options.promises)]
+    return shlex.join(words)
+
+
+def _report(judgement: Judgement, options: argparse.Namespace) -> None:
+    is_terminal = sys.stdout.isatty()
+    width = get_terminal_size().columns if is_terminal else 100
+    for line in lines(judgement, width, colour=is_terminal and "NO_COLOR" not in os.environ):
+        print(line)
+    sys.stdout.flush()
+    made: list[tuple[Path | None, Callable[[Judgement], str]]] = [
+        (options.json, as_json),
+        (options.junit, as_junit),
+        (options.html, as_html),
+    ]
+    for path, make in made:
+        if path is not None:
+            try:
+                path.write_text(make(judgement), "utf-8", errors="backslashreplace")
+            except OSError as error:
+                raise UnusableError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _judge_mutants(options: argparse.Namespace) -> int:
+    """Plant the mutants; the status is that of broken promises if one survives."""
+    for name in ("excuses", "promise", "json", "junit", "html"):
+        if getattr(options, name):
+            raise UnusableError(f"--{name} is not for --mutants")
+    asked = _asked(options)
+    mutants = mutants_of(module_named(options.mutants), asked.promises)
+    width, survived = max(map(len, mutants)), 0
+    with _tidy():
+        for came in plant(
+            asked.target, mutants, only=options.only, deep=options.deep, seed=options.seed
+        ):
+            verdict = "killed" if came.killed else "SURVIVED"
+            survived += not came.killed
+            print(f"{came.name:<{width}}  {came.promise:<8}  {verdict:<8}  {one_line(came.words)}")
+            sys.stdout.flush()
+    print(f"mutants: {len(mutants) - survived} of {len(mutants)} killed")
+    return NOT_KEPT if survived else KEPT
+
+
+@contextmanager
+def _tidy() -> Iterator[None]:
+    """Have SIGTERM end what was started, as Ctrl-C does, and Hypothesis write nothing here."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with TemporaryDirectory(prefix="cidx-verify-") as home:
+            set_hypothesis_home_dir(home)
+            yield
+    finally:
+        set_hypothesis_home_dir(None)
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass
+class _Progress:
+    """What is said of a run while it goes on: on a terminal one line, written anew each time."""
+
+    stream: TextIO
+    findings: list[Finding] = field(default_factory=list)
+    _at: str = ""
+
+    def started(self, check: str, number: int, count: int) -> None:
+        self._at = f"[{number}/{count}] {check}"
+        if self.stream.isatty():
+            self._write(f"\r\x1b[K{self._at} …"[: get_terminal_size().columns + 3])
+
+    def finished(self, check: str, findings: Sequence[Finding]) -> None:
+        self.findings += findings
+        said = ", ".join(f"{found.promise} {found.verdict}" for found in findings)
+        bad = any(found.verdict in (Verdict.BROKEN, Verdict.NOT_TRIED) for found in findings)
+        if not self.stream.isatty():
+            seconds = max((found.seconds for found in findings), default=0.0)
+            self._write(f"{self._at}: {one_line(said) or 'nothing'} ({seconds:.1f} s)\n")
+        elif bad:  # the rest is in the table
+            code = COLOURS[Verdict.BROKEN]
+            self._write(f"\r\x1b[K\x1b[{code}m{self._at}: {one_line(said)}\x1b[0m\n")
+
+    def end(self) -> None:
+        if self.stream.isatty():
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        self.stream.write(text)
+        self.stream.flush()
+
+
+def _list(options: argparse.Namespace) -> int:
+    """The checks; with a target, what it does not offer of what they need."""
+    target = target_named(options.target) if options.target else None
+    checks = all_checks(target)
+    settled = plan(target).settled if target else ()
+    missing = {(found.check, found.promise): found.words for found in settled}
+    for check in checks:
+        deep = " (with --deep)" if check.deep else ""
+        print(f"{check.name}{deep}: {', '.join(check.promises)}")
+        for said in _needs(check, missing) if target else [needs(check, {Cap.BASE})]:
+            if said:
+                print(f"    {said}")
+    print(f"{len(checks)} checks, {len({p for c in checks for p in c.promises})} promises")
+    return 0
+
+
+def _needs(check: Check, missing: dict[tuple[str, str], str]) -> list[str]:
+    lacking = {p: missing[check.name, p] for p in check.promises if (check.name, p) in missing}
+    if len(lacking) == len(check.promises) and len(set(lacking.values())) == 1:
+        return [f"not offered: {next(iter(lacking.values()))}"]
+    return [f"{promise} not offered: {reason}" for promise, reason in lacking.items()]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,164 @@
+"""The checks of any daemon find what is wrong with one, and blame none that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import kit_targets
+import pytest
+
+from cidx_ref.testing.conformance.bench import judged
+from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.daemons import CHECKS, connections, idling, serving, stopping
+from cidx_ref.testing.conformance.peer import RpycPeer
+from cidx_ref.testing.conformance.target import Cap, Target
+from cidx_ref.testing.promises.findings import Finding, Verdict
+
+pytestmark = pytest.mark.once
+
+#: Beside the first.
+STYLES = ("netref", "objects", "value")
+BY_NAME = {check.name: check for check in CHECKS}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These daemons look at things twenty times a second."""
+    monkeypatch.setattr(serving, "_UNASKED_S", 3.0)
+    monkeypatch.setattr(idling, "_UNASKED_S", 3.0)
+    monkeypatch.setattr(stopping, "_LEAVE_S", 3.0)
+    monkeypatch.setattr(connections, "_PATIENCE_S", 3.0)
+    monkeypatch.setattr(connections, "_SETTLED_S", 5.0)
+
+
+def found_by(check: Check, target: Target) -> list[Finding]:
+    assert target.offers(*check.needs), check.needs
+    return judged(check, target)
+
+
+#: Of each defect: the check that finds it, the promise that it breaks, and how the daemon is.
+DEFECTS: list[tuple[str, str, str, Mapping[str, Any]]] = [
+    ("one_client_at_a_time", "many-clients", "SRV-1", {}),
+    ("mixes_answers_up", "many-clients", "SRV-1", {}),
+    ("does_not_look_at_its_socket", "socket-gone", "SRV-5", {}),
+    ("never_idle", "idle-shutdown", "TTL-5", {}),
+    ("idle_when_not_told", "idle-shutdown", "TTL-5", {}),
+    ("leaves_while_asked", "idle-while-indexing", "TTL-5", {}),
+    ("leaves_while_asked", "idle-while-asked", "TTL-5", {"slow": 20.0}),
+    ("lines_from_zero", "semantic", "QRY-1", {}),
+    ("lines_beyond_the_end", "semantic", "QRY-1", {}),
+    ("text_of_another_line", "full-text", "QRY-2", {}),
+    ("worst_first", "hybrid", "QRY-3", {}),
+    ("chokes_on_brackets", "any-text", "QRY-4", {}),
+    ("chokes_on_nothing", "any-text", "QRY-4", {}),
+    ("finds_nothing_for_its_dots", "punctuation", "QRY-4", {}),
+    ("takes_any_argument", "bad-arguments", "QRY-5", {}),
+    ("names_no_argument", "bad-arguments", "QRY-5", {}),
+    ("takes_any_limit", "bad-arguments", "QRY-5", {}),
+    ("errors_are_all_the_same", "errors", "RPC-2", {}),
+    ("tells_its_traceback", "errors", "RPC-2", {}),
+    ("everything_is_public", "reach", "RPC-3", {}),
+    ("even_the_private_is_public", "reach", "RPC-3", {}),
+    ("can_be_changed", "reach", "RPC-3", {"style": "objects"}),
+    ("gives_objects_away", "reach", "RPC-3", {"style": "objects"}),
+    ("few_threads_read", "slow-clients", "RPC-4", {}),
+    ("one_query_at_a_time", "slow-query", "RPC-4", {"slow": 5.0}),
+    ("keeps_descriptors", "vanishing-clients", "RPC-5", {}),
+    ("keeps_threads", "vanishing-clients", "RPC-5", {}),
+    ("leaves_its_socket", "stop", "SRV-4", {}),
+    ("ends_with_status_1", "stop", "SRV-4", {}),
+    ("stays_while_it_is_asked", "stop-with-clients", "SRV-4", {}),
+    ("drops_what_is_in_flight", "stop-in-flight", "SRV-4", {"slow": 3.0}),
+    ("removes_any_socket", "stop-leaves-others", "SRV-4", {}),
+    ("says_another_pid", "status", "OBS-1", {}),
+    ("counts_no_queries", "status", "OBS-1", {}),
+    ("says_when_not_how_long", "status", "OBS-1", {}),
+    ("is_always_cached", "status-of-cache", "OBS-1", {}),
+    ("counts_no_queries", "health", "OBS-2", {}),
+    ("tires", "health", "OBS-2", {}),
+    ("counts_no_queries", "metrics", "OBS-3", {}),
+    ("counts_loads_twice", "metrics-of-cache", "OBS-3", {}),
+    ("takes_any_configuration", "bad-configuration", "CFG-1", {}),
+    ("open_to_all", "other-users", "TRUST-3", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("defect", "name", "promise", "how"), DEFECTS, ids=[f"{d[0]}-{d[1]}" for d in DEFECTS]
+)
+def test_a_check_finds_the_defect_that_it_is_for(
+    defect: str, name: str, promise: str, how: Mapping[str, Any]
+) -> None:
+    [finding] = found_by(BY_NAME[name], kit_targets.target(defect=defect, **how))
+    assert (finding.promise, finding.verdict) == (promise, Verdict.BROKEN), finding
+    assert finding.words
+
+
+@pytest.mark.parametrize(
+    "style", ["json", *(pytest.param(s, marks=pytest.mark.deep) for s in STYLES)]
+)
+def test_no_check_blames_a_daemon_that_is_right(style: str) -> None:
+    target = kit_targets.target(style)
+    findings = [f for c in CHECKS if target.offers(*c.needs) for f in judged(c, target)]
+    allowed = {Verdict.KEPT, Verdict.NOT_OFFERED, Verdict.NOT_TRIED}
+    assert [f for f in findings if f.verdict not in allowed] == []
+    kept = {f.promise for f in findings if f.verdict == Verdict.KEPT}
+    assert kept >= {"SRV-1", "SRV-4", "SRV-5", "TTL-5", "QRY-1", "QRY-4", "RPC-3", "RPC-5"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stop-in-flight",
+        "many-clients",
+        pytest.param("slow-query", marks=pytest.mark.deep),
+        pytest.param("idle-while-asked", marks=pytest.mark.deep),
+    ],
+)
+def test_a_daemon_whose_queries_take_time_is_not_blamed_for_that(name: str) -> None:
+    [finding] = found_by(BY_NAME[name], kit_targets.target("netref", slow=20.0))
+    assert finding.verdict == Verdict.KEPT, finding
+
+
+def test_what_is_declared_by_value_and_comes_by_reference_is_found() -> None:
+    target = kit_targets.target("netref", capabilities={Cap.BY_VALUE})
+    [finding] = found_by(BY_NAME["by-value"], target)
+    assert finding.verdict == Verdict.BROKEN
+    assert "messages" in finding.words
+
+
+def test_limits_that_are_declared_and_are_not_there_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RPyC as it comes has none."""
+    from cidx_ref.testing.conformance.daemons import hostile
+
+    monkeypatch.setattr(hostile, "_LOST_S", 2.0)
+    target = kit_targets.target(capabilities={Cap.LIMITS})
+    [finding] = found_by(BY_NAME["hostile-input"], target)
+    assert finding.verdict == Verdict.BROKEN, finding
+
+
+class SharedPeer(RpycPeer):
+    """A client that does not mind a fork."""
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return super().call(method, *args, **kwargs)
+
+
+def test_a_client_that_shares_its_connection_over_a_fork_is_found() -> None:
+    from cidx_ref.testing.conformance import peer
+
+    def connect(address: str, timeout_s: float) -> RpycPeer:
+        made = SharedPeer(address, timeout_s)
+        peer._peers.discard(made)
+        return made
+
+    [finding] = found_by(BY_NAME["fork"], kit_targets.target(connect=connect))
+    assert finding.verdict == Verdict.BROKEN, finding
+
+
+def test_a_client_that_is_closed_by_a_fork_is_not_blamed() -> None:
+    [finding] = found_by(BY_NAME["fork"], kit_targets.target(connect=SharedPeer))
+    assert finding.verdict == Verdict.KEPT, finding

@@ -1,0 +1,232 @@
+"""Checks run one by one: what one of them meets neither hides nor becomes what another finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from cidx_ref.testing.conformance import running
+from cidx_ref.testing.conformance.bench import Bench, judged
+from cidx_ref.testing.conformance.checks import Check, check
+from cidx_ref.testing.conformance.running import UnknownNameError, plan, verify
+from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Subjects, Target
+from cidx_ref.testing.promises.excuses import Excuse
+from cidx_ref.testing.promises.findings import Finding, Verdict
+
+pytestmark = pytest.mark.once
+
+
+@check("keeps", "SRV-1", "SRV-2")
+def keeps(bench: Bench) -> None:
+    with bench.showing("SRV-1", "SRV-2"):
+        pass
+
+
+@check("breaks", "SRV-2", "SRV-3")
+def breaks(bench: Bench) -> None:
+    with bench.showing("SRV-2"):
+        raise AssertionError("two of them served")
+
+
+@check("fails", "SRV-4")
+def fails(bench: Bench) -> None:
+    raise TypeError("a bug\nof the check")
+
+
+@check("silent", "SRV-5")
+def silent(bench: Bench) -> None:
+    pass
+
+
+@check("lost", "CACHE-1")
+def lost(bench: Bench) -> None:
+    pass
+
+
+@check("deep", "CACHE-2", "SRV-1", deep=True)
+def in_depth(bench: Bench) -> None:
+    with bench.showing("CACHE-2", "SRV-1"):
+        pass
+
+
+@check("indexes", "CACHE-5", needs={Cap.INDEX, Cap.CLEAR})
+def indexes(bench: Bench) -> None:
+    raise NotImplementedError
+
+
+@check("asks", "QRY-1", spawns=False)
+def asks(bench: Bench) -> None:
+    with bench.showing("QRY-1"):
+        pass
+
+
+CHECKS = [keeps, breaks, fails, silent, lost, in_depth, indexes, asks]
+
+
+def target(*checks: Check, **options: Any) -> Target:
+    return Target(Spawn("otherd"), checks=checks or CHECKS, **options)
+
+
+@pytest.fixture(autouse=True)
+def _no_checks_but_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "CHECK_MODULES", ())
+    monkeypatch.setattr(running, "SUBJECTS", {})
+
+
+def on_a_bench(check: Check, target: Target, *, deep: bool, seed: int) -> list[Finding]:
+    if check.name == "lost":
+        raise OSError("no space left")
+    return judged(check, target, deep=deep, seed=seed)
+
+
+def judge(subject: Target, **options: Any) -> list[Finding]:
+    return verify(subject, judge=on_a_bench, **options)
+
+
+def verdicts(findings: Sequence[Finding]) -> list[tuple[str, str, Verdict]]:
+    return [(found.check, found.promise, found.verdict) for found in findings]
+
+
+def test_every_check_comes_to_its_own_verdict_whatever_the_others_meet() -> None:
+    found = judge(target())
+    assert verdicts(found) == [
+        ("indexes", "CACHE-5", Verdict.NOT_OFFERED),
+        ("keeps", "SRV-1", Verdict.KEPT),
+        ("keeps", "SRV-2", Verdict.KEPT),
+        ("breaks", "SRV-2", Verdict.BROKEN),
+        ("breaks", "SRV-3", Verdict.NOT_TRIED),
+        ("fails", "SRV-4", Verdict.NOT_TRIED),
+        ("silent", "SRV-5", Verdict.NOT_TRIED),
+        ("lost", "CACHE-1", Verdict.NOT_TRIED),
+        ("asks", "QRY-1", Verdict.KEPT),
+    ]
+    words = {f.promise: f.words for f in found}
+    assert words["CACHE-5"] == "needs a method that empties the cache, and a method that indexes"
+    assert words["SRV-3"], "why it is not tried"
+    assert "TypeError: a bug\nof the check" in words["SRV-4"]
+    assert words["SRV-5"]
+    assert words["CACHE-1"].startswith("the check itself failed: OSError: no space left (test_r")
+
+
+def test_an_interrupt_is_no_finding() -> None:
+    def interrupted(bench: Bench) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge(target(check("stops", "SRV-1")(interrupted)))
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), pytest.fail.Exception("no")])
+def test_whatever_a_check_raises_the_next_one_is_run(error: BaseException) -> None:
+    def raises(bench: Bench) -> None:
+        raise error
+
+    found = judge(target(check("raises", "SRV-4")(raises), keeps))
+    assert [f.verdict for f in found] == [Verdict.NOT_TRIED, Verdict.KEPT, Verdict.KEPT]
+    assert type(error).__name__ in found[0].words
+
+
+def test_a_finding_names_its_check_and_one_command_that_shows_it_again() -> None:
+    found = judge(target(breaks), name="mine:TARGET", seed=7, deep=True)[0]
+    assert found.replay == "cidx-verify mine:TARGET --only breaks --seed 7 --deep"
+
+
+def test_checks_in_depth_are_run_when_asked_for_in_general_or_by_name() -> None:
+    assert "deep" not in {f.check for f in judge(target())}
+    assert plan(target()).only_deep == ("CACHE-2",), "SRV-1 is tried by another check, too"
+    assert ("deep", "CACHE-2", Verdict.KEPT) in verdicts(judge(target(), deep=True))
+    assert {f.check for f in judge(target(), only=["deep"])} == {"deep"}
+
+
+def test_only_what_is_asked_for_is_run_and_reported() -> None:
+    assert verdicts(judge(target(), promises=["SRV-2"])) == [
+        ("keeps", "SRV-2", Verdict.KEPT),
+        ("breaks", "SRV-2", Verdict.BROKEN),
+    ]
+    assert {f.check for f in judge(target(), only=["keeps", "asks"])} == {"keeps", "asks"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"only": ["keps"]}, "there is no check 'keps' (is it 'keeps'?)"),
+        ({"promises": ["SRV-2", "X-1"]}, "no check is about 'X-1'"),
+    ],
+)
+def test_an_unknown_name_is_refused_before_anything_runs(options: Any, said: str) -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        judge(target(), **options)
+    assert str(refused.value) == said
+
+
+def test_what_the_target_does_not_promise_is_neither_run_nor_judged() -> None:
+    reasons = {"SRV-2": "one daemon for all", "SRV-3": "not yet", "SRV-4": "no"}
+    found = judge(target(keeps, breaks, fails, not_offered=reasons))
+    assert [(f.check, f.promise, f.words) for f in found if f.verdict is Verdict.NOT_OFFERED] == [
+        ("keeps", "SRV-2", "one daemon for all"),
+        ("breaks", "SRV-2", "one daemon for all"),
+        ("breaks", "SRV-3", "not yet"),
+        ("fails", "SRV-4", "no"),
+    ]
+    assert [f for f in found if f.verdict is not Verdict.NOT_OFFERED] == [found[-1]]
+    assert (found[-1].promise, found[-1].verdict) == ("SRV-1", Verdict.KEPT)
+
+
+def test_an_attached_daemon_is_only_asked() -> None:
+    found = judge(Target(Attach("/run/otherd.sock"), checks=CHECKS))
+    tried = {f.check for f in found if f.verdict is not Verdict.NOT_OFFERED}
+    assert tried == {"asks"}
+    assert "Spawn" in next(f.words for f in found if f.check == "keeps")
+
+
+def test_an_excuse_is_applied_to_what_is_broken_only() -> None:
+    excuses = [Excuse("SRV-2", "known"), Excuse("SRV-1", "not broken")]
+    found = judge(target(keeps, breaks), excuses=excuses)
+    assert [(f.promise, f.verdict) for f in found] == [
+        ("SRV-1", Verdict.KEPT),
+        ("SRV-2", Verdict.KEPT),
+        ("SRV-2", Verdict.EXCUSED),
+        ("SRV-3", Verdict.NOT_TRIED),
+    ]
+    assert found[2].words == "two of them served (excused: known)"
+
+
+def test_a_listener_is_told_of_each_check() -> None:
+    told: list[object] = []
+
+    class Listener:
+        def started(self, check: str, number: int, count: int) -> None:
+            told.append((check, number, count))
+
+        def finished(self, check: str, findings: Sequence[Finding]) -> None:
+            told.append((check, [str(f.verdict) for f in findings]))
+
+    judge(target(keeps, fails), listener=Listener())
+    assert told == [
+        ("keeps", 1, 2),
+        ("keeps", ["kept", "kept"]),
+        ("fails", 2, 2),
+        ("fails", ["not tried"]),
+    ]
+
+
+def test_parts_of_a_daemon_are_judged_like_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_cache(make: Callable[[], str], *, seed: int = 0) -> list[Finding]:
+        return [Finding("CACHE-1", Verdict.BROKEN, f"{make()} with seed {seed}", trace="a; b")]
+
+    monkeypatch.setattr(running, "check_cache", check_cache, raising=False)
+    monkeypatch.setattr(running, "CACHE_PROMISES", ("CACHE-1", "CACHE-3"), raising=False)
+    table = {"cache": ("running", "check_cache", "CACHE_PROMISES")}
+    monkeypatch.setattr(running, "SUBJECTS", table)
+    found = judge(target(asks, subjects=Subjects(cache=lambda: "a cache")), seed=3)
+    assert verdicts(found) == [
+        ("cache", "CACHE-1", Verdict.BROKEN),
+        ("cache", "CACHE-3", Verdict.NOT_TRIED),
+        ("asks", "QRY-1", Verdict.KEPT),
+    ]
+    assert found[0].words == "a cache with seed 3"
+    absent = judge(target(asks))
+    assert verdicts(absent)[0] == ("cache", "CACHE-1", Verdict.NOT_OFFERED)
+    assert "Subjects.cache" in absent[0].words

@@ -1,0 +1,386 @@
+"""The command line that judges a daemon: what it prints and writes, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from cidx_ref.interpreter import python_command
+from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.conformance import running
+from cidx_ref.testing.conformance.processes import end_of
+from cidx_ref.testing.conformance.verify import main
+
+pytestmark = pytest.mark.once
+
+MODULE = """
+from cidx_ref.testing import Attach, Measured, Spawn, Target, check
+
+@check("serving", "SRV-1", "SRV-2")
+def serving(bench):
+    with bench.showing("SRV-1", "SRV-2"):
+        bench.figure("SRV-1", "p95 of 20 calls", 3.25, "ms", limit=100)
+        bench.tried("SRV-1", 20, "calls")
+
+@check("crashing", "SRV-3")
+def crashing(bench):
+    with bench.showing("SRV-3"):
+        bench.trace("SRV-3", "kill -9\\nstart")
+        raise AssertionError("it does not <serve> again \\x1b[31m& again")
+
+@check("failing", "SRV-4")
+def failing(bench):
+    raise TypeError("a bug")
+
+@check("own", "MY-1")
+def own(bench):
+    with bench.showing("MY-1"):
+        pass
+
+@check("interrupted", "CACHE-1")
+def interrupted(bench):
+    raise KeyboardInterrupt
+
+GOOD = Target(Spawn("true"), checks=[serving])
+BAD = Target(Spawn("true"), checks=[serving, crashing])
+FAILS = Target(Spawn("true"), checks=[serving, failing])
+OWN = Target(Spawn("true"), checks=[own])
+ATTACHED = Target(Attach("/nowhere"), checks=[serving])
+STOPS = Target(Spawn("true"), checks=[serving, interrupted, crashing])
+LOST = Target(Spawn("no-such-daemon --fast"), checks=[serving])
+WRITER = Target(Spawn("true"), writer="no-such-writer", checks=[serving])
+NUMBER = 5
+"""
+
+EXCUSE = '[[excuse]]\nid = "SRV-3"\nreason = "waits for its manager"\n'
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with a module, where the command line is used; and no checks of the kit."""
+    (tmp_path / "mine.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(running, "CHECK_MODULES", ())
+    monkeypatch.setattr(running, "SUBJECTS", {})
+    monkeypatch.setenv("COLUMNS", "100")
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in (getattr(module, "__file__", None) or ""):
+            del sys.modules[name]
+
+
+Run = Callable[..., tuple[int, list[str], list[str]]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Status, and the lines of standard output and error."""
+
+    def call(*arguments: str) -> tuple[int, list[str], list[str]]:
+        status = main(arguments)
+        said = capsys.readouterr()
+        return status, said.out.splitlines(), said.err.splitlines()
+
+    return call
+
+
+def test_what_is_kept_is_said_with_its_figures_and_ends_with_0(run: Run) -> None:
+    status, out, err = run("mine:GOOD")
+    assert status == 0
+    assert out[0].split()[:2] == ["SRV-1", "kept"]
+    assert [line.strip() for line in out[1:3]] == [
+        "p95 of 20 calls: 3.25 ms (limit 100 ms)",
+        "tried: 20 calls",
+    ]
+    assert out[-2].startswith("promises: 2 kept; ")
+    assert out[-1] == "All 2 promises that were tried are kept."
+    assert len(err) == 1
+    assert err[0].startswith("[1/1] serving: SRV-1 kept, SRV-2 kept (")
+
+
+def test_what_is_broken_is_said_with_its_steps_and_a_line_that_replays_it(run: Run) -> None:
+    status, out, _ = run("mine:BAD", "--seed", "5")
+    assert status == 3
+    at = next(n for n, line in enumerate(out) if line.startswith("SRV-3"))
+    broken = [line.strip() for line in out[at:]]
+    assert broken[0] == r"SRV-3  broken       it does not <serve> again \x1b[31m& again"
+    assert broken[1].startswith("promised: after kill -9")
+    assert broken[2:5] == [
+        "| kill -9",
+        "| start",
+        "replay: cidx-verify mine:BAD --only crashing --seed 5",
+    ]
+    assert out[-1] == "1 of 3 promises that were tried is broken."
+
+
+@pytest.mark.parametrize("target", ["FAILS", "ATTACHED"])
+def test_what_could_not_be_tried_and_nothing_tried_at_all_end_with_3(run: Run, target: str) -> None:
+    status, out, _ = run(f"mine:{target}")
+    assert status == 3
+    assert "not tried" in " ".join(out) or out[-1] == "Nothing was tried, so nothing is known."
+
+
+def test_a_target_can_be_named_by_its_file(run: Run, project: Path) -> None:
+    (project / "deep").mkdir()
+    (project / "mine.py").rename(project / "deep/other.py")
+    assert run("deep/other.py:GOOD")[0] == 0
+    assert run(f"{project}/deep/other.py:BAD")[0] == 3
+
+
+def test_reports_are_written_and_say_the_same(run: Run, project: Path) -> None:
+    options = ("--json", "out/r.json", "--junit", "out/r.xml", "--html", "out/r.html")
+    assert run("mine:BAD", *options)[0] == 3
+    told = json.loads((project / "out/r.json").read_text("utf-8"))
+    assert (told["target"], told["status"], told["counts"]) == (
+        "mine:BAD",
+        3,
+        {"broken": 1, "kept": 2},
+    )
+    assert [(row["id"], row["verdict"]) for row in told["promises"]] == [
+        ("SRV-1", "kept"),
+        ("SRV-2", "kept"),
+        ("SRV-3", "broken"),
+    ]
+    assert told["promises"][0]["findings"][0]["figures"] == [
+        {"name": "p95 of 20 calls", "value": 3.25, "unit": "ms", "limit": 100}
+    ]
+    suite = ET.parse(project / "out/r.xml").getroot()[0]
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("mine:BAD", "3", "1")
+    assert "it does not &lt;serve&gt; again" in (project / "out/r.html").read_text("utf-8")
+
+
+def test_an_excuse_makes_a_broken_promise_excused(run: Run, project: Path) -> None:
+    (project / "excuses.toml").write_text(EXCUSE)
+    status, out, _ = run("mine:BAD", "--excuses", "excuses.toml")
+    assert status == 0
+    assert any(line.startswith("SRV-3  excused") for line in out)
+    assert out[-1] == "All 2 promises that were tried are kept, but for 1 that is excused."
+
+
+def test_an_excuse_without_use_is_an_error_after_all_is_said(run: Run, project: Path) -> None:
+    (project / "excuses.toml").write_text(EXCUSE.replace("SRV-3", "SRV-1"))
+    status, out, _ = run("mine:GOOD", "--excuses", "excuses.toml", "--json", "r.json")
+    assert status == 2
+    assert out[-1] == "the excuse of SRV-1 is stale: the promise is kept"
+    assert json.loads((project / "r.json").read_text("utf-8"))["stale_excuses"] == [out[-1]]
+    (project / "excuses.toml").write_text(EXCUSE)
+    assert run("mine:BAD", "--excuses", "excuses.toml", "--only", "serving")[0] == 0, "not judged"
+    assert run("mine:GOOD", "--excuses", "excuses.toml")[0] == 2, "nobody tries it"
+
+
+def test_promises_of_ones_own_are_known_from_a_file(run: Run, project: Path) -> None:
+    (project / "promises.toml").write_text('[promises]\n"MY-1" = "an answer names its shard"\n')
+    status, out, _ = run("mine:OWN", "--promises", "promises.toml")
+    assert status == 0
+    assert out[0] == "MY-1  kept         an answer names its shard"
+    options = ("--promises", "promises.toml", "--json", "r.json")
+    run("mine:OWN", *options)
+    (row,) = json.loads((project / "r.json").read_text("utf-8"))["promises"]
+    said = "cidx-verify mine:OWN --promises promises.toml --only own --seed 0"
+    assert row["findings"][0]["replay"] == said
+    assert run("mine:OWN")[0] == 2
+
+
+def test_an_interrupt_prints_what_is_known(run: Run, project: Path) -> None:
+    status, out, _ = run("mine:STOPS", "--json", "r.json")
+    assert status == 130
+    assert out[0].startswith("SRV-1  kept")
+    assert "interrupted: what is not listed was not come to" in out
+    assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_progress_is_one_line_and_what_is_broken_stays(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert run("mine:BAD")[0] == 3
+    shown = [line.rpartition("\r")[2] for line in terminal.getvalue().split("\n")]
+    clear = "\x1b[K"
+    assert shown == [f"{clear}\x1b[31;1m[2/2] crashing: SRV-3 broken\x1b[0m", clear]
+    assert "[1/2] serving …" in terminal.getvalue()
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback(project: Path) -> None:
+    command, environment = python_command("cidx_ref.testing.conformance.verify", "--list")
+    judge = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert judge.stdout is not None
+    assert judge.stderr is not None
+    with judge:
+        judge.stdout.close()
+        assert judge.stderr.read() == ""
+
+
+def test_the_checks_can_be_listed_without_a_target_and_for_one(run: Run) -> None:
+    assert run("--list") == (0, ["0 checks, 0 promises"], [])
+    status, out, _ = run("mine:ATTACHED", "--list")
+    assert status == 0
+    assert out[0] == "serving: SRV-1, SRV-2"
+    assert out[1].startswith("    not offered: needs a daemon that the kit starts")
+
+
+STARTS = """
+from cidx_ref.testing import Spawn, Target, check
+
+@check("starting", "SRV-1")
+def starting(bench):
+    bench.start(bench.project())
+
+TARGET = Target(Spawn(["sh", "-c", "echo $$ $(umask) > pid; exec sleep 1000"]), checks=[starting])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["cidx_ref.testing.conformance.verify", "cidx_ref"])
+def test_a_signal_ends_what_was_started_and_what_is_known_is_printed(
+    project: Path, number: signal.Signals, module: str
+) -> None:
+    pid, homes = project / "pid", project / "homes"
+    homes.mkdir()
+    text = STARTS.replace("> pid", f"> {pid}.new; mv {pid}.new {pid}")
+    (project / "starts.py").write_text(text)
+    command, environment = python_command(module, *["verify"] * (module == "cidx_ref"))
+    command += ["starts:TARGET", "--only", "starting", "--json", "r.json"]
+    options: dict[str, Any] = {"cwd": project, "env": {**environment, "TMPDIR": str(homes)}}
+    judge = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options
+    )
+    deadline = SYSTEM.monotonic() + 30
+    while not pid.exists() and SYSTEM.monotonic() < deadline:
+        SYSTEM.sleep(0.01)
+    judge.send_signal(number)
+    out, _ = judge.communicate(timeout=30)
+    assert judge.returncode == 130
+    assert "interrupted: what is not listed was not come to" in out.splitlines()
+    assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
+    process, umask = pid.read_text().split()
+    assert end_of(int(process), 5), "killed before, and perhaps waited for by init only now"
+    os.umask(mine := os.umask(0o077))
+    assert int(umask, 8) == mine, "as if its user had started it"
+
+
+FILES = {
+    "expired.toml": EXCUSE + "expires = 2020-01-31\n",
+    "unknown.toml": EXCUSE.replace("SRV-3", "SRV-99"),
+    "reasonless.toml": '[[excuse]]\nid = "SRV-3"\n',
+    "bad.toml": "[[excuse\n",
+    "clash.toml": '[promises]\n"SRV-1" = "something else"\n',
+    "raises.py": "import mine\n1 / 0\n",
+    "wrong.py": "def (\n",
+    "needs.py": "import no_such_library\n",
+    "leaves.py": "raise SystemExit(0)\n",
+    "methods.py": "from cidx_ref.testing import Methods\nMethods(query='search')\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a TARGET"),
+        (["mine"], "mine: a target is named as module:NAME"),
+        (["nope:X"], "nope: no such module, here or installed"),
+        (["nope.py:X"], "nope.py: no such file"),
+        (["mine:NOPE"], "mine:NOPE: mine has no 'NOPE'"),
+        (["mine:NUMBER"], "mine:NUMBER: not a Target, but int"),
+        (["mine:Target"], "mine:Target: not a Target, but the class Target"),
+        (["raises:X"], "raises: cannot be imported: ZeroDivisionError: division by zero (raise"),
+        (["wrong:X"], "wrong: cannot be imported: SyntaxError: invalid syntax (wrong.py, line 1)"),
+        (["needs:X"], "needs: cannot be imported: ModuleNotFoundError: No module named 'no_such_l"),
+        (["leaves:X"], "leaves: cannot be imported: SystemExit: 0"),
+        (["methods:X"], "methods: cannot be imported: ValueError: 'search'"),
+        (["mine:LOST"], "mine:LOST: Spawn: command not found: no-such-daemon"),
+        (["mine:WRITER"], "mine:WRITER: writer: command not found: no-such-writer"),
+        (["mine:GOOD", "--only", "servin"], "there is no check 'servin' (is it 'serving'?)"),
+        (["mine:GOOD", "--promise", "X-1"], "--promise: X-1 is no promise that is known"),
+        (["mine:GOOD", "--promise", "SRV-5"], "no check is about 'SRV-5'"),
+        (["mine:OWN"], "check 'own': MY-1 is no promise that is known (see --promises)"),
+        (["mine:GOOD", "--excuses", "none.toml"], "none.toml: No such file"),
+        (["mine:GOOD", "--excuses", "bad.toml"], "bad.toml: not TOML: "),
+        (["mine:GOOD", "--excuses", "reasonless.toml"], "reasonless.toml: excuse 1: reason is mis"),
+        (["mine:BAD", "--excuses", "expired.toml"], "the excuse of SRV-3 has expired on 2020-01"),
+        (["mine:BAD", "--excuses", "unknown.toml"], "the excuse of SRV-99: there is no such"),
+        (["mine:GOOD", "--promises", "clash.toml"], "clash.toml: SRV-1 is a promise of the kit"),
+        (["mine:GOOD", "--html", "mine.py/x.html"], "mine.py/x.html: cannot be written: "),
+        (["mine:GOOD", "--html", "."], ".: cannot be written: Is a directory"),
+        (["mine:GOOD", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
+        (["mine:GOOD", "--nope"], "unrecognized arguments: --nope (see cidx-verify --help)"),
+        (["mine:GOOD", "--mutants", "mine"], "mine: MUTANTS is missing"),
+        (["mine:GOOD", "--mutants", "mine", "--html", "x"], "--html is not for --mutants"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_one_line_and_status_2_before_anything_runs(
+    run: Run, project: Path, arguments: list[str], said: str
+) -> None:
+    for name, text in FILES.items():
+        (project / name).write_text(text)
+    status, out, err = run(*arguments)
+    assert (status, out, len(err)) == (2, [], 1)
+    assert err[0].startswith(f"cidx-verify: {said}")
+
+
+MUTANTS = """
+from contextlib import contextmanager
+from dataclasses import replace
+from cidx_ref.testing import Mutant, Spawn, check
+from mine import GOOD, BAD, crashing, serving
+import mine
+
+@contextmanager
+def late():
+    mine.LATE = True
+    yield
+    mine.LATE = False
+
+MUTANTS = {
+    "does_not_start_again": Mutant("SRV-3", target=BAD),
+    "nobody_sees": Mutant("SRV-1", target=GOOD),
+    "nobody_looks": Mutant("QRY-1", target=GOOD),
+}
+KILLED = {"does_not_start_again": MUTANTS["does_not_start_again"]}
+"""
+
+
+def test_a_mutant_is_killed_by_a_check_of_its_promise_or_survives(run: Run, project: Path) -> None:
+    (project / "mine.py").write_text(
+        MODULE + "sound = check('crashing', 'SRV-3')(lambda bench: serving.run(bench))\n"
+        "SOUND = Target(Spawn('true'), checks=[serving, sound])\n"
+    )
+    (project / "zoo.py").write_text(MUTANTS)
+    status, out, _ = run("mine:SOUND", "--mutants", "zoo")
+    assert status == 3
+    assert [line.split()[:3] for line in out[:3]] == [
+        ["does_not_start_again", "SRV-3", "killed"],
+        ["nobody_sees", "SRV-1", "SURVIVED"],
+        ["nobody_looks", "QRY-1", "SURVIVED"],
+    ]
+    assert "crashing: it does not <serve>" in out[0]
+    assert out[1].endswith("not noticed by serving")
+    assert out[2].endswith("no check of its promise could be run")
+    assert out[3] == "mutants: 1 of 3 killed"
+    (project / "only.py").write_text("from zoo import KILLED as MUTANTS\n")
+    assert run("mine:SOUND", "--mutants", "only")[0] == 0
+
+
+def test_what_is_broken_without_the_mutant_kills_none(run: Run, project: Path) -> None:
+    (project / "zoo2.py").write_text(MUTANTS.replace("MUTANTS =", "ALL =") + "MUTANTS = KILLED\n")
+    (project / "zoo2.py").write_text(MUTANTS.replace("KILLED = {", "MUTANTS = {"))
+    status, out, _ = run("mine:BAD", "--mutants", "zoo2")
+    assert status == 3
+    assert "says nothing: without it, too" in out[0]
