@@ -18,6 +18,8 @@ _OFFERED = (kit_targets.OFFERED | kit_targets.REPORTING) - {Cap.HYBRID}
 
 #: Somebody else's: other names, other places, answers as JSON.
 OTHER = kit_targets.target("json", capabilities=_OFFERED)
+#: The same, as one that promises to be quick.
+QUICK = kit_targets.target("json", capabilities={*_OFFERED, Cap.SPEED})
 #: One that answers with the hits of other questions, if it is asked by several.
 MIXED = kit_targets.target("json", "mixes_answers_up", capabilities=_OFFERED)
 #: Nobody finds that.

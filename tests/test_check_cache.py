@@ -21,6 +21,9 @@ from cidx_ref.testing.promises.findings import Finding, Verdict
 MakeCache = Callable[..., Any]
 
 
+pytestmark = pytest.mark.once
+
+
 def verdicts(findings: list[Finding], verdict: Verdict) -> set[str]:
     return {finding.promise for finding in findings if finding.verdict is verdict}
 
@@ -83,7 +86,6 @@ def test_a_right_cache_is_not_blamed_in_depth_either(make: MakeCache) -> None:
 
 #: A cache that is right, and what it does not offer.
 RIGHT: dict[str, tuple[MakeCache, set[str]]] = {
-    "Pinned": (small_caches.Pinned, {"TTL-4"}),
     "Checking": (small_caches.Checking, set()),
     "ours": (make_cache, set()),
     "Tools": (
@@ -209,7 +211,6 @@ UNSEEN = {
 }
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     "mutant",
     [

@@ -14,7 +14,10 @@ from cidx_ref.testing.conformance.parts.claim import check_claim
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 # What a claim leaves open that is broken, or is not let go on, is its own affair.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +31,6 @@ def broken(findings: list[Finding]) -> dict[str, str]:
     return {f.promise: f.words for f in findings if f.verdict is Verdict.BROKEN}
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "promise", "words"),
     [
@@ -36,9 +38,13 @@ def broken(findings: list[Finding]) -> dict[str, str]:
             *("pid_file", "SRV-2", "on a free path, .* two had the place at once"),
             marks=pytest.mark.deep,
         ),
-        ("pid_file_explored", "SRV-2", "have the place together"),
+        pytest.param(
+            *("pid_file_explored", "SRV-2", "have the place together"), marks=pytest.mark.deep
+        ),
         ("left_behind", "SRV-3", "on a stale path, .* nobody had the place"),
-        ("deaf", "SRV-2", "a client did not get through to the owner"),
+        pytest.param(
+            *("deaf", "SRV-2", "a client did not get through to the owner"), marks=pytest.mark.deep
+        ),
         pytest.param(
             *("probes", "SRV-2", "have the place together|leads to nobody"),
             marks=pytest.mark.deep,
@@ -51,8 +57,7 @@ def test_a_defect_is_found_by_its_promise_alone(name: str, promise: str, words: 
     assert re.search(words, found[promise])
 
 
-@pytest.mark.once
-@pytest.mark.parametrize("name", ["ours", "record_explored"])
+@pytest.mark.parametrize("name", ["ours", pytest.param("record_explored", marks=pytest.mark.deep)])
 def test_a_right_claim_of_any_style_is_not_blamed(name: str) -> None:
     found = check_claim(getattr(small_claims, name))
     assert {f.promise: f.verdict for f in found} == dict.fromkeys(("SRV-2", "SRV-3"), Verdict.KEPT)

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from cidx_ref.testing import Cap
+from cidx_ref.testing.conformance.running import all_checks
+
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[1]
@@ -68,6 +71,51 @@ def test_two_files_and_the_wheel_are_enough(tmp_path: Path) -> None:
     a_browser_shows_the_page(downstream.directory / "report.html")
     pytest_has_a_test_for_each_promise(downstream)
     pytest_runs_the_file_that_asks_by_itself(downstream)
+
+
+@pytest.mark.deep
+def test_what_the_page_shows_can_be_done(tmp_path: Path) -> None:
+    downstream = made(tmp_path)
+    shutil.copy(ROOT / "tests/foreign/kept/larder.py", downstream.directory)
+    for name, first in BLOCKS.items():
+        (downstream.directory / name).write_text(block(first))
+    options = ("--excuses", "excuses.toml", "--only", "reach")
+    assert "RPC-3  excused" in downstream.run("cidx-verify", "conformance:TARGET", *options)
+    with (downstream.directory / "conformance.py").open("a") as file:
+        file.write("\n" + (downstream.directory / "check.py").read_text())
+        file.write("from dataclasses import replace\n")
+        file.write("MINE = replace(TARGET, checks=[raft_is_named])\n")
+    options = ("--promises", "promises.toml", "--only", "raft-is-named")
+    assert "OTTER-1  kept" in downstream.run("cidx-verify", "conformance:MINE", *options)
+    options = ("--mutants", "mutants")
+    assert "1 of 1 killed" in downstream.run("cidx-verify", "conformance:TARGET", *options)
+    assert "CACHE-1 broken" in downstream.run("python", "part.py")
+
+
+#: Files, each with the line that its part of the page begins with.
+BLOCKS = {
+    "excuses.toml": "[[excuse]]",
+    "promises.toml": "# promises.toml",
+    "check.py": "# conformance.py\nfrom cidx_ref.testing import Bench",
+    "mutants.py": "# mutants.py",
+    "part.py": "import larder",
+}
+
+
+def block(first: str) -> str:
+    page = (ROOT / "docs/aim-it-at-your-daemon.md").read_text()
+    found: str = page.split(f"```python\n{first}")[-1] if first in page else ""
+    if f"```toml\n{first}" in page:
+        found = page.split(f"```toml\n{first}")[1]
+    return first + found.split("\n```")[0] + "\n"
+
+
+def test_the_page_names_every_check_and_capability() -> None:
+    page = (ROOT / "docs/aim-it-at-your-daemon.md").read_text()
+    parts = {"cache", "claim", "lock"}
+    missing = [check.name for check in all_checks() if f"`{check.name}`" not in page]
+    assert set(missing) <= parts
+    assert [cap.name for cap in Cap if f"`{cap.name}`" not in page] == []
 
 
 def the_kit_comes_without_engines(downstream: Downstream) -> None:

@@ -8,6 +8,7 @@ of the list: then the list says why it was changed.
 from __future__ import annotations
 
 import os
+import shutil
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from cidx_ref.testing.conformance.running import verify
 from cidx_ref.testing.promises.findings import Finding, Verdict, by_promise
 
 FOREIGN = Path(__file__).with_name("foreign")
+EXAMPLES = Path(__file__).parents[1] / "docs/examples"
 DAEMONS = ("sample", "otter", "right")
 _HEADINGS = {"broken": "broken", "kept": "kept", "not_offered": "not offered"}
 
@@ -129,3 +131,14 @@ def test_it_finds_the_same_defect_in_each_of_five_runs(
     name: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not judged_by_the_kit(name, monkeypatch, seed)
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not shutil.which("watchman"), reason="needs watchman")
+def test_a_daemon_that_nobody_here_wrote_is_judged_through_an_adapter() -> None:
+    watchman = target_named(f"{EXAMPLES / 'watchman/conformance.py'}:TARGET")
+    checks = ["many-clients", "start-after-kill", "stop", "fresh-is-fresh", "saved-is-found"]
+    found = verify(watchman, name="watchman", only=checks)
+    listed = dict.fromkeys(("SRV-1", "SRV-3", "FRESH-1", "FRESH-2"), "kept")
+    # It leaves its socket behind.
+    assert not differences(found, {**listed, "SRV-4": "broken"})

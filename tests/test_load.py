@@ -15,7 +15,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -321,12 +321,11 @@ RELAXED = "query:p95<2000;query_fts:p95<2000;query_hybrid:p95<2000;*:max<20000"
 @pytest.mark.parametrize(
     ("scenario", "seconds"),
     [
-        ("Readers", 4),
         *(
             pytest.param(name, seconds, marks=pytest.mark.deep)
             for name, seconds in (
-                # The environment `smoke` runs these three itself.
-                *(("ReadersAndWriter", 8), ("Crash", 8), ("Edits", 12)),
+                # The environment `smoke` runs these four itself.
+                *(("Readers", 4), ("ReadersAndWriter", 8), ("Crash", 8), ("Edits", 12)),
                 *(("OpenLoop", 5), ("ColdHerd", 6), ("Expiry", 16), ("Churn", 6), ("Ramp", 60)),
                 *(("Soak", 30), ("SoakIndexing", 40)),
             )
@@ -436,6 +435,7 @@ def test_a_method_that_finds_none_of_the_names_is_not_asked_and_that_is_said(
 
 
 @needs_locust
+@pytest.mark.promise("SRV-1", "CACHE-4", "RPC-1")
 def test_processes_measure_together(tmp_path: Path) -> None:
     port = str(_free_port())
     ports = ("--master-bind-port", port, "--master-port", port)
@@ -609,18 +609,62 @@ def test_of_two_names_none_is_run(tmp_path: Path) -> None:
     assert "one scenario is run at a time: name one of " in outcome.output
 
 
+BROKEN = """
+import pathlib
+import sys
+
+print(sys.argv[1:])
+pathlib.Path(sys.argv[3], ".code-indexer/daemon.log").write_text("why it is so")
+sys.exit("no such thing as an index")
+"""
+
+
 @needs_locust
 def test_why_a_daemon_did_not_start_is_said_with_what_it_wrote(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
-    mine.write_text("import sys\nprint(sys.argv[1:])\nsys.exit('no such thing as an index')")
+    mine.write_text(BROKEN)
     outcome = session(tmp_path, "--daemon", f"{sys.executable} {mine}", "Readers")
     assert outcome.status == 3
     assert "ended with status 1; it wrote:\n['serve', '--project', " in outcome.output
     assert "no such thing as an index" in outcome.output
+    assert ".code-indexer/daemon.log ends:\nwhy it is so\n" in outcome.output
     assert "Traceback" not in outcome.output
 
 
 # Daemons of other people.
+
+
+#: What is said of each scenario and a target.
+NEEDS = """
+import json, sys
+sys.path.append(".")
+import load_targets
+from cidx_ref.testing.load.scenarios import all as scenarios
+for target in (load_targets.QUICK, load_targets.NOBODY):
+    each = {name: getattr(scenarios, name) for name in scenarios.__all__}
+    said = {name: [one.missing(target), one.objectives(target)] for name, one in each.items()}
+    print(json.dumps(said))
+"""
+
+
+@needs_locust
+def test_what_a_scenario_needs_and_what_it_holds_a_daemon_to_hang_on_what_that_offers() -> None:
+    argv = [sys.executable, "-P", "-c", NEEDS]
+    said = subprocess.check_output(argv, cwd=HERE, text=True, timeout=TIMEOUT_S)
+    quick, nobody = map(json.loads, said.splitlines())
+    assert {name: missing for name, (missing, _) in quick.items() if missing} == {
+        "Edits": "needs a watch of the files (Cap.WATCH)",
+        "SoakIndexing": "needs answers that name their generation, as ours do",
+    }
+    # It has no hybrid search, and promises speed.
+    assert quick["Readers"][1] == ["query_fts:p95<50", "query:p95<100"]
+    assert quick["Expiry"][1] == ["(daemons):max>=2"]
+    assert quick["Soak"][1] == []
+    harmed = {name for name, (missing, _) in nobody.items() if "would harm the daemon" in missing}
+    assert harmed == {"Crash", "Edits", "Expiry", "SoakIndexing"}
+    assert "(Cap.CLEAR), and a count of loads" in nobody["ColdHerd"][0]
+    able = {name for name, (missing, _) in nobody.items() if not missing}
+    assert able == {"Churn", "OpenLoop", "Ramp", "Readers", "Soak"}
 
 
 @contextmanager
@@ -687,6 +731,13 @@ def test_a_list_of_scenarios_is_run_on_a_target_as_far_as_it_offers_what_they_ne
     assert "query_hybrid" not in rows
     objectives = {each["slo"] for each in found["ReadersAndWriter"]["objectives"]}
     assert objectives == {"*:count>0", "*:failures<=0", "(index):count>=2"}
+
+
+@needs_locust
+def test_a_scenario_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
+    done = load(tmp_path, "OTHER", "Nope", "Readers")
+    assert (done.returncode, done.stderr.split("\n", 1)[0]) == (2, "Unknown User(s): Nope")
+    assert "Readers" not in done.stdout
 
 
 @needs_locust
@@ -1111,6 +1162,29 @@ def test_nothing_is_left_of_a_session_that_is_ended_by_a_signal(
         (root,) = [path / "source" for path in directory.iterdir()] or [directory]
         _wait_for(lambda: not list(directory.iterdir()))
         assert processes_of(root) == []
+
+
+@needs_locust
+def test_nothing_is_left_of_a_targets_daemon_when_its_session_is_killed(tmp_path: Path) -> None:
+    argv = command("-u", "1", "-t", "100", "--target", "load_targets:OTHER", "Readers")
+    process = subprocess.Popen(argv, cwd=HERE, stdout=subprocess.DEVNULL)
+
+    def daemons() -> list[psutil.Process]:
+        found = []
+        for each in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):  # gone meanwhile
+                if str(HERE / "kit_daemons.py") in each.cmdline():
+                    found.append(each)
+        return found
+
+    try:
+        (daemon,) = _wait_for(daemons)
+        root = Path(daemon.cmdline()[2])
+        assert root.is_dir()
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
+    _wait_for(lambda: not daemon.is_running() and not root.parent.exists())
 
 
 IN_DESTRUCTORS = """

@@ -1,5 +1,5 @@
-"""Our own daemon through the public kit: every promise is tried, and nothing is excused; and what is
-broken in it is found there."""
+"""Our own daemon through the public kit: every promise is tried, and nothing is excused; and what
+is broken in it is found there."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cidx_ref.testing.concurrency.scheduler import Blocked, Scheduler, Step, Strategy, ThreadPool
+from cidx_ref.testing.concurrency.telling import described, parsed, replay_line, table
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -56,8 +56,6 @@ Schedule = Mapping[int, int]
 
 #: So many runs are spent on making a counterexample shorter.
 _SHRINKS = 400
-#: So many steps of it are shown, the last ones.
-_ROWS = 100
 
 
 class Scenario:
@@ -128,11 +126,11 @@ class Counterexample(AssertionError):  # noqa: N818 - its name in the field
         self.trace = run.trace
         self.switches = run.switches
         #: The steps as a table, and the line that brings them about again.
-        self.table = "\n".join(_table(run.trace))
-        self.replay_line = _replay_line(scenario, run.schedule)
+        self.table = "\n".join(table(run.trace))
+        self.replay_line = replay_line(scenario, run.schedule)
         #: How many schedules were tried until this was found, and made shorter.
         self.tried = tried
-        super().__init__(_describe(scenario, run))
+        super().__init__(described(scenario, run.schedule, run.trace, run.error, run.switches))
         self.__cause__ = run.error
 
 
@@ -245,7 +243,7 @@ def replay(scenario: MakeScenario, schedule: Schedule | str = "") -> None:
     Raises `Counterexample` if it breaks the scenario.
     """
     if isinstance(schedule, str):
-        schedule = _parse(schedule)
+        schedule = parsed(schedule)
     with ThreadPool() as pool:
         run = _scripted(scenario, schedule, pool)
     if run.error is not None:
@@ -373,59 +371,6 @@ def _smaller(schedule: Schedule) -> Iterator[Schedule]:
             yield {**schedule, number: answer - 1}
 
 
-def _describe(scenario: MakeScenario, run: _Run) -> str:
-    name = getattr(scenario, "__qualname__", "")
-    causes = "".join(f"\n  because of {c!r}" for c in _causes(run.error))
-    return "\n".join(
-        (
-            f"{name}: {type(run.error).__name__}: {run.error}{causes}",
-            *_table(run.trace),
-            f"context switches: {run.switches}; to see it again:",
-            f"    {_replay_line(scenario, run.schedule)}",
-        )
-    )
-
-
-def _replay_line(scenario: MakeScenario, schedule: Schedule) -> str:
-    line = " ".join(f"{number}:{answer}" for number, answer in sorted(schedule.items()))
-    # What makes scenarios of something that it was given knows its own way back to it.
-    own: Callable[[str], str] | None = getattr(scenario, "replay_line", None)
-    if own is not None:
-        return own(line)
-    name = f"{module_of(scenario)}:{getattr(scenario, '__qualname__', '')}"
-    return f'python -m cidx_ref.testing.concurrency.explore {name} "{line}"'
-
-
-def module_of(made: Callable[..., object]) -> str:
-    """What it can be imported from: of a program that was run, the name of its file."""
-    module = made.__module__
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return Path(file).stem if module == "__main__" and file else module
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """What it was made from, though it was raised `from None`."""
-    while error is not None and (error := error.__cause__ or error.__context__) is not None:
-        yield error
-
-
-def _table(trace: Sequence[Step]) -> Iterator[str]:
-    threads = max(map(len, ("thread", *(step.thread for step in trace))))
-    actions = max(map(len, ("does", *(step.action for step in trace))))
-    yield f"{'step':>6}  {'thread':<{threads}}  {'does':<{actions}}  holds"
-    before = ""
-    if len(trace) > _ROWS:
-        yield f"{'...':>6}  ({len(trace) - _ROWS} steps)"
-    for number, step in list(enumerate(trace, 1))[-_ROWS:]:
-        is_last = number == len(trace) or trace[number].thread != step.thread
-        if step.action == "clock" and not is_last and step.thread == before:
-            continue  # where nothing happened between looking at the clock and going on
-        name = "" if step.thread == before else step.thread
-        holds = ", ".join(step.holds)
-        yield f"{number:>6}  {name:<{threads}}  {step.action:<{actions}}  {holds}".rstrip()
-        before = step.thread
-
-
 def _closed(made: Scenario, error: BaseException | None) -> BaseException | None:
     """`error`, or what closing the scenario raised, if that was the first."""
     try:
@@ -433,14 +378,6 @@ def _closed(made: Scenario, error: BaseException | None) -> BaseException | None
     except Exception as failure:
         return error or failure
     return error
-
-
-def _parse(line: str) -> Schedule:
-    try:
-        pairs = [pair.split(":") for pair in line.split()]
-        return {int(number): int(answer) for number, answer in pairs}
-    except ValueError:
-        raise ValueError(f"a schedule is like '12:1 30:1', not {line!r}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -455,7 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, _, name = given.scenario.partition(":")
     try:
         scenario = getattr(importlib.import_module(module), name)
-        schedule = _parse(given.schedule or "")
+        schedule = parsed(given.schedule or "")
     except (ImportError, AttributeError, ValueError) as error:
         parser.error(str(error))
     try:

@@ -31,6 +31,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.concurrency.primitives import OwnCondition, Owned, OwnEvent, OwnLock
+from cidx_ref.testing.concurrency.workers import ThreadPool
 from cidx_ref.testing.ground import SYSTEM, Lock
 
 __all__ = [
@@ -45,7 +47,6 @@ __all__ = [
     "ThreadPool",
 ]
 
-_JOIN_S = 10.0
 #: Real seconds without a step after which a thread must be stuck.
 _PATIENCE_S = 20.0
 _FLOCK_POLL_S = 0.01
@@ -75,13 +76,6 @@ class Strategy(Protocol):
         """
 
 
-class Owned(Protocol):
-    """A lock, as far as somebody who waits for it must know."""
-
-    @property
-    def owner(self) -> object | None: ...
-
-
 class Step(NamedTuple):
     """One switch point: what `thread` was about to do there, and the locks it held."""
 
@@ -96,55 +90,6 @@ class Abort(BaseException):
 
 class _Over(BaseException):
     """Stands for an error where there is none: only threads are left that nobody waits for."""
-
-
-class _Worker:
-    """A real thread that runs one task after another.  Its baton is what it waits for."""
-
-    def __init__(self) -> None:
-        self.baton = SYSTEM.lock("baton")
-        self.baton.acquire()
-        self.job: Callable[[], Lock] | None = None
-        self.thread = SYSTEM.thread(self._run, "scheduled")
-
-    def _run(self) -> None:
-        while True:
-            self.baton.acquire()
-            job, self.job = self.job, None
-            if job is None:
-                return
-            # Last of all: from here on another thread runs, and may give this worker a new job.
-            job().release()
-
-
-class ThreadPool:
-    """The threads that runs are made of: starting them anew costs more than a whole run."""
-
-    def __init__(self) -> None:
-        self._workers: list[_Worker] = []
-        self._idle: list[_Worker] = []
-        #: One of them is stuck: it is not waited for.
-        self.is_stuck = False
-
-    def take(self) -> _Worker:
-        if self._idle:
-            return self._idle.pop()
-        worker = _Worker()
-        self._workers.append(worker)
-        return worker
-
-    def give_back(self, worker: _Worker) -> None:
-        self._idle.append(worker)
-
-    def __enter__(self) -> ThreadPool:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for worker in self._workers:
-            worker.job = None  # of a run that was never begun
-            worker.baton.release()
-        for worker in self._workers:
-            worker.thread.join(0 if self.is_stuck else _JOIN_S)
 
 
 class Scheduler(FakeRuntime):
@@ -269,14 +214,14 @@ class Scheduler(FakeRuntime):
         self.point(name)
         super().step(name)
 
-    def lock(self, name: str) -> _Lock:
-        return _Lock(self, name)
+    def lock(self, name: str) -> OwnLock:
+        return OwnLock(self, name)
 
-    def condition(self, name: str) -> _Condition:
-        return _Condition(self, name)
+    def condition(self, name: str) -> OwnCondition:
+        return OwnCondition(self, name)
 
-    def event(self, name: str) -> _Event:
-        return _Event(self, name)
+    def event(self, name: str) -> OwnEvent:
+        return OwnEvent(self, name)
 
     def thread(self, target: Callable[[], object], name: str) -> Task:
         task = self.spawn(target, name)
@@ -485,135 +430,6 @@ class Task:
         self._scheduler.point(f"join {self.name}")
         if not self.is_done:
             self._scheduler.block(lambda: self.is_done, lambda: f"{self.name} to end", timeout)
-
-
-class _Lock:
-    """Not reentrant: a thread that takes it twice waits for itself, which is reported."""
-
-    def __init__(self, scheduler: Scheduler, name: str) -> None:
-        self.name = name
-        self.owner: Task | None = None
-        self._scheduler = scheduler
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        scheduler = self._scheduler
-        scheduler.point(f"acquire {self.name}")
-        if self.owner is not None:
-            limit = None if timeout < 0 else timeout
-            if not blocking or not scheduler.block(self._is_free, self._in_words, limit):
-                return False
-        self.own(scheduler._running)
-        return True
-
-    def release(self) -> None:
-        self.disown()
-        # After it: what is done with what was read under the lock is what may come too late.
-        if self._scheduler._error is None:
-            self._scheduler.point(f"released {self.name}")
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-
-    def own(self, task: Task) -> None:
-        self.owner = task
-        task.holds.append(self.name)
-
-    def disown(self) -> None:
-        if self._scheduler._error is not None:  # unwinding, from wherever it was
-            self.owner = None
-        elif self.owner is not self._scheduler._running:
-            raise RuntimeError(f"release of {self.name}, which this thread does not hold")
-        else:
-            self.owner.holds.remove(self.name)
-            self.owner = None
-
-    def _is_free(self) -> bool:
-        return self.owner is None
-
-    def _in_words(self) -> str:
-        return f"lock {self.name} (held by {self.owner.name if self.owner else 'nobody'})"
-
-
-class _Waiter:
-    """Somebody in a condition's queue."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.is_told = False
-
-
-class _Condition:
-    def __init__(self, scheduler: Scheduler, name: str) -> None:
-        self.name = name
-        self._lock = _Lock(scheduler, name)
-        self._scheduler = scheduler
-        self._waiters: list[_Waiter] = []
-
-    def __enter__(self) -> bool:
-        return self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        scheduler = self._scheduler
-        scheduler.point(f"wait {self.name}")
-        self._lock.disown()
-        deadline = _NEVER if timeout is None else scheduler._time_s + timeout
-        waiter = _Waiter(deadline)
-        self._waiters.append(waiter)
-        try:
-            return scheduler.block(
-                lambda: waiter.is_told, lambda: f"condition {self.name}", timeout, self._lock
-            )
-        finally:
-            self._lock.own(scheduler._running)
-            self._waiters.remove(waiter)
-
-    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
-        deadline = _NEVER if timeout is None else self._scheduler._time_s + timeout
-        while not predicate():
-            left = deadline - self._scheduler._time_s
-            if left <= 0:
-                return False
-            self.wait(None if left == _NEVER else left)
-        return True
-
-    def notify_all(self) -> None:
-        self._scheduler.point(f"notify {self.name}")
-        if self._lock.owner is not self._scheduler._running:
-            raise RuntimeError(f"notify on {self.name}, which this thread does not hold")
-        for waiter in self._waiters:
-            # One whose time is up has left the queue, though it has not got the lock back yet.
-            waiter.is_told |= self._scheduler._time_s < waiter.deadline
-
-
-class _Event:
-    def __init__(self, scheduler: Scheduler, name: str) -> None:
-        self.name = name
-        self._is_set = False
-        self._scheduler = scheduler
-
-    def is_set(self) -> bool:
-        self._scheduler.point(f"look at {self.name}")
-        return self._is_set
-
-    def set(self) -> None:
-        self._scheduler.point(f"set {self.name}")
-        self._is_set = True
-
-    def clear(self) -> None:
-        self._scheduler.point(f"clear {self.name}")
-        self._is_set = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self._scheduler.point(f"wait {self.name}")
-        return self._is_set or self._scheduler.block(
-            lambda: self._is_set, lambda: f"event {self.name}", timeout
-        )
 
 
 def _complaint(task: Task) -> str:

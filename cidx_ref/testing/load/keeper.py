@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from cidx_ref.testing.conformance import subject
@@ -28,6 +29,9 @@ from cidx_ref.testing.conformance.target import Target
 from cidx_ref.testing.load import place
 
 __all__ = ["main"]
+
+_LOGS = 3
+_LOG_CHARS = 2000
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,13 +58,17 @@ def _target_of(given: dict[str, Any]) -> Target:
 
 def _keep(bench: Bench, values: dict[str, Any]) -> None:
     project = bench.project(1, **values)
-    daemon = bench.start(project)
+    try:
+        daemon = bench.start(project)
+    except NotStarted as error:
+        raise NotStarted(f"{error}{_logs(project.root)}") from None
     try:
         # A method that is not there, or an index that nobody needs, is for queries to show.
         with suppress(Refused):
             bench.index(daemon)
     except (Gone, TimeoutError, Unreadable) as error:
-        raise NotStarted(f"it could not index: {error}{_wrote(daemon)}") from None
+        more = f"{_wrote(daemon)}{_logs(project.root)}"
+        raise NotStarted(f"it could not index: {error}{more}") from None
     _say(root=str(project.root), host=f"unix://{project.address}")
     for _ in sys.stdin:
         try:
@@ -74,6 +82,17 @@ def _keep(bench: Bench, values: dict[str, Any]) -> None:
 def _wrote(daemon: Daemon) -> str:
     said = daemon.process.tail() if daemon.process else ""
     return f"; it wrote:\n{said}" if said else ""
+
+
+def _logs(root: Path) -> str:
+    """The ends of logs in the project, which nobody can look up afterwards."""
+    paths = sorted(root.rglob("*.log"))[:_LOGS]
+    texts = [path.read_text("utf-8", "replace").strip()[-_LOG_CHARS:] for path in paths]
+    return "".join(
+        f"\n{path.relative_to(root)} ends:\n{text}"
+        for path, text in zip(paths, texts, strict=True)
+        if text
+    )
 
 
 def _say(**words: str) -> None:

@@ -22,7 +22,10 @@ from cidx_ref.testing.conformance.target import Attach, Cap, Methods, Peer, Spaw
 from cidx_ref.testing.load.connection import DaemonConnection, MeasuredConnection, trimmed
 from cidx_ref.testing.load.corpus import METHODS, Question
 
-__all__ = ["STORY_METHODS", "Place", "attached", "modes_of", "project_at", "spawned", "story"]
+__all__ = [
+    *("STORY_METHODS", "Place"),
+    *("able", "as_results", "attached", "modes_of", "project_at", "spawned", "story"),
+]
 
 #: The story's methods, whose arguments are given by name.
 STORY_METHODS = Methods(
@@ -144,7 +147,7 @@ def _story(start: Spawn | Attach) -> Target:
         methods=STORY_METHODS,
         line="",
         text="",
-        decode=_as_results,
+        decode=as_results,
         status={"loads": _LOADS},
         connect=DaemonConnection,
     )
@@ -175,7 +178,7 @@ def _asked(host: str) -> set[Cap]:
     return {Cap.BASE, Cap.SPEED, Cap.MEMORY, *offered}
 
 
-def _as_results(answer: Any) -> Any:
+def as_results(answer: Any) -> Any:
     """A bare list of hits as one in `results`; and a hit's file as its `path`."""
     answer = by_value(answer)
     if isinstance(answer, (list, tuple)):

@@ -179,8 +179,9 @@ class Session:
 
     def sockets(self) -> int:
         """How many sockets the daemon's process has open; 0 where that is not known."""
+        pid = self.pid()
         with suppress(psutil.Error):
-            return len(psutil.Process(self.pid() or -1).net_connections("all"))
+            return len(psutil.Process(pid).net_connections("all")) if pid else 0
         return 0
 
     def figure(self, name: str, value: float, failure: str = "") -> None:

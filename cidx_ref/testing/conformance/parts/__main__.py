@@ -76,7 +76,9 @@ def _replayed(kind: str, make: Callable[..., Any], trial: str, what: str) -> int
 
 
 def _lines(finding: Finding) -> list[str]:
-    lines = [f"{finding.promise:<8} {finding.verdict.value}: {finding.words}"]
+    tried = ", ".join(f"{number} {unit}" for unit, number in finding.tried.items())
+    said = f"{finding.words} ({tried})" if tried else finding.words
+    lines = [f"{finding.promise:<8} {finding.verdict.value}: {said}"]
     lines += [f"    {line}" for line in finding.trace.splitlines()]
     return [*lines, *([f"    to see it again: {finding.replay}"] if finding.replay else [])]
 

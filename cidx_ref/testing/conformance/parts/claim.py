@@ -35,8 +35,8 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
-from cidx_ref.testing.concurrency.explore import module_of
 from cidx_ref.testing.concurrency.instrument import looked_through
+from cidx_ref.testing.concurrency.telling import module_of
 from cidx_ref.testing.conformance.parts.judging import (
     Broken,
     PartScenario,
@@ -65,8 +65,8 @@ _NAMED = "CIDX_RACED_CLAIM"
 _SOCKET = ".code-indexer/daemon.sock"
 _RACES = "cidx_ref.testing.conformance.races"
 _PROCESSES = 4
-_ROUNDS, _DEEP_ROUNDS = 12, 200
-_CHURN_S, _DEEP_CHURN_S = 1.0, 20.0
+_ROUNDS, _DEEP_ROUNDS = 10, 200
+_CHURN_S, _DEEP_CHURN_S = 0.8, 20.0
 #: Beyond what a race takes by itself.
 _GRACE_S = 90.0
 #: What a starter waits for one that neither answers nor goes.

@@ -19,7 +19,6 @@ from cidx_ref.testing.concurrency.explore import (
     Scenario,
     Script,
     exhaustive,
-    module_of,
     random_walk,
     replay,
 )
@@ -32,6 +31,7 @@ from cidx_ref.testing.concurrency.scheduler import (
     Scheduler,
     ThreadPool,
 )
+from cidx_ref.testing.concurrency.telling import module_of
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
@@ -205,16 +205,12 @@ class Tally:
                 found.append(Finding(promise, Verdict.NOT_TRIED, words, self.check))
             else:
                 tried = self.tried[promise]
-                words = f"nothing broke it: {_listed(tried)}"
+                words = "nothing that was tried broke it"
                 found.append(
                     Finding(promise, Verdict.KEPT, words, self.check, tried=tried, seconds=seconds)
                 )
         order = list(promises)
         return sorted(found, key=lambda finding: order.index(finding.promise))
-
-
-def _listed(tried: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {unit}" for unit, number in tried.items())
 
 
 #: One trial: what it is called, what it is about, and how it is run.
