@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from cidx_ref.testing.conformance.asking import Asker, Refused
 from cidx_ref.testing.conformance.bench import Bench
+from cidx_ref.testing.conformance.busy import not_if_busy
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.editions import Reading
 from cidx_ref.testing.conformance.indexes.crowd import (
@@ -189,9 +190,13 @@ def nobody_waits(bench: Bench) -> None:
         return
     with bench.showing("WRITE-2"), bench.daemon(ttl_s=_LONG_S) as daemon:
         reading = reading_at(bench, daemon)
+        for number in range(2):  # in the second, with some files more, the run is longer
+            ballast(daemon.project.root, 100 * (number + 1))
+            _answered(bench, _run_with_readers(bench, daemon, reading, cold=True)[2])
         for files in _BALLAST:
             ballast(daemon.project.root, files)
             run_s, longest, crowd = _run_with_readers(bench, daemon, reading)
+            _answered(bench, crowd)
             if run_s >= _RUN_S:
                 break
         tries = 1
@@ -199,24 +204,29 @@ def nobody_waits(bench: Bench) -> None:
             ballast(daemon.project.root, files + tries * 400)
             run_s, longest, crowd = _run_with_readers(bench, daemon, reading)
             tries += 1
-        for error in crowd.errors:
-            raise error
-        for one in crowd.looks:
-            assert one.state != FAILED, f"a query while an index runs fails: {one.words}"
-        _note_halves(bench, crowd)
         bench.figure("WRITE-2", "longest query during an index run", longest, "s")
         bench.figure("WRITE-2", "the run", run_s, "s")
-        bench.tried("WRITE-2", len(crowd.looks), "queries during index runs")
-        assert run_s < _RUN_S or longest <= _WAITS_SHARE * run_s, (
-            f"a query waits {longest:.1f} s while an index runs for {run_s:.1f} s"
-        )
+        if run_s >= _RUN_S and longest > _WAITS_SHARE * run_s:
+            words = f"a query waits {longest:.1f} s while an index runs for {run_s:.1f} s"
+            not_if_busy(words)
+            raise AssertionError(words)
 
 
-def _run_with_readers(bench: Bench, daemon: Daemon, reading: Reading) -> tuple[float, float, Crowd]:
+def _answered(bench: Bench, crowd: Crowd) -> None:
+    crowd.must_not_have_failed()
+    for one in crowd.looks:
+        assert one.state != FAILED, f"a query while an index runs fails: {one.words}"
+    _note_halves(bench, crowd)
+    bench.tried("WRITE-2", len(crowd.looks), "queries during index runs")
+
+
+def _run_with_readers(
+    bench: Bench, daemon: Daemon, reading: Reading, *, cold: bool = False
+) -> tuple[float, float, Crowd]:
     """What a run takes, and the longest query while it was under way.
 
-    The files are written before: a daemon may read them by itself.  One client has nothing loaded:
-    it comes anew each time, and empties the cache if it can.
+    The files are written before: a daemon may read them by itself.  With `cold`, clients have
+    nothing loaded: they come anew each time, and empty the cache if they can.
     """
     crowd = Crowd(daemon)
     old = daemon.project.edition
@@ -232,7 +242,7 @@ def _run_with_readers(bench: Bench, daemon: Daemon, reading: Reading) -> tuple[f
             # In this order: where the old one is gone, the new one is there.
             return [_either(look(asker, reading, old), look(asker, reading, old + 1))]
 
-    with crowd.asking(2, ask, 0.005), crowd.asking(1, ask_cold, 0.02):
+    with crowd.asking(2, ask_cold if cold else ask, 0.005):
         began = SYSTEM.monotonic()
         _index(bench, daemon)
         ended = SYSTEM.monotonic()
