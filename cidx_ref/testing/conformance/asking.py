@@ -394,8 +394,6 @@ def connect(target: Target, root: Path, timeout_s: float = 10.0) -> Asker:
     address = address_at(target, root)
     try:
         peer = (target.connect or RpycPeer)(address, timeout_s)
-    except Exception as error:
-        if isinstance(error, (OSError, EOFError)):
-            raise Gone(f"nobody accepts at {address}: {trimmed(error)}") from None
-        raise
+    except (OSError, EOFError) as error:
+        raise Gone(f"nobody accepts at {address}: {trimmed(error)}") from None
     return Asker(target, peer, root, timeout_s)

@@ -381,11 +381,7 @@ def _traced(error: BaseException | None) -> str:
         return ""
     if notes := getattr(error, "__notes__", None):
         return "\n".join(notes)
-    return "".join(traceback.format_exception(error)[-4:]) if not _is_plain(error) else ""
-
-
-def _is_plain(error: BaseException) -> bool:
-    return isinstance(error, _FAULTS)
+    return "" if isinstance(error, _FAULTS) else "".join(traceback.format_exception(error)[-4:])
 
 
 def _put_down(daemon: Daemon) -> None:

@@ -32,6 +32,9 @@ def bad_configuration(bench: Bench) -> None:
     """A TTL that is none, or half a file, is refused: by the start, or by what is asked then."""
     for text in (*_BAD, ""):
         project = bench.project()
+        # There is an index, or not to answer would be no refusal.
+        with bench.daemon(project):
+            pass
         with bench.showing("CFG-1"):
             if text:
                 project.configure(**dict.fromkeys(_TTLS, text))
