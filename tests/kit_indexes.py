@@ -1,6 +1,6 @@
-"""`python kit_indexes.py serve PROJECT [--defect NAME]`, `... write PROJECT`: a daemon with an index
-on disk and one in memory, as a stranger might have written it, right in all it offers, or with one
-defect.
+"""`python kit_indexes.py serve PROJECT [--defect NAME]`, `... write PROJECT`: a daemon with an
+index on disk and one in memory, as a stranger might have written it, right in all it offers, or
+with one defect.
 
 It knows nothing of this package.  The checks of `cidx_ref.testing.conformance` must find each
 defect, and blame nothing in the one without.
@@ -124,7 +124,7 @@ class Store:
             (self.place / f"{number}.json").unlink(missing_ok=True)
 
 
-class Unusable(Exception):
+class Unusable(Exception):  # noqa: N818 - what went wrong
     """There is no index, or none that can be read."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import OrderedDict, namedtuple
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +21,11 @@ from cidx_ref.testing.conformance.asking import (
     Unreadable,
     connect,
     dig,
+    open_socket,
     plain,
 )
 from cidx_ref.testing.conformance.target import Attach, Methods, Target
+from cidx_ref.testing.ground import SYSTEM
 
 pytestmark = pytest.mark.once
 
@@ -198,3 +202,26 @@ def test_the_words_of_editions_are_plain_and_all_different() -> None:
     words = [corpus.marker(edition) for edition in range(8000)]
     assert len(set(words)) == 8000
     assert all(word.isascii() and word.isalpha() and word.islower() for word in words)
+
+
+def test_a_daemon_that_has_not_come_to_those_before_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
+        listener.bind(str(path))
+        listener.listen(1)
+        with suppress(BlockingIOError):
+            while True:
+                stack.enter_context(open_socket(str(path), 0.0))
+        with pytest.raises(BlockingIOError):
+            open_socket(str(path), 0.05)
+        taken: list[socket.socket] = []
+
+        def take() -> None:
+            SYSTEM.sleep(0.05)
+            taken.append(listener.accept()[0])
+
+        thread = SYSTEM.thread(take, "daemon")
+        open_socket(str(path), 10.0).close()
+        thread.join()
+        for sock in taken:
+            sock.close()

@@ -108,7 +108,13 @@ def test_no_check_blames_a_daemon_that_is_right(style: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["slow-query", "stop-in-flight", "idle-while-asked", "many-clients"]
+    "name",
+    [
+        "stop-in-flight",
+        "many-clients",
+        pytest.param("slow-query", marks=pytest.mark.deep),
+        pytest.param("idle-while-asked", marks=pytest.mark.deep),
+    ],
 )
 def test_a_daemon_whose_queries_take_time_is_not_blamed_for_that(name: str) -> None:
     [finding] = found_by(BY_NAME[name], kit_targets.target("netref", slow=20.0))

@@ -3,8 +3,6 @@ right."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from indexes_target import indexes
 
@@ -59,10 +57,9 @@ DEFECTS = [
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """These daemons look at their caches ten times a second."""
     monkeypatch.setattr(expiry, "_AT_LAST_S", 3.0)
-    yield
 
 
 @pytest.mark.parametrize(

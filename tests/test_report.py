@@ -410,6 +410,17 @@ def test_a_table_that_cannot_be_written_removes_nothing(
     assert (tmp_path / "a-one.json").exists()
 
 
+def test_a_report_whose_rows_are_not_in_the_table_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _report_of(tmp_path / "a-one.json", MY_1="an answer names its shard")
+    _report_of(tmp_path / "a-two.json")
+    monkeypatch.setattr("cidx_ref.testing.promises.report.merge", lambda reports: [])
+    main([str(tmp_path / "a")])
+    assert (tmp_path / "a-one.json").exists()
+    assert not (tmp_path / "a-two.json").exists()
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
 def test_help_is_printed_and_nothing_written(
     tmp_path: Path,

@@ -213,6 +213,8 @@ class Asker:
     timeout_s: float = 10.0
     #: All that was asked, by role.
     asked: list[str] = field(default_factory=list)
+    #: How many calls have returned, whether or not what they returned could be read then.
+    returned: int = 0
 
     @property
     def pid(self) -> int:
@@ -277,6 +279,7 @@ class Asker:
             return self._whole(self.raw.call(call.name, *args, **kwargs), read)
 
     def _whole(self, answer: Any, read: Callable[[Any], Any]) -> Any:
+        self.returned += 1
         if self.target.decode is not None:
             try:
                 answer = self.target.decode(answer)

@@ -37,10 +37,25 @@ def open_socket(address: str, timeout_s: float) -> socket.socket:
     """Connected to a path, or to `tcp://host:port`, and blocking.  Raises `OSError`."""
     parts = urlsplit(address)
     if parts.scheme != "tcp":
-        return ground.connect(Path(address), timeout_s)
+        return _open_unix(Path(address), timeout_s)
     sock = socket.create_connection((parts.hostname, parts.port), timeout_s)
     sock.settimeout(None)
     return sock
+
+
+#: How soon a full backlog is tried again: nothing tells that there is room.
+_AGAIN_S = 0.01
+
+
+def _open_unix(path: Path, timeout_s: float) -> socket.socket:
+    deadline = SYSTEM.monotonic() + timeout_s
+    while True:
+        try:
+            return ground.connect(path, timeout_s)
+        except BlockingIOError:  # it listens, and has not come to those before us
+            if SYSTEM.monotonic() >= deadline:
+                raise
+        SYSTEM.sleep(_AGAIN_S)
 
 
 class _Stream(SocketStream):  # type: ignore[misc]

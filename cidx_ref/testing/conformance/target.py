@@ -64,7 +64,8 @@ class Cap(StrEnum):
     SHORT_TTL = "a cache whose time to live can be set to a second"
     #: `{idle}` there (`true` or `false`) has it end once it is idle for as long.
     IDLE = "a shutdown when idle"
-    STOP = "a method that stops it, or a graceful end by SIGTERM"
+    #: SIGTERM ends it gracefully; so does a method, where `Methods.stop` names one.
+    STOP = "a graceful stop"
     #: It may be killed by SIGKILL: a `Spawn`'s only.
     KILL = "a daemon that may be killed"
     #: A second start finds the first and ends (`Spawn.taken`).

@@ -20,9 +20,9 @@ from cidx_ref.testing.ground import SYSTEM
 __all__ = ["CHECKS"]
 
 #: Until when a sender of what nobody can take must have lost its connection.
-_LOST_S = 30.0
-#: As much as nobody wants to hear, or has room for.
-_ENDLESS_BYTES = 512 << 20
+_LOST_S = 65.0
+#: As much as nobody wants to hear; and what is sent of it, because this machine has to have room.
+_ENDLESS_BYTES, _SENT_BYTES = 1 << 30, 128 << 20
 _HEAD = "!LB"
 
 
@@ -47,7 +47,7 @@ def _endless(sock: socket.socket) -> None:
     sock.sendall(struct.pack(_HEAD, _ENDLESS_BYTES, 0))
     block = b"x" * (1 << 20)
     sock.settimeout(_LOST_S)
-    for _ in range(_ENDLESS_BYTES >> 20):
+    for _ in range(_SENT_BYTES >> 20):
         sock.sendall(block)
 
 

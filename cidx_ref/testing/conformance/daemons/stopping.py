@@ -157,8 +157,14 @@ def _stopped_meanwhile(
     patience_s = max(_LEAVE_S, 10 * long.seconds)
     askers = [daemon.connect(patience_s) for _ in range(2)]
 
-    def ask(number: int) -> Answer:
-        return askers[number].query(long.text)
+    def ask(number: int) -> Answer | None:
+        try:
+            return askers[number].query(long.text)
+        except Gone:
+            # A reference that was returned, and is of a daemon that has left.
+            if askers[number].returned:
+                return None
+            raise
 
     def leave() -> None:
         # Until it is surely there, and not yet done.
@@ -167,21 +173,22 @@ def _stopped_meanwhile(
 
     *asked, left = bench.together(lambda: ask(0), lambda: ask(1), leave, timeout_s=2 * patience_s)
     raised([left])
-    answers = [answer for outcome in asked if (answer := _answered(outcome, long, way))]
-    for answer in answers:
-        assert frozenset(answer.paths) == long.paths, (
-            f"in flight at the stop, a query found {answer}, and {sorted(long.paths)} before"
-        )
+    answered = sum(_is_answered(outcome, long, way) for outcome in asked)
     daemon.wait(patience_s)
-    return len(answers)
+    return answered
 
 
-def _answered(outcome: Answer | Exception, long: Long, way: str) -> Answer | None:
-    """The answer to a query that was in flight; None for one that was told that it is too late."""
+def _is_answered(outcome: Answer | Exception | None, long: Long, way: str) -> bool:
+    """Whether a query that was in flight was answered; or else told that it is too late."""
+    if outcome is None:
+        return True
     if isinstance(outcome, Answer):
-        return outcome
+        assert frozenset(outcome.paths) == long.paths, (
+            f"in flight at the stop, a query found {outcome}, and {sorted(long.paths)} before"
+        )
+        return True
     if isinstance(outcome, Refused) or (isinstance(outcome, Gone) and outcome.is_told):
-        return None
+        return False
     if isinstance(outcome, (Gone, TimeoutError)):
         raise AssertionError(
             f"a query of {long.seconds:.2f} s, asked {long.seconds / 2:.2f} s before {way}, "

@@ -4,6 +4,7 @@ and that nobody waits for it."""
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -71,6 +72,37 @@ def one_generation(bench: Bench) -> None:
 def index_is_answered(bench: Bench) -> None:
     """Once `index` has returned, readers that never pause find what it has indexed."""
     _published(bench, "CACHE-5", by_writer=False)
+    with bench.showing("CACHE-5"), bench.daemon(ttl_s=_LONG_S) as daemon:
+        reading = reading_at(bench, daemon)
+        for number in range(6 if bench.deep else 3):
+            _index_beside_another(bench, daemon, reading, number)
+
+
+def _index_beside_another(bench: Bench, daemon: Daemon, reading: Reading, number: int) -> None:
+    """A run is under way, and has looked at the files before they change; the next request is for
+    what has changed since."""
+    more = daemon.project.root / f"more{'e' * number}"
+    more.mkdir()
+    ballast(more, 150)
+
+    def run() -> None:
+        with suppress(Exception):
+            bench.index(daemon)
+
+    first = SYSTEM.thread(run, "run")
+    SYSTEM.sleep(bench.random.uniform(0.05, 0.4))
+    edition = daemon.project.edition + 1
+    daemon.project.write(edition)
+    has_run = _indexes(bench, daemon)
+    with daemon.connect(30.0) as asker:
+        found = look(asker, reading, edition)
+    first.join(60.0)
+    if has_run:  # a daemon may refuse a second run
+        assert found.state == WHOLE, (
+            f"edition {edition} was written while an index run was under way, and another was asked"
+            f" for; that has returned, and edition {edition} does not answer: {found.words}"
+        )
+        bench.tried("CACHE-5", 1, "runs beside another")
 
 
 @check("other-writer", "CACHE-8", needs={Cap.WRITER})

@@ -50,6 +50,7 @@ class Edits(Scenario):
     needs = frozenset({Cap.WATCH})
     values: ClassVar[dict[str, Any]] = {"watch": True}
     needs_own_daemon = True
+    patience_s = 10.0  # who wants it fresh waits for an index run
     tasks: ClassVar[dict[Any, int]] = {Scenario.search: 6}
 
     @classmethod
