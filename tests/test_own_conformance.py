@@ -19,7 +19,7 @@ pytestmark = pytest.mark.once
 #: Seen in seconds.
 _QUICK = (
     "stored_after_a_publish",
-    "other_writers_are_not_noticed",
+    "query_error_clears_the_cache",
     "fresh_is_a_word",
     "a_change_is_nobodys_business",
 )

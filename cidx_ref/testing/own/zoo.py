@@ -2,9 +2,9 @@
 
     cidx-ref verify cidx_ref.testing.own.conformance:TARGET --mutants cidx_ref.testing.own.zoo
 
-A mutant of the cache or the claim is planted in this process, where all schedules are tried; any
-other in a daemon, from outside.  What no door shows is in `UNSEEN`, with the reason: there the
-tests of this package must see it.
+A mutant of a part (the cache, the claim) is planted in this process, where all schedules are tried;
+any other in a daemon, from outside.  What no door shows is in `UNSEEN`, with the reason: there the
+tests of this package must see it, as they must see all.
 """
 
 from __future__ import annotations
@@ -13,33 +13,79 @@ from cidx_ref.testing.conformance.mutants import Mutant
 from cidx_ref.testing.own import mutants as own
 from cidx_ref.testing.own.conformance import mutated
 
-__all__ = ["MUTANTS", "UNSEEN"]
+__all__ = ["DAEMONS", "MUTANTS", "PARTS", "UNSEEN"]
 
-#: Planted in this process, whatever module they are in.
-_PARTS = frozenset({"cache", "time"})
+#: Seen in a part, in this process.
+PARTS = (
+    *("everybody_loads", "disk_is_asked_before_the_lock", "failed_load_is_remembered"),
+    *("stored_after_a_clear", "stored_after_a_publish", "entry_is_read_again_after_the_lock"),
+    *("closed_by_whoever_clears", "waiters_pin_when_they_wake", "other_writers_are_not_noticed"),
+    *("query_error_clears_the_cache", "query_error_leaves_a_pin", "evicted_and_not_closed"),
+    *("alive_at_the_ttl", "gone_before_the_ttl", "touch_only_at_the_beginning", "evicted_in_use"),
+    *("ttl_by_the_wall_clock", "waits_on_a_fresh_event", "probe_unlink_bind"),
+)
 
-_INSIDE = "how our index is made: no door shows it"
-_LARGE = "it takes an index of a hundred thousand chunks to be seen"
-_ENGINE = "it takes an engine that is missing, which no target can be asked for"
-_FILTERS = "filters are no role of the kit's methods"
+#: Seen in a daemon, from outside.
+DAEMONS = (
+    *("a_name_is_taken_for_a_daemon", "lock_file_instead_of_flock", "unlinks_without_a_look"),
+    *("lock_is_given_back_first", "looks_whether_there_is_a_socket", "lines_from_nought"),
+    *("unknown_arguments_are_ignored", "the_clients_calls_count_twice"),
+    *("failed_calls_do_not_count", "fresh_is_a_word", "a_change_is_nobodys_business"),
+    *("changes_start_no_run", "writers_do_not_lock", "readers_wait_for_writers"),
+    *("unlinked_and_then_linked", "built_in_place", "litter_is_left"),
+    *("whatever_is_there_is_used", "right_checksums_are_enough"),
+    *("what_is_made_is_for_everybody", "owners_are_not_asked"),
+)
+
+_INDEX = "how our index is made or ranked: its own tests see it"
+_ENGINE = "it takes an engine that is missing"
+_LARGE = "it takes an index of a hundred thousand chunks"
 _LOG = "the log has a layout of its own"
-_CLIENT = "it is in the shipped client, and the kit asks by one of its own"
-_ACCOUNT = "it takes a second account"
-_WATCH = "it takes a race with the watch that is made in this process"
+_WATCH = "it takes a race within the watch, in this process"
+_SHIPPED = "it is in the shipped client, and the kit asks by one of its own"
+_SLOW = "it takes a query in flight at a moment that is chosen, and ours are quick"
+_THREAD = "it takes an interrupt, or a run, at a moment that is chosen between two threads"
+_NOT_YET = "no check of the kit has been seen to find it"
 
-#: By name, why the kit does not see it.
-UNSEEN: dict[str, str] = {}
+#: By module, why the kit does not see the others of it.
+_OF_MODULES = {
+    "increments": _INDEX,
+    "merges": _INDEX,
+    "scans": _INDEX,
+    "watching": _WATCH,
+    "fresh": _WATCH,
+    "cache": _THREAD,
+    "speed": _LARGE,
+}
+_OF_MUTANTS = {
+    **dict.fromkeys(("the_cache_is_not_logged", "refusals_are_not_logged"), _LOG),
+    **dict.fromkeys(("stops_under_a_query", "lost_wake_up", "late_calls_are_let_in"), _SLOW),
+    **dict.fromkeys(("shutdown_with_a_query_in_flight", "looks_and_then_closes"), _SLOW),
+    **dict.fromkeys(("half_an_answer_is_none", "half_an_answer_says_nothing"), _ENGINE),
+    **dict.fromkeys(("answers_by_reference", "asks_who_is_there_every_time"), _SHIPPED),
+    **dict.fromkeys(("every_error_is_internal", "connections_survive_a_fork"), _SHIPPED),
+    "first_query_loads_what_was_published": _LARGE,
+}
 
 
-def _is_of_a_part(mutant: own.Mutant) -> bool:
-    return mutant.planted.__module__.rsplit(".", 1)[-1] in _PARTS
+def _why(name: str) -> str:
+    if name in _OF_MUTANTS:
+        return _OF_MUTANTS[name]
+    mutant = own.MUTANTS[name]
+    if mutant.promise in ("QRY-1", "QRY-2", "QRY-3", "QRY-4", "FRESH-4"):
+        return _INDEX
+    return _OF_MODULES.get(_module_of(mutant), _NOT_YET)
+
+
+def _module_of(mutant: own.Mutant) -> str:
+    module: str = getattr(mutant.planted, "__module__", "")
+    return module.rsplit(".", 1)[-1]
 
 
 #: By name.
 MUTANTS: dict[str, Mutant] = {
-    name: Mutant(mutant.promise, patch=mutant.planted)
-    if _is_of_a_part(mutant)
-    else Mutant(mutant.promise, target=mutated(name))
-    for name, mutant in own.MUTANTS.items()
-    if name not in UNSEEN
+    **{name: Mutant(own.MUTANTS[name].promise, patch=own.MUTANTS[name].planted) for name in PARTS},
+    **{name: Mutant(own.MUTANTS[name].promise, target=mutated(name)) for name in DAEMONS},
 }
+#: By name, why the kit does not see it.
+UNSEEN: dict[str, str] = {name: _why(name) for name in own.MUTANTS if name not in MUTANTS}

@@ -73,6 +73,9 @@ def _kill_writers(bench: Bench) -> None:
     with bench.daemon(project, index=False) as daemon, daemon.connect() as asker:
         found = look(asker, reading, project.edition)
         assert found.state == WHOLE, f"after a restart the index is not whole: {found.words}"
+        if bench.target.beyond.halves is not None:
+            left = list(bench.target.beyond.halves(project.root))
+            assert not left, f"writers were killed, and after the next start {left} lie there"
 
 
 def _killed_after(bench: Bench, daemon: Daemon, seconds: float) -> None:

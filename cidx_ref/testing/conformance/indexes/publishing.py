@@ -40,6 +40,7 @@ _RUN_S = 0.5
 _BALLAST = (300, 1500, 5000)
 #: A query waits for a run if it takes this share of it.
 _WAITS_SHARE = 0.6
+_TO_ITS_END = 0.9
 _TRIES = 3
 _WRITERS = 3
 #: What a writer says that does not run because another one does.
@@ -208,7 +209,8 @@ def nobody_waits(bench: Bench) -> None:
         bench.figure("WRITE-2", "the run", run_s, "s")
         if run_s >= _RUN_S and longest > _WAITS_SHARE * run_s:
             words = f"a query waits {longest:.1f} s while an index runs for {run_s:.1f} s"
-            not_if_busy(words)
+            if longest < _TO_ITS_END * run_s:  # else it is released by the end, on any machine
+                not_if_busy(words)
             raise AssertionError(words)
 
 
