@@ -60,7 +60,7 @@ class Pinned:
     def may_install(self, ticket: object) -> bool:
         return self.loading is ticket
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         pass
 
     def close(self, entry: Entry | None) -> None:
@@ -99,7 +99,7 @@ class Pinned:
     def load(self, ticket: object, version: str) -> Entry:
         try:
             value = self.source.load(version)
-        except Exception as error:
+        except BaseException as error:
             with self.lock:
                 self.failed(error)
                 if self.loading is ticket:
@@ -176,9 +176,9 @@ class WallClock(Pinned):
 
 
 class RemembersFailures(Pinned):
-    failure: Exception | None = None
+    failure: BaseException | None = None
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         self.failure = error
 
     def take(self) -> Entry:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -348,3 +349,34 @@ def test_a_race_in_code_with_locks_of_its_own_is_found_and_named_by_its_lock() -
         exhaustive(Once)
     assert "released Lock lock" in found.value.table
     assert found.value.tried < 50
+
+
+def test_a_lock_on_a_file_is_waited_for_or_not_as_the_code_asks(
+    runtime: Scheduler, tmp_path: Path
+) -> None:
+    mine = module("mine", "import fcntl")
+    seen: list[str] = []
+    with (
+        (tmp_path / "file").open("w") as first,
+        (tmp_path / "file").open("w") as second,
+        instrument(runtime, mine),
+    ):
+        flock, exclusive = mine.fcntl.flock, mine.fcntl.LOCK_EX
+
+        def holder() -> None:
+            flock(first, exclusive)
+            runtime.sleep(5)
+            seen.append("unlocks")
+            flock(first, mine.fcntl.LOCK_UN)
+
+        def other() -> None:
+            runtime.sleep(1)
+            with pytest.raises(BlockingIOError):
+                flock(second.fileno(), exclusive | mine.fcntl.LOCK_NB)
+            flock(second, exclusive)
+            seen.append("locks")
+
+        runtime.run({"holder": holder, "other": other})
+        assert seen == ["unlocks", "locks"]
+        with pytest.raises(Uncontrolled, match="lockf: such a lock is the process's"):
+            mine.fcntl.lockf(first, exclusive)
