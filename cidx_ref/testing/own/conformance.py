@@ -28,7 +28,7 @@ from cidx_ref.testing.conformance.target import (
 from cidx_ref.testing.own.checks import CHECKS
 from cidx_ref.testing.own.parts import make_cache, make_claim
 
-__all__ = ["TARGET", "OwnPeer", "defective", "mutated"]
+__all__ = ["TARGET", "OwnPeer", "defective", "mutated", "plainly"]
 
 _ASKED = "project_path=project, query=query, limit=limit, fresh=fresh"
 
@@ -176,6 +176,13 @@ TARGET = Target(
 def mutated(mutant: str, target: Target = TARGET) -> Target:
     """The daemon and the writer with one of the zoo's mutants in them."""
     return replace(target, **_made(faults=("--mutant", mutant)))
+
+
+def plainly(target: Target = TARGET) -> Target:
+    """Asked as a stranger's client would: answers come by reference, errors as exceptions."""
+    kept = {name: path for name, path in target.metrics.items() if path.startswith("cache.")}
+    capabilities = set(target.capabilities) - {Cap.BY_VALUE}
+    return replace(target, connect=None, metrics=kept, capabilities=capabilities)
 
 
 def defective(program: str, defect: str, target: Target = TARGET) -> Target:

@@ -34,7 +34,9 @@ DAEMONS = (
     *("changes_start_no_run", "writers_do_not_lock", "readers_wait_for_writers"),
     *("unlinked_and_then_linked", "built_in_place", "litter_is_left"),
     *("whatever_is_there_is_used", "right_checksums_are_enough"),
-    *("what_is_made_is_for_everybody", "owners_are_not_asked"),
+    *("what_is_made_is_for_everybody", "owners_are_not_asked", "bad_values_are_the_defaults"),
+    *("idles_unasked", "never_asked_is_never_idle", "late_request_shares_a_run"),
+    *("does_not_look", "the_watch_is_blind"),
 )
 
 _INDEX = "how our index is made or ranked: its own tests see it"
@@ -64,7 +66,7 @@ _OF_MUTANTS = {
     **dict.fromkeys(("half_an_answer_is_none", "half_an_answer_says_nothing"), _ENGINE),
     **dict.fromkeys(("answers_by_reference", "asks_who_is_there_every_time"), _SHIPPED),
     **dict.fromkeys(("every_error_is_internal", "connections_survive_a_fork"), _SHIPPED),
-    "first_query_loads_what_was_published": _LARGE,
+    **dict.fromkeys(("first_query_loads_what_was_published", "loaded_for_each_query"), _LARGE),
 }
 
 
