@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).with_name("kit_daemons.py")
 OFFERED = frozenset(
     {
         *(Cap.INDEX, Cap.CLEAR, Cap.STOP, Cap.KILL, Cap.TAKEN, Cap.GONE, Cap.IDLE, Cap.SHORT_TTL),
-        *(Cap.FTS, Cap.HYBRID, Cap.ERRORS, Cap.CONFIG),
+        *(Cap.FTS, Cap.HYBRID, Cap.ERRORS, Cap.CONFIG, Cap.PRIVATE),
     }
 )
 #: Those whose answers are mappings.

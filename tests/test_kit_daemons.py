@@ -155,10 +155,20 @@ def test_a_client_that_shares_its_connection_over_a_fork_is_found() -> None:
         peer._peers.discard(made)
         return made
 
-    [finding] = found_by(BY_NAME["fork"], kit_targets.target(connect=connect))
+    [finding] = found_by(
+        BY_NAME["fork"], kit_targets.target(connect=connect, capabilities={Cap.FORKS})
+    )
     assert finding.verdict == Verdict.BROKEN, finding
 
 
 def test_a_client_that_is_closed_by_a_fork_is_not_blamed() -> None:
-    [finding] = found_by(BY_NAME["fork"], kit_targets.target(connect=SharedPeer))
+    [finding] = found_by(
+        BY_NAME["fork"], kit_targets.target(connect=SharedPeer, capabilities={Cap.FORKS})
+    )
     assert finding.verdict == Verdict.KEPT, finding
+
+
+@pytest.mark.parametrize("name", ["other-users", "fork"])
+def test_what_nobody_promised_of_other_users_and_clients_is_not_judged(name: str) -> None:
+    target = kit_targets.target(connect=SharedPeer, capabilities={Cap.BASE})
+    assert not target.offers(*BY_NAME[name].needs)

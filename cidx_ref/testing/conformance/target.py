@@ -94,6 +94,10 @@ class Cap(StrEnum):
     MEMORY = "memory that is bounded"
     #: A configuration in the project, whose bad values are refused (`Target.files`).
     CONFIG = "a configuration that is validated"
+    #: Other users of the machine can neither ask it, nor answer in its place.
+    PRIVATE = "a socket that is its user's alone"
+    #: `Target.connect` is a client of the project's own, and not an adapter for the kit.
+    FORKS = "a client that may be used across a fork"
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def bad_configuration(bench: Bench) -> None:
 # Other users.
 
 
-@check("other-users", "TRUST-3", spawns=False)
+@check("other-users", "TRUST-3", needs={Cap.PRIVATE}, spawns=False)
 def other_users(bench: Bench) -> None:
     """Others cannot connect to its socket, nor put another in its place."""
     with bench.daemon() as daemon, bench.showing("TRUST-3"):
@@ -98,7 +98,7 @@ def _below(daemon: Daemon, path: Path) -> list[Path]:
 # Clients that fork.
 
 
-@check("fork", "TRUST-4", spawns=False)
+@check("fork", "TRUST-4", needs={Cap.FORKS}, spawns=False)
 def fork(bench: Bench) -> None:
     """A client that is used on both sides of a fork gives neither side the other's answers."""
     with bench.daemon() as daemon, bench.showing("TRUST-4"):
