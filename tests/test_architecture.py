@@ -199,7 +199,7 @@ FLOORS_WITHIN = {
         ["checkouts"],
         ["belongs"],
         ["embed", "port", "scan", "storing", "ways"],
-        ["rank", "store"],
+        [*["rank", "store"], *["embedders", "embedders.model"]],
         [
             *["changes", "child", "cutting", "filelines", "named", "segment", "spelling", "stale"],
             "watched",

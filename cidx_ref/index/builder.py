@@ -22,7 +22,8 @@ from cidx_ref.errors import CidxError, IndexingError
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index.changes import Look
 from cidx_ref.index.cutting import indexed
-from cidx_ref.index.embed import Embedder, configured
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embedders import configured
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree
 from cidx_ref.index.seen import Seen, SeenFiles, Status

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import CidxError, NoIndexError
 from cidx_ref.index.child import BuildProcess
-from cidx_ref.index.embed import Embedder, configured
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embedders import configured
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import read_manifest
 from cidx_ref.index.port import RunOptions

@@ -22,7 +22,8 @@ from typing import Any
 from cidx_ref.errors import CidxError, IndexingError
 from cidx_ref.index.belongs import Rules
 from cidx_ref.index.build import bring_up_to_date
-from cidx_ref.index.embed import VARIABLE, Embedder, configured
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embedders import VARIABLE, configured
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
