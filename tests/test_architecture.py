@@ -199,7 +199,10 @@ FLOORS_WITHIN = {
         ["checkouts"],
         ["belongs"],
         ["embed", "port", "scan", "storing", "ways"],
-        [*["rank", "store"], *["embedders", "embedders.model"]],
+        ["embedders.tensors", "rank", "store"],
+        ["embedders", "embedders.model"],
+        ["embedders.encoder", "embedders.static"],
+        ["embedders.sentence"],
         [
             *["changes", "child", "cutting", "filelines", "named", "segment", "spelling", "stale"],
             "watched",
