@@ -199,7 +199,7 @@ FLOORS_WITHIN = {
         ["checkouts"],
         ["belongs"],
         ["embed", "port", "scan", "storing", "ways"],
-        ["embedders.tensors", "rank", "store"],
+        ["asking", "embedders.tensors", "rank", "store"],
         ["embedders", "embedders.model"],
         ["embedders.encoder", "embedders.static"],
         ["embedders.sentence"],
