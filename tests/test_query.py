@@ -487,7 +487,7 @@ def test_an_embedder_that_fails_costs_a_hybrid_search_its_half_only(project: Pro
     answer = _ask(service, "hybrid", "retry disconnect")
     assert answer["results"][0]["path"] == "net/retry.py"
     assert "RuntimeError" in answer["unavailable"]["semantic"]
-    with pytest.raises(EmbedderError, match="RuntimeError; see daemon.log"):
+    with pytest.raises(EmbedderError, match=r"RuntimeError; see daemon\.log"):
         _ask(service, "semantic", "retry")
     service.exposed_clear_cache()
 
