@@ -199,9 +199,9 @@ FLOORS_WITHIN = {
         ["checkouts"],
         ["belongs"],
         ["embed", "port", "scan", "storing", "ways"],
-        ["asking", "embedders.tensors", "rank", "store"],
-        ["embedders", "embedders.model"],
-        ["embedders.encoder", "embedders.static"],
+        ["asking", "embedders", "embedders.tensors", "embedders.web", "rank", "store"],
+        ["embedders.model", "embedders.settings"],
+        ["embedders.encoder", "embedders.service", "embedders.static"],
         ["embedders.sentence"],
         [
             *["changes", "child", "cutting", "filelines", "named", "segment", "spelling", "stale"],
