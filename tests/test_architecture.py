@@ -208,7 +208,7 @@ FLOORS_WITHIN = {
             "watched",
         ],
         ["matches"],
-        ["live", "loaded", "snippet", "writing"],
+        ["keeping", "live", "loaded", "snippet", "writing"],
         ["builder", "fulltext", "lines", "nearest"],
         ["parallel", "phrases"],
         ["engines", "grep"],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["ALONE_S", "BESIDE_S", "QueryVectors"]
+__all__ = ["ALONE_S", "BESIDE_S", "QueryVectors", "failure"]
 
 _log = logging.getLogger("cidx_ref")
 
@@ -33,6 +33,15 @@ ALONE_S = 30.0
 _MAX_KEPT = 512
 #: So many that nobody waits for any more may be under way; an embedder that hangs is asked no more.
 _MAX_ABANDONED = 16
+
+
+def failure(embedder: Embedder, error: BaseException) -> str:
+    """What is said of an embedder's error: of one of ours its message, of any other its class, for
+    its message may hold paths and keys; the log has it."""
+    if isinstance(error, CidxError):
+        return f"embedder {embedder.id}: {error}"
+    _log.error("embedder %s failed", embedder.id, exc_info=error)
+    return f"embedder {embedder.id}: {type(error).__name__}; see daemon.log"
 
 
 class _Flight:
@@ -133,12 +142,8 @@ class QueryVectors:
         error = ""
         try:
             flight.vector = self._checked(self._embedder.embed_query(text))
-        except CidxError as failed:
-            error = f"embedder {self.id}: {failed}"
         except BaseException as failed:  # a panic of a library is no `Exception`
-            # Without its message: that may hold paths, and the log has it.
-            _log.exception("embedder %s failed", self.id)
-            error = f"embedder {self.id}: {type(failed).__name__}; see daemon.log"
+            error = failure(self, failed)
         self._land(key, flight, error)
 
     def _land(self, key: bytes, flight: _Flight, error: str) -> None:

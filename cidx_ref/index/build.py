@@ -9,8 +9,8 @@ costs the run and not the index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -101,14 +101,15 @@ def bring_up_to_date(
             )
             helpers = Helpers(processes, lock_fd, max_file_size_bytes) if processes else None
             run = partial(job.run, began, announce, helpers, merge=merge)
-            try:
-                report = run(full=full, verified=verified)
-            except (CidxError, OSError):
-                # What was said to be as it was written may have been damaged since.  Whichever
-                # engine has met that, and however it has put it: the files tell.
-                if not verified or not _is_damaged(generations):
-                    raise
-                report = run(full=True, verified="")
+            with job.keeping():
+                try:
+                    report = run(full=full, verified=verified)
+                except (CidxError, OSError):
+                    # What was said to be as it was written may have been damaged since.  Whichever
+                    # engine has met that, and however it has put it: the files tell.
+                    if not verified or not _is_damaged(generations):
+                        raise
+                    report = run(full=True, verified="")
             removed = [] if keep_unverified else generations.remove_unverified()
             notes = [*found.notes, *_notes(generations.key)]
             try:
@@ -143,12 +144,27 @@ class _Job:
         self._generations = generations
         self._listing = listing
         self._seen = seen
-        self._embedder = embedder
+        self._embedder: Embedder = embedder
         self._recipe = {"id": embedder.id, "dim": embedder.dim}
         self._max_bytes = max_bytes
         self._tell = progress
         self._runtime = runtime
         self.skipped = SkippedFiles(listing.skipped)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Have what a costly embedder makes in the block kept, until a block ends well."""
+        if not getattr(self._embedder, "costly", False):
+            yield
+            return
+        # Not at the top: it loads numpy, which a run that finds nothing changed does not.
+        from cidx_ref.index.keeping import Keeping, forget, place_of
+
+        beside = self._generations.directory.parent
+        place = place_of(beside, self._generations.key, self._embedder)
+        with Keeping(self._embedder, place, self._runtime) as self._embedder:
+            yield
+        forget(beside, self._runtime)
 
     def run(
         self,

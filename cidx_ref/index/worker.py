@@ -160,9 +160,9 @@ def main() -> int:
     except CidxError as error:
         say({"error": [error.kind, str(error)]})
         return 1
-    except Exception as error:
+    except Exception as error:  # a bug: its message may hold paths
         traceback.print_exc()
-        say({"error": [IndexingError.kind, f"{type(error).__name__}: {error}"]})
+        say({"error": [IndexingError.kind, f"{type(error).__name__}; see daemon.log"]})
         return 1
     say({"done": report})
     return 0
