@@ -19,7 +19,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime, Thread
 from cidx_ref.testing.clock import FakeRuntime
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 15.0
 QUERY = "retry disconnect"
 
 

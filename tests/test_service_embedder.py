@@ -409,6 +409,7 @@ def test_what_is_no_key_is_named_by_its_variable_alone(
     assert text[:20] not in "".join(traceback.format_exception(refused.value))
 
 
+@pytest.mark.promise("TRUST-1")
 def test_a_key_shows_itself_to_nobody() -> None:
     key = Key(f" {SECRET}\n")
     assert (repr(key), str(key), f"{key}") == ("<key>", "<key>", "<key>")
@@ -447,6 +448,7 @@ def test_a_providers_own_key_goes_to_that_provider_alone(
     assert Settings.of_environment().endpoint.path == "/v1/embeddings"
 
 
+@pytest.mark.promise("TRUST-1")
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
@@ -482,6 +484,15 @@ def test_a_setting_that_cannot_be_meant_is_named(
     assert f"{VARIABLE}: 'http': CIDX_REF_EMBEDDER_{name}" in str(refused.value)
     assert SECRET not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.promise("TRUST-1")
+def test_over_the_network_a_key_goes_by_tls_alone(settings: pytest.MonkeyPatch) -> None:
+    settings.setenv("CIDX_REF_EMBEDDER_URL", "http://service.example/v1")
+    with pytest.raises(ConfigError, match="must be https, for it is not on this machine"):
+        configured()
+    settings.setenv("CIDX_REF_EMBEDDER_URL", "https://service.example/v1")
+    assert Settings.of_environment().endpoint.is_tls
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "[::1]", "LOCALHOST"])
