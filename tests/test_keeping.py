@@ -262,13 +262,20 @@ def test_where_nothing_can_be_kept_the_run_goes_on_without(
 def test_after_half_a_record_nothing_is_kept_any_more(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_all = os.write
     embedder = Paid()
     with Keeping(embedder, place_of(project.index_directory, account_key(), embedder)) as found:
         found.embed_documents(["a b"])
-        monkeypatch.setattr(os, "write", lambda fd, data: write_all(fd, data[:50]))
+        out: Any = found._out
+
+        class Full:
+            def write(self, data: bytes) -> None:
+                out.write(data[:50])
+                out.flush()
+                raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(found, "_out", Full())
         found.embed_documents(["c d"])
-        monkeypatch.setattr(os, "write", write_all)
+        monkeypatch.setattr(found, "_out", out)
         found.embed_documents(["e f"])
     assert believed(project, ["a b", "c d", "e f"]) == 1
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from segments import segment
 
 from cidx_ref import CIDXDaemonService
-from cidx_ref.errors import EmbedderError, IndexUnusableError
+from cidx_ref.errors import IndexUnusableError, InternalError
 from cidx_ref.files import Directory
 from cidx_ref.index import engines as engines_module
 from cidx_ref.index import query as query_module
@@ -487,7 +487,7 @@ def test_an_embedder_that_fails_costs_a_hybrid_search_its_half_only(project: Pro
     answer = _ask(service, "hybrid", "retry disconnect")
     assert answer["results"][0]["path"] == "net/retry.py"
     assert "RuntimeError" in answer["unavailable"]["semantic"]
-    with pytest.raises(EmbedderError, match=r"RuntimeError; see daemon\.log"):
+    with pytest.raises(InternalError, match=r"RuntimeError; see daemon\.log"):
         _ask(service, "semantic", "retry")
     service.exposed_clear_cache()
 

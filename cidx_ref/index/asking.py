@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from cidx_ref.errors import CidxError, EmbedderError
+from cidx_ref.errors import CidxError, EmbedderError, InternalError
 from cidx_ref.index.embed import Embedder, HashingEmbedder
 from cidx_ref.runtime import SYSTEM, Event, Runtime
 
@@ -39,9 +39,9 @@ def failure(embedder: Embedder, error: BaseException) -> str:
     """What is said of an embedder's error: of one of ours its message, of any other its class, for
     its message may hold paths and keys; the log has it."""
     if isinstance(error, CidxError):
-        return f"embedder {embedder.id}: {error}"
+        return str(error)
     _log.error("embedder %s failed", embedder.id, exc_info=error)
-    return f"embedder {embedder.id}: {type(error).__name__}; see daemon.log"
+    return f"{type(error).__name__}; see daemon.log"
 
 
 class _Flight:
@@ -51,7 +51,8 @@ class _Flight:
         self.done = done
         self.waiting = 0
         self.vector: NDArray[np.float32] | None = None
-        self.error = ""
+        #: The class of its error, and what that says: each query raises one of its own.
+        self.error: tuple[type[CidxError], str] = (CidxError, "")
 
 
 class QueryVectors:
@@ -60,7 +61,6 @@ class QueryVectors:
     def __init__(self, embedder: Embedder, runtime: Runtime = SYSTEM) -> None:
         self._embedder = embedder
         self._runtime = runtime
-        self.id, self.dim = embedder.id, embedder.dim
         self.lexical = bool(getattr(embedder, "lexical", False))
         self.costly = bool(getattr(embedder, "costly", False))
         self.collection = getattr(embedder, "collection", "")
@@ -68,6 +68,14 @@ class QueryVectors:
         self._lock = runtime.lock("query vectors")
         self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._flights: dict[bytes, _Flight] = {}
+
+    @property
+    def id(self) -> str:
+        return self._embedder.id
+
+    @property
+    def dim(self) -> int:
+        return self._embedder.dim
 
     @classmethod
     def of(cls, embedder: Embedder, runtime: Runtime = SYSTEM) -> QueryVectors:
@@ -110,7 +118,8 @@ class QueryVectors:
         if not is_done:
             raise EmbedderError(f"embedder {self.id}: no answer within {patience_s:g} s")
         if flight.vector is None:
-            raise EmbedderError(flight.error)
+            kind, said = flight.error
+            raise kind(said)
         return flight.vector
 
     def seconds(self) -> float:
@@ -135,18 +144,20 @@ class QueryVectors:
         try:
             self._runtime.thread(lambda: self._ask(key, text, flight), "embedding")
         except BaseException as error:  # no thread can be had
-            self._land(key, flight, f"embedder {self.id}: {type(error).__name__}")
+            self._land(key, flight, (InternalError, type(error).__name__))
             raise
 
     def _ask(self, key: bytes, text: str, flight: _Flight) -> None:
-        error = ""
+        error: tuple[type[CidxError], str] = (CidxError, "")
         try:
             flight.vector = self._checked(self._embedder.embed_query(text))
+        except CidxError as failed:
+            error = type(failed), failure(self, failed)
         except BaseException as failed:  # a panic of a library is no `Exception`
-            error = failure(self, failed)
+            error = InternalError, f"embedder {self.id}: {failure(self, failed)}"
         self._land(key, flight, error)
 
-    def _land(self, key: bytes, flight: _Flight, error: str) -> None:
+    def _land(self, key: bytes, flight: _Flight, error: tuple[type[CidxError], str]) -> None:
         flight.error = error
         with self._lock:
             del self._flights[key]
@@ -162,9 +173,11 @@ class QueryVectors:
 
         vector = np.array(made, np.float32)
         if vector.shape != (self.dim,):
-            raise EmbedderError(f"a vector of shape {vector.shape}, not ({self.dim},)")
+            raise EmbedderError(
+                f"embedder {self.id}: a vector of shape {vector.shape}, not ({self.dim},)"
+            )
         if not np.isfinite(vector).all():
-            raise EmbedderError("a vector that is not finite")
+            raise EmbedderError(f"embedder {self.id}: a vector that is not finite")
         vector.setflags(write=False)
         return vector
 

@@ -293,7 +293,7 @@ def _probe(segment: Segment, embedder: Embedder) -> str | None:
     try:
         vectors = _again(embedder, texts, segment.vectors_of(numbers)) if numbers else []
     except Exception as error:
-        return failure(embedder, error)
+        return f"embedder {embedder.id}: {failure(embedder, error)}"
     for number, vector in zip(numbers, vectors, strict=True):
         if not np.isfinite(vector).all():
             return f"chunk {number} has no vector"

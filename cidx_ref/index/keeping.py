@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory, own_directory
@@ -82,7 +82,7 @@ class Keeping:
         #: By the digest of a text: an open file, and where in it the record lies.
         self._known: dict[bytes, tuple[int, int]] = {}
         self._read: set[str] = set()
-        self._out = -1
+        self._out: IO[bytes] | None = None
         self._written = 0
         self._is_full = False
 
@@ -93,9 +93,10 @@ class Keeping:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._directory, self._out = None, -1
+        self._directory = self._out = None
         self._known.clear()
-        self._open.close()
+        with suppress(OSError):  # of what was not written out
+            self._open.close()
 
     def _opened(self, *, create: bool) -> Directory:
         path = Path(self.place.directory)
@@ -183,18 +184,18 @@ class Keeping:
             digest, data = _digest(text), vector.tobytes()
             records += self._head(digest, data) + data
         try:
-            if self._out < 0:
+            if self._out is None:
                 self._directory = self._directory or self._opened(create=True)
                 name = f"{secrets.token_hex(8)}.vec"
-                self._out = self._directory.open_for_append(name)
-                self._open.callback(os.close, self._out)
+                self._out = self._open.enter_context(self._directory.writer(name))
             self._written += len(records)
-            # After half a record, none would be found.
-            self._is_full = self._written > _MAX_FILE_BYTES or os.write(self._out, records) < len(
-                records
-            )
+            if self._written <= _MAX_FILE_BYTES:
+                self._out.write(records)
+                self._out.flush()  # a process may be killed
+                return
         except (OSError, UntrustedError):
-            self._is_full = True
+            pass
+        self._is_full = True  # behind half a record, none would be found
 
 
 def _digest(text: str) -> bytes:

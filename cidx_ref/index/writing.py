@@ -118,7 +118,8 @@ class _VectorFeed:
         except (Exception, SystemExit) as error:
             kept = "; what it has made is kept for the next run"
             made = kept if hasattr(self._embedder, "known") else ""
-            raise IndexingError(f"{failure(self._embedder, error)}{made}") from None
+            said = failure(self._embedder, error)
+            raise IndexingError(f"embedder {self._embedder.id}: {said}{made}") from None
         wanted = (len(texts), self._embedder.dim)
         if vectors.shape != wanted:
             raise IndexingError(
@@ -132,7 +133,8 @@ class _VectorFeed:
         if self._adding is not None:
             self._adding.join()
         if self._error is not None:
-            raise IndexingError(failure(self._embedder, self._error))
+            said = failure(self._embedder, self._error)
+            raise IndexingError(f"embedder {self._embedder.id}: {said}")
 
     def _link(self, vectors: Any) -> None:
         try:
