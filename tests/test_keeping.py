@@ -152,6 +152,20 @@ def test_what_an_embedder_says_in_a_run_is_passed_on_if_it_is_meant_to_be(
     assert failed.value.__cause__ is None
 
 
+@pytest.mark.promise("WRITE-3", "QRY-3")
+def test_an_index_of_another_model_is_not_replaced_unasked(project: Project) -> None:
+    assert bring_up_to_date(project, Paid(), keep_unverified=True)["changed"], (
+        "of the default it is"
+    )
+    old = os.readlink(project.generations / "current")
+    write(project.root, "new.py", "def new():\n    return 1\n")
+    with pytest.raises(IndexingError, match="with embedder 'paid', this daemon has 'lexical-hash"):
+        bring_up_to_date(project, HashingEmbedder(), keep_unverified=True)
+    assert os.readlink(project.generations / "current") == old
+    assert bring_up_to_date(project, Paid(), keep_unverified=True)["changed"]
+    assert bring_up_to_date(project, HashingEmbedder())["changed"], "asked for, it is"
+
+
 # What is believed of what is kept.
 
 

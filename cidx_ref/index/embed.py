@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedder", "HashingEmbedder", "rarity"]
+__all__ = ["LEXICAL", "Embedder", "HashingEmbedder", "rarity"]
+
+#: How the ids of the default embedder begin, in each version: it costs nothing to ask it again.
+LEXICAL = "lexical-hashing-"
 
 # Each term goes to four places, so that two terms never look alike for sharing one.  The figures
 # here are for docstring -> function, with all docstrings taken out of the index.
@@ -79,7 +82,7 @@ class HashingEmbedder:
 
     def __init__(self, dim: int = 512) -> None:
         self.dim = dim
-        self.id = f"lexical-hashing-{dim}-v3"
+        self.id = f"{LEXICAL}{dim}-v3"
 
     def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np

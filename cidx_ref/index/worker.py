@@ -154,7 +154,8 @@ def main() -> int:
         embedder = configured()
         if embedder.id != job["embedder"]:
             raise IndexingError(
-                f"{VARIABLE} names {embedder.id!r}, the daemon searches with {job['embedder']!r}"
+                f"{VARIABLE} names {embedder.id!r}, the daemon searches with {job['embedder']!r}: "
+                "run `cidx-ref stop`, and index again"
             )
         report = _done(job, embedder, key, parent)
     except CidxError as error:

@@ -48,7 +48,7 @@ _MODE = "pooling_mode_"
 class SentenceEmbedder:
     """Thread-safe."""
 
-    #: A chunk takes some hundredths of a second.
+    #: A chunk takes a tenth of a second or more.
     costly = True
 
     def __init__(self, directory: Path, runtime: Runtime = SYSTEM) -> None:
