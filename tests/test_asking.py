@@ -247,7 +247,6 @@ def test_a_hybrid_query_waits_so_long_for_its_vector_and_says_what_it_did_withou
     project: Project, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert asking.BESIDE_S <= 5
-    monkeypatch.setattr(asking, "BESIDE_S", 0.01)
     monkeypatch.setattr("cidx_ref.index.engines.BESIDE_S", 0.01)
     service = CIDXDaemonService(project.root, embedder=held)
     try:
