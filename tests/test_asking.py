@@ -222,6 +222,16 @@ def test_equal_queries_share_an_error_each_with_one_of_its_own() -> None:
     assert len({id(each) for each in came}) == 3, "a traceback would grow for ever"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_query_is_answered_also_where_its_embedder_cannot_be_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asking, "failure", fail(RuntimeError("no id any more")))
+    vectors = QueryVectors(Odd(fail(ValueError())))
+    with pytest.raises(InternalError, match=r"^the embedder failed; see daemon\.log$"):
+        vectors.vector("a", TIMEOUT_S)
+
+
 def test_where_no_thread_can_be_had_the_next_query_tries_again() -> None:
     class Few(Runtime):
         left = 0

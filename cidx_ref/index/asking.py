@@ -148,14 +148,15 @@ class QueryVectors:
             raise
 
     def _ask(self, key: bytes, text: str, flight: _Flight) -> None:
-        error: tuple[type[CidxError], str] = (CidxError, "")
+        error: tuple[type[CidxError], str] = (InternalError, "the embedder failed; see daemon.log")
         try:
             flight.vector = self._checked(self._embedder.embed_query(text))
         except CidxError as failed:
             error = type(failed), failure(self, failed)
         except BaseException as failed:  # a panic of a library is no `Exception`
             error = InternalError, f"embedder {self.id}: {failure(self, failed)}"
-        self._land(key, flight, error)
+        finally:  # also where it has no id any more
+            self._land(key, flight, error)
 
     def _land(self, key: bytes, flight: _Flight, error: tuple[type[CidxError], str]) -> None:
         flight.error = error
