@@ -115,6 +115,12 @@ def _status(handler: _Handler, asked: Asked, detail: str) -> None:
     handler.send(int(code), {"error": {"message": f"bad key {key}"}, "detail": key}, **told)
 
 
+def _closing(handler: _Handler, asked: Asked, detail: str) -> None:
+    """Says that this answer is the last on its connection."""
+    data = handler.service.vectors(asked.body["input"])
+    handler.send(200, _document(asked, data), Connection="close")
+
+
 def _slow(handler: _Handler, asked: Asked, detail: str) -> None:
     handler.service.entered.set()
     handler.service.freed.wait(PATIENCE_S)
@@ -204,7 +210,7 @@ def _huge(handler: _Handler, asked: Asked, detail: str) -> None:
 def _dripping(handler: _Handler, asked: Asked, detail: str) -> None:
     """A byte of a header again and again, each well within any time-out of its own."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
-    while not handler.service.freed.wait(0.002):
+    while not handler.service.freed.wait(0.0005):
         handler.wfile.write(b"x")
     handler.close_connection = True
 
@@ -221,6 +227,7 @@ def _no_http(handler: _Handler, asked: Asked, detail: str) -> None:
 FAULTS: dict[str, Callable[..., None]] = {
     "": _usual,
     "status": _status,
+    "closing": _closing,
     "slow": _slow,
     "half": _half,
     "truncated": _truncated,

@@ -225,16 +225,32 @@ def test_a_service_says_how_long_it_wants_to_be_left_alone(
 
 
 @pytest.mark.promise("QRY-3")
-@pytest.mark.parametrize("fault", ["slow", "dripping"])
+@pytest.mark.parametrize(("fault", "patience_s"), [("slow", 0.05), ("dripping", 0.3)])
 def test_a_slow_service_has_so_long_and_no_longer(
-    settings: Any, fake_web: FakeService, fault: str, monkeypatch: pytest.MonkeyPatch
+    settings: Any, fake_web: FakeService, fault: str, patience_s: float
 ) -> None:
-    monkeypatch.setattr(service, "_OF_QUERY", service._Patience(0.05, 10.0, 1))
+    settings.setattr(service, "_OF_QUERY", service._Patience(patience_s, 10.0, 1))
     fake_web.faults = [fault]
     made: Any = configured()
-    with pytest.raises(EmbedderError, match=r"no answer within 0\.05 s"):
+    with pytest.raises(EmbedderError, match=rf"no answer within {patience_s} s \(1 tries\)"):
         made.embed_query("retry")
     made._web.close()
+
+
+def test_half_an_answer_is_said_to_be_one(embedder: ServiceEmbedder, fake_web: FakeService) -> None:
+    fake_web.faults = ["half"] * 3
+    with pytest.raises(EmbedderError, match="it ends in the middle of its answer"):
+        embedder.embed_query("retry")
+
+
+def test_the_last_answer_of_a_connection_is_read_to_its_end(
+    embedder: ServiceEmbedder, fake_web: FakeService, pauses: Pauses
+) -> None:
+    fake_web.faults = ["closing"] * 3
+    for _ in range(3):
+        found = embedder.embed_documents(TEXTS)
+        assert (found == HashingEmbedder(DIM).embed_documents(TEXTS)).all()
+    assert (len(fake_web.connections), pauses.pauses, embedder._web._idle) == (3, [], [])
 
 
 @pytest.mark.parametrize("fault", ["endless", "huge"])
