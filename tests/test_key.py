@@ -180,3 +180,27 @@ def test_git_is_shown_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shown = Git("git", tmp_path, tmp_path, tmp_path, SYSTEM, Limits())._environment()
     assert SECRET not in shown.values()
     assert "PATH" in shown
+
+
+@pytest.mark.once
+@pytest.mark.promise("WRITE-3", "QRY-3")
+def test_a_run_that_the_service_ends_is_one_line_and_full_text_goes_on(
+    tree: Path, services: tuple[FakeService, FakeService]
+) -> None:
+    good, _ = services
+    environment = users(good.url)
+    assert run(tree, environment, "index")[0] == 0
+    write(tree, "new.py", "def brand_new():\n    return 1\n")
+    good.faults = ["status 401"]
+    status, output = run(tree, environment, "index")
+    told = [line for line in output.splitlines() if not line.startswith("indexing ")]
+    assert (status, len(told)) == (2, 1), output
+    assert "the service: the key in CIDX_REF_EMBEDDER_KEY is not taken (401)" in told[0]
+    good.faults = ["status 401"]
+    status, output = run(tree, environment, "query", "retry on disconnect")
+    assert (status, "net/retry.py" in output) == (0, True), output
+    assert "(without semantic: the service: the key in" in output
+    asked = len(good.asked)
+    assert run(tree, environment, "index")[0] == 0
+    assert len(good.asked) == asked + 1
+    assert run(tree, environment, "query", "brand_new", "--mode", "semantic")[0] == 0
