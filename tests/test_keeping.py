@@ -302,7 +302,11 @@ def test_no_more_than_so_much_is_kept_or_read(
     keep(project, ["e f", "g h", "i j"])
     sizes = sorted(path.stat().st_size for path in kept(project))
     assert sizes == [0, 320]
-    monkeypatch.setattr(keeping_module, "_MAX_FILES", 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping_module, "_MAX_FILES", 0)
+        assert believed(project, ["a b", "c d"]) == 0
+    assert believed(project, ["a b", "c d"]) == 2
+    monkeypatch.setattr(keeping_module, "_MAX_READ_BYTES", 0)
     assert believed(project, ["a b", "c d"]) == 0
 
 

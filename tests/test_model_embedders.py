@@ -235,7 +235,7 @@ def test_more_texts_than_go_at_once_are_all_embedded_in_their_order(
         assert embedder.embed_documents(TEXTS * 3) == pytest.approx(whole, abs=1e-6)
 
 
-def test_pooling_normalisation_length_and_prompts_are_as_the_model_says(
+def test_pooling_normalisation_length_and_leading_words_are_as_the_model_says(
     tokenizers: Any, tmp_path: Path
 ) -> None:
     def made(name: str, **files: object) -> SentenceEmbedder:

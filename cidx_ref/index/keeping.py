@@ -35,9 +35,11 @@ __all__ = ["KEPT", "Keeping", "Place", "forget", "place_of"]
 KEPT = "kept-vectors"
 _NAME = re.compile(r"[0-9a-f]{16}\.vec")
 _DIGEST_BYTES = 16
-#: So many files are looked at, and so much of each; what came with a clone may have any number.
+#: So many files are looked at, and so much of each, and of all; what came with a clone may have any
+#: number.  A million vectors of 1,024 dimensions take as much as all may have.
 _MAX_FILES = 64
-_MAX_FILE_BYTES = 1 << 32
+_MAX_FILE_BYTES = 1 << 31
+_MAX_READ_BYTES = 1 << 32
 _READ_RECORDS = 1024
 
 
@@ -82,6 +84,7 @@ class Keeping:
         #: By the digest of a text: an open file, and where in it the record lies.
         self._known: dict[bytes, tuple[int, int]] = {}
         self._read: set[str] = set()
+        self._may_read = _MAX_READ_BYTES
         self._out: IO[bytes] | None = None
         self._written = 0
         self._is_full = False
@@ -169,7 +172,9 @@ class Keeping:
 
     def _index(self, fd: int) -> None:
         step = self._size * _READ_RECORDS
-        for first in range(0, min(os.fstat(fd).st_size, _MAX_FILE_BYTES), step):
+        size = min(os.fstat(fd).st_size, _MAX_FILE_BYTES, self._may_read)
+        self._may_read -= size
+        for first in range(0, size, step):
             block = os.pread(fd, step, first)
             for at in range(0, len(block) - self._size + 1, self._size):
                 digest = block[at + _DIGEST_BYTES : at + 2 * _DIGEST_BYTES]

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 __all__ = ["SentenceEmbedder", "from_environment"]
 
 _MODULES, _POOLING = "modules.json", "1_Pooling/config.json"
-_LENGTH, _PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
+_LENGTH, _LEADS = "sentence_bert_config.json", "config_sentence_transformers.json"
 _MAX_DIM = 1 << 14
-_MAX_PROMPT_CHARS = 1000
+_MAX_LEAD_CHARS = 1000
 _AT_ONCE = 4096  # tokens: their attention takes some ten megabytes
-#: Which prompt a text gets: the first that there is.
+#: Which words stand before a text: the first that there are.
 _OF_QUERIES, _OF_DOCUMENTS = ("query",), ("document", "passage", "corpus")
 _MODE = "pooling_mode_"
 
@@ -53,7 +53,7 @@ class SentenceEmbedder:
 
     def __init__(self, directory: Path, runtime: Runtime = SYSTEM) -> None:
         """Raises `ConfigError` where there is no such model."""
-        files = ModelFiles(directory, (CONFIG, _MODULES, _POOLING, _LENGTH, _PROMPTS), _dim)
+        files = ModelFiles(directory, (CONFIG, _MODULES, _POOLING, _LENGTH, _LEADS), _dim)
         self.dim = files.dim
         self.id = files.id("sentence")
         self._model = Lazily(files, _Model, runtime)
@@ -75,13 +75,13 @@ class _Model:
         most = whole(parsed(files, _LENGTH), "max_seq_length", 1 << 20, size.positions)
         self._tokens = Tokens(files[TOKENIZER], min(most, size.positions))
         self._pooling, self._is_normalised = _after(files)
-        prompts = parsed(files, _PROMPTS).get("prompts")
-        self._prompts = prompts if isinstance(prompts, dict) else {}
+        leads = parsed(files, _LEADS).get("prompts")
+        self._leads = leads if isinstance(leads, dict) else {}
 
-    def vectors(self, texts: Sequence[str], prompts: Sequence[str]) -> NDArray[np.float32]:
+    def vectors(self, texts: Sequence[str], kinds: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np
 
-        first = self._prompt(prompts)
+        first = self._lead(kinds)
         rows = [self._tokens.of(first + text, special=True) for text in texts]
         found = np.zeros((len(texts), self._dim), np.float32)
         # Those of about one length together, so that little of a batch is padding.
@@ -95,9 +95,9 @@ class _Model:
             found /= np.where(lengths > 0, lengths, 1)
         return found
 
-    def _prompt(self, names: Sequence[str]) -> str:
-        known = [self._prompts[name] for name in names if isinstance(self._prompts.get(name), str)]
-        return str(known[0])[:_MAX_PROMPT_CHARS] if known else ""
+    def _lead(self, names: Sequence[str]) -> str:
+        known = [self._leads[name] for name in names if isinstance(self._leads.get(name), str)]
+        return str(known[0])[:_MAX_LEAD_CHARS] if known else ""
 
     def _pooled(self, rows: list[list[int]]) -> NDArray[np.float32]:
         import numpy as np
