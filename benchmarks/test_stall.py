@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -81,9 +82,12 @@ def with_a_slow_embedder(
 def test_a_slow_neighbour_moves_nobody_else(
     with_a_slow_embedder: DaemonClient, stdlib: Project, aim: RecordAim, mode: str
 ) -> None:
+    numbers = count()  # the vector of a query that was asked before is kept
+
     def p95(slow: bool) -> float:
+        text = f"sluggish {next(numbers)}"
         with DaemonClient(stdlib, start=False) as neighbour:
-            ask: Callable[[], object] = lambda: neighbour.query("sluggish", mode="semantic")  # noqa: E731
+            ask: Callable[[], object] = lambda: neighbour.query(text, mode="semantic")  # noqa: E731
             thread = SYSTEM.thread(ask if slow else lambda: None, "neighbour")
             times = clients.measured(
                 lambda text: with_a_slow_embedder.query(text, mode=mode), 1000

@@ -31,6 +31,7 @@ _HOME = {
     "CidxError": "errors",
     "ConfigError": "errors",
     "DaemonUnavailableError": "errors",
+    "EmbedderError": "errors",
     "IndexUnusableError": "errors",
     "IndexingError": "errors",
     "InternalError": "errors",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from cidx_ref.errors import CidxError as CidxError
     from cidx_ref.errors import ConfigError as ConfigError
     from cidx_ref.errors import DaemonUnavailableError as DaemonUnavailableError
+    from cidx_ref.errors import EmbedderError as EmbedderError
     from cidx_ref.errors import IndexingError as IndexingError
     from cidx_ref.errors import IndexUnusableError as IndexUnusableError
     from cidx_ref.errors import InternalError as InternalError

@@ -12,6 +12,7 @@ __all__ = [
     "BusyError",
     "ConfigError",
     "DaemonUnavailableError",
+    "EmbedderError",
     "GenerationGone",
     "IndexUnusableError",
     "IndexingError",
@@ -61,6 +62,16 @@ class IndexingError(CidxError):
     """A new index could not be built; the old one, if any, is as it was."""
 
     kind = "indexing_failed"
+    failure = True
+
+
+class EmbedderError(CidxError):
+    """The embedder cannot make the vectors that are asked for: it is away, too slow, or wrong.
+
+    The message holds no path, no key, and nothing that a service has said.
+    """
+
+    kind = "embedder_failed"
     failure = True
 
 
@@ -115,6 +126,7 @@ _BY_KIND: dict[str, type[CidxError]] = {
         BusyError,
         ConfigError,
         DaemonUnavailableError,
+        EmbedderError,
         IndexUnusableError,
         IndexingError,
         InternalError,

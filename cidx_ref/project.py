@@ -43,6 +43,7 @@ _OURS = {
     "daemon.log.2": stat.S_IFREG,
     "daemon.sock": stat.S_IFSOCK,
     "generations": stat.S_IFDIR,
+    "kept-vectors": stat.S_IFDIR,
     "seen.bin": stat.S_IFREG,
     "skipped.json": stat.S_IFREG,
     "turn.lock": stat.S_IFREG,

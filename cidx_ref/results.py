@@ -22,7 +22,8 @@ _OF_HITS = {"path": str, "line_start": int, "line_end": int, "language": str, "s
             "signals": dict}  # fmt: skip
 _OF_ANSWERS = {"results": list, "mode": str, "generation": str, "took_ms": _NUMBER,
                "unavailable": dict, "relaxed": list, "unmatched": dict, "pending": int | None,
-               "total_matches": int | None, "fresh_problem": str | None}  # fmt: skip
+               "total_matches": int | None, "fresh_problem": str | None,
+               "embedding_ms": _NUMBER | None}  # fmt: skip
 
 
 def _checked(known: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +85,8 @@ class Answer(Sequence[Hit]):
     """The hits of one query, best first, and how they came about.
 
     `generation` is the index that answered.  `unavailable` says, engine by engine, why a hybrid
-    answer had to do without it (QRY-3).  `took_ms` is the daemon's share of the time.
+    answer had to do without it (QRY-3).  `took_ms` is the daemon's share of the time; for
+    `embedding_ms` of it the query waited for its vector, in the modes semantic and hybrid.
 
     `relaxed` has the quoted pieces of the query that were let go, because nothing has them as
     written, or not together with the others: their words were looked for.
@@ -115,6 +117,7 @@ class Answer(Sequence[Hit]):
     unmatched: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     total_matches: int | None = None
     more_matches: bool | None = None
+    embedding_ms: float | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:

@@ -72,6 +72,14 @@ def stdlib(common: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project.at(Path(shutil.copytree(made, own, symlinks=True)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _vectors_are_waited_for() -> Iterator[None]:
+    # On a busy machine, an embedder that a test holds must not cost a hybrid query its half.
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("cidx_ref.index.engines.BESIDE_S", 60.0)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_is_left_behind() -> Iterator[None]:
     # The threads themselves: the number of one that has ended is given to the next.

@@ -14,6 +14,29 @@ SOONEST: dict[str, str] = {
     "phrases_are_held_by_their_words": (
         'test_phrases.py::test_a_quoted_piece_is_found_as_written["frobnicate()"-paths11-fts]'
     ),
+    "an_embedder_is_waited_for_as_long_as_it_takes": (
+        "test_asking.py::"
+        "test_a_hybrid_query_waits_so_long_for_its_vector_and_says_what_it_did_without"
+    ),
+    "an_embedder_that_has_failed_is_asked_no_more": (
+        "test_asking.py::test_an_embedder_that_is_wrong_costs_its_own_half_and_is_named[raises]"
+    ),
+    "whatever_an_embedder_makes_is_a_vector": (
+        "test_asking.py::test_an_embedder_that_is_wrong_costs_its_own_half_and_is_named[nan]"
+    ),
+    "an_embedders_words_are_passed_on": (
+        "test_asking.py::test_an_embedder_that_is_wrong_costs_its_own_half_and_is_named[raises]"
+    ),
+    "redirects_are_followed": (
+        "test_service_embedder.py::test_no_redirect_is_followed[redirect 307]"
+    ),
+    "a_providers_key_goes_to_any_address": (
+        "test_service_embedder.py::test_a_providers_own_key_goes_to_that_provider_alone"
+    ),
+    "keys_show_themselves": ("test_service_embedder.py::test_a_key_shows_itself_to_nobody"),
+    "any_address_may_be_without_tls": (
+        "test_service_embedder.py::test_over_the_network_a_key_goes_by_tls_alone"
+    ),
     "nothing_dead_is_cleared_away": (
         "test_incremental.py::test_after_many_edits_the_index_is_at_most_half_as_large_again_as_one_built_anew[100]"
     ),

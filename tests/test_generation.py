@@ -250,7 +250,7 @@ def test_a_run_that_fails_where_nothing_is_damaged_is_not_begun_again(project: P
             raise ValueError("out of order")
 
     write(project.root, "new.py", "def new():\n    return 1\n")
-    with pytest.raises(IndexingError, match="out of order"):
+    with pytest.raises(IndexingError, match=r"ValueError; see daemon\.log"):
         bring_up_to_date(project, Failing(), verified=live(project).name)
     assert len(asked) == 1
 

@@ -178,6 +178,7 @@ def litter(project: Project) -> list[str]:
 
 PROBE = """
 import os, socket
+from cidx_ref.index.asking import QueryVectors
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.runtime import SYSTEM
 
@@ -195,10 +196,14 @@ class Embedder(HashingEmbedder):
         pass_point("documents")
         return super().embed_documents(texts)
 
-    def embed_query(self, text):
-        pass_point("query")
-        return super().embed_query(text)
+# In the query itself: an embedder is asked once by equal ones, and is not waited for without end.
+vector = QueryVectors.vector
 
+def held(self, text, patience_s):
+    pass_point("query")
+    return vector(self, text, patience_s)
+
+QueryVectors.vector = held
 sleep = SYSTEM.sleep
 SYSTEM.step = pass_point
 SYSTEM.sleep = lambda seconds: (pass_point("sleep"), sleep(seconds))

@@ -246,6 +246,7 @@ def _patched() -> list[Any]:
         watching,
     )
     from cidx_ref.index import (
+        asking,
         assembly,
         build,
         engines,
@@ -270,10 +271,13 @@ def _patched() -> list[Any]:
         writing,
     )
     from cidx_ref.index import watched as watched_folders
+    from cidx_ref.index.embedders import settings, web
 
     places: list[Any] = [
         accept.SocketServer,
         arguments,
+        asking,
+        asking.QueryVectors,
         assembly.Assembly,
         build,
         cache,
@@ -327,6 +331,10 @@ def _patched() -> list[Any]:
         seen,
         seen.SeenFiles,
         semantic.SemanticIndex,
+        settings,
+        web.Endpoint,
+        web.Key,
+        web.Web,
         claim.Claim,
         server.Daemon,
         service.CIDXDaemonService,

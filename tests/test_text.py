@@ -18,10 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cidx_ref.errors import ConfigError
 from cidx_ref.index import stems as stems_module
 from cidx_ref.index import text as text_module
-from cidx_ref.index.embed import VARIABLE, HashingEmbedder, configured
+from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.query import Query
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.storing import StoredChunk
@@ -178,35 +177,6 @@ def test_a_long_query_is_looked_for_in_its_first_hits_and_not_in_a_thousand() ->
     assert cuts[-1] == 10, "200 words in a thousand hits: the last ones show their first lines"
     few = Probes(Query("needle in a haystack"))
     assert all(few.cut(hidden)[0] > 20 for _ in range(1000)), "of an ordinary query all do"
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("no.such.module:Thing", "ModuleNotFoundError"),
-        ("cidx_ref.index.embed:Nothing", "AttributeError"),
-        ("cidx_ref.index.embed", "must be package.module:callable"),
-        (":", "must be package.module:callable"),
-        ("builtins:dict", "has no 'id'"),
-        ("cidx_ref.errors:CidxError", "has no 'id'"),
-    ],
-)
-def test_an_embedder_that_cannot_be_had_is_named(
-    monkeypatch: pytest.MonkeyPatch, name: str, why: str
-) -> None:
-    monkeypatch.setenv(VARIABLE, name)
-    with pytest.raises(ConfigError) as refused:
-        configured()
-    assert VARIABLE in str(refused.value)
-    assert repr(name) in str(refused.value)
-    assert why in str(refused.value)
-
-
-def test_the_environment_chooses_the_embedder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert configured().id == "lexical-hashing-512-v3"
-    monkeypatch.setenv(VARIABLE, "cidx_ref.index.embed:HashingEmbedder")
-    assert configured().dim == 512
 
 
 @pytest.mark.promise("QRY-2")

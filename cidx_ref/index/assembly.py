@@ -13,11 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cidx_ref.errors import CidxError, IndexingError, IndexUnusableError
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index.analysis import Terms, embedded_text
+from cidx_ref.index.asking import failure
 from cidx_ref.index.base import Base, BaseFile
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.filelist import StoredFile
@@ -35,6 +38,9 @@ from cidx_ref.index.writing import SegmentSink
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import why
 from cidx_ref.steps import Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Assembly"]
 
@@ -281,13 +287,16 @@ def _probe(segment: Segment, embedder: Embedder) -> str | None:
     """What is wrong with the vectors of a segment, if anything is."""
     assert segment.vectors is not None
     count = len(segment.store)
-    for number in {0, count // 2, count - 1} if count else ():
-        known = segment.store.read(number)
-        text = embedded_text(known.path, known.name, known.text)
-        try:
-            vector = embedder.embed_documents([text])[0]
-        except Exception as error:
-            return f"embedder {embedder.id}: {type(error).__name__}: {error}"
+    numbers = sorted({0, count // 2, count - 1} if count else ())
+    known = [segment.store.read(number) for number in numbers]
+    texts = [embedded_text(each.path, each.name, each.text) for each in known]
+    try:
+        vectors = _again(embedder, texts, segment.vectors_of(numbers)) if numbers else []
+    except Exception as error:
+        return f"embedder {embedder.id}: {failure(embedder, error)}"
+    for number, vector in zip(numbers, vectors, strict=True):
+        if not np.isfinite(vector).all():
+            return f"chunk {number} has no vector"
         if not vector.any():
             continue
         # Its own place must hold its vector.  Through the graph, too, something must be found, but
@@ -296,6 +305,20 @@ def _probe(segment: Segment, embedder: Embedder) -> str | None:
         if not stored or not stored[0][1] >= 0.99 or not segment.vectors.search(vector, 1):
             return f"chunk {number} is not found by its own vector"
     return None
+
+
+def _again(
+    embedder: Embedder, texts: Sequence[str], stored: NDArray[np.float32]
+) -> Sequence[NDArray[np.float32]]:
+    """The vectors of `texts` once more: of an embedder that is costly those that the run has kept.
+
+    Where it has kept none, they are copies from a segment of before, which was checked when it was
+    new: then what is `stored` shows that it can be read, and a merge needs no service.
+    """
+    if not getattr(embedder, "costly", False):
+        return [*embedder.embed_documents(texts)]
+    known = getattr(embedder, "known", lambda texts: [None] * len(texts))(texts)
+    return [each if mine is None else mine for mine, each in zip(known, stored, strict=True)]
 
 
 def _dead_documents(meta: Path) -> int:

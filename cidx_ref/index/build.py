@@ -9,8 +9,8 @@ costs the run and not the index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from cidx_ref.errors import CidxError, IndexingError, UntrustedError
 from cidx_ref.index.base import BaseFile, open_base
 from cidx_ref.index.belongs import Rules
 from cidx_ref.index.changes import Look
-from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embed import LEXICAL, Embedder
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.making import Helpers, Making, is_worth_it
 from cidx_ref.index.manifest import damaged_files, read_manifest
@@ -70,15 +70,15 @@ def bring_up_to_date(
     `listed(folders, files)` (see `port.RunListener`) when it is known which they are, and
     `announce(generation)` just before a new one becomes live. `key` signs what is built (default:
     the account's); generations that it does not vouch for are removed in the end, except with
-    `keep_unverified`, and named under `removed`. `skipped` counts what was left out, by reason
-    (`skipped.read_skipped` has the list); with `listed`, `unread` names files that were skipped for
-    their size, with its `limit`, or as binary. `notes` says, a sentence each, what a user should
-    know of the run. The files of the generation `verified` are known to be as they were written;
-    those of any other are read, and if one is not, everything is indexed anew; so it is if one of
-    `verified` turns out not to be. Merges that are due are done in the end; without `merge`,
-    `merge_due` says so. Many files are indexed by so many `processes` at once, which have the
-    configured embedder; 0: by this one. Raises `BusyError`,
-    `IndexingError`, `UntrustedError`.
+    `keep_unverified`, and named under `removed`; with it, an index of another model than the
+    default is not replaced, either, for nobody has asked for that. `skipped` counts what was left
+    out, by reason (`skipped.read_skipped` has the list); with `listed`, `unread` names files that
+    were skipped for their size, with its `limit`, or as binary. `notes` says, a sentence each, what
+    a user should know of the run. The files of the generation `verified` are known to be as they
+    were written; those of any other are read, and if one is not, everything is indexed anew; so it
+    is if one of `verified` turns out not to be. Merges that are due are done in the end; without
+    `merge`, `merge_due` says so. Many files are indexed by so many `processes` at once, which have
+    the configured embedder; 0: by this one. Raises `BusyError`, `IndexingError`, `UntrustedError`.
     """
     project.check()
     if (problem := write_problem(project)) is not None:
@@ -87,6 +87,7 @@ def bring_up_to_date(
         project.create_directory(runtime)
         generations = Generations(project.generations, runtime, key=key)
         with generations.writing(wait_s, waiting) as lock_fd:
+            _require_own_model(generations, embedder, is_asked=not keep_unverified)
             scanning()
             began = runtime.now().astimezone().isoformat(timespec="seconds")
             kind = recipe(max_file_size_bytes)
@@ -101,14 +102,15 @@ def bring_up_to_date(
             )
             helpers = Helpers(processes, lock_fd, max_file_size_bytes) if processes else None
             run = partial(job.run, began, announce, helpers, merge=merge)
-            try:
-                report = run(full=full, verified=verified)
-            except (CidxError, OSError):
-                # What was said to be as it was written may have been damaged since.  Whichever
-                # engine has met that, and however it has put it: the files tell.
-                if not verified or not _is_damaged(generations):
-                    raise
-                report = run(full=True, verified="")
+            with job.keeping():
+                try:
+                    report = run(full=full, verified=verified)
+                except (CidxError, OSError):
+                    # What was said to be as it was written may have been damaged since.  Whichever
+                    # engine has met that, and however it has put it: the files tell.
+                    if not verified or not _is_damaged(generations):
+                        raise
+                    report = run(full=True, verified="")
             removed = [] if keep_unverified else generations.remove_unverified()
             notes = [*found.notes, *_notes(generations.key)]
             try:
@@ -143,12 +145,27 @@ class _Job:
         self._generations = generations
         self._listing = listing
         self._seen = seen
-        self._embedder = embedder
+        self._embedder: Embedder = embedder
         self._recipe = {"id": embedder.id, "dim": embedder.dim}
         self._max_bytes = max_bytes
         self._tell = progress
         self._runtime = runtime
         self.skipped = SkippedFiles(listing.skipped)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Have what a costly embedder makes in the block kept, until a block ends well."""
+        if not getattr(self._embedder, "costly", False):
+            yield
+            return
+        # Not at the top: it loads numpy, which a run that finds nothing changed does not.
+        from cidx_ref.index.keeping import Keeping, forget, place_of
+
+        beside = self._generations.directory.parent
+        place = place_of(beside, self._generations.key, self._embedder)
+        with Keeping(self._embedder, place, self._runtime) as self._embedder:
+            yield
+        forget(beside, self._runtime)
 
     def run(
         self,
@@ -278,6 +295,23 @@ class _Job:
             "skipped": dict(self.skipped.counts),
             "merge_due": is_merge_due(sizes, counts["chunks"], manifest["dead_documents"]),
         }
+
+
+def _require_own_model(generations: Generations, embedder: Embedder, *, is_asked: bool) -> None:
+    """Raise `IndexingError` where the live index is another model's, which may have been paid for:
+    a daemon that somebody has started without the setting must not replace it unasked."""
+    if is_asked:
+        return
+    try:
+        directory = generations.path(generations.current())
+        made_by = str(read_manifest(directory, generations.key)["embedder"]["id"])
+    except (CidxError, OSError):
+        return
+    if made_by != embedder.id and not made_by.startswith(LEXICAL):
+        raise IndexingError(
+            f"the index was made with embedder {made_by!r}, this daemon has {embedder.id!r}: "
+            "only `cidx-ref index` makes it anew"
+        )
 
 
 def _is_damaged(generations: Generations) -> bool:

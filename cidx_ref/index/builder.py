@@ -14,7 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +22,10 @@ from cidx_ref.errors import CidxError, IndexingError
 from cidx_ref.files import Directory, own_directory
 from cidx_ref.index.changes import Look
 from cidx_ref.index.cutting import indexed
-from cidx_ref.index.embed import Embedder, configured
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embedders import configured
 from cidx_ref.index.filelist import StoredFile
+from cidx_ref.index.keeping import Keeping, Place
 from cidx_ref.index.scan import Listing, SourceFile, SourceTree
 from cidx_ref.index.seen import Seen, SeenFiles, Status
 from cidx_ref.index.segment import SegmentWriter
@@ -52,6 +54,8 @@ class Job(NamedTuple):
     building: str
     spool: str
     embedder: str
+    #: Where its vectors are kept, as `keeping.Place` has it; None: they are not.
+    kept: list[str] | None
     max_bytes: int
     first_segment: int
     stride: int
@@ -168,17 +172,18 @@ def main() -> int:
         with (
             own_directory(Path(job.building)) as building,
             own_directory(Path(job.spool)) as spool,
+            Keeping(embedder, Place(*job.kept)) if job.kept else nullcontext(embedder) as keeping,
         ):
-            _Builder(job, embedder, building, spool).run()
+            _Builder(job, keeping, building, spool).run()
     except CidxError as error:
         _say({"error": [error.kind, str(error)]})
         return 1
     except OSError as error:
         _say({"error": [IndexingError.kind, f"cannot write the index: {error.strerror}"]})
         return 1
-    except Exception as error:
+    except Exception as error:  # a bug: its message may hold paths
         traceback.print_exc()
-        _say({"error": [IndexingError.kind, f"{type(error).__name__}: {error}"]})
+        _say({"error": [IndexingError.kind, f"{type(error).__name__}; see daemon.log"]})
         return 1
     _say({"done": True})
     return 0

@@ -7,16 +7,13 @@ rare each term is in code at large.  It knows no synonyms; a sentence model plug
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
-from importlib import import_module
 from math import hypot, log1p
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cidx_ref.errors import ConfigError
 from cidx_ref.index.query import parsed
 from cidx_ref.index.stems import rarities
 from cidx_ref.index.text import terms
@@ -25,12 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedder", "HashingEmbedder", "configured", "rarity"]
+__all__ = ["LEXICAL", "Embedder", "HashingEmbedder", "rarity"]
 
-#: Names the embedder for a daemon and the builds it starts, as `package.module:callable`.  An
-#: environment variable and not a key of config.json: a repository that somebody clones must not
-#: choose what runs on their machine.
-VARIABLE = "CIDX_REF_EMBEDDER"
+#: How the ids of the default embedder begin, in each version: it costs nothing to ask it again.
+LEXICAL = "lexical-hashing-"
 
 # Each term goes to four places, so that two terms never look alike for sharing one.  The figures
 # here are for docstring -> function, with all docstrings taken out of the index.
@@ -48,7 +43,14 @@ class Embedder(Protocol):
     """Turns texts into vectors whose cosine says how near they are.
 
     Used from many threads at once.  The same `id` must always give the same vectors: an index
-    made with another id is refused (`IndexUnusableError`).
+    made with another id is refused (`IndexUnusableError`).  What cannot be done is an
+    `EmbedderError`, the message of which a client is told; of any other exception it is told the
+    class.
+
+    There may be three attributes more: `lexical`, whether a hit must share a word with the query;
+    `costly`, whether vectors of documents take so long, or cost so much, that they are kept where
+    an index run fails, and not made again for a check; `collection`, what the full cidx calls the
+    collection of this model's vectors.
     """
 
     @property
@@ -80,7 +82,7 @@ class HashingEmbedder:
 
     def __init__(self, dim: int = 512) -> None:
         self.dim = dim
-        self.id = f"lexical-hashing-{dim}-v3"
+        self.id = f"{LEXICAL}{dim}-v3"
 
     def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np
@@ -109,25 +111,6 @@ class HashingEmbedder:
         norm = float(np.linalg.norm(vector))
         if norm > 0.0:  # two terms can cancel out
             vector /= norm
-
-
-def configured() -> Embedder:
-    """The embedder that the environment names, or the default.  Raises `ConfigError`."""
-    name = os.environ.get(VARIABLE, "")
-    if not name:
-        return HashingEmbedder()
-    module, _, attribute = name.partition(":")
-    try:
-        embedder: Any = getattr(import_module(module), attribute)()
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(
-            f"{VARIABLE}: {name!r}: must be package.module:callable ({reason})"
-        ) from None
-    for needed in ("id", "dim", "embed_documents", "embed_query"):
-        if not hasattr(embedder, needed):
-            raise ConfigError(f"{VARIABLE}: {name!r}: what it makes has no {needed!r}")
-    return embedder  # type: ignore[no-any-return]
 
 
 def rarity(term: str) -> float:

@@ -5,15 +5,14 @@ Each gives a ranking of chunks; how rankings become an answer is `search`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import accumulate, groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cidx_ref.errors import CidxError, IndexUnusableError, InternalError
-from cidx_ref.index.embed import Embedder, HashingEmbedder
+from cidx_ref.errors import IndexUnusableError
+from cidx_ref.index.asking import ALONE_S, BESIDE_S, QueryVectors
 from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from cidx_ref.index.nearest import Nearest
 
 __all__ = ["PAGE", "Engines", "Order", "Ranking", "Snapshot"]
-
-_log = logging.getLogger("cidx_ref")
 
 # A search that looks at what it found, and drops some of it, needs more than are wanted.
 _SURPLUS = 192
@@ -77,16 +74,16 @@ class Engines:
     """The engines of one snapshot, and one search."""
 
     def __init__(
-        self, snapshot: Snapshot, search: Search, embedder: Embedder, query: Query
+        self, snapshot: Snapshot, search: Search, vectors: QueryVectors, query: Query
     ) -> None:
         self._snapshot = snapshot
         self._asked = search.text
         self._alone = search.mode == "semantic"
-        self._embedder = embedder
+        self._vectors = vectors
         self._vector: NDArray[np.float32] | None = None
-        self._is_lexical = getattr(embedder, "lexical", False)
-        #: Whether a query has its vector in no time.
-        self.are_instant = type(embedder).embed_query is HashingEmbedder.embed_query
+        self._is_lexical = vectors.lexical
+        #: For how long the query has waited for its vector.
+        self.embedding_s = 0.0
         self._mask = snapshot.chunks.mask(search.filters)
         self.phrases = Phrases(query, snapshot.chunks, snapshot.fulltext, self._mask)
         if snapshot.fulltext is not None:
@@ -116,21 +113,25 @@ class Engines:
     def _near(self, engine: Nearest) -> _Near:
         allowed = None if self._mask is None else self._mask.chunks
         if self._vector is None:  # a hybrid search may look twice
-            self._vector = self._embedded()
+            self._vector = self._embedded(self._text)
         return _Near(engine, self._vector, allowed)
 
-    def _embedded(self) -> NDArray[np.float32]:
+    @property
+    def are_instant(self) -> bool:
+        """Whether the query has its vector in no time."""
+        return self._snapshot.semantic is None or self._vectors.is_at_hand(self._text)
+
+    @property
+    def _text(self) -> str:
+        """Of a text that is too long, the default counts words; a model may know better."""
+        return self._query.text if self._is_lexical else self._asked
+
+    def _embedded(self, text: str) -> NDArray[np.float32]:
+        began = self._vectors.seconds()
         try:
-            # Of a text that is too long, the default counts words; a model may know better.
-            text = self._query.text if self._is_lexical else self._asked
-            return self._embedder.embed_query(text)
-        except CidxError:
-            raise
-        except Exception as error:
-            name = self._embedder.id
-            # Without its message: that may hold paths, and the log has it.
-            _log.exception("embedder %s failed", name)
-            raise InternalError(f"embedder {name}: {type(error).__name__}") from None
+            return self._vectors.vector(text, ALONE_S if self._alone else BESIDE_S)
+        finally:
+            self.embedding_s += self._vectors.seconds() - began
 
     def _sharing_words(self, near: _Near, k: int) -> Ranking:
         """The `k` nearest that share a word with the query.  Any other is a collision of hashes.
@@ -172,7 +173,7 @@ class Engines:
             return []
         ranking = near.rank(chunks, k)
         if self._query.otherwise:
-            vector = self._embedder.embed_query(self._query.otherwise)
+            vector = self._embedded(self._query.otherwise)
             ranking = _better_of(ranking, near.of(vector).rank(chunks, k))
         return ranking
 

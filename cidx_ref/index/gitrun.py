@@ -74,6 +74,7 @@ class Git:
             name: value
             for name, value in os.environ.items()
             if not name.startswith("GIT_") or name in _USERS_OWN
+            if not name.endswith("_KEY")  # of a service: git lists files, and needs none
         }
         return (
             kept

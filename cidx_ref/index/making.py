@@ -105,6 +105,7 @@ class Making:
                 building=str(assembly.building),
                 spool=str(spool),
                 embedder=self._embedder.id,
+                kept=getattr(self._embedder, "place", None),
                 max_bytes=helpers.max_bytes,
                 first_segment=assembly.next_segment,
                 stride=helpers.count,

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import CidxError, NoIndexError
+from cidx_ref.index.asking import QueryVectors
 from cidx_ref.index.child import BuildProcess
-from cidx_ref.index.embed import Embedder, configured
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embedders import configured
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import read_manifest
 from cidx_ref.index.port import RunOptions
@@ -40,7 +42,8 @@ class OurIndex:
     ) -> None:
         self._project = project
         self._runtime = runtime
-        self._embedder = embedder or configured()
+        # For all generations: a publish costs no query its vector.
+        self._embedder = QueryVectors.of(embedder or configured(), runtime)
         self._key = account_key()
         self._source = GenerationSource(project.generations, self._embedder, runtime, key=self._key)
         self._staleness = Staleness(project.root, runtime)

@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from cidx_ref._version import __version__
 
-__all__ = ["cutting_rules", "recipe"]
+__all__ = ["cutting_rules", "recipe", "rules_of"]
 
 #: Which text a file has, and whether it belongs.
 _READING = ("scan.py", "decode.py", "notebook.py", "generated.py", "defaults.py")
@@ -29,7 +29,7 @@ _CUTTING = (
 
 def recipe(max_bytes: int) -> str:
     """By what a file was read: the limit of its size, the codecs of this Python, and the rules."""
-    return f"{max_bytes} {sys.hexversion:x} {_digest(_READING)}"
+    return f"{max_bytes} {sys.hexversion:x} {rules_of(_READING)}"
 
 
 def cutting_rules() -> str:
@@ -38,10 +38,11 @@ def cutting_rules() -> str:
     The grammar of this Python, by which Python is cut, is not in it: two interpreters in turn would
     make each other's index anew.
     """
-    return _digest(_CUTTING)
+    return rules_of(_CUTTING)
 
 
-def _digest(names: Iterable[str]) -> str:
+def rules_of(names: Iterable[str]) -> str:
+    """A digest of the text of these modules and tables of `cidx_ref.index`."""
     digest = blake2b(digest_size=16)
     for name in names:
         try:

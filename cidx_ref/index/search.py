@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import CidxError, InternalError
+from cidx_ref.index.asking import QueryVectors
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.engines import PAGE, Engines, Order, Ranking, Snapshot
 from cidx_ref.index.port import Search
@@ -40,7 +41,8 @@ def answer(
     are.
     """
     started = runtime.monotonic()
-    engines = Engines(snapshot, search, embedder, parsed(search.text))
+    vectors = QueryVectors.of(embedder, runtime)
+    engines = Engines(snapshot, search, vectors, parsed(search.text))
     extra: dict[str, Any] = {}
     order: Order
     if search.mode == "semantic":
@@ -64,8 +66,13 @@ def answer(
         "generation": snapshot.generation,
         **extra,
         "relaxed": engines.phrases.relaxed,
-        "took_ms": round((runtime.monotonic() - started) * 1000, 3),
+        **({} if search.mode == "fts" else {"embedding_ms": _ms(engines.embedding_s)}),
+        "took_ms": _ms(runtime.monotonic() - started),
     }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
 
 
 class _AsFound:
@@ -93,8 +100,8 @@ def _hybrid(engines: Engines, pool: int, runtime: Runtime) -> tuple[Found, dict[
     """What both engines find, at once, the full text in a thread of its own: a slow embedder holds
     up nothing but its own query, which a shared pool of threads would not guarantee (RPC-4).
 
-    Where the embedder is instant, to start a thread, and to wait for it, takes longer than what it
-    would do meanwhile.
+    Where the vector is at hand, to start a thread, and to wait for it, takes longer than what it
+    would do meanwhile.  Where it is not there in time, full text answers alone.
     """
     fulltext, semantic = _Attempt(engines.fulltext), _Attempt(engines.nearest)
     definitions = _Attempt(engines.definitions)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from cidx_ref.errors import IndexUnusableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.index import grep, search
+from cidx_ref.index.asking import QueryVectors
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.fulltext import META, FullTextIndex
 from cidx_ref.index.generation import Lease
@@ -70,7 +71,7 @@ class IndexSnapshot:
         #: What tells of which hits the file has changed; set by who has one for all generations.
         self.staleness: Staleness | None = None
         self._lease = lease
-        self._embedder = embedder
+        self._embedder = QueryVectors.of(embedder, runtime)
         self._runtime = runtime
         self._segments = segments or LoadedSegments(runtime)
         self._taken: list[SegmentKey] = []

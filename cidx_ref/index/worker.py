@@ -22,7 +22,8 @@ from typing import Any
 from cidx_ref.errors import CidxError, IndexingError
 from cidx_ref.index.belongs import Rules
 from cidx_ref.index.build import bring_up_to_date
-from cidx_ref.index.embed import VARIABLE, Embedder, configured
+from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embedders import VARIABLE, configured
 from cidx_ref.keys import KEY_BYTES, Key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -153,15 +154,16 @@ def main() -> int:
         embedder = configured()
         if embedder.id != job["embedder"]:
             raise IndexingError(
-                f"{VARIABLE} names {embedder.id!r}, the daemon searches with {job['embedder']!r}"
+                f"{VARIABLE} names {embedder.id!r}, the daemon searches with {job['embedder']!r}: "
+                "run `cidx-ref stop`, and index again"
             )
         report = _done(job, embedder, key, parent)
     except CidxError as error:
         say({"error": [error.kind, str(error)]})
         return 1
-    except Exception as error:
+    except Exception as error:  # a bug: its message may hold paths
         traceback.print_exc()
-        say({"error": [IndexingError.kind, f"{type(error).__name__}: {error}"]})
+        say({"error": [IndexingError.kind, f"{type(error).__name__}; see daemon.log"]})
         return 1
     say({"done": report})
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from cidx_ref.errors import IndexingError
 from cidx_ref.index.analysis import Terms, embedded_text
+from cidx_ref.index.asking import failure
 from cidx_ref.index.chunk import Chunk
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.filelist import StoredFile
@@ -114,9 +115,11 @@ class _VectorFeed:
 
         try:
             vectors = np.asarray(self._embedder.embed_documents(texts), dtype=np.float32)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise IndexingError(f"embedder {self._embedder.id}: {reason}") from error
+        except (Exception, SystemExit) as error:
+            kept = "; what it has made is kept for the next run"
+            made = kept if hasattr(self._embedder, "known") else ""
+            said = failure(self._embedder, error)
+            raise IndexingError(f"embedder {self._embedder.id}: {said}{made}") from None
         wanted = (len(texts), self._embedder.dim)
         if vectors.shape != wanted:
             raise IndexingError(
@@ -130,7 +133,8 @@ class _VectorFeed:
         if self._adding is not None:
             self._adding.join()
         if self._error is not None:
-            raise IndexingError(f"embedder {self._embedder.id}: {self._error}")
+            said = failure(self._embedder, self._error)
+            raise IndexingError(f"embedder {self._embedder.id}: {said}")
 
     def _link(self, vectors: Any) -> None:
         try:

@@ -24,6 +24,7 @@ from cidx_ref import (
     ConfigError,
     DaemonClient,
     DaemonUnavailableError,
+    EmbedderError,
     HealthMonitor,
     Hit,
     IndexingError,
@@ -88,7 +89,7 @@ def every_error_is_one_of_ours(daemon: DaemonClient) -> None:
     except (BusyError, ShuttingDownError, DaemonUnavailableError) as error:
         again: CidxError = error
         assert_type(again.kind, str)
-    except (NoIndexError, IndexUnusableError, IndexingError, InternalError) as error:
+    except (NoIndexError, IndexUnusableError, IndexingError, EmbedderError, InternalError) as error:
         assert_type(error.failure, bool)
     except (BadArgumentError, ConfigError) as error:
         mistake: ValueError = error

@@ -122,7 +122,7 @@ def _build(arguments: Sequence[str], runtime: Runtime) -> int:
     # Not at the top: a daemon in the background forks before anything heavy is imported.
     from cidx_ref.errors import CidxError
     from cidx_ref.index.build import bring_up_to_date
-    from cidx_ref.index.embed import configured
+    from cidx_ref.index.embedders import configured
     from cidx_ref.project import Project
 
     parser = argparse.ArgumentParser(prog="cidx_ref.testing.own.faulty build")

@@ -13,6 +13,7 @@ A downstream project can plant them too:
 from cidx_ref.testing.own.mutants import (
     answers,
     cache,
+    embedding,
     fresh,
     generations,
     increments,
@@ -32,6 +33,7 @@ __all__ = [
     "Mutant",
     "answers",
     "cache",
+    "embedding",
     "fresh",
     "generations",
     "increments",
