@@ -192,7 +192,16 @@ FLOORS_WITHIN = {
         ["chunk"],
         ["gitdir", "gitrun", "unwritable"],
         [
-            *["analysis", "filters", "generated", "generation", "git", "matching", "notebook"],
+            *[
+                "analysis",
+                "filters",
+                "generated",
+                "generation",
+                "git",
+                "graphs",
+                "matching",
+                "notebook",
+            ],
             *["query", "seen", "semantic", "skipped"],
         ],
         ["attributes", "base", "ownignores", "vocabulary", "walk"],
