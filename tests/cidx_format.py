@@ -1,4 +1,4 @@
-"""A small writer of the full cidx's format (version 11), for tests: what its layout is, in one place.
+"""A small writer of the full cidx's format (version 11), for tests: its layout in one place.
 
 `test_cidx_format.py` compares what is written here with an index that the full cidx has made.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 import uuid
 import zlib
@@ -215,7 +214,7 @@ def _point(
         "metadata": {"language": "py", "type": "content"},
         "payload": {
             "path": path,
-            "language": os.path.splitext(piece.path)[1].lstrip("."),
+            "language": Path(piece.path).suffix.lstrip("."),
             "chunk_index": piece.index,
             "project_id": "project",
             "line_start": piece.line_start,
@@ -249,7 +248,7 @@ def write_fulltext(
     writer = index.writer(15_000_000, 1)
     for piece in pieces:
         document = tantivy.Document()
-        language = os.path.splitext(piece.path)[1].lstrip(".")
+        language = Path(piece.path).suffix.lstrip(".")
         document.add_text("path", path_of(piece.path))
         document.add_text("content", piece.text)
         document.add_text("content_raw", piece.text)

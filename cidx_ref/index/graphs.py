@@ -43,6 +43,7 @@ class Graph:
     """A file that holds what it says: by element its label, and whether it is marked deleted."""
 
     dim: int
+    vectors: NDArray[np.float32]
     labels: NDArray[np.int64]
     deleted: NDArray[np.bool_]
 
@@ -82,7 +83,7 @@ def check_graph(
     for block in _blocks(elements):
         _check_vectors(np.ascontiguousarray(block[:, data_at:label_at]).view("<f4"))
     _check_layers(data[end:], count, int(max_m), top, entry)
-    return Graph(dim, labels.astype(np.int64), deleted)
+    return Graph(dim, elements[:, data_at:label_at].view("<f4"), labels.astype(np.int64), deleted)
 
 
 def _require(holds: bool, problem: str) -> None:
@@ -110,7 +111,7 @@ def _check_links(
     """Records of a number of links and room for `most` of them; which are marked deleted."""
     words = np.ascontiguousarray(records).view("<u4")
     # hnswlib reads 16 bits of the number; the third byte marks what is deleted.
-    deleted = (words[:, 0] >> 16) == _DELETED >> 16
+    deleted: NDArray[np.bool_] = (words[:, 0] >> 16) == _DELETED >> 16
     numbers = words[:, 0] - np.where(deleted, np.uint32(_DELETED), np.uint32(0))
     _require(may_delete or not deleted.any(), "what is marked deleted")
     _require(bool(np.all(numbers <= most)), "more links than there is room for")
