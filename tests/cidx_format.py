@@ -29,7 +29,7 @@ class StandIn:
 
     def __init__(self, dim: int = 64, model: str = MODEL) -> None:
         self.dim = dim
-        self.model = model
+        self.model = self.collection = model
         self.id = f"{model}-{dim}"
 
     def embed_query(self, text: str) -> NDArray[np.float32]:

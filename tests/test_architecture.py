@@ -51,7 +51,8 @@ FLOORS = [
 
 #: The one module of the package that may import each engine.
 HOMES = {"rpyc": {"daemon.transport", "backend"}, "hnswlib": {"index.semantic"},
-         "re2": {"index.pattern"}, "tantivy": {"index.fulltext"}}  # fmt: skip
+         "re2": {"index.pattern"},
+         "tantivy": {"index.fulltext", "index.cidx.fulltext"}}  # fmt: skip
 
 #: A module of one subject has at most so many lines.
 MAX_LINES = 400
@@ -153,6 +154,18 @@ HARNESS_FLOORS = [
 #: The rooms of `testing` that are for any program, project or daemon.
 FOR_ANY = ("concurrency", "promises", "conformance", "load")
 
+#: The floors within `index.cidx`, which stands upon the rest of `index`.
+CIDX_FLOORS = [
+    ["blobs", "keeping", "meta", "near", "tree"],
+    ["points", "words"],
+    ["rows"],
+    ["catalogue"],
+    ["fulltext"],
+    ["check", "snapshot"],
+    ["checking"],
+    ["theirs", "vectorstore"],
+]
+
 #: The floors within `daemon` and `index`, from the ground up.  Those on one floor do not know each
 #: other.
 FLOORS_WITHIN = {
@@ -162,7 +175,7 @@ FLOORS_WITHIN = {
             *["gitindex", "inotify", "looked", "memory", "relevance", "room"],
         ],
         ["cache", "gitstate"],
-        ["freshness", "outside", "succession"],
+        ["beside", "freshness", "outside", "succession"],
         ["watched"],
         ["ledger"],
         ["watching"],
@@ -214,8 +227,8 @@ FLOORS_WITHIN = {
             "watched",
         ],
         ["matches"],
-        ["live", "loaded", "snippet", "writing"],
-        ["builder", "fulltext", "lines", "nearest"],
+        ["links", "live", "loaded", "snippet", "writing"],
+        ["builder", "fulltext", "lines", "nearest", "searched"],
         ["parallel", "phrases"],
         ["engines", "grep"],
         ["search"],
@@ -223,7 +236,9 @@ FLOORS_WITHIN = {
         ["adopt", "assembly", "source"],
         ["making", "merging"],
         ["build"],
-        ["ours", "worker"],
+        ["cidx", "ours", "worker"],
+        *([f"cidx.{name}" for name in names] for names in CIDX_FLOORS),
+        ["adopting", "either"],
         ["catalog"],
     ],
 }

@@ -40,8 +40,8 @@ class OurIndex:
     ) -> None:
         self._project = project
         self._runtime = runtime
-        self._embedder = embedder or configured()
-        self._key = account_key()
+        self._embedder = self.embedder = embedder or configured()
+        self._key = self.key = account_key()
         self._source = GenerationSource(project.generations, self._embedder, runtime, key=self._key)
         self._staleness = Staleness(project.root, runtime)
         self._generations = Generations(project.generations, runtime, key=self._key)

@@ -20,14 +20,14 @@ from cidx_ref.index.semantic import SemanticIndex
 from cidx_ref.index.stale import Staleness
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["TheirSnapshot", "model_of", "semantic_problem"]
+__all__ = ["TheirSnapshot", "collection_of", "semantic_problem"]
 
 _MAX_GRAPH_BYTES = 1 << 37
 
 
-def model_of(embedder: Embedder) -> str:
-    """The model whose vectors `embedder` makes: its `model`, if it has one, else its id."""
-    return str(getattr(embedder, "model", None) or embedder.id)
+def collection_of(embedder: Embedder) -> str:
+    """The collection that has this model's vectors: what `embedder` says, else by its id."""
+    return tree.collection_of(str(getattr(embedder, "collection", None) or embedder.id))
 
 
 def semantic_problem(found: tree.Tree, record: dict[str, Any], embedder: Embedder) -> str:
@@ -35,8 +35,8 @@ def semantic_problem(found: tree.Tree, record: dict[str, Any], embedder: Embedde
     problem = record["problems"].get("semantic", "")
     if problem:
         return f"the full cidx's index is damaged ({problem}): have it made anew there"
-    model = model_of(embedder)
-    if found.collection == tree.collection_of(model) and record["dim"] == embedder.dim:
+    model = collection_of(embedder)
+    if found.collection == model and record["dim"] == embedder.dim:
         return ""
     return (
         f"the full cidx's index was made with the model {found.collection!r} ({record['dim']} "

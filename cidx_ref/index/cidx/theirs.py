@@ -6,6 +6,7 @@ new generation, which is checked before it is loaded; what was checked is kept (
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ class TheirIndex:
         self._check = check
         self._keeping = Keeping(root, key, runtime)
         self._staleness = Staleness(root, runtime)
-        self._model = str(getattr(embedder, "model", None) or embedder.id)
+        self._model = str(getattr(embedder, "collection", None) or embedder.id)
 
     @property
     def is_adopted(self) -> bool:
@@ -101,8 +102,7 @@ class TheirIndex:
 
         Raises `NoIndexError`, `IndexUnusableError`, `UntrustedError`.
         """
-        found = self._found()
-        record = self._made(found)
+        found, record = self._settled()
         try:
             self._keeping.adopt()
         except OSError as error:
@@ -152,6 +152,14 @@ class TheirIndex:
         problems = {k: v for k, v in record["problems"].items() if k != "semantic"}
         problem = semantic_problem(found, record, self._embedder)
         return {**problems, **({"semantic": problem} if problem else {})}
+
+    def _settled(self) -> tuple[tree.Tree, dict[str, Any]]:
+        """What lies there, and its record: of what is replaced meanwhile, the next one's."""
+        for _ in range(_TRIES):
+            found = self._found()
+            with suppress(GenerationGone):
+                return found, self._made(found)
+        raise IndexUnusableError("the full cidx's index changes all the time: try again later")
 
     def _look(self) -> tree.Tree | None:
         return tree.look(self._root, self._model)

@@ -24,6 +24,7 @@ __all__ = [
     "FULLTEXT",
     "GRAPH",
     "IDS",
+    "INDEX",
     "META",
     "TEXT_META",
     "Signature",
