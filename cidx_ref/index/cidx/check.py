@@ -151,7 +151,7 @@ class _Work:
         """The points of the collection."""
         name = self._found.collection
         if name is None:
-            raise DamagedError("no collection has vectors")
+            raise DamagedError(self._found.refused.get("semantic", "no collection has vectors"))
         with tree.opened(self._root, "index", name) as collection:
             graph, described, places = checked_graph(collection)
             labels = graph.labels[~graph.deleted].tolist()
@@ -180,7 +180,7 @@ class _Work:
         from cidx_ref.index.cidx.fulltext import documents, opened_index
 
         if not self._found.has_text:
-            raise DamagedError("there is no full text")
+            raise DamagedError(self._found.refused.get("fts", "there is no full text"))
         with tree.opened(self._root, tree.FULLTEXT) as directory, opened_text(directory) as files:
             check_sums(files)
             _, searcher = opened_index(files)

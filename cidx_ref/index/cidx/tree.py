@@ -56,17 +56,19 @@ def signature(found: os.stat_result) -> Signature:
 class Tree:
     """What of an index is there: a collection (None: none that has vectors), and a full text.
 
-    `files` says of each file that makes a generation, by its path here, what it was.
+    `files` says of each file that makes a generation, by its path here, what it was; `refused`, by
+    engine, what must not be used.
     """
 
     collection: str | None
     has_text: bool
     files: dict[str, Signature] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
     @property
     def generation(self) -> str:
         """A name that is another one as soon as one of the files is."""
-        said = repr((self.collection, sorted(self.files.items())))
+        said = repr((self.collection, sorted(self.files.items()), sorted(self.refused)))
         return f"cidx-{blake2b(said.encode(), digest_size=8).hexdigest()}"
 
     @property
@@ -83,23 +85,26 @@ def collection_of(model: str) -> str:
 def look(root: Path, model: str | None = None) -> Tree | None:
     """What lies in the project at `root`; None if there is no index of the full cidx.
 
-    The collection is that of `model`; else the one with most vectors.  Raises `UntrustedError` for
-    what is there and must not be used, `OSError`.
+    The collection is that of `model`; else the one with most vectors.  Raises `OSError`, and
+    `UntrustedError` for a `.code-indexer` that must not be used.
     """
+    files: dict[str, Signature] = {}
+    refused: dict[str, str] = {}
+    collection = None
     with ExitStack() as stack:
         own = _opened(stack, root)
         if own is None:
             return None
-        files: dict[str, Signature] = {}
-        collection = _collection(own, model, files)
-        text = _sub(own, FULLTEXT)
-        if text is not None:
-            with text:
-                meta = _status(text, TEXT_META)
-            if meta is not None:
-                files[f"{FULLTEXT}/{TEXT_META}"] = signature(meta)
+        try:
+            collection = _collection(own, model, files)
+        except UntrustedError as error:
+            refused["semantic"] = str(error)
+        try:
+            _text(own, files)
+        except UntrustedError as error:
+            refused["fts"] = str(error)
     has_text = f"{FULLTEXT}/{TEXT_META}" in files
-    return Tree(collection, has_text, files) if files else None
+    return Tree(collection, has_text, files, refused) if files else None
 
 
 @contextmanager
@@ -144,6 +149,15 @@ def read_whole(directory: Directory, name: str, at_most: int) -> tuple[bytes, Si
 def open_below(folder: int, name: str) -> int:
     """A descriptor of the file `name` in the open directory `folder`; opening never waits."""
     return _open(name, _OPEN, folder)
+
+
+def _text(own: Directory, files: dict[str, Signature]) -> None:
+    text = _sub(own, FULLTEXT)
+    if text is not None:
+        with text:
+            meta = _status(text, TEXT_META)
+        if meta is not None:
+            files[f"{FULLTEXT}/{TEXT_META}"] = signature(meta)
 
 
 def _collection(own: Directory, model: str | None, files: dict[str, Signature]) -> str | None:
