@@ -24,6 +24,7 @@ from theirs import SOURCE, asked, theirs
 from cidx_ref.errors import CidxError, IndexUnusableError
 from cidx_ref.index import semantic
 from cidx_ref.index.cidx.checking import check_apart
+from cidx_ref.testing.clock import FakeRuntime
 
 COLLECTION, TEXT = f"index/{MODEL}", "tantivy_index"
 SAMPLE = 60
@@ -252,7 +253,7 @@ def a_flipped_bit_of_the_full_text(rng: random.Random, own: Path) -> str:
 def look_at(root: Path, own: Path, hurt: str) -> None:
     """Raises `AssertionError` for whatever must not be."""
     embedder = StandIn(32)
-    index = theirs(root, embedder)
+    index = theirs(root, embedder, runtime=FakeRuntime())
     try:
         index.adopt()
         snapshot = index.load(index.current())

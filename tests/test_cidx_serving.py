@@ -1,0 +1,340 @@
+"""Which index serves, and that cache and promises know no difference."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cidx_format import DIRECTORY, MODEL, StandIn, write_index
+from hypothesis.stateful import RuleBasedStateMachine
+from theirs import SOURCE, adopted, asked, theirs
+
+from cidx_ref import cli
+from cidx_ref.client import DaemonClient
+from cidx_ref.daemon.cache import IndexCache
+from cidx_ref.daemon.watch import Watch
+from cidx_ref.errors import BadArgumentError, NoIndexError
+from cidx_ref.index.cidx.checking import check_here
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.either import EitherIndex
+from cidx_ref.project import Project
+from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.testing.own.fake_index import CacheRig, FakeIndex, FakeSnapshot
+from cidx_ref.testing.own.fixtures import served
+from cidx_ref.testing.own.machines import TTL_S, CacheMachine, ConcurrentCacheMachine
+from cidx_ref.testing.own.searches import run_machine
+
+
+def opened(project: Project, runtime: Runtime) -> EitherIndex:
+    return EitherIndex(project, runtime, embedder=StandIn(), check=check_here)
+
+
+def a_project(root: Path) -> Project:
+    root.mkdir(exist_ok=True)
+    write_index(root, SOURCE)
+    return Project.at(root)
+
+
+def ask(client: DaemonClient, text: str = "retry", **options: Any) -> Any:
+    return client.query(text, **options)
+
+
+# Which index serves.
+
+
+@pytest.mark.promise("SRV-1", "CACHE-8")
+def test_an_adopted_index_serves_until_there_is_one_of_ours_and_either_can_be_asked(
+    tmp_path: Path,
+) -> None:
+    project = a_project(tmp_path)
+    with served(project, index=opened) as service, DaemonClient(project, start=False) as client:
+        with pytest.raises(NoIndexError, match="`cidx-ref adopt` takes it"):
+            ask(client)
+        assert (client.status()["source"], client.status()["cidx"]["adopted"]) == (None, False)  # type: ignore[index]
+        adopted(tmp_path)
+        for mode in ("hybrid", "semantic", "fts", "literal", "regex"):
+            answer = ask(client, mode=mode)
+            assert answer.source == "cidx"
+            assert answer
+        status = client.status()
+        assert status["source"] == "cidx"
+        assert status["cidx"]["model"] == MODEL  # type: ignore[index]
+        assert status["generation"] == answer.generation
+        assert status["index_age_seconds"] is not None
+        assert status["files"] == len(SOURCE)
+        with pytest.raises(NoIndexError):
+            ask(client, source="own")
+        assert service.metrics.report()["cache"]["load"] == 1
+        assert not (project.index_directory / "generations").exists()
+
+        bring_up_to_date(project, StandIn())
+        assert ask(client).source is None
+        assert ask(client, source="own").generation == ask(client).generation
+        assert ask(client, source="cidx").source == "cidx"
+        assert ask(client, source="cidx").source == "cidx"
+        assert service.metrics.report()["cache"]["load"] == 3, "each once"
+        assert client.status()["source"] == "own"
+        with pytest.raises(BadArgumentError, match="source"):
+            ask(client, source="theirs")
+        with pytest.raises(BadArgumentError, match="fresh"):
+            ask(client, source="cidx", fresh=True)
+        client.clear_cache()
+
+
+@pytest.mark.promise("CACHE-8")
+def test_what_is_published_there_is_picked_up_by_the_next_query(tmp_path: Path) -> None:
+    project = a_project(tmp_path)
+    adopted(tmp_path)
+    with served(project, index=opened), DaemonClient(project, start=False) as client:
+        before = ask(client)
+        write_index(tmp_path, {**SOURCE, "new.py": "retry_anew = 1\n"})
+        after = ask(client, "retry_anew")
+        assert after.generation != before.generation
+        assert after[0].path == "new.py"
+        client.clear_cache()
+
+
+@pytest.mark.promise("FRESH-2")
+def test_an_adopted_index_is_not_watched_and_makes_none_of_ours(tmp_path: Path) -> None:
+    project = a_project(tmp_path)
+    adopted(tmp_path)
+    with (
+        served(project, index=opened, watch=Watch),
+        DaemonClient(project, start=False) as client,
+    ):
+        assert ask(client).source == "cidx"
+        assert ask(client).pending is None
+        assert client.status()["watch"]["mode"] == "off"  # type: ignore[index]
+        assert not client.status()["indexing"]
+    assert not (project.index_directory / "generations").exists()
+
+
+def test_the_command_line_adopts_asks_and_says_what_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = a_project(tmp_path)
+    (tmp_path / DIRECTORY / "config.json").write_text(json.dumps({"daemon": {"enabled": False}}))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = cli.main([arguments[0], "--project", str(tmp_path), *arguments[1:]])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    assert run("query", "--source", "cidx", "retry")[0] == 2
+    status, out, err = run("adopt", "--json")
+    assert status == 0
+    assert "only its full text" in err  # the default embedder has no model
+    assert json.loads(out)["collection"] == MODEL
+    status, out, _ = run("query", "--json", "disconnects")
+    answer = json.loads(out)
+    assert (status, answer["source"]) == (0, "cidx")
+    assert MODEL in answer["unavailable"]["semantic"]
+    assert not (project.index_directory / "generations").exists()
+    assert run("index")[0] == 0
+    answer = json.loads(run("query", "--json", "disconnects")[1])
+    assert "source" not in answer
+    answer = json.loads(run("query", "--json", "--source", "cidx", "disconnects")[1])
+    assert answer["source"] == "cidx"
+
+
+def test_a_query_that_builds_says_that_another_index_could_be_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_project(tmp_path)
+    (tmp_path / DIRECTORY / "config.json").write_text(json.dumps({"daemon": {"enabled": False}}))
+    assert cli.main(["query", "--project", str(tmp_path), "--json", "retry"]) == 0
+    out, err = capsys.readouterr()
+    assert "source" not in json.loads(out)
+    assert err.count("`cidx-ref adopt` takes it") == 1
+
+
+# The cache knows no difference.
+
+
+class TheirSnapshots(FakeSnapshot):
+    """A real snapshot, counted as a made-up one is."""
+
+    def __init__(self, generation: str, number: int, real: Any) -> None:
+        super().__init__(generation, number)
+        self.real = real
+
+    def search(self) -> None:
+        super().search()
+        assert asked(self.real, "retry", "semantic", limit=1)["results"]
+
+    def close(self) -> None:
+        super().close()
+        self.real.close()
+
+
+class OverTheirs(FakeIndex):
+    """The full cidx's index on a disk, with the names of the made-up one's generations."""
+
+    root: Path
+
+    def __init__(self, runtime: Runtime, *, fails: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(runtime, fails=fails)
+        self.index = theirs(self.root)
+        self.names = {self.index.current(): self.live}
+
+    def current(self) -> str:
+        name = self.names[self.index.current()]
+        assert name == super().current()
+        return name
+
+    def load(self, generation: str) -> FakeSnapshot:
+        before = len(self.snapshots)
+        made = super().load(generation)
+        assert len(self.snapshots) == before + 1
+        real = self.index.load(self.index.current())
+        assert self.names[real.generation] == generation
+        self.snapshots[-1] = TheirSnapshots(generation, made.number, real)
+        return self.snapshots[-1]
+
+    def publish(self, held: int | None = None) -> str:
+        new_uuid(self.root)
+        self.live = f"g{int(self.live[1:]) + 1}"
+        self.names[self.index.current()] = self.live
+        return self.live
+
+
+def new_uuid(root: Path) -> str:
+    """What the full cidx does when it has made its graph anew."""
+    path = root / DIRECTORY / "index" / MODEL / "collection_meta.json"
+    document = json.loads(path.read_text())
+    document["hnsw_index"]["index_rebuild_uuid"] = str(uuid.uuid4())
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(document))
+    beside.rename(path)
+    return str(document["hnsw_index"]["index_rebuild_uuid"])
+
+
+@pytest.mark.once
+@pytest.mark.promise("CACHE-1", "CACHE-2", "CACHE-4", "CACHE-6", "CACHE-7", "CACHE-8", "TTL-1")
+def test_the_caches_state_machine_finds_nothing_over_the_full_cidxs_index(tmp_path: Path) -> None:
+    write_index(tmp_path, {"a.py": "retry = 1\n"})
+    adopted(tmp_path)
+
+    class Over(OverTheirs):
+        root = tmp_path
+
+    class Machine(CacheMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rig = CacheRig(self.runtime, ttl_s=TTL_S, fails=self._fails, index=Over)
+
+        def index_run(self, *arguments: Any) -> None:
+            """Not of this index: it is made elsewhere."""
+
+    machine: type[RuleBasedStateMachine] = Machine
+    run_machine(machine, examples=15, steps=25)
+
+
+@pytest.mark.deep
+@pytest.mark.promise("CACHE-1", "CACHE-3", "CACHE-4", "CACHE-8")
+def test_the_state_machine_of_many_threads_finds_nothing_either(tmp_path: Path) -> None:
+    write_index(tmp_path, {"a.py": "retry = 1\n"})
+    adopted(tmp_path)
+
+    class Over(OverTheirs):
+        root = tmp_path
+
+        def current(self) -> str:
+            # What is read first counts, as on a disk: others may come in between.
+            name = self.names[self.index.current()]
+            self._runtime.step("has read which is live")
+            return name
+
+    class Machine(ConcurrentCacheMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rig = CacheRig(self.runtime, ttl_s=TTL_S, fails=self._fails, index=Over)
+
+    machine: type[RuleBasedStateMachine] = Machine
+    run_machine(machine, examples=30, steps=10)
+
+
+# A new generation under ten readers.
+
+
+def switch(root: Path, times: int, readers: int) -> tuple[int, int]:
+    """How many answers there were, and loads, while `times` generations came one after the other."""
+    index = theirs(root)
+    loads: list[str] = []
+    answers: list[str] = []
+    wrong: list[str] = []
+
+    class Counted:
+        def current(self) -> str:
+            return index.current()
+
+        def load(self, generation: str) -> Any:
+            snapshot = index.load(generation)
+            loads.append(generation)
+            return snapshot
+
+    cache: IndexCache[Any] = IndexCache("project", Counted())
+    published = [index.current()]
+    done = SYSTEM.event("done")
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                before = len(published)
+                with cache.pin() as snapshot:
+                    found = {asked(snapshot, "retry", mode)["generation"]
+                             for mode in ("semantic", "fts", "hybrid")}  # fmt: skip
+                (generation,) = found
+                answers.append(generation)
+                # None from before the last publish that was over when it was asked.
+                if before > 1 and generation in published[: before - 1]:
+                    wrong.append(generation)
+        except BaseException as error:
+            wrong.append(repr(error))
+
+    threads = [SYSTEM.thread(read, f"reader {n}") for n in range(readers)]
+    for _ in range(times):
+        new_uuid(root)
+        generation = index.current()
+        published.append(generation)
+        begun = len(answers)
+        while generation not in answers[begun:] and not wrong:
+            done.wait(0.001)
+    done.set()
+    for thread in threads:
+        thread.join(30)
+    cache.clear()
+    assert wrong == []
+    assert len(set(loads)) == len(loads), "a generation was loaded twice"
+    assert set(published[1:]) <= set(loads)
+    return len(answers), len(loads)
+
+
+@pytest.mark.promise("CACHE-1", "CACHE-4", "CACHE-8")
+@pytest.mark.parametrize(
+    "times", [5, pytest.param(200, marks=[pytest.mark.once, pytest.mark.deep])]
+)
+def test_each_answer_is_of_one_generation_and_each_is_loaded_once(
+    tmp_path: Path, times: int, figure: Callable[..., None]
+) -> None:
+    write_index(tmp_path, {"a.py": "retry = 1\n", "b.py": "def retry(): pass\n"})
+    adopted(tmp_path)
+    answers, loads = switch(tmp_path, times, 10)
+    figure("CACHE-8", "answers while the full cidx published", answers)
+    assert loads <= times + 1
+
+
+@pytest.mark.promise("CACHE-7")
+def test_an_evicted_index_gives_its_files_back(tmp_path: Path) -> None:
+    write_index(tmp_path, SOURCE)
+    index = adopted(tmp_path)
+    fds = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with closing(index.load(index.current())) as snapshot:
+            assert asked(snapshot, "retry")["results"]
+        assert len(list(Path("/proc/self/fd").iterdir())) == fds
