@@ -85,7 +85,7 @@ class Config:
         path = project.config_path
         with project.open_configuration(runtime) as directory:
             document = _read(path, to_write=True)
-            old = document.get("daemon", {})
+            old = {} if document.get("daemon") is None else document["daemon"]
             if isinstance(old, dict):  # else it is what the check refuses
                 defaults = asdict(cls())
                 for name in _OURS:
@@ -142,7 +142,9 @@ def _written(path: Path, document: dict[str, Any]) -> bytes:
 
 
 def _checked(path: Path, document: dict[str, Any]) -> Config:
-    block = document.get("daemon", {})
+    block = document.get("daemon")
+    if block is None:  # as the full cidx writes it where it has no daemon
+        block = {}
     if not isinstance(block, dict):
         raise ConfigError(f"{path}: daemon: {shown(block)}: must be an object")
     known = {field.name: block[field.name] for field in fields(Config) if field.name in block}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,15 +11,17 @@ from typing import Any
 import pytest
 from cidx_format import DIRECTORY, MODEL, StandIn, write_index
 from hypothesis.stateful import RuleBasedStateMachine
-from theirs import SOURCE, adopted, asked, theirs
+from theirs import SOURCE, adopted, asked, new_uuid, theirs
 
 from cidx_ref import cli
 from cidx_ref.client import DaemonClient
+from cidx_ref.config import Config
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import BadArgumentError, NoIndexError
-from cidx_ref.index.cidx.checking import check_here
 from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.cidx.checking import check_here
+from cidx_ref.index.cidx.theirs import TheirIndex
 from cidx_ref.index.either import EitherIndex
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -203,17 +204,6 @@ class OverTheirs(FakeIndex):
         return self.live
 
 
-def new_uuid(root: Path) -> str:
-    """What the full cidx does when it has made its graph anew."""
-    path = root / DIRECTORY / "index" / MODEL / "collection_meta.json"
-    document = json.loads(path.read_text())
-    document["hnsw_index"]["index_rebuild_uuid"] = str(uuid.uuid4())
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(document))
-    beside.rename(path)
-    return str(document["hnsw_index"]["index_rebuild_uuid"])
-
-
 @pytest.mark.once
 @pytest.mark.promise("CACHE-1", "CACHE-2", "CACHE-4", "CACHE-6", "CACHE-7", "CACHE-8", "TTL-1")
 def test_the_caches_state_machine_finds_nothing_over_the_full_cidxs_index(tmp_path: Path) -> None:
@@ -262,57 +252,54 @@ def test_the_state_machine_of_many_threads_finds_nothing_either(tmp_path: Path) 
 # A new generation under ten readers.
 
 
-def switch(root: Path, times: int, readers: int) -> tuple[int, int]:
-    """How many answers there were, and loads, while `times` generations came one after the other."""
-    index = theirs(root)
-    loads: list[str] = []
-    answers: list[str] = []
-    wrong: list[str] = []
+class Readers:
+    """Ten that ask without a pause, and what they saw."""
 
-    class Counted:
-        def current(self) -> str:
-            return index.current()
+    def __init__(self, index: TheirIndex) -> None:
+        self.index = index
+        self.loads: list[str] = []
+        self.answers: list[str] = []
+        self.wrong: list[str] = []
+        self.published = [index.current()]
+        self.cache: IndexCache[Any] = IndexCache("project", self)
+        self.done = SYSTEM.event("done")
+        self.threads = [SYSTEM.thread(self.read, f"reader {n}") for n in range(10)]
 
-        def load(self, generation: str) -> Any:
-            snapshot = index.load(generation)
-            loads.append(generation)
-            return snapshot
+    def current(self) -> str:
+        return self.index.current()
 
-    cache: IndexCache[Any] = IndexCache("project", Counted())
-    published = [index.current()]
-    done = SYSTEM.event("done")
+    def load(self, generation: str) -> Any:
+        snapshot = self.index.load(generation)
+        self.loads.append(generation)
+        return snapshot
 
-    def read() -> None:
+    def read(self) -> None:
         try:
-            while not done.is_set():
-                before = len(published)
-                with cache.pin() as snapshot:
-                    found = {asked(snapshot, "retry", mode)["generation"]
-                             for mode in ("semantic", "fts", "hybrid")}  # fmt: skip
-                (generation,) = found
-                answers.append(generation)
-                # None from before the last publish that was over when it was asked.
-                if before > 1 and generation in published[: before - 1]:
-                    wrong.append(generation)
+            while not self.done.is_set():
+                self.ask()
         except BaseException as error:
-            wrong.append(repr(error))
+            self.wrong.append(repr(error))
 
-    threads = [SYSTEM.thread(read, f"reader {n}") for n in range(readers)]
-    for _ in range(times):
-        new_uuid(root)
-        generation = index.current()
-        published.append(generation)
-        begun = len(answers)
-        while generation not in answers[begun:] and not wrong:
-            done.wait(0.001)
-    done.set()
-    for thread in threads:
-        thread.join(30)
-    cache.clear()
-    assert wrong == []
-    assert len(set(loads)) == len(loads), "a generation was loaded twice"
-    assert set(published[1:]) <= set(loads)
-    return len(answers), len(loads)
+    def ask(self) -> None:
+        before = len(self.published)
+        with self.cache.pin() as snapshot:
+            every = [asked(snapshot, "retry", mode) for mode in ("semantic", "fts", "hybrid")]
+        generations = {answer["generation"] for answer in every}
+        self.answers += generations
+        # None from before the last publish that was over when it was asked.
+        if len(generations) > 1 or generations & {*self.published[: before - 1]}:
+            self.wrong.append(f"{generations}, after {self.published[before - 1]}")
+
+    def wait_for(self, generation: str) -> None:
+        begun = len(self.answers)
+        while generation not in self.answers[begun:] and not self.wrong:
+            self.done.wait(0.001)
+
+    def end(self) -> None:
+        self.done.set()
+        for thread in self.threads:
+            thread.join(30)
+        self.cache.clear()
 
 
 @pytest.mark.promise("CACHE-1", "CACHE-4", "CACHE-8")
@@ -324,9 +311,18 @@ def test_each_answer_is_of_one_generation_and_each_is_loaded_once(
 ) -> None:
     write_index(tmp_path, {"a.py": "retry = 1\n", "b.py": "def retry(): pass\n"})
     adopted(tmp_path)
-    answers, loads = switch(tmp_path, times, 10)
-    figure("CACHE-8", "answers while the full cidx published", answers)
-    assert loads <= times + 1
+    readers = Readers(theirs(tmp_path))
+    try:
+        for _ in range(times):
+            new_uuid(tmp_path)
+            readers.published.append(readers.index.current())
+            readers.wait_for(readers.published[-1])
+    finally:
+        readers.end()
+    assert readers.wrong == []
+    assert {*readers.published[1:]} <= {*readers.loads} <= {*readers.published}
+    assert len({*readers.loads}) == len(readers.loads), "a generation was loaded twice"
+    figure("CACHE-8", "answers while the full cidx published", len(readers.answers))
 
 
 @pytest.mark.promise("CACHE-7")
@@ -338,3 +334,15 @@ def test_an_evicted_index_gives_its_files_back(tmp_path: Path) -> None:
         with closing(index.load(index.current())) as snapshot:
             assert asked(snapshot, "retry")["results"]
         assert len(list(Path("/proc/self/fd").iterdir())) == fds
+
+
+@pytest.mark.promise("CFG-1")
+def test_a_configuration_without_a_daemon_as_the_full_cidx_writes_it_has_the_defaults(
+    tmp_path: Path,
+) -> None:
+    project = Project.at(tmp_path)
+    project.create_directory()
+    project.config_path.write_text('{"daemon": null, "codebase_dir": "/srv/project"}')
+    assert Config.load(project.config_path) == Config()
+    assert Config.init(project, ttl_minutes=3).ttl_minutes == 3
+    assert json.loads(project.config_path.read_text())["codebase_dir"] == "/srv/project"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cidx_format import DIRECTORY, Piece, StandIn, write_index
+from cidx_format import DIRECTORY, MODEL, Piece, StandIn, write_index
 from numpy.typing import NDArray
 
 from cidx_ref.index.cidx.checking import check_here
@@ -67,7 +69,7 @@ def cosines(embedder: StandIn, pieces: list[Piece], text: str) -> NDArray[np.flo
 
 def traces(root: Path) -> dict[str, tuple[int, ...]]:
     """All that a reader could have changed of a tree, by path."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for folder, folders, files in os.walk(root / DIRECTORY):
         for name in ("", *folders, *files):
             path = Path(folder, name) if name else Path(folder)
@@ -84,3 +86,14 @@ def whole(root: Path) -> dict[str, bytes]:
     """Every file of a tree."""
     own = root / DIRECTORY
     return {str(p): p.read_bytes() for p in sorted(own.rglob("*")) if p.is_file()}
+
+
+def new_uuid(root: Path) -> str:
+    """What the full cidx does when it has made its graph anew."""
+    path = root / DIRECTORY / "index" / MODEL / "collection_meta.json"
+    document = json.loads(path.read_text())
+    document["hnsw_index"]["index_rebuild_uuid"] = str(uuid.uuid4())
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(document))
+    beside.rename(path)
+    return str(document["hnsw_index"]["index_rebuild_uuid"])
