@@ -135,7 +135,22 @@ def a_value_of_a_json_file(rng: random.Random, own: Path) -> str:
     document = json.loads(path.read_text())
     places = list(_places(document))
     holder, key = rng.choice(places)
-    values: list[Any] = [None, -1, 0, 1, 7, 1 << 40, 1 << 70, "", "x", [], {}, True, 0.5, "../../etc/passwd"]
+    values: list[Any] = [
+        None,
+        -1,
+        0,
+        1,
+        7,
+        1 << 40,
+        1 << 70,
+        "",
+        "x",
+        [],
+        {},
+        True,
+        0.5,
+        "../../etc/passwd",
+    ]
     holder[key] = rng.choice([v for v in values if v != holder[key]])
     path.write_text(json.dumps(document))
     return whose(path)

@@ -307,6 +307,7 @@ def test_nothing_in_the_tree_is_made_changed_or_locked(tmp_path: Path) -> None:
     assert whole(tmp_path) == contents
 
 
+@pytest.mark.promise("TRUST-2")
 def test_what_was_not_adopted_is_not_used_and_one_line_says_what_to_type(tmp_path: Path) -> None:
     index = theirs(tmp_path)
     with pytest.raises(NoIndexError, match="there is no index of the full cidx"):
@@ -435,6 +436,7 @@ def test_links_and_fifos_are_not_followed_nor_waited_for(
     snapshot.close()
 
 
+@pytest.mark.promise("TRUST-2")
 def test_the_storys_store_loads_what_it_has_checked(tmp_path: Path) -> None:
     with pytest.raises(NoIndexError):
         FilesystemVectorStore(tmp_path)._load_hnsw_index()
