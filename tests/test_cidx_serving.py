@@ -110,6 +110,8 @@ def test_an_adopted_index_is_not_watched_and_makes_none_of_ours(tmp_path: Path) 
     ):
         assert ask(client).source == "cidx"
         assert ask(client).pending is None
+        answer = ask(client, fresh=True)
+        assert (answer.fresh, "made there" in str(answer.fresh_problem)) == (False, True)
         assert client.status()["watch"]["mode"] == "off"  # type: ignore[index]
         assert not client.status()["indexing"]
     assert not (project.index_directory / "generations").exists()

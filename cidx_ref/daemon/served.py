@@ -26,6 +26,10 @@ __all__ = ["Served"]
 
 _log = logging.getLogger("cidx_ref")
 
+_MADE_ELSEWHERE = (
+    "the full cidx's index is as fresh as it was made there: `cidx-ref index` makes one of ours"
+)
+
 
 class Configured(Protocol):
     """Who has the configuration."""
@@ -103,6 +107,8 @@ class Served:
             answer: Any = self._search(search)
         if not isinstance(answer, dict):  # of an index of another kind; the client says so
             return answer
+        if when.get("fresh") and answer.get("source") == "cidx":
+            said = {**said, "fresh": False, "fresh_problem": _MADE_ELSEWHERE}
         at = self.freshness.indexed_at(answer.get("generation"), answer.get("indexed_at"))
         return {**said, **answer, "indexed_at": at}
 
