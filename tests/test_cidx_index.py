@@ -408,6 +408,35 @@ def test_a_file_that_vanishes_means_read_again(tmp_path: Path) -> None:
     snapshot.close()
 
 
+@pytest.mark.promise("TRUST-2")
+def test_a_file_that_was_changed_in_its_place_is_checked_again(tmp_path: Path) -> None:
+    _, index = written(tmp_path)
+    index.load(index.current()).close()
+    store = next((tmp_path / DIRECTORY / "tantivy_index").glob("*.store"))
+    data = bytearray(store.read_bytes())
+    data[40] ^= 1
+    store.write_bytes(data)
+    for _ in range(2):
+        snapshot = index.load(index.current())
+        assert "its checksum" in snapshot.unavailable["fts"]
+        assert asked(snapshot, "retry", "semantic")["results"]
+        snapshot.close()
+
+
+def test_documents_without_lines_are_whole_files(tmp_path: Path) -> None:
+    (tmp_path / DIRECTORY).mkdir()
+    text = "".join(f"def one_{n}():\n    return {n}\n\n\n" for n in range(200))
+    (tmp_path / "a.py").write_text(text)
+    write_fulltext(tmp_path / DIRECTORY / "tantivy_index", [Piece("a.py", 0, 0, text)])
+    index = adopted(tmp_path)
+    snapshot = index.load(index.current())
+    hit = asked(snapshot, "one_117", "fts")["results"][0]
+    assert "one_117" in "\n".join(lines_of(tmp_path, hit))
+    assert hit["line_end"] - hit["line_start"] < 100
+    assert "no collection has vectors" in snapshot.unavailable["semantic"]
+    snapshot.close()
+
+
 @pytest.mark.promise("TRUST-1")
 @pytest.mark.parametrize(
     "name",

@@ -112,6 +112,10 @@ class Guarded:
             raise BadArgumentError("source: there is but one index here")
         return _GuardedSource(self._index.source(name), self._installation)
 
+    def is_made_here(self, generation: str) -> bool:
+        index = self._index
+        return not isinstance(index, Several) or index.is_made_here(generation)
+
     def describe(self) -> dict[str, Any]:
         return self._index.describe()
 

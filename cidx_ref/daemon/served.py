@@ -18,7 +18,7 @@ from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.memory import give_back
 from cidx_ref.daemon.succession import Succession
 from cidx_ref.errors import NoIndexError
-from cidx_ref.index.port import Index, RunOptions, Search, Source
+from cidx_ref.index.port import Index, RunOptions, Search, Several, Source
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
 
@@ -157,11 +157,10 @@ class Served:
         """The live generation, by a look at its manifest.  Raises `NoIndexError` if that is not of
         ours: to watch a project is to index it, which nobody has asked for."""
         generation = self.index.current()
-        described = self.index.describe()
-        if problem := described.get("index_problem"):
+        if isinstance(self.index, Several) and not self.index.is_made_here(generation):
+            raise NoIndexError(_MADE_ELSEWHERE)
+        if problem := self.index.describe().get("index_problem"):
             raise NoIndexError(problem)
-        if described.get("source", "own") != "own":
-            raise NoIndexError("the index that serves is made elsewhere")
         return generation
 
     def _is_watch_wanted(self) -> bool:

@@ -44,6 +44,9 @@ class EitherIndex:
     def source(self, name: str) -> Source[Loaded]:
         return self._theirs if name == "cidx" else self._ours
 
+    def is_made_here(self, generation: str) -> bool:
+        return not generation.startswith(_THEIRS)
+
     def current(self) -> str:
         try:
             generation = self._ours.current()

@@ -181,6 +181,9 @@ class Several(Protocol):
     def source(self, name: str) -> Source[Loaded]:
         """That one of `SOURCES`; one that is not there raises when it is asked."""
 
+    def is_made_here(self, generation: str) -> bool:
+        """Whether index runs bring it up to date; cheap."""
+
 
 #: Opens the index of a project, on a runtime.  It need not have a generation yet.
 Open = Callable[[Project, Runtime], Index]

@@ -76,12 +76,19 @@ def documents(searcher: Any) -> Iterator[tuple[int, int, Document]]:
         kept = _guarded(lambda address=address: searcher.doc(address).to_dict())  # type: ignore[misc]
         try:
             path, text = kept["path"][0], kept["content_raw"][0]
-            start, end = kept["line_start"][0], kept["line_end"][0]
         except (KeyError, IndexError):
             raise ValueError("full text: a document without its text") from None
-        if not 1 <= start <= end < 1 << 31:
-            raise ValueError("full text: lines that do not exist")
-        yield address.segment_ord, address.doc, Document(number, path, start, end, text)
+        lines = [(kept.get(name) or [0])[0] for name in ("line_start", "line_end")]
+        yield address.segment_ord, address.doc, _document(number, path, text, *lines)
+
+
+def _document(number: int, path: str, text: str, start: int, end: int) -> Document:
+    """Where no lines are told, as of a whole file, it has those of its text."""
+    if not 1 <= start <= end:
+        start, end = 1, 1 + text.removesuffix("\n").count("\n")
+    if end >= 1 << 31:
+        raise ValueError("full text: lines that do not exist")
+    return Document(number, path, start, end, text)
 
 
 class TheirText:

@@ -79,23 +79,34 @@ class TheirIndex:
 
     def load(self, generation: str) -> TheirSnapshot:
         """Raises `GenerationGone`, `NoIndexError` or `IndexUnusableError`."""
-        from cidx_ref.index.cidx.catalogue import Catalogue
-        from cidx_ref.index.cidx.snapshot import TheirSnapshot
-
         found = self._found()
         if found.generation != generation:
             raise GenerationGone(generation)
-        record = self._keeping.record(generation) or self._made(found)
+        record = self._keeping.record(generation)
+        try:
+            if record is not None:
+                return self._loaded(found, record)
+        except GenerationGone:
+            # Of files that the generation is not called by, one was changed in its place.
+            if self._found() != found:
+                raise
+        snapshot = self._loaded(found, self._made(found))
+        self._keeping.sweep(generation)
+        return snapshot
+
+    def _loaded(self, found: tree.Tree, record: dict[str, Any]) -> TheirSnapshot:
+        from cidx_ref.index.cidx.catalogue import Catalogue
+        from cidx_ref.index.cidx.snapshot import TheirSnapshot
+
+        generation = found.generation
         try:
             with self._keeping.catalogue(generation) as directory:
                 catalogue = Catalogue(directory, record)
         except OSError as error:
             raise IndexUnusableError(f"what was checked cannot be read: {why(error)}") from None
-        snapshot = TheirSnapshot(
+        return TheirSnapshot(
             self._root, found, catalogue, self._embedder, self._staleness, self._runtime
         )
-        self._keeping.sweep(generation)
-        return snapshot
 
     def adopt(self) -> dict[str, Any]:
         """Check what lies there, and take it from now on; what it holds.

@@ -26,8 +26,8 @@ from cidx_ref.index.links import links_to
 __all__ = ["FIELDS", "TextFiles", "TextMeta", "check_sums", "opened_text"]
 
 #: The fields that are asked for, or shown.
-FIELDS = {"path": "text", "content_raw": "text", "content": "text", "line_start": "u64",
-          "line_end": "u64"}  # fmt: skip
+FIELDS = {"path": ("text",), "content_raw": ("text",), "content": ("text",),
+          "line_start": ("u64", "i64"), "line_end": ("u64", "i64")}  # fmt: skip
 _STORED = ("path", "content_raw", "line_start", "line_end")
 _ENDINGS = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 _MAX_META_BYTES = 1 << 24
@@ -118,8 +118,8 @@ def _parsed(data: bytes) -> TextMeta:
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise DamagedError(f"{TEXT_META}: {type(error).__name__}: {error}") from None
     _require(len(named) <= _MAX_SEGMENTS, "segments")
-    for name, kind in FIELDS.items():
-        _require(fields.get(name, {}).get("type") == kind, f"the field {name}")
+    for name, kinds in FIELDS.items():
+        _require(fields.get(name, {}).get("type") in kinds, f"the field {name}")
     for name in _STORED:
         options = fields[name].get("options")
         _require(isinstance(options, dict) and options.get("stored") is True, f"{name} is not kept")

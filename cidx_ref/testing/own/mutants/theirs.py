@@ -1,5 +1,5 @@
-"""Daemons that believe what the full cidx has written, or leave a trace in it (TRUST-1, TRUST-2), or
-do not see that it has written anew (CACHE-8)."""
+"""Daemons that believe what the full cidx has written, or leave a trace in it (TRUST-1, TRUST-2),
+or do not see that it has written anew (CACHE-4, CACHE-8, FRESH-3)."""
 
 from __future__ import annotations
 
