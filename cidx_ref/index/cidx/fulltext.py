@@ -16,7 +16,6 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import tantivy
 
 from cidx_ref.errors import IndexUnusableError
@@ -26,8 +25,6 @@ from cidx_ref.index.query import Query
 from cidx_ref.index.text import terms_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from cidx_ref.index.cidx.catalogue import Catalogue
     from cidx_ref.index.live import FileSet, LiveChunks
 
@@ -41,6 +38,7 @@ _MOST_FORMS = 48
 _PATH_SHARE = 0.5
 _WHOLE_SHARE = 1.5  # what a name counts for that stands there as it was typed
 _MORE = 4
+_FEW_FILES, _SPARE = 256, 32
 _MOST_WORDS = 4
 _PER_DOCUMENT = 3  # chunks of a document of many that are found by it
 _DIRECTORIES = re.compile(r"""(?<=["'])/[^"']*/""")
@@ -113,10 +111,9 @@ class TheirText:
         if not k or not self.count or (allowed is not None and not allowed.count):
             return []
         tokens = self._tokens(query)
-        marks = None if allowed is None else allowed.chunks
         clauses = self._clauses(query)
-        found = self._ranked(clauses, tokens, k, marks) if clauses is not None else []
-        return found or self._within_words(query, k, marks)
+        found = self._ranked(clauses, tokens, k, allowed) if clauses is not None else []
+        return found or self._within_words(query, k, allowed)
 
     def definitions(self, query: Query, k: int, allowed: FileSet | None = None) -> Ranking:
         """See `FullTextIndex.definitions`: by what the structure of the files has told."""
@@ -240,26 +237,37 @@ class TheirText:
                 parts.append((tantivy.Occur.Should, part))
         return tantivy.Query.boolean_query(parts) if parts else None
 
-    def _within_words(self, query: Query, k: int, marks: NDArray[np.bool_] | None) -> Ranking:
+    def _within_words(self, query: Query, k: int, allowed: FileSet | None) -> Ranking:
         """Where no token is a word of `query`: what has them as parts of its words, then as parts
         of what the tokenizer leaves out, by all texts."""
         words = [t for word in query.words[:_MOST_WORDS] for t in _TOKEN.findall(word.lower())]
         short = [word for word in words if len(word.encode()) <= _MAX_TOKEN_BYTES]
         clauses = self._containing(short)
-        found = self._ranked(clauses, words, k, marks) if clauses is not None else []
+        found = self._ranked(clauses, words, k, allowed) if clauses is not None else []
         if found or len(short) == len(words):
             return found
         rest = [word for word in words if word not in short]
-        every = self._chunks.scan(lambda one: any(w in one.text.lower() for w in rest), k, None)
-        return [(chunk, 1.0) for chunk in every if marks is None or marks[chunk]]
+        every = self._chunks.scan(
+            lambda one: any(w in one.text.lower() for w in rest), self._chunks.places, None
+        )
+        return [(n, 1.0) for n in every if allowed is None or allowed.chunks[n]][:k]
 
     # Documents and chunks.
 
     def _ranked(
-        self, clauses: Any, tokens: Sequence[str], k: int, marks: NDArray[np.bool_] | None
+        self, clauses: Any, tokens: Sequence[str], k: int, allowed: FileSet | None
     ) -> Ranking:
         """The `k` best chunks, by as many documents as it takes."""
-        more = k if marks is None else _MORE * k
+        more, marks = k, None
+        if allowed is not None:
+            marks = allowed.chunks
+            if (within := self._within(allowed)) is not None:
+                clauses = tantivy.Query.boolean_query(
+                    [(tantivy.Occur.Must, clauses), (tantivy.Occur.Must, within)]
+                )
+                more = _MORE * k
+            else:  # what is dropped afterwards was ranked all the same
+                more = 2 * -(-k * len(self._chunks) // allowed.count) + _SPARE
         while True:
             limit = min(more, self.count)
             hits = _guarded(
@@ -274,6 +282,24 @@ class TheirText:
                 best = sorted(found.items(), key=lambda hit: -hit[1])
                 return best[:k]
             more *= _MORE
+
+    def _within(self, allowed: FileSet) -> Any:
+        """The documents of these files, and maybe some more, where there are not too many files:
+        by the words of their paths, in a row."""
+        if len(allowed) > _FEW_FILES:
+            return None
+        parts = []
+        for id_ in allowed.ids.tolist():
+            tokens = _TOKEN.findall(self._chunks.file(id_ - 1).path.lower())
+            if not tokens or max(len(token.encode()) for token in tokens) > _MAX_TOKEN_BYTES:
+                return None
+            parts.append(
+                tantivy.Query.term_query(self._schema, "path", tokens[0])
+                if len(tokens) == 1
+                else tantivy.Query.phrase_query(self._schema, "path", list(tokens))
+            )
+        any_of = tantivy.Query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
+        return tantivy.Query.const_score_query(any_of, 0.0)
 
     def _of_document(self, address: Any, tokens: Sequence[str]) -> list[tuple[int, float]]:
         """The chunks of a document by which it was found, each with its share of the score."""
