@@ -252,6 +252,7 @@ def _patched() -> list[Any]:
         fulltext,
         generation,
         gitrun,
+        graphs,
         live,
         loaded,
         making,
@@ -270,6 +271,7 @@ def _patched() -> list[Any]:
         writing,
     )
     from cidx_ref.index import watched as watched_folders
+    from cidx_ref.index.cidx import check, keeping, rows, tree, words
 
     places: list[Any] = [
         accept.SocketServer,
@@ -289,6 +291,12 @@ def _patched() -> list[Any]:
         succession.Succession,
         cache.IndexCache,
         cache._Load,
+        check,
+        graphs,
+        keeping.Keeping,
+        rows,
+        tree.Tree,
+        words.TextFiles,
         backend,
         backend.Remote,
         client,
