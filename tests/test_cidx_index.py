@@ -490,3 +490,19 @@ def test_a_search_from_the_shell_loads_no_engine() -> None:
     command = [sys.executable, "-c", program]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "cidx_ref.index.cidx" not in found.stdout
+
+
+@pytest.mark.promise("TRUST-2")
+def test_files_that_were_exchanged_have_right_checksums_and_are_noticed(tmp_path: Path) -> None:
+    write_index(tmp_path, SOURCE, lines=8)
+    text = tmp_path / DIRECTORY / "tantivy_index"
+    write_fulltext(text, [Piece("web/app.js", 1, 3, "an altogether other document")])
+    one, other = sorted(text.glob("*.idx"))
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+    index = adopted(tmp_path)
+    snapshot = index.load(index.current())
+    assert "full text" in snapshot.unavailable["fts"]
+    assert asked(snapshot, "retry", "semantic")["results"]
+    snapshot.close()

@@ -177,15 +177,17 @@ class _Work:
     def read_documents(self) -> None:
         """The documents of the full text."""
         # Here: a graph can be checked without it.
-        from cidx_ref.index.cidx.fulltext import documents, opened_index
+        from cidx_ref.index.cidx.fulltext import documents, opened_index, probe
 
         if not self._found.has_text:
             raise DamagedError(self._found.refused.get("fts", "there is no full text"))
         with tree.opened(self._root, tree.FULLTEXT) as directory, opened_text(directory) as files:
             check_sums(files)
-            _, searcher = opened_index(files)
+            index, searcher = opened_index(files)
             read, addresses = [], []
-            for segment, number, each in documents(searcher):
+            every = list(documents(searcher))
+            probe(index, searcher, every)
+            for segment, number, each in every:
                 path = plain_path(each.path, self._prefixes)
                 if path is None:
                     raise DamagedError("full text: a path that leads elsewhere")

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tantivy
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cidx_ref.index.cidx.catalogue import Catalogue
     from cidx_ref.index.live import FileSet, LiveChunks
 
-__all__ = ["TheirText", "documents", "opened_index"]
+__all__ = ["TheirText", "documents", "opened_index", "probe"]
 
 _TOKEN = re.compile(r"[^\W_]+")
 #: The tokenizer leaves out what is longer.
@@ -39,6 +39,7 @@ _PATH_SHARE = 0.5
 _WHOLE_SHARE = 1.5  # what a name counts for that stands there as it was typed
 _MORE = 4
 _FEW_FILES, _SPARE = 256, 32
+_PROBED, _PROBED_CHARS, _MOST_PROBED_HITS = 16, 2000, 1000
 _MOST_WORDS = 4
 _PER_DOCUMENT = 3  # chunks of a document of many that are found by it
 _DIRECTORIES = re.compile(r"""(?<=["'])/[^"']*/""")
@@ -87,6 +88,43 @@ def _document(number: int, path: str, text: str, start: int, end: int) -> Docume
     if end >= 1 << 31:
         raise ValueError("full text: lines that do not exist")
     return Document(number, path, start, end, text)
+
+
+def probe(index: Any, searcher: Any, read: Sequence[tuple[int, int, Document]]) -> None:
+    """Look for some words of some documents of each segment, as a search does: files that were
+    exchanged have right checksums.
+
+    Raises `IndexUnusableError` where that fails, or none of a segment's is found by them.
+    """
+    by_segment: dict[int, list[tuple[int, Document]]] = {}
+    for segment, number, document in read:
+        by_segment.setdefault(segment, []).append((number, document))
+    for segment, own in by_segment.items():
+        sample = own[:: max(1, len(own) // _PROBED)][: 2 * _PROBED]
+        found = [_is_found(index, searcher, segment, *each) for each in sample]
+        if found and not any(each is not False for each in found):
+            raise IndexUnusableError("full text: its documents are not found by their words")
+
+
+def _is_found(
+    index: Any, searcher: Any, segment: int, number: int, document: Document
+) -> bool | None:
+    """Whether a document is found by two words that follow each other; None if it has none."""
+    tokens = _TOKEN.findall(document.text[:_PROBED_CHARS].lower())
+    pairs = [(a, b) for a, b in pairwise(tokens) if a != b and len(a + b) < _MAX_TOKEN_BYTES]
+    if not pairs:
+        return None
+    one, other = max(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
+    _guarded(lambda: searcher.terms_with_prefix("content", one, limit=1))
+    _guarded(lambda: searcher.doc_freq("path", one))
+    in_a_row = tantivy.Query.phrase_query(index.schema, "content", [one, other])
+    both = [(tantivy.Occur.Should, tantivy.Query.term_query(index.schema, "content", each))
+            for each in (one, other)]  # fmt: skip
+    both.append((tantivy.Occur.Must, in_a_row))
+    asked = tantivy.Query.boolean_query(both)
+    hits = _guarded(lambda: searcher.search(asked, _MOST_PROBED_HITS, count=False).hits)
+    places = {(address.segment_ord, address.doc) for _, address in hits}
+    return (segment, number) in places or len(hits) == _MOST_PROBED_HITS
 
 
 class TheirText:
