@@ -16,6 +16,7 @@ from theirs import SOURCE, adopted, asked, new_uuid, theirs
 from cidx_ref import cli
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
+from cidx_ref.daemon.beside import Beside
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import BadArgumentError, NoIndexError
@@ -23,8 +24,10 @@ from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.cidx.checking import check_here
 from cidx_ref.index.cidx.theirs import TheirIndex
 from cidx_ref.index.either import EitherIndex
+from cidx_ref.index.port import Search
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fake_index import CacheRig, FakeIndex, FakeSnapshot
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.machines import TTL_S, CacheMachine, ConcurrentCacheMachine
@@ -348,3 +351,38 @@ def test_a_configuration_without_a_daemon_as_the_full_cidx_writes_it_has_the_def
     assert Config.load(project.config_path) == Config()
     assert Config.init(project, ttl_minutes=3).ttl_minutes == 3
     assert json.loads(project.config_path.read_text())["codebase_dir"] == "/srv/project"
+
+
+@pytest.mark.promise("TTL-1", "CACHE-7")
+def test_an_index_that_was_asked_for_by_name_is_evicted_and_cleared_like_the_other(
+    tmp_path: Path, fake: FakeRuntime
+) -> None:
+    project = a_project(tmp_path)
+    adopted(tmp_path)
+    bring_up_to_date(project, StandIn())
+    index = opened(project, fake)
+    events: list[str] = []
+
+    def cache_of(source: Any) -> IndexCache[Any]:
+        return IndexCache(
+            tmp_path, source, ttl_minutes=10, runtime=fake,
+            listener=lambda event, generation, seconds=0.0: events.append(event),
+        )  # fmt: skip
+
+    beside = Beside(index, cache_of(index), cache_of, fake)
+
+    def ask_by_name() -> None:
+        with beside.pin("cidx") as loaded:
+            assert loaded.answer(Search("retry"))["source"] == "cidx"
+
+    ask_by_name()
+    fake.advance(599)
+    beside.evict_expired()
+    ask_by_name()
+    assert events == ["load", "hit"]
+    fake.advance(600)
+    beside.evict_expired()
+    assert events[-1] == "evict"
+    ask_by_name()
+    beside.clear()
+    assert events[-2:] == ["load", "clear"]
