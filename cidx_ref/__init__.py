@@ -24,6 +24,7 @@ _HOME = {
     "CIDXDaemonService": "daemon.service",
     "CacheEntry": "daemon.entry",
     "CacheEvictionThread": "daemon.eviction",
+    "FilesystemVectorStore": "index.cidx.vectorstore",
     "HealthMonitor": "daemon.health",
     "start_daemon": "daemon.server",
     "BadArgumentError": "errors",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from cidx_ref.errors import NoIndexError as NoIndexError
     from cidx_ref.errors import ShuttingDownError as ShuttingDownError
     from cidx_ref.errors import UntrustedError as UntrustedError
+    from cidx_ref.index.cidx.vectorstore import FilesystemVectorStore as FilesystemVectorStore
     from cidx_ref.results import Answer as Answer
     from cidx_ref.results import Hit as Hit
 

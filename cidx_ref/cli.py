@@ -158,6 +158,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("skipped", commands.skipped, "list what the last index run left out, and why")
     adopt = command("adopt", commands.adopt, "check an index that was made elsewhere, and take it")
+    adopt.add_argument(
+        "--source",
+        choices=("own", "cidx"),
+        help="of our format, or of the full cidx (default: of ours, if one lies here)",
+    )
     for writer in index, adopt:
         writer.add_argument(
             "--wait",
@@ -221,6 +226,11 @@ def _add_query(query: argparse.ArgumentParser) -> None:
         "--fresh",
         action="store_true",
         help="bring the index up to date first, where files have changed",
+    )
+    query.add_argument(
+        "--source",
+        choices=("own", "cidx"),
+        help="whose index answers: ours, or that of the full cidx (default: ours if there is one)",
     )
     query.add_argument(
         "--explain", action="store_true", help="show of each hit what made its score"

@@ -134,13 +134,15 @@ class DaemonClient:
         fresh: bool = False,
         timeout_s: float | None = None,
         explain: bool = False,
+        source: str | None = None,
     ) -> Answer:
         """Search.  `mode` is "hybrid", "semantic" or "fts"; or "literal" or "regex" (RE2's syntax),
         for exact lines, with `ignore_case` in any case; `languages` are names like "python",
         `paths` and `exclude_paths` patterns as in .gitignore.  With `fresh`, the answer is from an
         index that holds every change made before this call; if that is not to be had within
         `timeout_s` (0.05 to 3600; default: 60), it is the one that is there, and `fresh` is False.
-        With `explain`, each hit says what made its score (`Hit.signals`).
+        With `explain`, each hit says what made its score (`Hit.signals`).  `source` is whose index
+        is to answer: "own", or "cidx", that of the full cidx; None: ours if there is one.
 
         Raises `NoIndexError`, `IndexUnusableError`, `BadArgumentError`.
         """
@@ -149,7 +151,7 @@ class DaemonClient:
         check_length(text)
         filters = {"languages": languages, "paths": paths, "exclude_paths": exclude_paths}
         others = {"ignore_case": ignore_case, "explain": explain, "fresh": fresh,
-                  "timeout_s": timeout_s}  # fmt: skip
+                  "timeout_s": timeout_s, "source": source}  # fmt: skip
         arguments = {"project_path": str(self.project.root), "query": text, "limit": limit}
         arguments |= {name: listed(name, value) for name, value in filters.items() if value}
         arguments |= {name: v for name, v in others.items() if v is not None and v is not False}

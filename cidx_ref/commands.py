@@ -60,19 +60,21 @@ def query(options: argparse.Namespace) -> int:
             "ignore_case": options.ignore_case,
             "fresh": options.fresh,
             "explain": options.explain,
+            "source": options.source,
         }
         try:
             answer = _asked(daemon, text, wanted)
-        except NoIndexError:
-            if options.no_build:
+        except NoIndexError as error:
+            if options.no_build or options.source == "cidx":
                 raise
+            _hint(error)
             # An index that is not ours stays: a user has to ask for its removal.
             _note(_build(daemon, keep_unverified=True))
             answer = _asked(daemon, text, wanted)
     if answer.fresh_problem is not None:
         complain(f"not fresh: {answer.fresh_problem}")
     if options.json:
-        print_json(_as_dict(answer))
+        print_json(answer.as_dict())
     else:
         is_filtered = bool(options.language or options.path or options.exclude_path)
         _show(answer, is_filtered=is_filtered)
@@ -154,14 +156,16 @@ def skipped(options: argparse.Namespace) -> int:
 
 def adopt(options: argparse.Namespace) -> int:
     """Check an index that was made elsewhere, and take it."""
-    from cidx_ref.index.adopt import adopt as take
+    from cidx_ref.index.adopting import adopt as take
 
-    report = take(_project(options), wait_s=options.wait)
-    text = (
-        f"adopted: {report['files']} files, {report['chunks']} chunks "
-        f"(generation {report['generation']})"
+    report = take(_project(options), source=options.source, wait_s=options.wait)
+    for problem in report.get("problems", {}).values():
+        complain(problem)
+    return _report(
+        options,
+        report,
+        "adopted: {files} files, {chunks} chunks (generation {generation})".format(**report),
     )
-    return _report(options, report, text)
 
 
 def start(options: argparse.Namespace) -> int:
@@ -329,6 +333,12 @@ def _build(daemon: DaemonClient, **options: Any) -> IndexReport:
         return daemon.index(progress=bar, **options)
 
 
+def _hint(error: NoIndexError) -> None:
+    """Say what can be done instead of building an index, where there is something."""
+    if (hint := str(error).partition("; ")[2]).startswith("an index of the full cidx"):
+        complain(hint)
+
+
 def _note(report: IndexReport) -> None:
     for note in report["notes"]:
         complain(note)
@@ -354,18 +364,6 @@ def _show(answer: Answer, *, is_filtered: bool) -> None:
     if not answer or answer.total_matches is not None:
         for note in filter(None, (terminal.matches_note(answer), terminal.pending_note(answer))):
             print(note, file=sys.stderr)
-
-
-def _as_dict(answer: Answer) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    found = asdict(answer)
-    for hit in found["results"]:
-        for name in ("stale", "signals"):
-            if not hit[name]:  # as the daemon has it
-                del hit[name]
-    always = ("indexed_at", "pending")
-    return {key: value for key, value in found.items() if value is not None or key in always}
 
 
 def _report(options: argparse.Namespace, told: Mapping[str, Any], text: str) -> int:

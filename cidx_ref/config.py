@@ -85,7 +85,7 @@ class Config:
         path = project.config_path
         with project.open_configuration(runtime) as directory:
             document = _read(path, to_write=True)
-            old = document.get("daemon", {})
+            old = _block(document)
             if isinstance(old, dict):  # else it is what the check refuses
                 defaults = asdict(cls())
                 for name in _OURS:
@@ -141,8 +141,14 @@ def _written(path: Path, document: dict[str, Any]) -> bytes:
     raise ConfigError(f"{path}: would be larger than {_MAX_BYTES} bytes")
 
 
+def _block(document: dict[str, Any]) -> Any:
+    """What there is of ours: the full cidx writes null where it has no daemon."""
+    block = document.get("daemon")
+    return {} if block is None else block
+
+
 def _checked(path: Path, document: dict[str, Any]) -> Config:
-    block = document.get("daemon", {})
+    block = _block(document)
     if not isinstance(block, dict):
         raise ConfigError(f"{path}: daemon: {shown(block)}: must be an object")
     known = {field.name: block[field.name] for field in fields(Config) if field.name in block}

@@ -80,7 +80,9 @@ class Status(_Identity):
     daemon only; None where the account's key lasts.  `address` is a path that every RPyC client can
     connect to while this daemon runs, `index_directory` what `generations/` lies in, and `log` the
     daemon's log; they are None where there is no project yet, as `watch` is.  `skipped` counts what
-    the last index run left out, by reason.  The other keys that are not required are there while an
+    the last index run left out, by reason.  `source` says whose index serves: "own", "cidx" (the
+    full cidx's) or None; `cidx` what is known of the full cidx's, None where none lies here.  The
+    other keys that are not required are there while an
     index is cached.  `last_accessed` is local time in ISO 8601.
     """
 
@@ -97,6 +99,8 @@ class Status(_Identity):
     files: int
     chunks: int
     skipped: dict[str, int]
+    source: str | None
+    cidx: dict[str, object] | None
     watch: Watch | None
     index_problem: NotRequired[str]
     semantic_cached: NotRequired[bool]

@@ -23,7 +23,7 @@ _OF_HITS = {"path": str, "line_start": int, "line_end": int, "language": str, "s
 _OF_ANSWERS = {"results": list, "mode": str, "generation": str, "took_ms": _NUMBER,
                "unavailable": dict, "relaxed": list, "unmatched": dict, "pending": int | None,
                "total_matches": int | None, "fresh_problem": str | None,
-               "embedding_ms": _NUMBER | None}  # fmt: skip
+               "embedding_ms": _NUMBER | None, "source": str | None}  # fmt: skip
 
 
 def _checked(known: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,6 +100,8 @@ class Answer(Sequence[Hit]):
     ("paths", "exclude_paths", "languages"), each with the path that is likest to it, or None.
     `total_matches` is in how many lines something was found, shown or not, in the modes literal and
     regex; None in the others.  `more_matches`: it is at least so many, counting went no further.
+
+    `source` is "cidx" where the full cidx's index has answered, and None where ours has.
     """
 
     results: tuple[Hit, ...]
@@ -118,6 +120,7 @@ class Answer(Sequence[Hit]):
     total_matches: int | None = None
     more_matches: bool | None = None
     embedding_ms: float | None = None
+    source: str | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:
@@ -125,6 +128,18 @@ class Answer(Sequence[Hit]):
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         known = _checked({"results": data["results"], **known}, _OF_ANSWERS)
         return cls(**{**known, "results": tuple(Hit.from_dict(hit) for hit in data["results"])})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as plain data, as the daemon has it."""
+        from dataclasses import asdict
+
+        found = asdict(self)
+        for hit in found["results"]:
+            for name in ("stale", "signals"):
+                if not hit[name]:
+                    del hit[name]
+        always = ("indexed_at", "pending")
+        return {key: value for key, value in found.items() if value is not None or key in always}
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...

@@ -11,6 +11,24 @@ __all__ = ["SOONEST", "SOONEST_SEARCH"]
 
 #: By the name of the mutant: a test, with its file in this directory.
 SOONEST: dict[str, str] = {
+    "a_full_text_is_opened_where_it_lies": (
+        "test_cidx_index.py::test_nothing_in_the_tree_is_made_changed_or_locked"
+    ),
+    "whatever_the_full_cidx_wrote_is_taken": (
+        "test_cidx_index.py::test_what_was_not_adopted_is_not_used_and_one_line_says_what_to_type"
+    ),
+    "links_in_a_graph_are_believed": (
+        "test_cidx_index.py::test_the_storys_store_loads_what_it_has_checked"
+    ),
+    "what_the_full_cidx_publishes_is_not_seen": (
+        "test_cidx_serving.py::test_what_is_published_there_is_picked_up_by_the_next_query"
+    ),
+    "a_graph_and_its_description_are_taken_as_they_are_met": (
+        "test_cidx_index.py::test_a_new_graph_with_an_old_description_is_read_again"
+    ),
+    "the_working_tree_has_every_version": (
+        "test_cidx_index.py::test_of_a_file_that_has_changed_the_text_comes_from_git_and_the_hit_says_so"
+    ),
     "phrases_are_held_by_their_words": (
         'test_phrases.py::test_a_quoted_piece_is_found_as_written["frobnicate()"-paths11-fts]'
     ),

@@ -51,7 +51,8 @@ FLOORS = [
 
 #: The one module of the package that may import each engine.
 HOMES = {"rpyc": {"daemon.transport", "backend"}, "hnswlib": {"index.semantic"},
-         "re2": {"index.pattern"}, "tantivy": {"index.fulltext"}}  # fmt: skip
+         "re2": {"index.pattern"},
+         "tantivy": {"index.fulltext", "index.cidx.fulltext"}}  # fmt: skip
 
 #: A module of one subject has at most so many lines.
 MAX_LINES = 400
@@ -154,6 +155,18 @@ HARNESS_FLOORS = [
 #: The rooms of `testing` that are for any program, project or daemon.
 FOR_ANY = ("concurrency", "promises", "conformance", "load")
 
+#: The floors within `index.cidx`, which stands upon the rest of `index`.
+CIDX_FLOORS = [
+    ["blobs", "keeping", "meta", "near", "tree"],
+    ["points", "words"],
+    ["rows"],
+    ["catalogue"],
+    ["fulltext"],
+    ["check", "snapshot"],
+    ["checking"],
+    ["theirs", "vectorstore"],
+]
+
 #: The floors within `daemon` and `index`, from the ground up.  Those on one floor do not know each
 #: other.
 FLOORS_WITHIN = {
@@ -163,7 +176,7 @@ FLOORS_WITHIN = {
             *["gitindex", "inotify", "looked", "memory", "relevance", "room", "singleflight"],
         ],
         ["cache", "gitstate"],
-        ["freshness", "outside", "succession"],
+        ["beside", "freshness", "outside", "succession"],
         ["watched"],
         ["ledger"],
         ["watching"],
@@ -193,7 +206,16 @@ FLOORS_WITHIN = {
         ["chunk"],
         ["gitdir", "gitrun", "unwritable"],
         [
-            *["analysis", "filters", "generated", "generation", "git", "matching", "notebook"],
+            *[
+                "analysis",
+                "filters",
+                "generated",
+                "generation",
+                "git",
+                "graphs",
+                "matching",
+                "notebook",
+            ],
             *["query", "seen", "semantic", "skipped"],
         ],
         ["attributes", "base", "ownignores", "vocabulary", "walk"],
@@ -209,8 +231,8 @@ FLOORS_WITHIN = {
             "watched",
         ],
         ["matches"],
-        ["keeping", "live", "loaded", "snippet", "writing"],
-        ["builder", "fulltext", "lines", "nearest"],
+        ["keeping", "links", "live", "loaded", "snippet", "writing"],
+        ["builder", "fulltext", "lines", "nearest", "searched"],
         ["parallel", "phrases"],
         ["engines", "grep"],
         ["search"],
@@ -218,7 +240,9 @@ FLOORS_WITHIN = {
         ["adopt", "assembly", "source"],
         ["making", "merging"],
         ["build"],
-        ["ours", "worker"],
+        ["cidx", "ours", "worker"],
+        *([f"cidx.{name}" for name in names] for names in CIDX_FLOORS),
+        ["adopting", "either"],
         ["catalog"],
     ],
 }

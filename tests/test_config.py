@@ -229,7 +229,7 @@ def test_a_file_of_more_than_256_kib_is_not_read(make_project: MakeProject) -> N
 @pytest.mark.promise("CFG-1")
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '"x"', '{"daemon": 7}', '{"daemon": null}', '{"a":' * 50_000, "\x00"],
+    ["", "{", "[]", "null", '"x"', '{"daemon": 7}', '{"daemon": false}', '{"a":' * 50_000, "\x00"],
     ids=lambda text: repr(text[:12]),
 )
 def test_a_file_that_is_no_object_of_json_is_refused_by_its_name(

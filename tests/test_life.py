@@ -23,7 +23,7 @@ from cidx_ref.config import Config
 from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.log import logging_to
 from cidx_ref.errors import DaemonUnavailableError, IndexingError
-from cidx_ref.index import child, snapshot
+from cidx_ref.index import child, links
 from cidx_ref.interpreter import python_command
 from cidx_ref.launcher import require_answer, start_process, stop
 from cidx_ref.processes import advice, holder, is_alive
@@ -290,7 +290,7 @@ def test_links_for_the_full_text_lie_with_the_users_state_where_nothing_else_can
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     monkeypatch.setenv("CIDX_REF_STATE_DIR", str(tmp_path / "state"))
-    made = snapshot._make_scratch()
+    made = links._make_scratch()
     assert made.parent == tmp_path / "state"
     assert made.stat().st_mode & 0o777 == 0o700
 

@@ -253,6 +253,7 @@ def _patched() -> list[Any]:
         fulltext,
         generation,
         gitrun,
+        graphs,
         live,
         loaded,
         making,
@@ -271,6 +272,7 @@ def _patched() -> list[Any]:
         writing,
     )
     from cidx_ref.index import watched as watched_folders
+    from cidx_ref.index.cidx import check, keeping, rows, tree, words
     from cidx_ref.index.embedders import settings, web
 
     places: list[Any] = [
@@ -293,6 +295,12 @@ def _patched() -> list[Any]:
         succession.Succession,
         cache.IndexCache,
         cache._Load,
+        check,
+        graphs,
+        keeping.Keeping,
+        rows,
+        tree.Tree,
+        words.TextFiles,
         backend,
         backend.Remote,
         client,

@@ -15,7 +15,7 @@ from cidx_ref.errors import BadArgumentError
 from cidx_ref.index import languages
 from cidx_ref.index.filters import Filters, normal, problem_with, too_much
 from cidx_ref.index.pattern import compiled
-from cidx_ref.index.port import LINE_MODES
+from cidx_ref.index.port import LINE_MODES, SOURCES
 from cidx_ref.limits import MAX_LIMIT, check_length
 from cidx_ref.shown import shown as shown_value
 
@@ -30,7 +30,7 @@ _MAX_ITEMS = 1000
 _MAX_ITEM_CHARS = 4096
 _MAX_WAIT_S = 31_536_000  # a year; NaN and infinity are not at most that, either
 _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.05, 3600
-_OF_QUERIES = ("languages", "paths", "exclude_paths", "explain", "fresh", "timeout_s")
+_OF_QUERIES = ("languages", "paths", "exclude_paths", "explain", "fresh", "timeout_s", "source")
 
 
 def check_structure(text: object) -> None:
@@ -84,6 +84,7 @@ def search_options(
         )
     if is_of_lines:
         compiled(mode, str(text), ignore_case=ignore_case)  # or it says why it cannot be
+    source = _source(extra)
     filters = Filters(
         languages=tuple(languages.canonical(name) for name in _strings(extra, "languages")),
         **_globs(extra, str(project_path) if type(project_path) is str else ""),
@@ -95,7 +96,19 @@ def search_options(
         "filters": filters,
         "ignore_case": ignore_case,
         "explain": explain,
+        "source": source,
     }
+
+
+def _source(given: Mapping[str, Any]) -> str:
+    value = given.get("source")
+    if value is None:
+        return ""
+    if not is_a(value, str) or value not in SOURCES:
+        raise BadArgumentError(f"source: {shown(value)}: must be one of {', '.join(SOURCES)}")
+    if value == "cidx" and given.get("fresh") is True:
+        raise BadArgumentError("fresh: an index of the full cidx is as fresh as it is made there")
+    return str(value)
 
 
 def freshness_options(extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from cidx_ref import _version
-from cidx_ref.errors import CidxError, ReplacedError, ShuttingDownError
-from cidx_ref.index.port import Index, Loaded, Run, RunListener, RunOptions
+from cidx_ref.errors import BadArgumentError, CidxError, ReplacedError, ShuttingDownError
+from cidx_ref.index.port import Index, Loaded, Run, RunListener, RunOptions, Several, Source
 
 __all__ = ["DEPENDENCIES", "DISTRIBUTIONS", "Guarded", "Installation"]
 
@@ -104,14 +104,17 @@ class Guarded:
 
     def load(self, generation: str) -> Loaded:
         """Raises `ReplacedError` where it may have imported what was not meant to be together."""
-        loaded = self._index.load(generation)
-        try:
-            # After the load, which imports: what was intact afterwards, was intact all the while.
-            self._installation.check()
-        except BaseException:
-            loaded.close()
-            raise
-        return loaded
+        return _loaded(self._index, generation, self._installation)
+
+    def source(self, name: str) -> Source[Loaded]:
+        """See `port.Several`.  Raises `BadArgumentError` where the index is the only one."""
+        if not isinstance(self._index, Several):
+            raise BadArgumentError("source: there is but one index here")
+        return _GuardedSource(self._index.source(name), self._installation)
+
+    def is_made_here(self, generation: str) -> bool:
+        index = self._index
+        return not isinstance(index, Several) or index.is_made_here(generation)
 
     def describe(self) -> dict[str, Any]:
         return self._index.describe()
@@ -129,6 +132,29 @@ class Guarded:
         """A run whose child, where there is one, is of this installation."""
         self._installation.check()
         return _GuardedRun(self._index.begin_run(options), self._installation)
+
+
+class _GuardedSource:
+    def __init__(self, source: Source[Loaded], installation: Installation) -> None:
+        self._source = source
+        self._installation = installation
+
+    def current(self) -> str:
+        return self._source.current()
+
+    def load(self, generation: str) -> Loaded:
+        return _loaded(self._source, generation, self._installation)
+
+
+def _loaded(source: Source[Loaded], generation: str, installation: Installation) -> Loaded:
+    loaded = source.load(generation)
+    try:
+        # After the load, which imports: what was intact afterwards, was intact all the while.
+        installation.check()
+    except BaseException:
+        loaded.close()
+        raise
+    return loaded
 
 
 class _GuardedRun:

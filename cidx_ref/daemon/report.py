@@ -80,6 +80,8 @@ def status(service: Told) -> dict[str, Any]:
         "uptime_seconds": round(service.uptime_s(), 3),
         "indexing": service.is_indexing,
         "watch": service.watch_status(),
+        "source": None,
+        "cidx": None,
         **(_NO_INDEX if service.index is None else service.index.describe()),
         **(_cached(entry) if entry is not None else {}),
     }

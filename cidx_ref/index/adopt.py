@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import struct
 from collections import Counter
 from contextlib import closing
 from io import BytesIO
@@ -29,6 +28,7 @@ from cidx_ref.index.analysis import terms_of_file
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.fulltext import FullTextWriter
 from cidx_ref.index.generation import Generations, Lease
+from cidx_ref.index.graphs import GraphError, check_graph
 from cidx_ref.index.live import key_of
 from cidx_ref.index.manifest import (
     DEAD,
@@ -60,13 +60,7 @@ _MAX_FILE_BYTES = 1 << 28
 _MAX_ID = 1 << 40  # with the number of a chunk, it must go into 64 bits (`live.key_of`)
 _MAX_SEGMENT = 10**11  # of twelve digits, in a name (`manifest.is_segment_id`): there is room
 _FILES, _ROWS, _TEXTS = FILES
-# hnswlib 0.8, `saveIndex`: where the elements of the lowest layer begin, how many there may be and
-# are, their size, where in them label and vector lie, the top layer, where a search begins, the
-# links an element may have, the factor of the layers, and what building was done with.
-_HEADER = struct.Struct("<6QiI3QdQ")
-_LABEL_BYTES = 8
 _LOCK = re.compile(rf"{FULLTEXT}/\.tantivy-.*\.lock")
-_MAX_LAYERS = 64  # of 16 million vectors there are 6
 
 
 def adopt(
@@ -309,61 +303,8 @@ def _check_rows(rows: NDArray[Any], files: int, texts: NDArray[np.uint8]) -> Non
 
 
 def _check_graph(data: NDArray[np.uint8], count: int, dim: int) -> None:
-    """Everything that hnswlib believes of a file: sizes, labels, and where each link leads."""
-    _require(len(data) >= _HEADER.size, f"{GRAPH}: too short")
-    header = _HEADER.unpack(data[: _HEADER.size].tobytes())
-    offset0, most, now, size, label_at, data_at, top, entry, max_m, max_m0, m, _, _ = header
-    links_bytes = 4 + 4 * max_m0
-    _require(0 < m == max_m <= 1 << 10 and max_m0 == 2 * max_m, f"{GRAPH}: links")
-    _require(offset0 == 0 and data_at == links_bytes, f"{GRAPH}: header")
-    _require(label_at == links_bytes + 4 * dim, f"{GRAPH}: not of {dim} dimensions")
-    _require(size == label_at + _LABEL_BYTES, f"{GRAPH}: the size of an element")
-    _require(now == count <= most <= max(2 * count, 1 << 20), f"{GRAPH}: not {count} vectors")
-    end = _HEADER.size + count * size
-    _require(len(data) >= end, f"{GRAPH}: too short")
-    elements = data[_HEADER.size : end].reshape(count, size)
-    _check_links(elements[:, :links_bytes], count, int(max_m0))
-    labels = np.ascontiguousarray(elements[:, label_at:]).view("<u8").ravel()
-    # Each once, and none beyond the chunks.
-    _require(bool(np.array_equal(np.sort(labels), np.arange(count))), f"{GRAPH}: labels")
-    vectors = np.ascontiguousarray(elements[:, data_at:label_at]).view("<f4")
-    _require(bool(np.isfinite(vectors).all()), f"{GRAPH}: a vector that is not finite")
-    _check_layers(data[end:], count, int(max_m), top, entry)
-
-
-def _check_links(records: NDArray[np.uint8], count: int, most: int) -> None:
-    """Records of a number of links and room for `most` of them."""
-    words = np.ascontiguousarray(records).view("<u4")
-    # hnswlib reads 16 bits of the number; the third byte marks what is deleted, which we never do.
-    numbers = words[:, 0]
-    _require(bool(np.all(numbers <= most)), f"{GRAPH}: more links than there is room for")
-    used = np.arange(most) < numbers[:, None]
-    _require(bool(np.all(words[:, 1:][used] < count)), f"{GRAPH}: a link to nowhere")
-
-
-def _check_layers(data: NDArray[np.uint8], count: int, max_m: int, top: int, entry: int) -> None:
-    """What follows the lowest layer: of each element the links in the layers above, which must
-    lead to elements that are in that layer, too."""
-    record = 4 + 4 * max_m
-    layers = np.zeros(count, np.int64)
-    starts = np.zeros(count, np.int64)
-    position = 0
-    for element in range(count):
-        _require(position + 4 <= len(data), f"{GRAPH}: too short")
-        size = int.from_bytes(data[position : position + 4].tobytes(), "little")
-        _require(size % record == 0 and position + 4 + size <= len(data), f"{GRAPH}: layers")
-        layers[element], starts[element] = size // record, position + 4
-        position += 4 + size
-    _require(position == len(data), f"{GRAPH}: too long")
-    highest = int(layers.max(initial=0)) if count else -1
-    _require(highest <= _MAX_LAYERS, f"{GRAPH}: {highest} layers")
-    _require(top == highest and (entry < count if count else True), f"{GRAPH}: the entry")
-    _require(count == 0 or int(layers[entry]) == top, f"{GRAPH}: the entry")
-    for layer in range(1, highest + 1):
-        above = np.flatnonzero(layers >= layer)
-        at = starts[above] + (layer - 1) * record
-        records = data[at[:, None] + np.arange(record)]
-        _check_links(records, count, max_m)
-        words = np.ascontiguousarray(records).view("<u4")
-        used = np.arange(max_m) < words[:, :1]
-        _require(bool(np.all(layers[words[:, 1:][used]] >= layer)), f"{GRAPH}: a link too high")
+    """Each label is that of a chunk, and nothing is marked deleted: that is not our way."""
+    try:
+        check_graph(data, count, dim, most_label=count - 1)
+    except GraphError as problem:
+        raise IndexUnusableError(f"not adopted: {GRAPH}: {problem}") from None

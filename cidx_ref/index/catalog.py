@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cidx_ref.index.either import EitherIndex
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.ours import OurIndex
 from cidx_ref.index.port import Index
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -15,4 +15,4 @@ def open_index(
     project: Project, runtime: Runtime = SYSTEM, *, embedder: Embedder | None = None
 ) -> Index:
     """The index of `project`, be there one yet or not.  Raises `ConfigError`."""
-    return OurIndex(project, runtime, embedder=embedder)
+    return EitherIndex(project, runtime, embedder=embedder)

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cidx_ref.index.fulltext import FullTextIndex
     from cidx_ref.index.live import LiveChunks
-    from cidx_ref.index.nearest import Nearest
+    from cidx_ref.index.searched import TextEngine, VectorEngine
 
 __all__ = ["PAGE", "Engines", "Order", "Ranking", "Snapshot"]
 
@@ -56,9 +55,9 @@ class Snapshot(Protocol):
     @property
     def chunks(self) -> LiveChunks: ...
     @property
-    def semantic(self) -> Nearest | None: ...
+    def semantic(self) -> VectorEngine | None: ...
     @property
-    def fulltext(self) -> FullTextIndex | None: ...
+    def fulltext(self) -> TextEngine | None: ...
 
 
 class Order(Protocol):
@@ -110,7 +109,7 @@ class Engines:
             return self.semantic(k)
         return self._near(engine).search(k)
 
-    def _near(self, engine: Nearest) -> _Near:
+    def _near(self, engine: VectorEngine) -> _Near:
         allowed = None if self._mask is None else self._mask.chunks
         if self._vector is None:  # a hybrid search may look twice
             self._vector = self._embedded(self._text)
@@ -160,7 +159,7 @@ class Engines:
             found = self._merged(belonging, *looked_at, k=k)
         return found or near.rank(self._literally(), k)
 
-    def _otherwise(self, near: _Near, fulltext: FullTextIndex, k: int) -> Ranking:
+    def _otherwise(self, near: _Near, fulltext: TextEngine, k: int) -> Ranking:
         """The chunks in which a word of the query is written in another way.
 
         Of `GitHub` and `github` the vectors have nothing in common, so the query's is compared, and
@@ -344,7 +343,7 @@ class _Near:
 
     def __init__(
         self,
-        engine: Nearest,
+        engine: VectorEngine,
         vector: NDArray[np.float32],
         allowed: NDArray[np.bool_] | None,
     ) -> None:

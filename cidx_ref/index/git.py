@@ -39,8 +39,11 @@ from cidx_ref.runtime import SYSTEM, Runtime
 __all__ = [
     "COULD_NOT_LIST",
     "GitListing",
+    "configuration_of",
+    "find_program",
     "list_checkout",
     "list_ignored",
+    "make_private",
 ]
 
 #: What a note begins with that says so.
@@ -118,12 +121,12 @@ def list_checkout(
     if top is None:
         return listing
     try:
-        program = _find_program()
+        program = find_program()
         contents = _read_checkout(top, within or root, listing)
     except UntrustedError as refused:
         listing.say(f"{refused}; the directories were walked instead of asking git")
         return listing
-    _make_private(scratch, contents, runtime)
+    make_private(scratch, contents, runtime)
     git = Git(program, root, top, scratch, runtime, limits or Limits())
     _ask(git, listing, b"".join(contents.values()))
     return listing
@@ -142,7 +145,7 @@ def list_ignored(
         return None
     for more in ([], ["--sparse"]):  # an index that is sparse cannot be expanded
         with suppress(FailedError, UntrustedError):
-            git = Git(_find_program(), root, top, scratch, runtime, limits or Limits())
+            git = Git(find_program(), root, top, scratch, runtime, limits or Limits())
             # Those, too, in which merely all that is there now is ignored.
             listed = [path for path in git.list_paths([*_IGNORED, *more]) if path[-1:] == "/"]
             return [
@@ -215,7 +218,7 @@ def _find_links(listing: GitListing, lines: list[str]) -> None:
     listing.tracked = [path for path in listing.tracked if path not in links]
 
 
-def _find_program() -> str:
+def find_program() -> str:
     """Git's absolute path; `UntrustedError` if it is not in PATH.
 
     An empty or relative entry of PATH would find the tree's own `./git`.
@@ -245,7 +248,7 @@ def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, byte
                 require_owner(common, trusted)
                 return {
                     "HEAD": b"ref: refs/heads/none\n",
-                    "config": _configuration(common),
+                    "config": configuration_of(common),
                     "info/exclude": _read_exclude(common, listing),
                     "info/sparse-checkout": b"/*\n!/*/\n",  # any that is one will do
                     **_read_index(own),
@@ -257,7 +260,7 @@ def _read_checkout(top: Path, root: Path, listing: GitListing) -> dict[str, byte
 # What of it is passed on.
 
 
-def _configuration(common: Directory) -> bytes:
+def configuration_of(common: Directory) -> bytes:
     """The least that git needs.  The repository's own is looked at for one word only."""
     config = None
     with suppress(UntrustedError):  # taken for one of SHA-1; if it is not, git will say so
@@ -300,7 +303,7 @@ def _read_index(own: Directory) -> dict[str, bytes]:
     return {"index": index}
 
 
-def _make_private(scratch: Path, contents: dict[str, bytes], runtime: Runtime) -> None:
+def make_private(scratch: Path, contents: dict[str, bytes], runtime: Runtime) -> None:
     """Make a git directory in `scratch` that has no objects, and so no remotes to get them from."""
     with own_directory(scratch, runtime=runtime) as directory:
         for name in ("objects", "refs", "info"):

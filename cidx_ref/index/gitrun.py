@@ -57,17 +57,21 @@ class Git:
     ) -> list[str]:
         """What git prints, by paths, each with an `end`.  Raises `FailedError`, unless it ends with
         a status that is `fine`."""
+        return list(filter(None, os.fsdecode(self.read(arguments, fine=fine)).split(end)))
+
+    def read(self, arguments: list[str], *, told: bytes = b"", fine: Collection[int] = ()) -> bytes:
+        """What git prints, being told `told`.  Raises `FailedError`, as `list_paths` does."""
         chosen = [*_SETTINGS, *(_SPARSE_SETTINGS if "--sparse" in arguments else [])]
         settings = [word for setting in chosen for word in ("-c", setting)]
-        output = run(
+        return run(
             [self.program, "--no-pager", *settings, *arguments],
             cwd=self.root,
             env=self._environment(),
             limits=self.limits,
             runtime=self.runtime,
             fine=fine,
+            told=told,
         )
-        return list(filter(None, os.fsdecode(output).split(end)))
 
     def _environment(self) -> dict[str, str]:
         kept = {

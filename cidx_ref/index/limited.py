@@ -16,7 +16,10 @@ from pathlib import Path
 
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["FailedError", "HeldUpError", "Limits", "run"]
+__all__ = ["MAX_TOLD_BYTES", "FailedError", "HeldUpError", "Limits", "run"]
+
+#: What a pipe holds, so that writing it waits for nobody.
+MAX_TOLD_BYTES = (1 << 16) - 1
 
 _KEPT_STDERR_BYTES = 4096
 _POLL_S = 0.05
@@ -57,14 +60,16 @@ def run(
     limits: Limits,
     runtime: Runtime = SYSTEM,
     fine: Collection[int] = (),
+    told: bytes = b"",
 ) -> bytes:
     """What `command` prints, its program being named by its absolute path.
 
-    It has no input, and a process group of its own, all of which ends with it.  Raises
-    `FailedError`, with the last line of its standard error, if it does not end with status 0,
-    or one that is `fine`.
+    Its input is `told`, of `MAX_TOLD_BYTES` at most; it has a process group of its own, all of
+    which ends with it.  Raises `FailedError`, with the last line of its standard error, if it does
+    not end with status 0, or one that is `fine`.
     """
-    with _started(command, cwd, env, limits) as process:
+    assert len(told) <= MAX_TOLD_BYTES
+    with _started(command, cwd, env, limits, told) as process:
         output, errors = _collect(process, limits, runtime)
         with suppress(subprocess.TimeoutExpired):  # it has closed both pipes: it is ending
             process.wait(limits.stall_s)
@@ -78,7 +83,7 @@ def run(
 
 @contextmanager
 def _started(
-    command: list[str], cwd: Path, env: dict[str, str], limits: Limits
+    command: list[str], cwd: Path, env: dict[str, str], limits: Limits, told: bytes
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The running program; at the end its process group is killed if it still runs."""
     lifeline, ours = os.pipe()
@@ -96,7 +101,7 @@ def _started(
             try:
                 _tie(process.pid, lifeline)
                 _limit(process.pid, limits)
-                _tell(process)
+                _tell(process, told)
                 yield process
             finally:
                 if process.poll() is None:  # so its id is not another's yet
@@ -129,10 +134,10 @@ def _limit(pid: int, limits: Limits) -> None:
         resource.prlimit(pid, what, (soft, hard))
 
 
-def _tell(process: subprocess.Popen[bytes]) -> None:
+def _tell(process: subprocess.Popen[bytes], told: bytes) -> None:
     assert process.stdin is not None
-    with process.stdin as told:
-        told.write(b"\n")
+    with process.stdin as stdin:
+        stdin.write(b"\n" + told)
 
 
 def _collect(

@@ -42,9 +42,9 @@ class OurIndex:
     ) -> None:
         self._project = project
         self._runtime = runtime
-        # For all generations: a publish costs no query its vector.
-        self._embedder = QueryVectors.of(embedder or configured(), runtime)
-        self._key = account_key()
+        #: For all generations: a publish costs no query its vector.
+        self._embedder = self.embedder = QueryVectors.of(embedder or configured(), runtime)
+        self._key = self.key = account_key()
         self._source = GenerationSource(project.generations, self._embedder, runtime, key=self._key)
         self._staleness = Staleness(project.root, runtime)
         self._generations = Generations(project.generations, runtime, key=self._key)

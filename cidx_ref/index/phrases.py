@@ -29,8 +29,8 @@ from cidx_ref.index.text import composed, terms_of, words
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cidx_ref.index.fulltext import FullTextIndex
     from cidx_ref.index.live import FileSet, FilterMask, LiveChunks
+    from cidx_ref.index.searched import TextEngine
 
 __all__ = ["Phrase", "Phrases"]
 
@@ -125,7 +125,7 @@ class Phrases:
         self,
         query: Query,
         chunks: LiveChunks,
-        fulltext: FullTextIndex | None,
+        fulltext: TextEngine | None,
         mask: FilterMask | None,
     ) -> None:
         #: What the engines are to be asked.
@@ -165,7 +165,7 @@ class Phrases:
                 return passing
             wanted *= 8
 
-    def in_fulltext(self, engine: FullTextIndex, k: int) -> Ranking:
+    def in_fulltext(self, engine: TextEngine, k: int) -> Ranking:
         """The `k` best of the chunks that hold the phrases: first those that hold other words."""
         files = self._their_files()
         return self._filled(self.sift(lambda n: engine.search(self.query, n, files), k), k)

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from cidx_ref.index.filters import Filters
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
 
 __all__ = [
-    "ENGINES", "LINE_MODES", "MODES", "Index", "Loaded", "Open", "Progress", "Run", "RunListener",
-    "RunOptions", "Search", "Source",
+    "ENGINES", "LINE_MODES", "MODES", "SOURCES", "Index", "Loaded", "Open", "Progress", "Run",
+    "RunListener", "RunOptions", "Search", "Several", "Source",
 ]  # fmt: skip
 
 ENGINES = ("semantic", "fts")
 MODES = ("hybrid", *ENGINES)
+#: Whose index: ours, or that of the full cidx.
+SOURCES = ("own", "cidx")
 #: Those that answer with exact lines, and need neither engine.
 LINE_MODES = ("literal", "regex")
 
@@ -43,6 +45,8 @@ class Search:
     explain: bool = False
     #: Of `LINE_MODES`: whether "a" also means "A".
     ignore_case: bool = False
+    #: Which of the indexes that there are answers (`SOURCES`); "": the one that serves.
+    source: str = ""
 
 
 class Loaded(Protocol):
@@ -167,6 +171,18 @@ class Index(Source[Loaded], Protocol):
 
     def begin_run(self, options: RunOptions) -> Run:
         """A new index run, not begun yet.  Raises `OSError` if it cannot be."""
+
+
+@runtime_checkable
+class Several(Protocol):
+    """An index that is one of several, and can give each of them.  `describe` says under `source`
+    which of them serves; only ours is brought up to date."""
+
+    def source(self, name: str) -> Source[Loaded]:
+        """That one of `SOURCES`; one that is not there raises when it is asked."""
+
+    def is_made_here(self, generation: str) -> bool:
+        """Whether index runs bring it up to date; cheap."""
 
 
 #: Opens the index of a project, on a runtime.  It need not have a generation yet.

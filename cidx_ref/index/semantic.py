@@ -26,7 +26,8 @@ from cidx_ref.shown import why
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EF_SEARCH", "EXACT_UP_TO", "SPACE", "SemanticIndex", "VectorWriter", "best_of"]
+__all__ = ["EF_SEARCH", "EXACT_UP_TO", "SPACE", "SemanticIndex", "VectorWriter", "best_of",
+           "load_graph"]  # fmt: skip
 
 SPACE = "cosine"
 _M = 16  # links per node; hnswlib's advice for high recall at some hundred dimensions
@@ -97,16 +98,20 @@ class VectorWriter:
 class SemanticIndex:
     """The vectors of one segment, ready to be searched.  Thread-safe."""
 
-    def __init__(self, path: Path, *, dim: int, count: int) -> None:
-        """Load `path`, which must have been verified: hnswlib crashes on a damaged file."""
+    def __init__(self, path: Path, *, dim: int, count: int, places: int | None = None) -> None:
+        """Load `path`, which must have been verified: hnswlib crashes on a damaged file.
+
+        `places`: how many labels there are, where not each of them has a vector; then every search
+        needs an `allowed`.
+        """
         self._graph = None
         self._vectors: _Vectors
         if path.name == MATRIX:
             self._vectors = _Matrix(path, dim, count)
         else:
-            self._vectors = _Linked(path, dim, count)
-            self._graph = _load_graph(path, dim, count) if count > EXACT_UP_TO else None
-        self.count = count
+            self._vectors = _Linked(path, dim, count, count if places is None else places)
+            self._graph = load_graph(path, dim, count) if count > EXACT_UP_TO else None
+        self.count = count if places is None else places
 
     @property
     def is_exact(self) -> bool:
@@ -256,7 +261,7 @@ class _Linked:
     them so.
     """
 
-    def __init__(self, path: Path, dim: int, count: int) -> None:
+    def __init__(self, path: Path, dim: int, count: int, places: int) -> None:
         data = _mapped(path)
         try:
             _, _, found, size, label_at, vector_at, *_ = _HEADER.unpack_from(data)
@@ -272,7 +277,9 @@ class _Linked:
         elements = np.frombuffer(data, np.uint8, count * size, _HEADER.size).reshape(count, size)
         self._stored = elements[:, vector_at:label_at].view("<f4")
         # Several threads add a batch, so vectors do not lie in the order of their labels.
-        self._places = np.argsort(elements[:, label_at:].view("<u8")[:, 0])
+        labels = elements[:, label_at:].view("<u8")[:, 0]
+        self._places = np.zeros(places, np.intp)
+        self._places[labels] = np.arange(count)
 
     def cosines(
         self, unit: NDArray[np.float32], labels: NDArray[np.intp] | None = None
@@ -330,7 +337,8 @@ def _pairs(labels: NDArray[np.intp], scores: NDArray[np.float32]) -> list[tuple[
     return list(zip(labels.tolist(), scores.tolist(), strict=True))
 
 
-def _load_graph(path: Path, dim: int, count: int) -> Any:
+def load_graph(path: Path, dim: int, count: int) -> Any:
+    """What hnswlib makes of `path`, which must have been verified.  Raises `IndexUnusableError`."""
     graph = hnswlib.Index(space=SPACE, dim=dim)
     try:
         graph.load_index(os.fsencode(path), max_elements=count)

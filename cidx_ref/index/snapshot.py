@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 from cidx_ref.errors import IndexUnusableError, UntrustedError
@@ -18,6 +15,7 @@ from cidx_ref.index.asking import QueryVectors
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.fulltext import META, FullTextIndex
 from cidx_ref.index.generation import Lease
+from cidx_ref.index.links import links_to
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.loaded import LoadedSegments, SegmentKey
 from cidx_ref.index.manifest import (
@@ -34,13 +32,11 @@ from cidx_ref.index.segment import STORE_FILES, Segment
 from cidx_ref.index.semantic import SPACE
 from cidx_ref.index.stale import Staleness
 from cidx_ref.keys import Key
-from cidx_ref.places import make, state_directory
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import why
 
 __all__ = ["FULLTEXT", "IndexSnapshot", "load_segment"]
 
-_TRIES = 100
 _NAMED = 3  # files that an error names: of a folder that is gone, all are
 
 T = TypeVar("T")
@@ -190,15 +186,9 @@ class IndexSnapshot:
         """The full text from where nothing can be made, by a directory in which tantivy can."""
         directory = self._lease.files.engine_path / FULLTEXT
         try:
-            links = _make_scratch()
-            try:
-                with Directory.open(links) as made:
-                    for name in within:
-                        made.symlink(os.fspath(directory / name), name)
+            with links_to({name: os.fspath(directory / name) for name in within}) as links:
                 # All files are open, or mapped, by the time it is there.
                 return FullTextIndex(links, self.chunks)
-            finally:
-                _remove(links)
         except OSError as error:
             raise IndexUnusableError(f"full-text index: {why(error)}") from None
 
@@ -248,22 +238,3 @@ def _damaged(wrong: Mapping[str, str]) -> IndexUnusableError:
     more = [f"{len(wrong) - _NAMED} more"] if len(wrong) > _NAMED else []
     problems = "; ".join([*first, *more])
     return IndexUnusableError(f"the index is damaged ({problems}): run `cidx-ref index --full`")
-
-
-def _make_scratch() -> Path:
-    try:
-        return Path(mkdtemp(prefix="cidx-ref-"))
-    except OSError:  # it is gone since this process was started, or nothing may be made there
-        state = state_directory()
-        make(state)
-        return Path(mkdtemp(prefix=".links-", dir=state))
-
-
-def _remove(links: Path) -> None:
-    """Remove a directory that tantivy has just opened, and in which a thread of it may be making a
-    lock, for a moment."""
-    with suppress(OSError), Directory.open(links.parent) as above:
-        for _ in range(_TRIES):
-            above.remove(links.name)
-            if above.status(links.name) is None:
-                return

@@ -1,0 +1,168 @@
+"""What is kept of an index that was checked: its chunks as our searches have them, where points and
+documents lead to, and a record of what was looked at, signed with the account's key.
+
+It lies with the user's state, a directory for each generation; nothing of it is in the tree.  It
+is made once, and read by every load after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from hashlib import blake2b
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cidx_ref.errors import IndexUnusableError
+from cidx_ref.files import Directory
+from cidx_ref.index.cidx.rows import FileRows
+from cidx_ref.index.filelist import StoredFile
+from cidx_ref.index.live import LiveChunks
+from cidx_ref.index.segment import Segment
+from cidx_ref.index.storing import ChunkWriter
+from cidx_ref.index.text import joined_words, symbols, words
+from cidx_ref.index.vocabulary import WordWriter
+from cidx_ref.shown import why
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Catalogue", "CatalogueWriter"]
+
+_TABLES = ("labels", "segments", "starts", "documents", "symbols", "named")
+_MAX_BYTES = 1 << 34
+
+
+class CatalogueWriter:
+    """Writes a catalogue into an empty directory."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._stack = ExitStack()
+        self._store = self._stack.enter_context(ChunkWriter(directory))
+        self._labels: list[tuple[int, int]] = []
+        self._documents: dict[int, list[int]] = {}
+        self._symbols: list[tuple[int, int]] = []
+
+    def __enter__(self) -> CatalogueWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def chunk_count(self) -> int:
+        return self._store.chunk_count
+
+    @property
+    def file_count(self) -> int:
+        return self._store.file_count
+
+    def add(self, rows: FileRows) -> None:
+        """Add a version of a file."""
+        first = self._store.chunk_count
+        id_ = self._store.file_count + 1
+        version = rows.version
+        file = StoredFile(id_, rows.path, rows.language, version.digest, version.guessed, 0)
+        self._store.add_file(file, rows.chunks)
+        self._labels += [(label, first + number) for label, number in rows.labels]
+        for document, own in rows.documents:
+            self._documents.setdefault(document, []).extend(first + number for number in own)
+        for number, each in enumerate(rows.chunks):
+            names = " ".join(each.defines)
+            called = symbols([*words(names), *joined_words(names)]) if names else ()
+            self._symbols += [(_hash(symbol), first + number) for symbol in called]
+
+    def save(self, places: int, documents: Sequence[tuple[int, int]]) -> None:
+        """Write everything out: there are so many `places` for labels, and `documents` are segment
+        and number of each, by its number here."""
+        self._store.save()
+        WordWriter().save(self._directory)
+        labels = np.full(places, -1, np.int64)
+        for label, chunk in self._labels:
+            labels[label] = chunk
+        tables = {"labels": labels, **_of_documents(documents, self._documents)}
+        self._symbols.sort()
+        tables["symbols"] = np.array([hash_ for hash_, _ in self._symbols], np.uint64)
+        tables["named"] = np.array([chunk for _, chunk in self._symbols], np.int64)
+        for name, table in tables.items():
+            with self._directory.writer(f"{name}.npy") as file:
+                np.save(file, table, allow_pickle=False)
+
+
+def _of_documents(
+    documents: Sequence[tuple[int, int]], chunks: dict[int, list[int]]
+) -> dict[str, NDArray[np.int64]]:
+    """Where the documents of each segment begin; by document, where its chunks do; and those."""
+    sizes: dict[int, int] = {}
+    for segment, number in documents:
+        sizes[segment] = max(sizes.get(segment, 0), number + 1)
+    ends = np.cumsum([sizes.get(n, 0) for n in range(max(sizes, default=-1) + 1)], dtype=np.int64)
+    firsts = np.concatenate([np.zeros(1, np.int64), ends])
+    by_place: dict[int, list[int]] = {
+        int(firsts[segment]) + inner: chunks.get(number, [])
+        for number, (segment, inner) in enumerate(documents)
+    }
+    counts = [len(by_place.get(place, ())) for place in range(int(firsts[-1]))]
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+    every = [chunk for place in range(int(firsts[-1])) for chunk in by_place.get(place, ())]
+    return {"segments": firsts, "starts": starts, "documents": np.array(every, np.int64)}
+
+
+class Catalogue:
+    """A catalogue in memory.  Thread-safe."""
+
+    def __init__(self, directory: Directory, record: dict[str, Any]) -> None:
+        """Raises `IndexUnusableError`, `FileNotFoundError`."""
+        self.record = record
+        described = {"files": record["files"], "chunks": record["chunks"], "worded": 0}
+        tables = {name: _table(directory, f"{name}.npy") for name in _TABLES}
+        #: By label, the chunk of its point; -1 where there is none.
+        self.chunk_of_label: NDArray[np.int64] = tables["labels"]
+        self._segments = tables["segments"].tolist()
+        # Looked up one by one, which takes numpy twenty times as long.
+        self._starts = tables["starts"].data
+        self._documents = tables["documents"].data
+        self._symbols = tables["symbols"]
+        self._named = tables["named"]
+        self.segment = Segment(directory.engine_path, described, None)
+        self.chunks = LiveChunks({"cidx": self.segment})
+
+    def chunks_of(self, segment: int, number: int) -> list[int]:
+        """The chunks of a document of the full text."""
+        place = self._segments[segment] + number
+        start, stop = self._starts[place], self._starts[place + 1]
+        if stop == start + 1:
+            return [self._documents[start]]
+        return self._documents[start:stop].tolist()
+
+    def called(self, wanted: Iterable[str]) -> list[int]:
+        """The chunks that define one of these symbols, each once."""
+        found: dict[int, None] = {}
+        for symbol in wanted:
+            hash_ = np.uint64(_hash(symbol))
+            start, stop = np.searchsorted(self._symbols, [hash_, hash_ + np.uint64(1)])
+            found.update(dict.fromkeys(self._named[start:stop].tolist()))
+        return list(found)
+
+    def close(self) -> None:
+        """Let go of the files; nothing may be read afterwards."""
+        self.segment.close()
+
+
+def _table(directory: Directory, name: str) -> NDArray[Any]:
+    try:
+        table: NDArray[Any] = np.load(BytesIO(directory.read(name, _MAX_BYTES)), allow_pickle=False)
+        return table
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise IndexUnusableError(f"{name}: {why(error)}") from None
+
+
+def _hash(symbol: str) -> int:
+    # One less than the highest is the highest: the next one is asked for, too.
+    digest = blake2b(symbol.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return min(int.from_bytes(digest, "little"), (1 << 64) - 2)

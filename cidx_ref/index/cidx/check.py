@@ -1,0 +1,263 @@
+"""Everything that is believed of an index of the full cidx, checked, and what is kept of it made.
+
+Nothing is loaded into hnswlib here.  What is wrong with one engine's files leaves the other one,
+which answers alone.  It is done in a process of its own (`checking`): what comes with a clone may
+make tantivy end one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cidx_ref.errors import IndexUnusableError, UntrustedError
+from cidx_ref.files import Directory
+from cidx_ref.index.cidx import tree
+from cidx_ref.index.cidx.blobs import committed
+from cidx_ref.index.cidx.catalogue import CatalogueWriter
+from cidx_ref.index.cidx.meta import (
+    DamagedError,
+    Described,
+    TornError,
+    codebase,
+    parse_ids,
+    parse_meta,
+    plain_path,
+)
+from cidx_ref.index.cidx.points import SAMPLE, Point, read_points, same_vector
+from cidx_ref.index.cidx.rows import Document, is_version, rows_of
+from cidx_ref.index.cidx.words import check_sums, opened_text
+from cidx_ref.index.folders import Folders
+from cidx_ref.index.graphs import Graph, GraphError, check_graph, mapped
+from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.shown import why
+
+__all__ = ["checked_graph", "make_catalogue"]
+
+_MAX_META_BYTES = 1 << 29
+_MAX_GRAPH_BYTES = 1 << 37
+_MAX_FILE_BYTES = 1 << 24
+_MAX_CONFIG_BYTES = 1 << 20
+_SURPLUS = 1 << 20  # labels are counted on, and those of what was deleted are not used again
+
+Points = dict[int, Point]
+
+
+def checked_graph(collection: Directory) -> tuple[Graph, Described, dict[str, str]]:
+    """The graph of a collection, what is said of it, and where its points lie.
+
+    Raises `DamagedError`, `TornError`.
+    """
+    described = parse_meta(_whole(collection, tree.META))
+    places = parse_ids(_whole(collection, tree.IDS))
+    fd = tree.open_quietly(collection, tree.GRAPH, _MAX_GRAPH_BYTES)
+    try:
+        data = mapped(fd)
+    finally:
+        os.close(fd)
+    if not len(described.ids):
+        raise DamagedError("collection_meta.json: no vectors")
+    try:
+        count = int.from_bytes(data[16:24].tobytes(), "little")
+        most = 4 * count + _SURPLUS
+        graph = check_graph(data, count, described.dim, most_label=most, may_delete=True)
+    except GraphError as problem:
+        raise TornError(f"{tree.GRAPH}: {problem}") from None
+    alive = graph.labels[~graph.deleted]
+    if described.count not in (len(graph), len(alive)):
+        raise TornError(f"{tree.GRAPH}: not {described.count} vectors")
+    if not set(alive.tolist()) <= described.ids.keys() <= set(graph.labels.tolist()):
+        raise TornError(f"{tree.GRAPH}: other labels than in {tree.META}")
+    if missing := next((id_ for id_ in described.ids.values() if id_ not in places), None):
+        raise TornError(f"{tree.IDS}: no {missing}")
+    return graph, described, places
+
+
+def make_catalogue(
+    root: Path,
+    found: tree.Tree,
+    above: Directory,
+    name: str,
+    runtime: Runtime = SYSTEM,
+    *,
+    is_last: bool = False,
+) -> dict[str, Any]:
+    """Check the index that was `found`, and write its catalogue into a new directory `name`; the
+    record, which says under `problems` which engine cannot be used.
+
+    Raises `TornError` if that may be because a file is just about to be replaced, unless this
+    `is_last` try, and `IndexUnusableError` where neither engine can be used.
+    """
+    work = _Work(root, found, runtime, is_last=is_last)
+    for engine, do in (("semantic", work.read_points), ("fts", work.read_documents)):
+        work.attempt(engine, do)
+    work.require_one()
+    with above.make(name) as target:
+        if work.attempt("semantic", lambda: work.write(target)):
+            return work.record
+    above.remove(name)
+    work.without_points()
+    work.require_one()
+    with above.make(name) as target:
+        work.write(target)
+    return work.record
+
+
+class _Work:
+    """What is known so far."""
+
+    def __init__(self, root: Path, found: tree.Tree, runtime: Runtime, *, is_last: bool) -> None:
+        self._is_last = is_last
+        self._root = root
+        self._found = found
+        self._runtime = runtime
+        self._points: Points = {}
+        self._documents: list[Document] = []
+        self._addresses: list[tuple[int, int]] = []
+        self._text_files: dict[str, tree.Signature] = {}
+        self._places = self._dim = self._vectors = 0
+        self._is_stale = False
+        self._left_out = 0
+        self._prefixes = self._find_prefixes()
+        self.problems: dict[str, str] = {}
+        self.record: dict[str, Any] = {}
+
+    def attempt(self, engine: str, do: Callable[[], None]) -> bool:
+        """Do what `engine` needs; whether it could be done."""
+        try:
+            do()
+        except (DamagedError, IndexUnusableError, UntrustedError, OSError, ValueError) as error:
+            if isinstance(error, TornError) and not self._is_last:
+                raise
+            self.problems[engine] = why(error)
+            return False
+        return True
+
+    def require_one(self) -> None:
+        """Raises `IndexUnusableError` where neither engine can be used."""
+        if len(self.problems) == 2:
+            raise IndexUnusableError("; ".join(self.problems.values()))
+
+    def without_points(self) -> None:
+        self._points, self._left_out = {}, 0
+
+    def read_points(self) -> None:
+        """The points of the collection."""
+        name = self._found.collection
+        if name is None:
+            raise DamagedError(self._found.refused.get("semantic", "no collection has vectors"))
+        with tree.opened(self._root, "index", name) as collection:
+            graph, described, places = checked_graph(collection)
+            labels = graph.labels[~graph.deleted].tolist()
+            where = {int(label): n for n, label in enumerate(graph.labels.tolist())}
+            # In the order of their files, and of these every n-th is compared.
+            order = sorted(labels, key=lambda label: places[described.ids[label]])
+            step = max(1, len(order) // SAMPLE)
+            sampled = range(0, len(order), step)
+            paths = [places[described.ids[label]] for label in order]
+            read = read_points(collection, paths, self._prefixes, sampled)
+            points: Points = {}
+            for label, (point, vector) in zip(order, read, strict=True):
+                if vector is not None:
+                    stored = np.array(graph.vectors[where[label]])
+                    if not same_vector(vector, stored):
+                        raise TornError(f"{tree.GRAPH}: not the vectors of its points")
+                points[label] = point
+        self._points, self._dim = points, described.dim
+        self._places = int(graph.labels.max()) + 1
+        self._vectors = len(graph)
+        self._is_stale = described.is_stale
+
+    def read_documents(self) -> None:
+        """The documents of the full text."""
+        # Here: a graph can be checked without it.
+        from cidx_ref.index.cidx.fulltext import documents, opened_index, probe
+
+        if not self._found.has_text:
+            raise DamagedError(self._found.refused.get("fts", "there is no full text"))
+        with tree.opened(self._root, tree.FULLTEXT) as directory, opened_text(directory) as files:
+            check_sums(files)
+            index, searcher = opened_index(files)
+            read, addresses = [], []
+            every = list(documents(searcher))
+            probe(index, searcher, every)
+            for segment, number, each in every:
+                path = plain_path(each.path, self._prefixes)
+                if path is None:
+                    raise DamagedError("full text: a path that leads elsewhere")
+                read.append(each._replace(path=path))
+                addresses.append((segment, number))
+            signatures = files.signatures
+        self._documents, self._addresses, self._text_files = read, addresses, signatures
+
+    def write(self, target: Directory) -> None:
+        """Make the chunks.  Raises `ValueError` for lines that do not exist."""
+        points: dict[str, list[tuple[int, Point]]] = defaultdict(list)
+        for label, point in self._points.items():
+            points[point.path].append((label, point))
+        documents: dict[str, list[Document]] = defaultdict(list)
+        for each in self._documents:
+            documents[each.path].append(each)
+        paths = sorted({*points, *documents})
+        blobs = committed(self._root, self._not_there(points), self._runtime)
+        with CatalogueWriter(target) as writer:
+            for path, working in self._contents(paths):
+                found, left_out = rows_of(path, points[path], documents[path], working, blobs)
+                self._left_out += left_out
+                for rows in found:
+                    writer.add(rows)
+            writer.save(self._places, self._addresses)
+            self.record = {
+                "problems": self.problems,
+                "files": writer.file_count,
+                "chunks": writer.chunk_count,
+                "dim": self._dim,
+                "vectors": self._vectors,
+                "points": len(self._points),
+                "documents": len(self._documents),
+                "text_files": self._text_files,
+                "left_out": self._left_out,
+                "is_stale": self._is_stale,
+            }
+
+    def _not_there(self, points: dict[str, list[tuple[int, Point]]]) -> set[str]:
+        """The blobs of the versions that are not those of the working tree."""
+        wanted: set[str] = set()
+        for path, working in self._contents(sorted(points)):
+            versions = {p.blob: p for _, p in points[path] if p.text is None and p.blob}
+            wanted |= {blob for blob, p in versions.items() if not is_version(p, working)}
+        return wanted
+
+    def _contents(self, paths: list[str]) -> Iterator[tuple[str, bytes | None]]:
+        """The files at `paths` as they are now; None for one that cannot be read."""
+        folders = Folders(self._root)
+        try:
+            for path in paths:
+                folder, _, name = path.rpartition("/")
+                data = None
+                with suppress(OSError):
+                    data = folders.read(f"{folder}/" if folder else "", name, _MAX_FILE_BYTES)
+                yield path, data if data is not None and len(data) <= _MAX_FILE_BYTES else None
+        finally:
+            folders.close()
+
+    def _find_prefixes(self) -> tuple[str, ...]:
+        """What absolute paths begin with that mean this project."""
+        with suppress(OSError, UntrustedError), tree.opened(self._root) as own:
+            config, _ = tree.read_whole(own, "config.json", _MAX_CONFIG_BYTES)
+            if (named := codebase(config)) is not None:
+                return (f"{self._root}/", f"{named.rstrip('/')}/")
+        return (f"{self._root}/",)
+
+
+def _whole(directory: Directory, name: str) -> bytes:
+    try:
+        return tree.read_whole(directory, name, _MAX_META_BYTES)[0]
+    except FileNotFoundError:
+        raise TornError(f"{name}: missing") from None

@@ -1,0 +1,223 @@
+"""Where the full cidx's index lies below `.code-indexer`, opened and never touched.
+
+What lies there is anybody's (README, "Who is trusted with what"): directories are opened from
+descriptors, no link is followed, files must be regular and not too large.  Nothing is made, changed
+or locked; and what is read keeps its time of access, where the system allows that.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+from cidx_ref.errors import UntrustedError
+from cidx_ref.files import Directory, is_plain
+from cidx_ref.places import DIRECTORY
+
+__all__ = [
+    "FULLTEXT",
+    "GRAPH",
+    "IDS",
+    "INDEX",
+    "META",
+    "TEXT_META",
+    "Signature",
+    "Tree",
+    "collection_of",
+    "open_quietly",
+    "read_whole",
+    "signature",
+]
+
+INDEX = "index"
+FULLTEXT = "tantivy_index"
+#: Of a collection: what says what is in it, the graph, and where the points lie.
+META, GRAPH, IDS = "collection_meta.json", "hnsw_index.bin", "id_index.bin"
+TEXT_META = "meta.json"
+_MAX_COLLECTIONS = 64
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+#: What a file was when it was looked at: device, inode, size, times of modification and change.
+Signature = tuple[int, int, int, int, int]
+
+
+def signature(found: os.stat_result) -> Signature:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What of an index is there: a collection (None: none that has vectors), and a full text.
+
+    `files` says of each file that makes a generation, by its path here, what it was; `refused`, by
+    engine, what must not be used.
+    """
+
+    collection: str | None
+    has_text: bool
+    files: dict[str, Signature] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def generation(self) -> str:
+        """A name that is another one as soon as one of the files is."""
+        said = repr((self.collection, sorted(self.files.items()), sorted(self.refused)))
+        return f"cidx-{blake2b(said.encode(), digest_size=8).hexdigest()}"
+
+    @property
+    def newest_ns(self) -> int:
+        """When the newest of them was written."""
+        return max((each[3] for each in self.files.values()), default=0)
+
+
+def collection_of(model: str) -> str:
+    """What the collection of a model is called."""
+    return model.replace("/", "_").replace(":", "_")
+
+
+def look(root: Path, model: str | None = None) -> Tree | None:
+    """What lies in the project at `root`; None if there is no index of the full cidx.
+
+    The collection is that of `model`; else the one with most vectors.  Raises `OSError`, and
+    `UntrustedError` for a `.code-indexer` that must not be used.
+    """
+    files: dict[str, Signature] = {}
+    refused: dict[str, str] = {}
+    collection = None
+    with ExitStack() as stack:
+        own = _opened(stack, root)
+        if own is None:
+            return None
+        try:
+            collection = _collection(own, model, files)
+        except UntrustedError as error:
+            refused["semantic"] = str(error)
+        try:
+            _text(own, files)
+        except UntrustedError as error:
+            refused["fts"] = str(error)
+    has_text = f"{FULLTEXT}/{TEXT_META}" in files
+    return Tree(collection, has_text, files, refused) if files else None
+
+
+@contextmanager
+def opened(root: Path, *names: str) -> Iterator[Directory]:
+    """The directory that `names` lead to below `.code-indexer`.  Raises `FileNotFoundError`."""
+    with ExitStack() as stack:
+        found = _opened(stack, root)
+        for name in names:
+            inner = _sub(found, name) if found is not None else None
+            found = stack.enter_context(inner) if inner is not None else None
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/".join(names))
+        yield found
+
+
+def open_quietly(directory: Directory, name: str, at_most: int) -> int:
+    """A descriptor of the regular file `name`, which is the user's, and has no more bytes."""
+    found = directory.check(name, stat.S_IFREG)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    fd = _open(name, _OPEN, directory.fd)
+    try:
+        now = os.fstat(fd)
+        if not stat.S_ISREG(now.st_mode):
+            raise UntrustedError(f"{directory.path / name} is not a regular file")
+        if now.st_size > at_most:
+            raise UntrustedError(f"{directory.path / name} is larger than {at_most} bytes")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def read_whole(directory: Directory, name: str, at_most: int) -> tuple[bytes, Signature]:
+    """All of a file, and what it was."""
+    fd = open_quietly(directory, name, at_most)
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        return file.read(found.st_size), signature(found)
+
+
+def open_below(folder: int, name: str) -> int:
+    """A descriptor of the file `name` in the open directory `folder`; opening never waits."""
+    return _open(name, _OPEN, folder)
+
+
+def _text(own: Directory, files: dict[str, Signature]) -> None:
+    text = _sub(own, FULLTEXT)
+    if text is not None:
+        with text:
+            meta = _status(text, TEXT_META)
+        if meta is not None:
+            files[f"{FULLTEXT}/{TEXT_META}"] = signature(meta)
+
+
+def _collection(own: Directory, model: str | None, files: dict[str, Signature]) -> str | None:
+    index = _sub(own, INDEX)
+    if index is None:
+        return None
+    with index:
+        wanted = collection_of(model) if model else None
+        best: tuple[bool, int, str] | None = None
+        found: dict[str, dict[str, Signature]] = {}
+        for name in sorted(os.listdir(index.fd))[:_MAX_COLLECTIONS]:
+            each = _signatures(index, name)
+            if GRAPH in each and META in each:
+                found[name] = each
+                rank = name == wanted, each[GRAPH][2], name
+                best = max(best, rank) if best is not None else rank
+    if best is None:
+        return None
+    files.update({f"{INDEX}/{best[2]}/{name}": each for name, each in found[best[2]].items()})
+    return best[2]
+
+
+def _signatures(index: Directory, name: str) -> dict[str, Signature]:
+    """Of the files of a collection; none where it is no directory, or has nothing in it."""
+    if not is_plain(name) or not stat.S_ISDIR(index.status(name).st_mode):  # type: ignore[union-attr]
+        return {}
+    with Directory(_open(name, _OPEN_DIRECTORY, index.fd), index.path / name) as inner:
+        inner.require_own()
+        every = {each: _status(inner, each) for each in (META, GRAPH, IDS)}
+    return {each: signature(status) for each, status in every.items() if status is not None}
+
+
+def _status(directory: Directory, name: str) -> os.stat_result | None:
+    return directory.status(name)
+
+
+def _opened(stack: ExitStack, root: Path) -> Directory | None:
+    with Directory.open(root) as above:
+        own = _sub(above, DIRECTORY)
+    return stack.enter_context(own) if own is not None else None
+
+
+def _sub(above: Directory, name: str) -> Directory | None:
+    """The directory `name`; None if there is none.  To list it leaves no trace in it."""
+    found = above.check(name, stat.S_IFDIR)
+    if found is None:
+        return None
+    with suppress(FileNotFoundError):
+        inner = Directory(_open(name, _OPEN_DIRECTORY, above.fd), above.path / name)
+        try:
+            inner.require_own()
+        except BaseException:
+            inner.close()
+            raise
+        return inner
+    return None
+
+
+def _open(name: str, flags: int, folder: int) -> int:
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=folder)
+    except PermissionError:  # another user's
+        return os.open(name, flags, dir_fd=folder)
