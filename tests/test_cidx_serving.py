@@ -28,6 +28,7 @@ from cidx_ref.index.port import Search
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.conformance.parts.source import Load
 from cidx_ref.testing.own.fake_index import CacheRig, FakeIndex, FakeSnapshot
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.machines import TTL_S, CacheMachine, ConcurrentCacheMachine
@@ -165,8 +166,8 @@ def test_a_query_that_builds_says_that_another_index_could_be_taken(
 class TheirSnapshots(FakeSnapshot):
     """A real snapshot, counted as a made-up one is."""
 
-    def __init__(self, generation: str, number: int, real: Any) -> None:
-        super().__init__(generation, number)
+    def __init__(self, load: Load, real: Any) -> None:
+        super().__init__(load)
         self.real = real
 
     def search(self) -> None:
@@ -193,14 +194,12 @@ class OverTheirs(FakeIndex):
         assert name == super().current()
         return name
 
-    def load(self, generation: str) -> FakeSnapshot:
-        before = len(self.snapshots)
-        made = super().load(generation)
-        assert len(self.snapshots) == before + 1
+    def make(self, load: Load) -> FakeSnapshot:
         real = self.index.load(self.index.current())
-        assert self.names[real.generation] == generation
-        self.snapshots[-1] = TheirSnapshots(generation, made.number, real)
-        return self.snapshots[-1]
+        assert self.names[real.generation] == load.version
+        made = TheirSnapshots(load, real)
+        self.snapshots.append(made)
+        return made
 
     def publish(self, held: int | None = None) -> str:
         new_uuid(self.root)
