@@ -1,4 +1,4 @@
-"""The store of vectors under the names by which the story's code asks for it (docs/story.md)."""
+"""The store of vectors under the names by which the story's code asks for it."""
 
 from __future__ import annotations
 
