@@ -407,7 +407,7 @@ def test_every_error_has_a_kind_of_its_own() -> None:
                if isinstance(value := getattr(cidx_ref, name), type)
                and issubclass(value, CidxError)]  # fmt: skip
     kinds = {cls.kind for cls in classes}
-    assert len(kinds) == len(classes) == 11
+    assert len(kinds) == len(classes) == 12
     assert issubclass(BadArgumentError, ValueError)
 
 
