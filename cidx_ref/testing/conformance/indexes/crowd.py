@@ -162,6 +162,12 @@ class Crowd:
         if any(thread.is_alive() for thread in threads):
             raise TimeoutError(f"a query is not answered within {_PATIENCE_S:.0f} s")
 
+    def wait_for_answers(self, timeout_s: float = 10.0) -> None:
+        """Until each client has had one; not for longer than that."""
+        until = SYSTEM.monotonic() + timeout_s
+        while not (all(self.results) or self.errors) and SYSTEM.monotonic() < until:
+            SYSTEM.sleep(0.005)
+
     @property
     def looks(self) -> list[Look]:
         return [one for mine in self.results for one in mine]
