@@ -45,6 +45,8 @@ class Model:
     may_leave_socket: bool = False
     #: A writer was killed, and none has written and no daemon has started since.
     may_leave_halves: bool = False
+    #: The owner was asked while there was no index.
+    has_failed: bool = False
     #: The promise that is broken by an answer of an old edition,
     about_old: str = "CACHE-8"
     #: and by one of no whole edition.
@@ -57,15 +59,17 @@ class Model:
     def ended(self, *, killed: bool = False, indexes: bool = True) -> None:
         if self.watches:  # and a run of its own may have ended with it
             self.reach, self.may_leave_halves = self.edition, True
-        self.owner, self.watches = 0, False
+        self.owner, self.watches, self.has_failed = 0, False, False
         self.may_leave_socket |= killed
         if killed and indexes:
             self.about_old = self.about_half = "WRITE-3"
 
     def indexed(self, *, by_daemon: bool) -> None:
+        # Who had no index, and still says so, remembers that a load has failed.
+        elsewhere = "CACHE-2" if self.has_failed and 0 in self.live else "CACHE-8"
         self.live = {self.edition}
         self.may_leave_halves = False
-        self.about_old, self.about_half = "CACHE-5" if by_daemon else "CACHE-8", "WRITE-2"
+        self.about_old, self.about_half = "CACHE-5" if by_daemon else elsewhere, "WRITE-2"
 
     def writer_was_killed(self) -> None:
         # The old one or the new one, and the next answer tells which.
@@ -87,6 +91,7 @@ class Model:
                 promise, f"it answers with edition {found} of {self.edition}, not of {self._may()}"
             )
         self.live = {oldest}
+        self.has_failed |= oldest == 0
 
     def answered_freshly(self, edition: int) -> None:
         """The same, where the query wanted it fresh."""

@@ -12,7 +12,6 @@ from cidx_ref.testing.conformance.bench import Bench, NotOffered, NotTried
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.editions import Reading
 from cidx_ref.testing.conformance.indexes.crowd import (
-    NONE,
     WHOLE,
     Crowd,
     Look,
@@ -24,6 +23,7 @@ from cidx_ref.testing.conformance.indexes.crowd import (
     publish,
     reading_at,
     rss_mb,
+    telling_modes,
 )
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
@@ -169,7 +169,7 @@ def no_stale_load(bench: Bench) -> None:
     with bench.showing("CACHE-3"), bench.daemon(ttl_s=_LONG_S) as daemon:
         reading = reading_at(bench, daemon)
         by_writer = not target.offers(Cap.INDEX)
-        modes = _telling_modes(daemon, reading)
+        modes = telling_modes(daemon, reading)
         rounds = 0
         while rounds < 2 or SYSTEM.monotonic() < until:
             mode = modes[rounds % len(modes)]
@@ -192,19 +192,6 @@ def no_stale_load(bench: Bench) -> None:
                 f" when all have ended, it is not what answers ({found.words})"
             )
         bench.tried("CACHE-3", rounds, "publishes during loads and clears")
-
-
-def _telling_modes(daemon: Daemon, reading: Reading) -> list[str]:
-    """The modes whose answers tell an edition from others."""
-    edition = daemon.project.edition
-    modes = list(dict.fromkeys((mode_of(daemon.target), "query")))
-    with daemon.connect() as asker:
-        return [
-            mode
-            for mode in modes
-            if look(asker, reading, edition, mode).state == WHOLE
-            and look(asker, reading, edition + 1, mode).state == NONE
-        ]
 
 
 def _loads_across(

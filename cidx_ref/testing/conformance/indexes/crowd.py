@@ -30,6 +30,7 @@ __all__ = [
     "publish",
     "reading_at",
     "rss_mb",
+    "telling_modes",
 ]
 
 WHOLE, HALF, NONE, FAILED = "whole", "half", "none", "failed"
@@ -63,6 +64,19 @@ def look(asker: Asker, reading: Reading, edition: int, mode: str = "") -> Look:
     hits = seen(answer, edition, reading)
     state = WHOLE if set(hits) == set(corpus.CHANGING) else HALF if hits else NONE
     return Look(edition, state, began, SYSTEM.monotonic(), f"found in {', '.join(hits) or 'none'}")
+
+
+def telling_modes(daemon: Daemon, reading: Reading) -> list[str]:
+    """The modes whose answers tell an edition from others."""
+    edition = daemon.project.edition
+    modes = list(dict.fromkeys((mode_of(daemon.target), "query")))
+    with daemon.connect() as asker:
+        return [
+            mode
+            for mode in modes
+            if look(asker, reading, edition, mode).state == WHOLE
+            and look(asker, reading, edition + 1, mode).state == NONE
+        ]
 
 
 def reading_at(bench: Bench, daemon: Daemon) -> Reading:
@@ -147,6 +161,12 @@ class Crowd:
                 thread.join(max(0.0, deadline - SYSTEM.monotonic()))
         if any(thread.is_alive() for thread in threads):
             raise TimeoutError(f"a query is not answered within {_PATIENCE_S:.0f} s")
+
+    def wait_for_answers(self, timeout_s: float = 10.0) -> None:
+        """Until each client has had one; not for longer than that."""
+        until = SYSTEM.monotonic() + timeout_s
+        while not (all(self.results) or self.errors) and SYSTEM.monotonic() < until:
+            SYSTEM.sleep(0.005)
 
     @property
     def looks(self) -> list[Look]:

@@ -24,6 +24,7 @@ from cidx_ref.testing.conformance.indexes.crowd import (
     look,
     publish,
     reading_at,
+    telling_modes,
 )
 from cidx_ref.testing.conformance.processes import Process
 from cidx_ref.testing.conformance.subject import Daemon
@@ -245,6 +246,7 @@ def _run_with_readers(
             return [_either(look(asker, reading, old), look(asker, reading, old + 1))]
 
     with crowd.asking(2, ask_cold if cold else ask, 0.005):
+        crowd.wait_for_answers()  # who comes late in the run cannot wait for much of it
         began = SYSTEM.monotonic()
         _index(bench, daemon)
         ended = SYSTEM.monotonic()
@@ -272,6 +274,7 @@ def writers_take_turns(bench: Bench) -> None:
     until = SYSTEM.monotonic() + bench.seconds(3.0, 40.0)
     with bench.showing("WRITE-1"), bench.daemon(ttl_s=_LONG_S) as daemon:
         reading = reading_at(bench, daemon)
+        modes = telling_modes(daemon, reading)
         rounds = 0
         while rounds < 2 or SYSTEM.monotonic() < until:
             daemon.project.write(daemon.project.edition + 1)
@@ -283,13 +286,14 @@ def writers_take_turns(bench: Bench) -> None:
             assert has_run or len(failed) < _WRITERS, (
                 f"of {_WRITERS} writers at once none succeeds: {failed[0]}"
             )
-            with daemon.connect(30.0) as asker:
-                found = look(asker, reading, daemon.project.edition)
             rounds += 1
-            assert found.state == WHOLE, (
-                f"after {_WRITERS} writers at once, of which some say that they succeeded, edition"
-                f" {daemon.project.edition} is not what answers: {found.words}"
-            )
+            for mode in modes:  # each may have an index of its own
+                with daemon.connect(30.0) as asker:
+                    found = look(asker, reading, daemon.project.edition, mode)
+                assert found.state == WHOLE, (
+                    f"after {_WRITERS} writers at once, of which some say that they succeeded,"
+                    f" edition {daemon.project.edition} is not what answers: {found.words}"
+                )
             # A writer that finds another may refuse.  It must not have damaged anything.
             bench.write_index(daemon.project)
         bench.tried("WRITE-1", rounds, f"rounds of {_WRITERS} writers at once")

@@ -11,7 +11,7 @@ from pathlib import Path
 WORD = re.compile(r"[a-z0-9]+")
 
 #: What the model, the graph and the loading take; of a real repository it would be more.
-EMBEDDING_S = 0.35
+EMBEDDING_S = 0.5
 GRAPH_S = 0.25
 LOADING_S = 1.0
 
