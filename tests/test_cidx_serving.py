@@ -19,7 +19,7 @@ from cidx_ref.config import Config
 from cidx_ref.daemon.beside import Beside
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.watch import Watch
-from cidx_ref.errors import BadArgumentError, NoIndexError
+from cidx_ref.errors import BadArgumentError, GenerationGone, NoIndexError
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.cidx.checking import check_here
 from cidx_ref.index.cidx.theirs import TheirIndex
@@ -194,16 +194,23 @@ class OverTheirs(FakeIndex):
         return name
 
     def load(self, generation: str) -> FakeSnapshot:
+        if generation == self.sealed:  # what the full cidx has not published, nobody sees
+            raise GenerationGone(generation)
         before = len(self.snapshots)
         made = super().load(generation)
         assert len(self.snapshots) == before + 1
-        real = self.index.load(self.index.current())
-        assert self.names[real.generation] == generation
+        (name,) = [real for real, ours in self.names.items() if ours == generation]
+        try:
+            real = self.index.load(name)
+        except GenerationGone:
+            self.snapshots.pop()
+            raise
         self.snapshots[-1] = TheirSnapshots(generation, made.number, real)
         return self.snapshots[-1]
 
     def publish(self, held: int | None = None) -> str:
         new_uuid(self.root)
+        self.sealed = ""
         self.live = f"g{int(self.live[1:]) + 1}"
         self.names[self.index.current()] = self.live
         return self.live
