@@ -19,7 +19,7 @@ from cidx_ref.config import Config
 from cidx_ref.daemon.beside import Beside
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.watch import Watch
-from cidx_ref.errors import BadArgumentError, NoIndexError
+from cidx_ref.errors import BadArgumentError, GenerationGone, NoIndexError
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.cidx.checking import check_here
 from cidx_ref.index.cidx.theirs import TheirIndex
@@ -194,15 +194,20 @@ class OverTheirs(FakeIndex):
         assert name == super().current()
         return name
 
+    def check_there(self, version: str) -> None:
+        if version == self.sealed:  # what the full cidx has not published, nobody sees
+            raise GenerationGone(version)
+        super().check_there(version)
+
     def make(self, load: Load) -> FakeSnapshot:
-        real = self.index.load(self.index.current())
-        assert self.names[real.generation] == load.version
-        made = TheirSnapshots(load, real)
+        (name,) = [real for real, ours in self.names.items() if ours == load.version]
+        made = TheirSnapshots(load, self.index.load(name))
         self.snapshots.append(made)
         return made
 
     def publish(self, held: int | None = None) -> str:
         new_uuid(self.root)
+        self.sealed = ""
         self.live = f"g{int(self.live[1:]) + 1}"
         self.names[self.index.current()] = self.live
         return self.live
