@@ -15,7 +15,7 @@ from cidx_ref.testing.promises.registry import PROMISES
 pytestmark = pytest.mark.once
 
 BY_NAME = {check.name: check for check in (*CHECKS, *LIVES)}
-DEEP = (pytest.mark.deep,)
+DEEP = pytest.mark.deep
 
 #: Of each defect: the check that finds it, and the promise that it breaks there.
 DEFECTS: list[tuple[str, str, str, pytest.MarkDecorator | None]] = [
@@ -69,7 +69,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
             defect,
             check,
             promise,
-            marks=[pytest.mark.promise(promise), *marks],
+            marks=[pytest.mark.promise(promise), *([marks] if marks else [])],
             id=f"{defect}-{promise}",
         )
         for defect, check, promise, marks in DEFECTS
