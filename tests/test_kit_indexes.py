@@ -92,5 +92,5 @@ def test_a_daemon_without_one_is_blamed_for_nothing(check: object) -> None:
 
 def test_each_check_finds_a_defect() -> None:
     found = {check for _, check, _, _ in DEFECTS}
-    assert found | {"lifecycle", "changed-before-start"} == set(BY_NAME)
+    assert found | {"lifecycle"} == set(BY_NAME)
     assert {promise for _, _, promise, _ in DEFECTS} <= set(PROMISES)
