@@ -49,7 +49,8 @@ class Store:
         return (self.place / "current").read_text()
 
     def read(self, name: str) -> dict[str, Any]:
-        return json.loads((self.place / name).read_text())
+        data: dict[str, Any] = json.loads((self.place / name).read_text())
+        return data
 
     def files(self) -> dict[str, tuple[int, int, int]]:
         found = {}
@@ -262,7 +263,7 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
                 if score := len(wanted & set(WORD.findall(line))):
                     found.append((-score, name, number, line, file["stamp"]))
         found.sort(key=lambda hit: hit[:3])
-        best = {}
+        best: dict[str, tuple[int, str, Any]] = {}
         for _, name, number, line, stamp in found:
             best.setdefault(name, (number, line, stamp))
         return [

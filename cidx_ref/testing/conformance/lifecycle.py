@@ -317,7 +317,7 @@ class Lifecycle(Life):
         """And have nothing indexed."""
         self._edit()
 
-    @_step("FRESH-1", needs=[Cap.WATCH])
+    @_step(needs=[Cap.WATCH])
     def edit_and_poll(self) -> None:
         """A daemon that watches needs no command."""
         self._configure("watches")

@@ -285,9 +285,9 @@ def lifecycle(bench: Bench) -> None:
     lived = live(
         bench.target,
         bench.directory,
-        steps=2000 if bench.deep else 60,
+        steps=2000 if bench.deep else 40,
         seed=bench.seed,
-        seconds=bench.seconds(15.0, 600.0),
+        seconds=bench.seconds(10.0, 600.0),
         shrink_s=bench.seconds(10.0, 60.0),
         reading=reading,
     )

@@ -38,7 +38,10 @@ _SHARE = 0.6
 
 @check("saved-is-found", "FRESH-1", needs={Cap.WATCH})
 def saved_is_found(bench: Bench) -> None:
-    """From saving to being found, with nothing but queries in between."""
+    """From saving to being found, with nothing but queries in between; and what was saved while no
+    daemon ran, by the first query."""
+    if bench.target.offers(Cap.STOP):
+        _changed_before_start(bench)
     with bench.showing("FRESH-1"), bench.daemon(ttl_s=_LONG_S, watch=True) as daemon:
         reading = reading_at(bench, daemon)
         best = float("inf")
@@ -65,8 +68,7 @@ def saved_is_found(bench: Bench) -> None:
         )
 
 
-@check("changed-before-start", "FRESH-1", needs={Cap.WATCH, Cap.STOP})
-def changed_before_start(bench: Bench) -> None:
+def _changed_before_start(bench: Bench) -> None:
     """What was saved while no daemon ran is found soon after the next one has started."""
     project = bench.project(ttl_s=_LONG_S, watch=True)
     with bench.showing("FRESH-1"):
@@ -255,7 +257,6 @@ def _edit_run(bench: Bench, daemon: Daemon) -> float:
 
 CHECKS: tuple[Check, ...] = (
     saved_is_found,
-    changed_before_start,
     fresh_is_fresh,
     changed_is_said,
     piecemeal_is_whole,
