@@ -26,6 +26,8 @@ from cidx_ref.index import semantic
 from cidx_ref.index.cidx.checking import check_apart
 from cidx_ref.testing.clock import FakeRuntime
 
+pytestmark = pytest.mark.once
+
 COLLECTION, TEXT = f"index/{MODEL}", "tantivy_index"
 SAMPLE = 60
 Damage = Callable[[random.Random, Path], str]

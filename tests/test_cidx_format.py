@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from cidx_format import DIRECTORY, StandIn, write_index
 
+pytestmark = pytest.mark.once
+
 FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "cidx-11.79-smallproj.tgz"
 
 

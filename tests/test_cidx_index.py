@@ -34,6 +34,8 @@ from cidx_ref.index.filters import Filters
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import git
 
+pytestmark = pytest.mark.once
+
 
 def lines_of(root: Path, hit: dict[str, Any]) -> list[str]:
     every: list[str] = (root / hit["path"]).read_text().split("\n")

@@ -34,6 +34,8 @@ from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.machines import TTL_S, CacheMachine, ConcurrentCacheMachine
 from cidx_ref.testing.own.searches import run_machine
 
+pytestmark = pytest.mark.once
+
 
 def opened(project: Project, runtime: Runtime) -> EitherIndex:
     return EitherIndex(project, runtime, embedder=StandIn(), check=check_here)

@@ -28,6 +28,8 @@ from cidx_ref.index.either import EitherIndex
 from cidx_ref.project import Project
 from cidx_ref.testing.own.fixtures import served
 
+pytestmark = pytest.mark.once
+
 EMBEDDER = StandIn(1024)
 
 

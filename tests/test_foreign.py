@@ -21,6 +21,8 @@ from cidx_ref.testing.conformance.named import module_named, target_named
 from cidx_ref.testing.conformance.running import verify
 from cidx_ref.testing.promises.findings import Finding, Verdict, by_promise
 
+pytestmark = pytest.mark.once
+
 FOREIGN = Path(__file__).with_name("foreign")
 EXAMPLES = Path(__file__).parents[1] / "docs/examples"
 DAEMONS = ("sample", "otter", "right")

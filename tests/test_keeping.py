@@ -27,6 +27,8 @@ from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import MakeProject, write
 
+pytestmark = pytest.mark.once
+
 FILES = {f"m{n:02}.py": f"def function_{n}():\n    return {n}\n" for n in range(20)}
 
 

@@ -21,6 +21,8 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import SAMPLE, end_daemon, git, write
 
+pytestmark = pytest.mark.once
+
 SECRET = "sk-very-secret-0123456789"
 
 

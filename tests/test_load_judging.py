@@ -17,6 +17,8 @@ from cidx_ref.testing.load.corpus import Question
 from cidx_ref.testing.load.editions import Edition, generation_of
 from cidx_ref.testing.load.place import Place, as_results, project_at, spawned, story
 
+pytestmark = pytest.mark.once
+
 BOTH = ("a.py", "b.py")
 SETTLED = Edition(3, BOTH, 3)
 MOVING = Edition(3, BOTH, 4)

@@ -29,6 +29,8 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 
+pytestmark = pytest.mark.once
+
 SECRET = "sk-very-secret-0123456789"
 TEXTS = ["a.py retry\ndef retry(): pass", "b.py peer\nthe peer is gone", "c.py x\nx = 1"]
 
