@@ -20,8 +20,6 @@ _OFFERED = (kit_targets.OFFERED | kit_targets.REPORTING) - {Cap.HYBRID}
 OTHER = kit_targets.target("json", capabilities=_OFFERED)
 #: The same, as one that promises to be quick.
 QUICK = kit_targets.target("json", capabilities={*_OFFERED, Cap.SPEED})
-#: One that answers with the hits of other questions, if it is asked by several.
-MIXED = kit_targets.target("json", "mixes_answers_up", capabilities=_OFFERED)
 #: Nobody finds that.
 WRONG = kit_targets.target("json", questions=(("lantern anchor", "elsewhere.py"),))
 #: Nobody is there.

@@ -205,6 +205,13 @@ UNSEEN = {
         ("a_segment_is_closed_with_its_first_generation", "a_second_load_is_forgotten"),
         "what a value is made of",
     ),
+    **dict.fromkeys(
+        (
+            "what_the_full_cidx_publishes_is_not_seen",
+            "a_graph_and_its_description_are_taken_as_they_are_met",
+        ),
+        "what is read of a disk",
+    ),
     "memory_is_kept": "what the allocator does",
     "error_ends_the_clockwork": "an error in a check that is not of a value",
     "checks_late": "when within the first interval a check comes",

@@ -29,7 +29,7 @@ from cidx_ref.testing.clock import FakeRuntime
 pytestmark = pytest.mark.once
 
 COLLECTION, TEXT = f"index/{MODEL}", "tantivy_index"
-SAMPLE = 60
+SAMPLE = 24
 Damage = Callable[[random.Random, Path], str]
 DAMAGES: dict[str, Damage] = {}
 FILES = {path: text for path, text in SOURCE.items() if path != "web/app.js"}

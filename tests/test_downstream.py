@@ -64,6 +64,7 @@ def made(base: Path) -> Downstream:
 
 
 # One test, because what it begins with takes as long as all the rest.
+@pytest.mark.deep
 def test_two_files_and_the_wheel_are_enough(tmp_path: Path) -> None:
     downstream = made(tmp_path)
     the_kit_comes_without_engines(downstream)

@@ -742,9 +742,9 @@ def test_a_scenario_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
 
 @needs_locust
 def test_a_target_is_judged_by_the_content_of_its_answers(tmp_path: Path) -> None:
-    done = load(tmp_path, "MIXED", "Readers")
+    done = load(tmp_path, "WRONG", "Readers")
     assert done.returncode == 3, done.stdout + done.stderr
-    assert re.search(r"WrongAnswerError|did not find \w+\.py", done.stdout)
+    assert "did not find elsewhere.py" in done.stdout
 
 
 def load(tmp_path: Path, target: str, *scenarios: str) -> subprocess.CompletedProcess[str]:

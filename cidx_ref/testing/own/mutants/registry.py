@@ -19,7 +19,7 @@ class Mutant:
     #: What is wrong with it.
     what: str
     #: What a search must say that finds it, as a regular expression; what only dies some way, of
-    #: an accident in the mutant for example, is not found.
+    #: an accident in the mutant for example, is not found.  Empty: it is for the tests to find.
     complaint: str
     #: It takes a switch between threads in the right place to see it.
     needs_switches: bool

@@ -200,7 +200,7 @@ def bombs_are_inflated() -> Iterator[None]:
 
     with (
         patch.object(framing.Channel, "_inflate", inflate),
-        patch.object(framing, "_too_large", lambda size, data: data),
+        patch.object(framing, "Refused", lambda data, error: data),
     ):
         yield
 
