@@ -344,7 +344,7 @@ class Life:
         if not self.has_index and found.refusal:
             self._no_index.add(found.refusal)
         if found.refusal and found.refusal not in self._no_index:
-            raise Violation(self.model.about_half, f"a query fails{found.why}")
+            raise Violation(self.model.about_old, f"a query fails{found.why}")
 
     def _judge_stale(self, stale: dict[int, bool]) -> None:
         """Of each edition that is shown, whether its hits say that they are stale."""

@@ -36,7 +36,7 @@ DAEMONS = (
     *("whatever_is_there_is_used", "right_checksums_are_enough"),
     *("what_is_made_is_for_everybody", "owners_are_not_asked", "bad_values_are_the_defaults"),
     *("idles_unasked", "never_asked_is_never_idle", "late_request_shares_a_run"),
-    *("does_not_look", "the_watch_is_blind"),
+    *("does_not_look", "the_watch_is_blind", "first_come_first_served"),
 )
 
 _INDEX = "how our index is made or ranked: its own tests see it"

@@ -80,7 +80,8 @@ def _changed_before_start(bench: Bench) -> None:
             first = look(asker, reading, project.edition)
             took = first.ended - first.began
             if first.state != WHOLE and took < _QUERYABLE_S:
-                not_if_busy(f"the first query is answered after {took:.2f} s from what was before")
+                if took > _QUERYABLE_S / 2:  # no machine makes an answer come too soon
+                    not_if_busy(f"the first query is answered after {took:.2f} s from before")
                 raise AssertionError(
                     "a file was saved before the start, and the first query does not wait until"
                     f" that is indexed: it is answered after {took:.2f} s, {first.words}"
