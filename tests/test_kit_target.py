@@ -8,6 +8,7 @@ import pytest
 
 from cidx_ref.testing.conformance.target import (
     Attach,
+    Call,
     Cap,
     Faults,
     Methods,
@@ -122,3 +123,11 @@ def test_only_placeholders_are_replaced() -> None:
     assert filled(text, ttl_s="3", project="/p", idle="true") == (
         '{"a": 3, "b": {}, "c": "/p{other}", "d": {"idle": true}}'
     )
+
+
+def test_a_method_is_parsed_when_its_target_is_made_and_never_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    methods = Methods(query="looked_for_once(query)")
+    monkeypatch.setattr(Call, "parse", None)
+    assert methods.call("query").name == "looked_for_once"

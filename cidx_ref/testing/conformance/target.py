@@ -15,6 +15,7 @@ Nothing here starts or asks anything: `subject` and `asking` do.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -203,6 +204,13 @@ class Call:
 ROLES = ("project", "query", "limit", "progress", "fresh", "full")
 
 
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> Call:
+    """Once for each text, when its target is made.  A parser that several threads use at the same
+    time has raised `SystemError: AST constructor recursion depth mismatch` (Python 3.11.7)."""
+    return Call.parse(text, ROLES)
+
+
 @dataclass(frozen=True)
 class Methods:
     """The methods, each as `name(role, name=role)`, with the roles `project` (its directory, as
@@ -230,7 +238,7 @@ class Methods:
         text = getattr(self, role)
         if not text:
             raise ValueError(f"methods: there is no {role!r}")
-        return Call.parse(text, ROLES)
+        return _parsed(text)
 
 
 @dataclass(frozen=True)
