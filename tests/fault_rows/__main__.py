@@ -22,17 +22,16 @@ def main() -> int:
     if options.list:
         print("\n".join(f"{row.name}: {row.fault} ({row.cases:,} cases)" for row in chosen))
         return 0
-    status = 0 if options.mutants else _try_rows(chosen, options)
-    if options.mutants or options.sample:
-        status |= _try_mutants(chosen, options.jobs)
-    return status
+    if options.mutants:
+        return _try_mutants(chosen, options.jobs)
+    return _try_rows(chosen, options)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fault_rows", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
     parser.add_argument("--list", action="store_true", help="say what rows there are, and end")
-    parser.add_argument("--sample", action="store_true", help="few cases of each, and the mutants")
+    parser.add_argument("--sample", action="store_true", help="few cases of each")
     parser.add_argument("--mutants", action="store_true", help="only see that rows catch mutants")
     parser.add_argument("--case", type=int, metavar="N", help="this one case of each row")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="at once (default: 2)")
