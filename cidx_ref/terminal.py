@@ -76,6 +76,8 @@ def unavailable_note(answer: Answer) -> str:
 def pending_note(answer: Answer) -> str:
     """One line on what `answer` does not know of yet; "" if that is nothing."""
     if answer.pending is None and answer.fresh is None and answer.indexed_at is not None:
+        if answer.source == "cidx":  # which is not watched, and is made fresh nowhere but there
+            return ""
         return "whether files have changed since is not known: --fresh looks"
     if not answer.pending:
         return ""

@@ -207,6 +207,17 @@ def _huge(handler: _Handler, asked: Asked, detail: str) -> None:
         handler.wfile.write(b" " * 65_536)
 
 
+def _backward(handler: _Handler, asked: Asked, detail: str) -> None:
+    """A piece of a length below zero, and no end of it; or one that ends at once."""
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(f"{detail}\r\n".encode())
+    for _ in range(512 if detail == "-1" else 0):
+        handler.wfile.write(b" " * 65_536)
+    handler.close_connection = True
+
+
 def _dripping(handler: _Handler, asked: Asked, detail: str) -> None:
     """A byte of a header again and again, each well within any time-out of its own."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
@@ -255,6 +266,7 @@ FAULTS: dict[str, Callable[..., None]] = {
     "redirect": _redirect,
     "endless": _endless,
     "huge": _huge,
+    "backward": _backward,
     "dripping": _dripping,
     "gone": _gone,
     "nohttp": _no_http,

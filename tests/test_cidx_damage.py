@@ -18,7 +18,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cidx_format import DIRECTORY, MODEL, StandIn, id_index, pieces_of, write_index
+from cidx_format import (
+    DIRECTORY,
+    MODEL,
+    Piece,
+    StandIn,
+    blob_hash,
+    id_index,
+    pieces_of,
+    write_collection,
+    write_fulltext,
+    write_index,
+)
 from theirs import SOURCE, asked, theirs
 
 from cidx_ref.errors import CidxError, IndexUnusableError
@@ -388,6 +399,33 @@ def with_a_right_sum(path: Path, at: int, bit: int) -> None:
     footer["crc"] = zlib.crc32(bytes(data[:start]))
     said = json.dumps(footer, separators=(",", ":")).encode()
     path.write_bytes(bytes(data[:start]) + said + struct.pack("<II", len(said), 1337))
+
+
+def test_points_that_have_a_file_again_and_again_are_not_taken(tmp_path: Path) -> None:
+    text = "".join(f"value_{n} = {n}\n" for n in range(20_000))
+    lines = text.splitlines(keepends=True)
+    whole = [Piece("many.py", n + 1, len(lines), "".join(lines[n:]), n) for n in range(30)]
+    (tmp_path / "many.py").write_text(text)
+    own = tmp_path / DIRECTORY
+    blobs = {"many.py": blob_hash(text.encode())}
+    vectors = np.ones((len(whole), StandIn().dim), np.float32)
+    write_collection(own / COLLECTION, whole, vectors, blobs=blobs)
+    write_fulltext(own / TEXT, list(pieces_of("many.py", text)))
+    index = theirs(tmp_path, StandIn())
+    assert "again and again" in index.adopt()["problems"]["semantic"]
+    snapshot = index.load(index.current())
+    assert asked(snapshot, "value_7")["results"], "by its full text"
+    snapshot.close()
+
+
+def test_a_graph_with_a_hole_behind_it_takes_no_memory(pristine: Path, tmp_path: Path) -> None:
+    shutil.copytree(pristine, tmp_path / "p")
+    os.truncate(graph(tmp_path / "p" / DIRECTORY), 1 << 36)
+    index = theirs(tmp_path / "p", StandIn(32), runtime=FakeRuntime())
+    assert "too long" in index.adopt()["problems"]["semantic"]
+    snapshot = index.load(index.current())
+    assert asked(snapshot, KNOWN[0])["results"], "by its full text"
+    snapshot.close()
 
 
 @pytest.mark.once

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
         ("statik", "no such embedder: must be one of default, http, sentence, static"),
         (":", "must be package.module:callable"),
         ("builtins:dict", "has no 'id'"),
+        ("sys:exit", "it cannot be made (SystemExit)"),
         ("cidx_ref.errors:CidxError", "has no 'id'"),
     ],
 )

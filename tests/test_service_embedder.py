@@ -266,6 +266,24 @@ def test_an_answer_that_does_not_end_is_not_read_to_its_end(
     assert len(fake_web.asked) == 1
 
 
+def test_a_piece_of_a_length_below_zero_is_not_read_to_its_end(
+    embedder: ServiceEmbedder, fake_web: FakeService
+) -> None:
+    fake_web.faults = ["backward -1"]
+    with pytest.raises(EmbedderError, match=r"^the service: it answers with more than was asked"):
+        embedder.embed_query("retry")
+    assert len(fake_web.asked) == 1
+
+
+def test_a_piece_of_a_length_below_zero_is_no_answer(
+    embedder: ServiceEmbedder, fake_web: FakeService
+) -> None:
+    fake_web.faults = ["backward -5"] * 3
+    with pytest.raises(EmbedderError, match=r"^the service: .* with something else than HTTP"):
+        embedder.embed_query("retry")
+    assert len(fake_web.asked) == 3
+
+
 def test_nobody_there_is_said(embedder: ServiceEmbedder, fake_web: FakeService) -> None:
     with fake_service() as other:
         url = other.url

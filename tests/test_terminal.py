@@ -536,6 +536,11 @@ def test_the_last_line_tells_what_has_changed_since(pending: int | None, line: s
     assert lines[-1] == line if line else "changed since" not in "\n".join(lines)
 
 
+def test_of_an_index_that_is_made_fresh_elsewhere_no_fresh_answer_is_advised() -> None:
+    said = Answer((hit(),), "hybrid", "g1", 1.0, indexed_at="2026-01-01T12:00:00Z", source="cidx")
+    assert "--fresh" not in render_answer(said, width=None, color=False)
+
+
 def test_who_has_asked_for_a_fresh_answer_is_not_advised_to() -> None:
     said = Answer((hit(),), "hybrid", "g1", 1.0, pending=1, fresh=False, fresh_problem="no space")
     lines = render_answer(said, width=None, color=False).splitlines()

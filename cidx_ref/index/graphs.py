@@ -126,7 +126,7 @@ def _check_layers(data: NDArray[np.uint8], count: int, max_m: int, top: int, ent
     record = 4 + 4 * max_m
     layers = np.zeros(count, np.int64)
     starts = np.zeros(count, np.int64)
-    position, text = 0, data.tobytes()
+    position, text = 0, data.data  # no copy: a file with a hole may say that it is huge
     for element in range(count):
         _require(position + 4 <= len(text), "too short")
         size = int.from_bytes(text[position : position + 4], "little")

@@ -25,6 +25,9 @@ from cidx_ref.index.structure import Outline, names_by_piece
 __all__ = ["Document", "FileRows", "Version", "is_version", "rows_of"]
 
 _MAX_LINES = 160  # of a document that is a chunk; one of more is cut
+#: So many times what a file has may be in its points, which overlap a little, and so much more: a
+#: few bytes each would else have all of it in memory, and on the disk, again and again.
+_MOST_TIMES, _SURPLUS_CHARS = 16, 1 << 20
 _NO_DIGEST = ""  # of a version that is nowhere as a whole: its file counts as changed
 
 
@@ -159,9 +162,13 @@ def _of_points(path: str, version: Version, points: Sequence[tuple[int, Point]])
     language = languages.told_by(path, version.text)
     rows = FileRows(path, language, version)
     in_order = sorted(points, key=lambda one: (one[1].line_start, one[1].line_end, one[0]))
+    left = _MOST_TIMES * len(version.text) + _SURPLUS_CHARS
     for label, point in in_order:
         rows.labels.append((label, len(rows.chunks)))
         rows.chunks.append(_chunk_of(point, version))
+        left -= len(rows.chunks[-1].text)
+        if version.lines and left < 0:
+            raise ValueError(f"{path}: its points have its lines again and again")
     if version.lines:
         outline = outline_of(language, version.text, version.lines)
         if outline is not None:

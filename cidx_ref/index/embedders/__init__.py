@@ -77,7 +77,7 @@ def _found(place: str, where: str) -> Any:
         found = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{where}: must be package.module:callable ({_why(error)})") from None
     return found
 
@@ -87,11 +87,11 @@ def _made(make: Any, where: str) -> Any:
         return make()
     except CidxError as error:  # which says what to do
         raise ConfigError(f"{where}: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the command would end with its status
         raise ConfigError(f"{where}: it cannot be made ({_why(error)})") from None
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException) -> str:
     """What an exception of somebody else's code is, without what it says: that may be a path or a
     key, and goes to whoever asks the daemon."""
     kind = type(error).__name__

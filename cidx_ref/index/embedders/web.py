@@ -30,6 +30,8 @@ __all__ = ["AwayError", "Endpoint", "Key", "Proxy", "Reply", "Web"]
 
 _READ_BYTES = 1 << 16
 _MAX_TUNNEL_BYTES = 1 << 14
+#: What comes may be so much more than what it holds: headers, and the lengths of pieces.
+_TIMES, _HEADER_BYTES = 4, 1 << 20
 #: Connections that wait for the next exchange, and for how long: TLS takes longer than an answer.
 _MAX_IDLE = 4
 _IDLE_S = 30.0
@@ -162,6 +164,7 @@ class Web:
     ) -> Reply:
         try:
             connection.timed.clock = clock
+            connection.timed.left_bytes = _TIMES * most_bytes + _HEADER_BYTES
             connection.request("POST", self._endpoint.path, body, self._headers())
             response = connection.getresponse()
             reply = _read(response, most_bytes)
@@ -279,6 +282,8 @@ class _Timed:
     def __init__(self, sock: socket, clock: _Clock) -> None:
         self._sock = sock
         self.clock = clock
+        #: So many may still come: the library reads a piece of a length below zero to its end.
+        self.left_bytes = 0
 
     def sendall(self, data: bytes) -> None:
         self._sock.settimeout(self.clock.left_s())
@@ -294,8 +299,12 @@ class _Timed:
         self._sock.close()
 
     def _receive(self, buffer: WriteableBuffer) -> int:
+        if self.left_bytes <= 0:
+            raise EmbedderError("it answers with more than was asked for")
         self._sock.settimeout(self.clock.left_s())
-        return self._sock.recv_into(buffer)
+        size = self._sock.recv_into(buffer)
+        self.left_bytes -= size
+        return size
 
 
 class _Raw(io.RawIOBase):
@@ -311,9 +320,12 @@ class _Raw(io.RawIOBase):
 
 def _read(response: HTTPResponse, most_bytes: int) -> Reply:
     wanted, parts, size = response.length, [], 0
-    while size <= most_bytes and (part := response.read(_READ_BYTES)):
-        parts.append(part)
-        size += len(part)
+    try:
+        while size <= most_bytes and (part := response.read(_READ_BYTES)):
+            parts.append(part)
+            size += len(part)
+    except ValueError:  # of a piece whose length is below zero
+        raise AwayError("it answers with something else than HTTP") from None
     if size > most_bytes or (wanted or 0) > most_bytes:
         raise EmbedderError(f"it answers with more than {most_bytes} bytes")
     if wanted is not None and size != wanted:
