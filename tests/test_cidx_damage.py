@@ -418,6 +418,25 @@ def test_points_that_have_a_file_again_and_again_are_not_taken(tmp_path: Path) -
     snapshot.close()
 
 
+def test_a_word_does_not_stand_for_a_whole_file(tmp_path: Path) -> None:
+    text = "".join(f"value_{n} = {n}\n" for n in range(20_000))
+    (tmp_path / "many.py").write_text(text)
+    own = tmp_path / DIRECTORY
+    word = [Piece("many.py", 1, 20_000, "value_1 = 1\n", n) for n in range(30)]
+    blobs = {"many.py": blob_hash(text.encode())}
+    points = [Piece("many.py", 1, 2, "value_0 = 0\nvalue_1 = 1\n")]
+    vectors = np.ones((1, StandIn().dim), np.float32)
+    write_collection(own / COLLECTION, points, vectors, blobs=blobs)
+    write_fulltext(own / TEXT, word)
+    index = theirs(tmp_path, StandIn())
+    index.adopt()
+    snapshot = index.load(index.current())
+    hits = asked(snapshot, "value_1")["results"]
+    assert hits
+    assert all(hit["line_end"] - hit["line_start"] < 5 for hit in hits), hits
+    snapshot.close()
+
+
 def test_a_graph_with_a_hole_behind_it_takes_no_memory(pristine: Path, tmp_path: Path) -> None:
     shutil.copytree(pristine, tmp_path / "p")
     os.truncate(graph(tmp_path / "p" / DIRECTORY), 1 << 36)

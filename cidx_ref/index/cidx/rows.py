@@ -28,6 +28,8 @@ _MAX_LINES = 160  # of a document that is a chunk; one of more is cut
 #: So many times what a file has may be in its points, which overlap a little, and so much more: a
 #: few bytes each would else have all of it in memory, and on the disk, again and again.
 _MOST_TIMES, _SURPLUS_CHARS = 16, 1 << 20
+#: The lines that a text stands for may be so much longer than it, as parts of lines are cut off.
+_MORE_CHARS = 2000
 _NO_DIGEST = ""  # of a version that is nowhere as a whole: its file counts as changed
 
 
@@ -154,8 +156,11 @@ def _of_texts(points: Sequence[tuple[int, Point]], now: Version | None) -> Versi
 
 def _holds(version: Version, start: int, end: int, text: str) -> bool:
     end = version.last(end)
-    is_there = start <= end <= len(version.lines)
-    return is_there and _plain(text).strip() in "\n".join(version.lines[start - 1 : end])
+    if not start <= end <= len(version.lines):
+        return False
+    wanted, lines = _plain(text).strip(), "\n".join(version.lines[start - 1 : end])
+    # Of many lines a word is no text: else each document of a word could stand for a whole file.
+    return wanted in lines and len(lines) <= 2 * len(wanted) + _MORE_CHARS
 
 
 def _of_points(path: str, version: Version, points: Sequence[tuple[int, Point]]) -> FileRows:
