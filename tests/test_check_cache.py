@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from small_caches import mine
 
 from cidx_ref.testing.conformance.parts import __main__ as shell
 from cidx_ref.testing.conformance.parts.cache import CACHE_PROMISES, check_cache, check_ttl
+from cidx_ref.testing.conformance.parts.claim import check_claim
+from cidx_ref.testing.conformance.parts.lock import check_lock
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant
 from cidx_ref.testing.own.parts import make_cache
 from cidx_ref.testing.promises.findings import Finding, Verdict
@@ -137,6 +140,13 @@ def test_what_is_no_cache_is_not_tried_and_that_is_said(make: MakeCache, words: 
     found = check_cache(make)
     assert {finding.verdict for finding in found} == {Verdict.NOT_TRIED}
     assert words in found[0].words
+
+
+@pytest.mark.parametrize("judge", [check_cache, check_lock, check_claim])
+def test_a_part_that_ends_the_interpreter_is_not_tried_and_ends_nothing(judge: Any) -> None:
+    found = judge(lambda *_, **__: sys.exit(0))
+    assert {finding.verdict for finding in found} == {Verdict.NOT_TRIED}
+    assert "could not be judged: SystemExit: 0" in found[0].words
 
 
 class Hands:

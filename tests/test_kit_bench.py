@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from cidx_ref.testing.conformance.daemons import CHECKS
 from cidx_ref.testing.conformance.processes import Household, end_of, is_running
 from cidx_ref.testing.conformance.subject import NotStarted
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Target
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Verdict
 
 pytestmark = pytest.mark.once
@@ -214,6 +216,36 @@ def test_everything_that_was_started_is_ended_and_nothing_else(tmp_path: Path) -
     finally:
         other.kill()
         other.wait()
+
+
+EMPTIES_ITS_ENVIRONMENT = """
+import os, socket, sys, time
+if "CIDX_KIT" in os.environ:
+    if os.fork():
+        sys.exit(0)
+    os.setsid()
+    os.execve(sys.executable, [sys.executable, "-c", sys.argv[2], *sys.argv[1:]], {})
+sock = socket.socket(socket.AF_UNIX)
+sock.bind(sys.argv[1])
+sock.listen()
+time.sleep(60)
+"""
+
+
+def test_what_has_emptied_its_environment_is_found_by_its_socket(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    own = socket.socket(socket.AF_UNIX)
+    with own, Household(tmp_path / "log", tmp_path) as household:
+        own.bind(str(tmp_path / "own"))
+        text, there = EMPTIES_ITS_ENVIRONMENT, tmp_path / "s"
+        process = household.start([sys.executable, "-c", text, str(there), text])
+        assert process.wait(20.0) == 0
+        deadline = SYSTEM.monotonic() + 20.0
+        while not (pids := household.processes()) and SYSTEM.monotonic() < deadline:
+            SYSTEM.sleep(0.01)
+        assert len(pids) == 1
+        assert household.end() == []
+    assert not is_running(pids[0])
 
 
 INTERRUPTED = """

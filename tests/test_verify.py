@@ -228,6 +228,17 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(project: Path) -> None:
         assert judge.stderr.read() == ""
 
 
+@pytest.mark.parametrize(("to", "status"), [(">&-", 0), ("2>&-", 0), (">/dev/full", 2)])
+def test_an_output_that_cannot_be_written_is_no_traceback(
+    project: Path, to: str, status: int
+) -> None:
+    command, environment = python_command("cidx_ref.testing.conformance.verify", "--list")
+    shell = ["sh", "-c", f'"$@" {to}', "sh", *command]
+    done = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert len(done.stderr.splitlines()) == (1 if status else 0)
+
+
 def test_the_checks_can_be_listed_without_a_target_and_for_one(run: Run) -> None:
     assert run("--list") == (0, ["0 checks, 0 promises"], [])
     status, out, _ = run("mine:ATTACHED", "--list")
@@ -247,7 +258,7 @@ TARGET = Target(Spawn(["sh", "-c", "echo $$ $(umask) > pid; exec sleep 1000"]), 
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("module", ["cidx_ref.testing.conformance.verify", "cidx_ref"])
 def test_a_signal_ends_what_was_started_and_what_is_known_is_printed(
     project: Path, number: signal.Signals, module: str

@@ -94,7 +94,7 @@ class Bench:
         self.directory = Path(tempfile.mkdtemp(prefix="k", dir=self._home or _short())).resolve()
         logs = self.directory / "log"
         logs.mkdir()
-        self.household = Household(logs)
+        self.household = Household(logs, self.directory)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,14 +11,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.target import (
     HEALTH_NAMES,
     METRICS_NAMES,
     PLACEHOLDERS,
     STATUS_NAMES,
     Attach,
+    Beyond,
     Cap,
+    Faults,
+    Methods,
     Spawn,
+    Subjects,
     Target,
     words,
 )
@@ -53,7 +58,7 @@ def problem(target: Target) -> str:
 def _kinds(target: Target) -> Iterator[str]:
     if not isinstance(target.start, (Spawn, Attach)):
         yield f"start: {target.start!r}: must be Spawn(...) or Attach(...)"
-    for name in ("socket", "hits", "path", "line", "text", "error", "leaving"):
+    for name in ("socket", "hits", "path", "line", "text", "error", "leaving", "stale"):
         if not isinstance(getattr(target, name), str):
             yield f"{name}: {getattr(target, name)!r}: must be text"
     for name in ("env", "files", "status", "health", "metrics", "not_offered"):
@@ -63,12 +68,33 @@ def _kinds(target: Target) -> Iterator[str]:
         )
         if not is_text:
             yield f"{name}: {given!r}: must map text to text"
+    for name, kind in (("methods", Methods), ("subjects", Subjects), ("beyond", Beyond)):
+        if not isinstance(getattr(target, name), kind):
+            yield f"{name}: {getattr(target, name)!r}: must be {kind.__name__}(...)"
+    if not isinstance(target.faults, (Faults, type(None))):
+        yield f"faults: {target.faults!r}: must be Faults(...)"
+    for name in ("checks", "questions"):
+        if not isinstance(getattr(target, name), Sequence):
+            yield f"{name}: {getattr(target, name)!r}: must be a list"
+    for number, one in enumerate(target.checks):
+        if not isinstance(one, Check):
+            yield f"checks[{number}]: {one!r}: must be made by @check"
+    if not _is_number(target.check_s) or not target.check_s >= 0:
+        yield f"check_s: {target.check_s!r}: must be seconds"
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, (int, float)) and not isinstance(given, bool)
 
 
 def _functions(target: Target) -> Iterator[str]:
     for name in ("decode", "connect", "corpus"):
         if not (getattr(target, name) is None or callable(getattr(target, name))):
             yield f"{name}: {getattr(target, name)!r}: must be a function"
+    for name in ("cache", "claim", "lock"):
+        make = getattr(target.subjects, name)
+        if not (make is None or callable(make)):
+            yield f"subjects: {name}: {make!r}: must be a function"
     for cap in target.capabilities:
         if not isinstance(cap, Cap):
             yield f"capabilities: {cap!r}: must be of Cap: {', '.join(c.name for c in Cap)}"
@@ -91,8 +117,8 @@ def _commands(target: Target) -> Iterator[str]:
             yield "Attach: there is no address"
     else:
         yield from _command("Spawn", target.start.command, is_needed=True)
-        if target.start.patience_s <= 0:
-            yield f"patience_s: {target.start.patience_s}: must be above 0"
+        if not _is_number(target.start.patience_s) or not target.start.patience_s > 0:
+            yield f"patience_s: {target.start.patience_s!r}: must be a number above 0"
         if not target.socket:
             yield "socket: there is none, so nothing can be asked"
     yield from _command("writer", target.writer)
@@ -148,7 +174,7 @@ def _sayings(target: Target) -> Iterator[str]:
         if not reason.strip():
             yield f"not_offered: {promise}: there is no reason"
     for number, question in enumerate(target.questions):
-        if len(question) != 2 or not all(isinstance(part, str) for part in question):
+        if isinstance(question, str) or not isinstance(question, Sequence) or len(question) != 2 or not all(isinstance(part, str) for part in question):
             yield f"questions[{number}]: {question!r}: must be a query and a path"
     if target.hits and not (target.path or target.text):
         yield "hits: neither `path` nor `text` says what one is"
@@ -159,6 +185,8 @@ def _capabilities(target: Target) -> Iterator[str]:
         for cap in _SPAWNED:
             if target.offers(cap):
                 yield f"capabilities: Cap.{cap.name}: not of a daemon that is attached to"
+    if not target.methods.query:
+        yield "methods: there is no 'query', so nothing can be asked"
     for cap, method in _METHODS.items():
         if target.offers(cap) and not getattr(target.methods, method):
             yield f"capabilities: Cap.{cap.name}: there is no method {method!r}"

@@ -71,7 +71,7 @@ class Life:
         (self.home / "p").mkdir()
         (self.home / "log").mkdir()
         self.project = Project(target, self.home / "p")
-        self.household = Household(self.home / "log")
+        self.household = Household(self.home / "log", self.home)
         assert isinstance(target.start, Spawn)
         self.spawn = target.start
         self._launched = 0

@@ -1,7 +1,8 @@
 """Processes that the kit starts: their output kept, every wait with an end, and none left behind.
 
 All that one `Household` starts, and what those start in turn, carry its mark in their environment,
-by which they are found and ended.  Nothing else is ever ended.
+by which they are found and ended.  One that has emptied its environment is found by a socket that
+it has bound in the household's home.  Nothing else is ever ended.
 """
 
 from __future__ import annotations
@@ -98,9 +99,10 @@ class Process:
 class Household:
     """What was started for one purpose, and is ended with it."""
 
-    def __init__(self, directory: Path) -> None:
-        """Their output is kept in `directory`."""
+    def __init__(self, directory: Path, home: Path | None = None) -> None:
+        """Their output is kept in `directory`; `home` is nobody else's, and they serve there."""
         self._directory = directory
+        self._home = home
         self._mark = secrets.token_hex(8)
         self._started: list[Process] = []
 
@@ -140,11 +142,15 @@ class Household:
     def processes(self) -> list[int]:
         """All that run: what was started, and what those have started."""
         mark = os.fsencode(f"{_MARK}={self._mark}")
+        sockets = _bound_below(self._home) if self._home else set()
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 # Split, because another's environment may have it in the middle of something.
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                has_mark = mark in (entry / "environ").read_bytes().split(b"\0")
+                # The kit itself binds some, too.
+                is_own = int(entry.name) == os.getpid()
+                if has_mark or (sockets and not is_own and sockets & _sockets_of(entry)):
                     found.append(int(entry.name))
         return found
 
@@ -166,3 +172,22 @@ class Household:
     def _reap(self) -> None:
         for process in self._started:
             _ = process.status
+
+
+def _bound_below(directory: Path) -> set[bytes]:
+    """The sockets that are bound to a path there, as `/proc/*/fd` names them."""
+    place = os.fsencode(f"{directory}/")
+    found = set()
+    for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]:
+        words = line.split(maxsplit=7)  # number, counts, ..., inode, path
+        if len(words) == 8 and words[7].startswith(place):
+            found.add(b"socket:[%s]" % words[6])
+    return found
+
+
+def _sockets_of(process: Path) -> set[bytes]:
+    found = set()
+    for fd in (process / "fd").iterdir():
+        with suppress(OSError):
+            found.add(os.fsencode(fd.readlink()))
+    return found

@@ -46,6 +46,9 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> int:
     """Judge the target that is named; return the exit status.  `SystemExit` ends `--help`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (`>&-`): there is nobody to be told
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as this runs
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
@@ -60,6 +63,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> i
     except BrokenPipeError:  # the reader has seen enough (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_KEPT
+    except OSError as error:  # of standard output: a full disk
+        print(f"{prog}: standard output: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNUSABLE
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -230,19 +237,26 @@ def _judge_mutants(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _tidy() -> Iterator[None]:
-    """Have SIGTERM end what was started, as Ctrl-C does, and Hypothesis write nothing here."""
+    """Have SIGTERM, and a terminal that is closed, end what was started, as Ctrl-C does, and
+    Hypothesis write nothing here."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # What is ignored stays so (`nohup`).
+    before = {
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         with TemporaryDirectory(prefix="cidx-verify-") as home:
             set_hypothesis_home_dir(home)
             yield
     finally:
         set_hypothesis_home_dir(None)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass

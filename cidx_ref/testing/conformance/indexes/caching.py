@@ -75,6 +75,8 @@ def _loads_of_first(bench: Bench, project: Any, number: int, *, restart: bool = 
         before = loads(first)
         _all_at_once(bench, askers)
         made = loads(first) - before
+        if not before + made:
+            raise NotTried("it answers, and its count of loads is still 0: it counts none")
         _all_at_once(bench, askers)
         more = loads(first) - before - made
         assert not more, f"{number} queries within the TTL of the first ones made {more} more loads"

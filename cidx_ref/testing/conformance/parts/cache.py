@@ -92,7 +92,9 @@ def _check(
         with alone() as runtime, looked_through(make_cache, runtime):
             asked = _looked_at(make_cache)
             return _judged(check, make_cache, asked, deep, seed, declared, promises)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # `sys.exit` too, which a part's code may use
         return [Finding(p, Verdict.NOT_TRIED, reason(error), check) for p in promises]
 
 

@@ -104,7 +104,9 @@ def check_claim(
             for promise in unexplored.keys() - tally.tried.keys():
                 tally.untried.setdefault(promise, unexplored[promise])
             return tally.results(CLAIM_PROMISES, absent)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # `sys.exit` too, which a part's code may use
         return [Finding(p, Verdict.NOT_TRIED, reason(error), KIND) for p in CLAIM_PROMISES]
 
 

@@ -309,7 +309,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, Blocked):
         first = str(error).splitlines()[0].rstrip(":")
         return f"{first}: give it the runtime's locks, or `instrumented(make, 'its.module')`"
-    return f"could not be judged: {'; '.join(str(error).splitlines())}"
+    kind = "" if isinstance(error, Exception) else f"{type(error).__name__}: "
+    return f"could not be judged: {kind}{'; '.join(str(error).splitlines())}"
 
 
 def refuse_real_locks(part: object) -> None:

@@ -68,7 +68,9 @@ def check_lock(
                 asked = AskedLock(make_lock, runtime)
             refuse_real_locks(asked.lock)
             return _judged(make_lock, asked, deep, seed, not_offered or {})
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # `sys.exit` too, which a part's code may use
         return [Finding(p, Verdict.NOT_TRIED, reason(error), KIND) for p in LOCK_PROMISES]
 
 
