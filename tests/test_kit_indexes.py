@@ -3,12 +3,17 @@ right."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from indexes_target import indexes
 
 from cidx_ref.testing.conformance.bench import judged
 from cidx_ref.testing.conformance.indexes import CHECKS, expiry
 from cidx_ref.testing.conformance.lives import CHECKS as LIVES
+from cidx_ref.testing.conformance.target import Spawn
 from cidx_ref.testing.promises.findings import Verdict
 from cidx_ref.testing.promises.registry import PROMISES
 
@@ -81,6 +86,17 @@ def test_the_defect_is_found_and_counts_against_its_promise(
     found = judged(BY_NAME[check], indexes(defect))
     broken = {one.promise: one.words for one in found if one.verdict is Verdict.BROKEN}
     assert broken.keys() == {promise}, found
+
+
+@pytest.mark.parametrize("name", ["start-races", "start-after-kill"])
+def test_a_daemon_that_leaves_parent_and_session_is_not_blamed(name: str) -> None:
+    right = indexes()
+    assert isinstance(right.start, Spawn)
+    program, *arguments = right.start.command[1:]
+    command = [sys.executable, "-P", str(Path(__file__).with_name("detached.py"))]
+    start = replace(right.start, command=[*command, program, *arguments], taken_status=0)
+    found = judged(BY_NAME[name], replace(right, start=start))
+    assert {one.verdict for one in found} == {Verdict.KEPT}, found
 
 
 @pytest.mark.deep

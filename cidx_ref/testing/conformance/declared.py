@@ -61,6 +61,9 @@ def _kinds(target: Target) -> Iterator[str]:
     for name in ("socket", "hits", "path", "line", "text", "error", "leaving", "stale"):
         if not isinstance(getattr(target, name), str):
             yield f"{name}: {getattr(target, name)!r}: must be text"
+
+
+def _mappings(target: Target) -> Iterator[str]:
     for name in ("env", "files", "status", "health", "metrics", "not_offered"):
         given = getattr(target, name)
         is_text = isinstance(given, Mapping) and all(
@@ -68,11 +71,17 @@ def _kinds(target: Target) -> Iterator[str]:
         )
         if not is_text:
             yield f"{name}: {given!r}: must map text to text"
+
+
+def _parts(target: Target) -> Iterator[str]:
     for name, kind in (("methods", Methods), ("subjects", Subjects), ("beyond", Beyond)):
         if not isinstance(getattr(target, name), kind):
             yield f"{name}: {getattr(target, name)!r}: must be {kind.__name__}(...)"
     if not isinstance(target.faults, (Faults, type(None))):
         yield f"faults: {target.faults!r}: must be Faults(...)"
+
+
+def _lists(target: Target) -> Iterator[str]:
     for name in ("checks", "questions"):
         if not isinstance(getattr(target, name), Sequence):
             yield f"{name}: {getattr(target, name)!r}: must be a list"
@@ -174,7 +183,12 @@ def _sayings(target: Target) -> Iterator[str]:
         if not reason.strip():
             yield f"not_offered: {promise}: there is no reason"
     for number, question in enumerate(target.questions):
-        if isinstance(question, str) or not isinstance(question, Sequence) or len(question) != 2 or not all(isinstance(part, str) for part in question):
+        if (
+            isinstance(question, str)
+            or not isinstance(question, Sequence)
+            or len(question) != 2
+            or not all(isinstance(part, str) for part in question)
+        ):
             yield f"questions[{number}]: {question!r}: must be a query and a path"
     if target.hits and not (target.path or target.text):
         yield "hits: neither `path` nor `text` says what one is"
@@ -185,14 +199,17 @@ def _capabilities(target: Target) -> Iterator[str]:
         for cap in _SPAWNED:
             if target.offers(cap):
                 yield f"capabilities: Cap.{cap.name}: not of a daemon that is attached to"
-    if not target.methods.query:
-        yield "methods: there is no 'query', so nothing can be asked"
     for cap, method in _METHODS.items():
         if target.offers(cap) and not getattr(target.methods, method):
             yield f"capabilities: Cap.{cap.name}: there is no method {method!r}"
     for cap, (is_met, needed) in _NEEDS.items():
         if target.offers(cap) and not is_met(target):
             yield f"capabilities: Cap.{cap.name}: needs {needed}"
+
+
+def _query(target: Target) -> Iterator[str]:
+    if not target.methods.query:
+        yield "methods: there is no 'query', so nothing can be asked"
 
 
 def _takes_fresh(target: Target) -> bool:
@@ -238,6 +255,6 @@ def _one_of(name: str, known: Sequence[str], form: str = "%s") -> str:
 
 #: In their order: what comes first is relied on by what follows.
 _LOOKS = (
-    *(_kinds, _functions, _patterns, _commands),
+    *(_kinds, _mappings, _parts, _lists, _functions, _query, _patterns, _commands),
     *(_environment, _names, _sayings, _capabilities),
 )

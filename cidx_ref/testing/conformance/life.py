@@ -182,7 +182,7 @@ class Life:
             if end_of(process.pid, 2.0) and process.status == self.spawn.stopped_status:
                 raise Violation("TTL-5", "it has ended by itself, and is not to")
             raise Violation(self._about_start(), "it says that it serves, and nobody is reached")
-        return pid if starts.belongs(pid, process) else process.pid
+        return pid if process.has_started(pid) else process.pid
 
     def _starts(self, process: Process | None, pid: int) -> None:
         self.owner = process
@@ -198,7 +198,7 @@ class Life:
             if not owner and serving and not self.model.idles:
                 raise Violation("SRV-2", "it says that it serves, and nobody is reached")
             if owner:
-                mine = [each for each in started if starts.belongs(owner, each)]
+                mine = [each for each in started if each.has_started(owner)]
                 self._starts(mine[0] if mine else None, owner)
         for each in started:
             if self.owner is not each and not self.model.idles:

@@ -21,7 +21,8 @@ from cidx_ref.testing.ground import SYSTEM
 
 __all__ = ["Household", "Process", "end_of", "is_running"]
 
-_MARK = "CIDX_KIT"
+#: Of a household, and of one process of it.
+_MARK, _OWN_MARK = "CIDX_KIT", "CIDX_KIT_START"
 #: How often it is looked for what nothing tells of: a socket that accepts, a line in a file.
 _LOOK_S = 0.005
 #: Of what a process wrote, what is shown.
@@ -49,8 +50,11 @@ def is_running(pid: int) -> bool:
 class Process:
     """One that was started."""
 
-    def __init__(self, child: subprocess.Popen[bytes], log: Path, command: Sequence[str]) -> None:
+    def __init__(
+        self, child: subprocess.Popen[bytes], log: Path, command: Sequence[str], mark: str
+    ) -> None:
         self._child = child
+        self._mark = os.fsencode(f"{_OWN_MARK}={mark}")
         self.log = log
         self.command = list(command)
         self.pid = child.pid
@@ -92,6 +96,17 @@ class Process:
         with suppress(ProcessLookupError):
             self._child.send_signal(number)
 
+    def has_started(self, pid: int) -> bool:
+        """Whether that is this process, or one that it has started, whatever became of the ones
+        between: a daemon may have left its parent, its session and its group."""
+        if pid in (0, self.pid):
+            return pid > 0
+        with suppress(OSError):
+            if self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                return True
+            return os.getsid(pid) == self.pid  # it may have emptied its environment
+        return False
+
     def named(self) -> str:
         return f"`{' '.join(self.command)}` (process {self.pid})"
 
@@ -119,6 +134,7 @@ class Household:
     ) -> Process:
         """Raises `OSError`."""
         log = self._directory / f"output-{len(self._started) + 1}"
+        own = f"{self._mark}-{len(self._started) + 1}"
         with log.open("wb") as file:
             # A group of its own: Ctrl-C is for the kit, which ends what it has started.
             child = subprocess.Popen(
@@ -128,6 +144,7 @@ class Household:
                     "PYTHONUNBUFFERED": "1",  # what says that it is ready must come out
                     **(environment or {}),
                     _MARK: self._mark,
+                    _OWN_MARK: own,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -135,7 +152,7 @@ class Household:
                 cwd=self._directory,
                 start_new_session=True,
             )
-        process = Process(child, log, command)
+        process = Process(child, log, command, own)
         self._started.append(process)
         return process
 

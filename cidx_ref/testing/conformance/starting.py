@@ -58,7 +58,7 @@ def _race(bench: Bench, project: Project, path: str, owner: Process | None = Non
         status, wanted = process.status, bench.spawn.taken_status
         assert status == wanted, f"{seen}; one that finds another ends with {status}, not {wanted}"
     reached = starts.answering(project)
-    assert starts.belongs(reached, serving[0]), (
+    assert serving[0].has_started(reached), (
         f"{seen}; the one that serves is not reached ({reached or 'nobody'} answers)"
     )
     bench.tried("SRV-2", 1, "rounds of starters")
@@ -72,7 +72,7 @@ def _end(owner: Process, project: Project) -> None:
         if not pid:
             break
         owner.send(signal.SIGKILL)
-        if pid != owner.pid and starts.belongs(pid, owner):
+        if pid != owner.pid and owner.has_started(pid):
             starts.kill(pid)
         end_of(pid, PROMPT_S)
 

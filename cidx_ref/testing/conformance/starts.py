@@ -19,7 +19,7 @@ from cidx_ref.testing.conformance.subject import Project, accepts
 from cidx_ref.testing.conformance.target import Spawn
 from cidx_ref.testing.ground import SYSTEM, peer_pid
 
-__all__ = ["SERVING", "TAKEN", "answering", "became", "belongs", "kill", "looks", "told"]
+__all__ = ["SERVING", "TAKEN", "answering", "became", "kill", "looks", "told"]
 
 SERVING, TAKEN = "serves", "finds another daemon"
 _ENDED, _SILENT = "ends", "does not say in time what it is"
@@ -34,15 +34,6 @@ def answering(project: Project) -> int:
     with suppress(OSError), open_socket(project.address, _KNOCK_S) as sock:
         return peer_pid(sock)
     return 0
-
-
-def belongs(pid: int, process: Process) -> bool:
-    """Whether `pid` is a process that was started, or that it has started itself."""
-    if pid == process.pid:
-        return True
-    with suppress(OSError):
-        return bool(pid) and os.getsid(pid) == process.pid
-    return False
 
 
 def became(process: Process, project: Project, timeout_s: float = 0.0) -> str:
@@ -67,7 +58,7 @@ def _state(process: Process, project: Project, spawn: Spawn) -> str:
         return TAKEN
     if spawn.ready and re.search(spawn.ready, output, re.MULTILINE):
         return SERVING
-    if (not spawn.ready or status == 0) and belongs(answering(project), process):
+    if (not spawn.ready or status == 0) and process.has_started(answering(project)):
         return SERVING
     if status is None:
         return ""

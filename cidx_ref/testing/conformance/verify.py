@@ -46,12 +46,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> int:
     """Judge the target that is named; return the exit status.  `SystemExit` ends `--help`."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed (`>&-`): there is nobody to be told
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as this runs
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
+    _fill_streams()
     try:
         options = _parser(prog).parse_args(arguments)
         status = _list(options) if options.list else _judge(options)
@@ -70,6 +65,16 @@ def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> i
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _fill_streams() -> None:
+    """Have somewhere to write to, and no text that cannot be written."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (`>&-`): there is nobody to be told
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as this runs
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
 
 
 class _Parser(argparse.ArgumentParser):
