@@ -1,5 +1,5 @@
-"""Runs a program as a classic daemon: `python detached.py PROGRAM ARGUMENT...` forks,
-leaves session and group, forks again, and ends with status 0 once the program has said its first line.
+"""Runs a program as a classic daemon: `python detached.py PROGRAM ARGUMENT...` forks, leaves
+session and group, forks again, and ends with status 0 once the program has said its first line.
 What is left has no parent that was started, and no session of one.
 """
 

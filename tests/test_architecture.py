@@ -295,7 +295,12 @@ def _room(name: str) -> str:
 
 def test_rooms_of_the_harness_know_only_what_stands_below_them() -> None:
     floors = {room: number for number, rooms in enumerate(HARNESS_FLOORS) for room in rooms}
-    graph = {n: i for n, i in _graph().items() if n.startswith("cidx_ref.testing")}
+    # `_ground` has copies, in the wheel of the kit alone.
+    graph = {
+        n: i
+        for n, i in _graph().items()
+        if n.startswith("cidx_ref.testing") and _room(n) != "_ground"
+    }
     assert {_room(name) for name in graph} == floors.keys()
     wrong = [
         f"{name} imports {imported}"

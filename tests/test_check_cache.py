@@ -15,7 +15,6 @@ from small_caches import mine
 
 from cidx_ref.testing.conformance.parts import __main__ as shell
 from cidx_ref.testing.conformance.parts.cache import CACHE_PROMISES, check_cache, check_ttl
-from cidx_ref.testing.conformance.parts.claim import check_claim
 from cidx_ref.testing.conformance.parts.lock import check_lock
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant
 from cidx_ref.testing.own.parts import make_cache
@@ -142,7 +141,7 @@ def test_what_is_no_cache_is_not_tried_and_that_is_said(make: MakeCache, words: 
     assert words in found[0].words
 
 
-@pytest.mark.parametrize("judge", [check_cache, check_lock, check_claim])
+@pytest.mark.parametrize("judge", [check_cache, check_lock])
 def test_a_part_that_ends_the_interpreter_is_not_tried_and_ends_nothing(judge: Any) -> None:
     found = judge(lambda *_, **__: sys.exit(0))
     assert {finding.verdict for finding in found} == {Verdict.NOT_TRIED}

@@ -261,7 +261,7 @@ def _waited_for() -> Iterator[None]:
     recv = Channel.recv
 
     def one_at_a_time(self: Channel) -> bytes:
-        has_turn = turn.acquire(timeout=0.1)
+        has_turn = turn.acquire(timeout=0.5)
         try:
             return recv(self)
         finally:

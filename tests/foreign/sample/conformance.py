@@ -12,6 +12,7 @@ PROGRAM = str(Path(__file__).with_name("daemon_service.py"))
 TARGET = Target(
     Spawn(("{python}", PROGRAM, "serve", "{project}")),
     writer=("{python}", PROGRAM, "index", "{project}"),
+    env={"PYTHONSAFEPATH": ""},  # its own modules lie beside it
     methods=Methods(
         query="query(project, query, limit=limit)",
         query_fts="query_fts(project, query, limit=limit)",

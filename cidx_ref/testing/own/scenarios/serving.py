@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, cast
 
 from cidx_ref.config import Config
+from cidx_ref.daemon.beside import Beside
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.eviction import CacheEvictionThread
 from cidx_ref.daemon.freshness import Freshness, NoWatch
@@ -29,6 +30,7 @@ def _served(rig: CacheRig) -> Served:
     served = object.__new__(Served)
     served.project = Project.at("/")  # whose name no error has in it
     served.cache = cast("IndexCache[Any]", rig.cache)
+    served._beside = Beside(rig.source, served.cache, lambda source: served.cache, rig.runtime)
     served.runs = IndexRuns(rig.source.begin_run, unprepared, rig.runtime)
     served.freshness = Freshness(
         served.runs,
