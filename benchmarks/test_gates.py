@@ -50,7 +50,9 @@ def test_ten_readers_at_once(
     def measure() -> list[float]:
         return sides.took(sides.at_once(READERS, "ours", stdlib.root, mode, CALLS // READERS))
 
-    gate("PERF-3", f"{mode}, {READERS} readers", measure, LIMITS_MS[mode])
+    # Eleven processes on two cores are in each other's way as it happens, and what else a machine
+    # does makes them slower, never quicker: missed is what is missed each time.
+    gate("PERF-3", f"{mode}, {READERS} readers", measure, LIMITS_MS[mode], attempts=5)
 
 
 @pytest.mark.promise("PERF-5")

@@ -168,15 +168,14 @@ class Receiving:
     @contextmanager
     def of_size(self, size_bytes: int) -> Iterator[bool]:
         """Whether there is room for a frame of this size, which is kept while the block runs."""
-        counted = 0 if size_bytes <= _SMALL_BYTES else size_bytes
         with self._lock:
-            has_room = counted <= self._left_bytes
-            self._left_bytes -= counted if has_room else 0
+            has_room = size_bytes <= self._left_bytes
+            self._left_bytes -= size_bytes if has_room else 0
         try:
             yield has_room
         finally:
             with self._lock:
-                self._left_bytes += counted if has_room else 0
+                self._left_bytes += size_bytes if has_room else 0
 
 
 class Channel:
@@ -218,10 +217,14 @@ class Channel:
         size, compressed = self.FRAME_HEADER.unpack(self._stream.read(self.FRAME_HEADER.size))
         if size > MAX_REQUEST_BYTES:
             return self._pass_over(size, compressed, _too_large(size))
-        with self._receiving.of_size(size) as has_room:
-            if not has_room:
-                return self._pass_over(size, compressed, BusyError(_TOO_MUCH))
-            data = self._stream.read(size + len(_END))[: -len(_END)]
+        if size <= _SMALL_BYTES:  # as nearly all are: no lock is taken for them
+            data = self._stream.read(size + len(_END))
+        else:
+            with self._receiving.of_size(size) as has_room:
+                if not has_room:
+                    return self._pass_over(size, compressed, BusyError(_TOO_MUCH))
+                data = self._stream.read(size + len(_END))
+        data = data[: -len(_END)]
         self.has_asked = True
         if not compressed:
             return data

@@ -72,7 +72,12 @@ _RESULTS = pytest.StashKey[Results]()
 
 class CheckGate(Protocol):
     def __call__(
-        self, promise: str, name: str, measure: Callable[[], list[float]], limit_ms: float
+        self,
+        promise: str,
+        name: str,
+        measure: Callable[[], list[float]],
+        limit_ms: float,
+        attempts: int = 2,
     ) -> None: ...
 
 
@@ -122,9 +127,15 @@ def gate(pytestconfig: pytest.Config, results: Results, figure: RecordFigure) ->
     mode = pytestconfig.getoption("gate")
     scale = pytestconfig.getoption("gate_scale")
 
-    def check(promise: str, name: str, measure: Callable[[], list[float]], limit_ms: float) -> None:
+    def check(
+        promise: str,
+        name: str,
+        measure: Callable[[], list[float]],
+        limit_ms: float,
+        attempts: int = 2,
+    ) -> None:
         try:
-            found = measured(name, measure, limit_ms * scale)
+            found = measured(name, measure, limit_ms * scale, attempts)
         except NothingMeasuredError as error:
             pytest.fail(str(error), pytrace=False)
         results.gates.append(found)
