@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cidx_ref.testing.conformance import running
+from cidx_ref.testing.conformance import at_once, running
 from cidx_ref.testing.conformance.bench import Bench, judged
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.running import UnknownNameError, plan, verify
@@ -210,6 +211,23 @@ def test_a_listener_is_told_of_each_check() -> None:
         ("fails", 2, 2),
         ("fails", ["not tried"]),
     ]
+
+
+@pytest.mark.parametrize("start", [Spawn("otherd"), Attach("/run/otherd.sock")])
+def test_at_once_they_find_the_same_in_the_same_order(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    def run_at_once(checks: Sequence[Check], run: Any, count: int, begun: Any) -> Any:
+        counts.append(count)
+        return at_once.run_at_once(list(reversed(checks)), run, count, begun)
+
+    monkeypatch.setattr(running, "run_at_once", run_at_once)
+    subject = Target(start, checks=CHECKS)
+    found = judge(subject, at_once=3)
+    assert [replace(f, seconds=0) for f in found] == [replace(f, seconds=0) for f in judge(subject)]
+    assert counts == [1 if isinstance(start, Attach) else 3]
 
 
 def test_parts_of_a_daemon_are_judged_like_checks(monkeypatch: pytest.MonkeyPatch) -> None:

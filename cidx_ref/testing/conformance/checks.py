@@ -37,6 +37,8 @@ class Check:
     deep: bool = False
     #: It ends, kills or starts daemons: not with `Attach`.
     spawns: bool = True
+    #: It measures time or memory, so no other check runs beside it.
+    alone: bool = False
 
 
 def check(
@@ -45,6 +47,8 @@ def check(
     needs: Iterable[Cap] = (Cap.BASE,),
     deep: bool = False,
     spawns: bool = True,
+    alone: bool = False,
 ) -> Callable[[Callable[..., None]], Check]:
     """Make a check of a function; the name is what `verify --only` takes."""
-    return lambda run: Check(name, promises, frozenset({Cap.BASE, *needs}), run, deep, spawns)
+    about = frozenset({Cap.BASE, *needs})
+    return lambda run: Check(name, promises, about, run, deep, spawns, alone)

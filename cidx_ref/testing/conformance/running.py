@@ -1,20 +1,23 @@
-"""How checks are run, one after the other, so that none of them hides what another one finds.
+"""How checks are run, so that none of them hides what another one finds.
 
 Here belong which checks there are, which of them a target can be asked for, and what becomes of a
-check that fails by itself.  What a check is, is in `checks`; who prints is elsewhere (`verify`).
+check that fails by itself.  What a check is, is in `checks`; how several are run at once, in
+`at_once`; who prints is elsewhere (`verify`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
+from itertools import chain, count
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Protocol
 
+from cidx_ref.testing.conformance.at_once import run_at_once
 from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.target import Attach, Cap, Target
 from cidx_ref.testing.ground import SYSTEM
@@ -79,36 +82,59 @@ def verify(
     excuses: Iterable[Excuse] = (),
     name: str = "",
     judge: Judge | None = None,
+    at_once: int = 0,
 ) -> list[Finding]:
     """Judge `target`: what each check found of each promise, what is excused as such.
 
     `only` names checks, and `promises` ids; without them everything is tried.  `name` is how the
     target is called on a command line, for what replays; `judge` runs a check in another way than
-    at a bench.  Nothing that a target or a check does is raised.  Raises `UnknownNameError`, before
-    anything is run.
+    at a bench.  With `at_once` each check has a process of its own (a fork), and so many run at a
+    time, but for those that measure (of a daemon that was there already, one); without, all run in
+    this one.  Nothing that a target or a
+    check does is raised.  Raises `UnknownNameError`, before anything is run.
     """
-    wanted = frozenset(promises)
+    wanted, excuses = frozenset(promises), list(excuses)
     planned = plan(target, deep=deep, only=only, promises=wanted)
-    judge = judge or import_module(f"{__package__}.bench").judged
-    found = list(planned.settled)
-    for number, check in enumerate(planned.checks, start=1):
+    runs = judge or import_module(f"{__package__}.bench").judged
+    if isinstance(target.start, Attach):
+        at_once = min(at_once, 1)  # they would count each other's calls
+    numbers = count(1)
+
+    def begun(check: Check) -> None:
         if listener:
-            listener.started(check.name, number, len(planned.checks))
-        told = _run(check, target, judge, deep=deep, seed=seed)
+            listener.started(check.name, next(numbers), len(planned.checks))
+
+    def run(check: Check) -> list[Finding]:
         options = f"--only {check.name} --seed {seed}{' --deep' * deep}"
-        told = excused(
-            [
-                _completed(finding, check, f"cidx-verify {name or 'MODULE:TARGET'} {options}")
-                for finding in told
-                if finding.promise not in target.not_offered
-                and (not wanted or finding.promise in wanted)
-            ],
-            excuses,
-        )
-        found += told
+        found = [
+            _completed(finding, check, f"cidx-verify {name or 'MODULE:TARGET'} {options}")
+            for finding in _run(check, target, runs, deep=deep, seed=seed)
+            if finding.promise not in target.not_offered
+            and (not wanted or finding.promise in wanted)
+        ]
+        return excused(found, excuses)
+
+    found: dict[Check, list[Finding]] = {}
+    for check, told in _each(planned.checks, run, at_once, begun):
+        found[check] = told
         if listener:
             listener.finished(check.name, told)
-    return found
+    return [*planned.settled, *chain.from_iterable(found[c] for c in planned.checks)]
+
+
+def _each(
+    checks: Sequence[Check],
+    run: Callable[[Check], list[Finding]],
+    at_once: int,
+    begun: Callable[[Check], object],
+) -> Iterator[tuple[Check, list[Finding]]]:
+    """Each check with what it found, in the order in which they end."""
+    if at_once:
+        yield from run_at_once(checks, run, at_once, begun)
+        return
+    for check in checks:
+        begun(check)
+        yield check, run(check)
 
 
 def all_checks(target: Target | None = None) -> list[Check]:

@@ -77,7 +77,7 @@ def _end(owner: Process, project: Project) -> None:
         end_of(pid, PROMPT_S)
 
 
-@check("start-after-kill", "SRV-3", needs={Cap.KILL})
+@check("start-after-kill", "SRV-3", needs={Cap.KILL}, alone=True)
 def start_after_kill(bench: Bench) -> None:
     """The best of several tries is what it takes: a machine may be busy with something else."""
     with bench.showing("SRV-3"):

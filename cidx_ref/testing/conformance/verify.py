@@ -42,6 +42,8 @@ from cidx_ref.testing.promises.wording import one_line
 __all__ = ["main", "verify"]
 
 INTERRUPTED = 130
+#: Checks at a time, unless it is said how many; and if it is.
+_MOST_AT_ONCE, _MOST_CHECKS = 4, 64
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> int:
@@ -100,6 +102,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--promise", action="append", default=[], metavar="ID", help="judge this one; repeatable")
     add("--deep", action="store_true", help="try longer, and run the checks that take minutes")
     add("--seed", type=int, default=0, metavar="N", help="of what is drawn by chance (default: 0)")
+    add(
+        "--at-once",
+        type=_count,
+        default=min(_MOST_AT_ONCE, os.cpu_count() or 1),
+        metavar="N",
+        help="run so many checks at a time, but for those that measure (default: one for each core,"
+        f" at most {_MOST_AT_ONCE})",
+    )
     add("--excuses", type=Path, metavar="FILE", help="what is known to be broken, and why (TOML)")
     add("--promises", type=Path, metavar="FILE", help="promises of your own (TOML)")
     add("--mutants", metavar="MODULE", help="plant its MUTANTS, and see that the checks kill them")
@@ -107,6 +117,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--junit", type=Path, metavar="FILE", help="write it as JUnit's XML")
     add("--html", type=Path, metavar="FILE", help="write it as one page that needs nothing else")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= _MOST_CHECKS:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 1 to {_MOST_CHECKS}")
+    return int(text)
 
 
 @dataclass
@@ -170,11 +186,13 @@ def _judge(options: argparse.Namespace) -> int:
                 listener=progress,
                 excuses=asked.excuses,
                 name=_spelled(options),
+                at_once=options.at_once,
             )
         except KeyboardInterrupt:
             interrupted = True
     progress.end()
-    findings = [*asked.plan.settled, *progress.findings]
+    found = [f for check in asked.plan.checks for f in progress.findings.get(check.name, ())]
+    findings = [*asked.plan.settled, *found]
     is_partial = options.only or options.promise
     left_out = asked.promises if is_partial else asked.plan.only_deep
     judgement = Judgement(
@@ -269,24 +287,35 @@ class _Progress:
     """What is said of a run while it goes on: on a terminal one line, written anew each time."""
 
     stream: TextIO
-    findings: list[Finding] = field(default_factory=list)
-    _at: str = ""
+    #: By check.
+    findings: dict[str, Sequence[Finding]] = field(default_factory=dict)
+    _count: int = 0
+    #: Those at work.
+    _at: list[str] = field(default_factory=list)
 
     def started(self, check: str, number: int, count: int) -> None:
-        self._at = f"[{number}/{count}] {check}"
-        if self.stream.isatty():
-            self._write(f"\r\x1b[K{self._at} …"[: get_terminal_size().columns + 3])
+        self._count = count
+        self._at.append(check)
+        self._show()
 
     def finished(self, check: str, findings: Sequence[Finding]) -> None:
-        self.findings += findings
+        self._at.remove(check)
+        self.findings[check] = findings
+        label = f"[{len(self.findings)}/{self._count}] {check}"
         said = ", ".join(f"{found.promise} {found.verdict}" for found in findings)
         bad = any(found.verdict in (Verdict.BROKEN, Verdict.NOT_TRIED) for found in findings)
         if not self.stream.isatty():
             seconds = max((found.seconds for found in findings), default=0.0)
-            self._write(f"{self._at}: {one_line(said) or 'nothing'} ({seconds:.1f} s)\n")
+            self._write(f"{label}: {one_line(said) or 'nothing'} ({seconds:.1f} s)\n")
         elif bad:  # the rest is in the table
             code = COLOURS[Verdict.BROKEN]
-            self._write(f"\r\x1b[K\x1b[{code}m{self._at}: {one_line(said)}\x1b[0m\n")
+            self._write(f"\r\x1b[K\x1b[{code}m{label}: {one_line(said)}\x1b[0m\n")
+        self._show()
+
+    def _show(self) -> None:
+        if self.stream.isatty() and self._at:
+            at = f"[{len(self.findings) + 1}/{self._count}] {', '.join(self._at)}"
+            self._write(f"\r\x1b[K{at} …"[: get_terminal_size().columns + 3])
 
     def end(self) -> None:
         if self.stream.isatty():

@@ -18,7 +18,7 @@ _ATTEMPTS = 6
 _BUSY_SHARE = 0.3
 
 
-@check("own-publish-gap", "PERF-6", needs={Cap.INDEX})
+@check("own-publish-gap", "PERF-6", needs={Cap.INDEX}, alone=True)
 def publish_gap(bench: Bench) -> None:
     """The longest that a query takes across a publish; the best of several publishes."""
     with bench.showing("PERF-6"):

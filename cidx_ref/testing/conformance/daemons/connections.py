@@ -80,7 +80,7 @@ def _ask_on(asker: Asker) -> None:
         peer.begin(call.name, *args, **kwargs)
 
 
-@check("slow-clients", "RPC-4", spawns=False)
+@check("slow-clients", "RPC-4", spawns=False, alone=True)
 def slow_clients(bench: Bench) -> None:
     """Clients that are silent, stop within a message or do not read keep nobody waiting."""
     with bench.daemon() as daemon, bench.showing("RPC-4"):

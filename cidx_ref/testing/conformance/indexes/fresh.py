@@ -36,7 +36,7 @@ _FULL_S = 1.0
 _SHARE = 0.6
 
 
-@check("saved-is-found", "FRESH-1", needs={Cap.WATCH})
+@check("saved-is-found", "FRESH-1", needs={Cap.WATCH}, alone=True)
 def saved_is_found(bench: Bench) -> None:
     """From saving to being found, with nothing but queries in between; and what was saved while no
     daemon ran, by the first query."""
@@ -220,7 +220,7 @@ def _answers(bench: Bench, daemon: Daemon) -> dict[str, list[str]]:
         }
 
 
-@check("cost-of-a-change", "FRESH-5", needs={Cap.INDEX, Cap.INCREMENTAL})
+@check("cost-of-a-change", "FRESH-5", needs={Cap.INDEX, Cap.INCREMENTAL}, alone=True)
 def cost_of_a_change(bench: Bench) -> None:
     """A run for two files of many takes little of what a run for all takes."""
     with bench.showing("FRESH-5"):

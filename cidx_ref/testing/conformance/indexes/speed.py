@@ -75,7 +75,7 @@ def _warm(daemon: Daemon, mode: str) -> None:
         _times(asker, mode, 40)
 
 
-@check("warm-query", "PERF-1", needs={Cap.SPEED}, spawns=False)
+@check("warm-query", "PERF-1", needs={Cap.SPEED}, spawns=False, alone=True)
 def warm_query(bench: Bench) -> None:
     with bench.daemon(ttl_s=_LONG_S) as daemon, bench.showing("PERF-1"):
         _warm(daemon, "query")
@@ -89,7 +89,7 @@ def warm_query(bench: Bench) -> None:
             )
 
 
-@check("warm-full-text", "PERF-2", needs={Cap.SPEED, Cap.FTS}, spawns=False)
+@check("warm-full-text", "PERF-2", needs={Cap.SPEED, Cap.FTS}, spawns=False, alone=True)
 def warm_full_text(bench: Bench) -> None:
     with bench.daemon(ttl_s=_LONG_S) as daemon, bench.showing("PERF-2"):
         _warm(daemon, "query_fts")
@@ -103,7 +103,7 @@ def warm_full_text(bench: Bench) -> None:
             )
 
 
-@check("ten-readers", "PERF-3", needs={Cap.SPEED}, spawns=False)
+@check("ten-readers", "PERF-3", needs={Cap.SPEED}, spawns=False, alone=True)
 def ten_readers(bench: Bench) -> None:
     """Each asks some thirty times in a second: all at once, as people do, and not as fast as this
     process, which is one, could ask for ten."""
@@ -136,7 +136,7 @@ def _asks(mode: str) -> Callable[[Asker], list[Look]]:
     return ask
 
 
-@check("flat-memory", "PERF-4", needs={Cap.MEMORY})
+@check("flat-memory", "PERF-4", needs={Cap.MEMORY}, alone=True)
 def flat_memory(bench: Bench) -> None:
     """Over a thousand queries, when caches of words and the like are full."""
     with bench.daemon(ttl_s=_LONG_S) as daemon, bench.showing("PERF-4"):
@@ -160,7 +160,7 @@ def flat_memory(bench: Bench) -> None:
         )
 
 
-@check("speed-at-publish", "PERF-5", needs={Cap.SPEED, Cap.INDEX})
+@check("speed-at-publish", "PERF-5", needs={Cap.SPEED, Cap.INDEX}, alone=True)
 def speed_at_publish(bench: Bench) -> None:
     """While an index runs, and across its publish."""
     with bench.showing("PERF-5"):
