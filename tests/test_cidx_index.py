@@ -28,9 +28,10 @@ from theirs import SOURCE, adopted, asked, cosines, theirs, traces, whole, writt
 from cidx_ref import FilesystemVectorStore
 from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
 from cidx_ref.index import semantic
-from cidx_ref.index.cidx import tree
+from cidx_ref.index.cidx import fulltext, tree
 from cidx_ref.index.cidx.checking import check_apart
 from cidx_ref.index.filters import Filters
+from cidx_ref.index.query import parsed
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import git
 
@@ -176,6 +177,30 @@ def test_a_word_is_found_in_its_other_forms_and_as_a_part_of_a_name(tmp_path: Pa
 
 
 @pytest.mark.promise("QRY-2", "QRY-4")
+@pytest.mark.promise("PERF-2")
+def test_names_of_words_that_are_everywhere_are_not_looked_for_in_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions are read for each document that has both; of 100,000 that takes a while."""
+    files = {f"a{n}.py": f"load a file  # {n}\n" for n in range(9)}
+    _, index = written(tmp_path, {**files, "z.py": "load_file\nrare_file\n"})
+    snapshot = index.load(index.current())
+    monkeypatch.setattr(fulltext, "_MOST_IN_A_ROW", 12)
+    for text, count in {
+        "load_file": 1,  # ten documents
+        "load_file file_load": 1,  # ten for each
+        "rare_file load_file": 2,  # one, and ten
+        "load_file rare_file file_load": 2,
+    }.items():
+        assert snapshot.fulltext is not None
+        clauses = repr(snapshot.fulltext._clauses(parsed(text)))
+        assert clauses.count("PhraseQuery") == count, (text, clauses)
+        found = [hit["path"] for hit in asked(snapshot, text, "fts")["results"]]
+        assert found[0] == "z.py", (text, found)
+        assert len(found) == 10
+    snapshot.close()
+
+
 def test_a_word_that_the_tokenizer_leaves_out_is_found_by_the_texts(tmp_path: Path) -> None:
     word = "a" + "b" * 60
     _, index = written(tmp_path, {"a.py": f"x = {word}\n", "b.py": "y = 1\n"})

@@ -37,6 +37,9 @@ _LEAST_PREFIX = 3  # letters: with fewer, half of the vocabulary begins so
 _MOST_FORMS = 48
 _PATH_SHARE = 0.5
 _WHOLE_SHARE = 1.5  # what a name counts for that stands there as it was typed
+#: For all names of a query together: documents with the rarest token of one, in which it is looked
+#: where they stand.  Some 3 ms.
+_MOST_IN_A_ROW = 20_000
 _MORE = 4
 _FEW_FILES, _SPARE = 256, 32
 _PROBED, _PROBED_CHARS, _MOST_PROBED_HITS = 16, 2000, 1000
@@ -235,14 +238,17 @@ class TheirText:
             if forms or self._in_paths(term):
                 part = tantivy.Query.term_query(self._schema, "path", term)
                 clauses.append((occur.Should, tantivy.Query.boost_query(part, _PATH_SHARE)))
+        left = _MOST_IN_A_ROW
         for word in rest.words:
-            if (whole := self._as_typed(word)) is not None:
+            tokens = _TOKEN.findall(word.lower())
+            cost = min(map(self._df, tokens), default=0) if len(tokens) > 1 else 0
+            if cost <= left and (whole := self._as_typed(word, tokens)) is not None:
                 clauses.append((occur.Should, tantivy.Query.boost_query(whole, _WHOLE_SHARE)))
+                left -= cost
         return tantivy.Query.boolean_query(clauses) if clauses else None
 
-    def _as_typed(self, word: str) -> Any:
+    def _as_typed(self, word: str, tokens: Sequence[str]) -> Any:
         """A name of several parts as it stands in a text: as one token, or as several in a row."""
-        tokens = _TOKEN.findall(word.lower())
         if len(tokens) > 1:
             return tantivy.Query.phrase_query(self._schema, "content", list(tokens))
         is_made_of_parts = len(list(islice(terms_of([word]), 2))) > 1
