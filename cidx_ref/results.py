@@ -93,8 +93,8 @@ class Answer(Sequence[Hit]):
 
     The index holds every change made before `indexed_at` (ISO 8601).  `pending` is how many files
     are known to have changed since; None while that is not known.  `fresh` says of a query that
-    wanted it whether the index holds every change made before the call, and `fresh_problem` why it
-    does not; both are None where it was not wanted.
+    wanted it whether the index holds every change made before the call, and is None of any other;
+    `fresh_problem` says why it does not, and of any query that index runs fail, and why.
 
     `unmatched` says which filters no file of the index matches, by the name of the argument
     ("paths", "exclude_paths", "languages"), each with the path that is likest to it, or None.

@@ -21,6 +21,7 @@ class ToldWatch:
         self.told: list[str] = []
         self.known: int | None = None
         self.fresh = False
+        self.failed: str | None = None
         self.run: Callable[[], object] = lambda: None
         self.cancel: Callable[[], object] = lambda: None
         self.on_pending: Callable[[], object] = lambda: None
@@ -53,6 +54,9 @@ class ToldWatch:
     def pending(self) -> int | None:
         self.on_pending()
         return self.known
+
+    def failure(self) -> str | None:
+        return self.failed
 
     def is_fresh(self, timeout_s: float = -1) -> bool:
         return self.fresh

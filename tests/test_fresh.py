@@ -232,6 +232,22 @@ def test_the_first_query_begins_the_watch_and_waits_for_its_run(make_project: Ma
     assert desk.watch.told[4:] == ["use"]
 
 
+@pytest.mark.promise("FRESH-2", "OBS-2")
+def test_while_runs_fail_answers_and_health_say_so(watched: Desk) -> None:
+    assert watched.watch is not None
+    watched.watch.failed = "no space left"
+    said = "the last index run failed: no space left"
+    for known, told in ((1, said), (0, None), (None, None)):
+        watched.watch.known = known
+        answer = watched.ask()
+        assert (answer.get("fresh_problem"), "fresh" in answer) == (told, False)
+        health = watched.service.exposed_get_health()
+        assert (health["status"], health["problem"]) == ("degraded", said)
+    watched.watch.failed = None
+    assert "fresh_problem" not in watched.ask()
+    assert watched.service.exposed_get_health()["problem"] is None
+
+
 @pytest.mark.promise("FRESH-1")
 def test_the_first_query_waits_a_second_at_most(
     make_project: MakeProject, monkeypatch: pytest.MonkeyPatch

@@ -392,16 +392,32 @@ def test_a_run_that_fails_is_tried_again_later_and_later(bench: Bench) -> None:
         assert wait_s is not None
         delays.append(round(wait_s))
         said = bench.watch.describe()
-        assert said["reason"] == "BusyError: somebody else writes"
+        assert said["reason"] == bench.watch.failure() == "somebody else writes"
         assert (said["mode"], said["pending"]) == ("watching", 1)
         bench.runtime.advance(wait_s)
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60]
     bench.error = None
     assert bench.turn() is None
     said = bench.watch.describe()
-    assert (said["reason"], said["pending"]) == (None, 0)
+    assert (said["reason"], bench.watch.failure(), said["pending"]) == (None, None, 0)
     bench.events.emit("", "a.py")
     assert bench.turn() == pytest.approx(0.2), "the delays begin anew"
+
+
+@pytest.mark.promise("OBS-2")
+def test_a_run_that_somebody_else_asked_for_ends_a_failure(bench: Bench) -> None:
+    bench.begin()
+    bench.error = ZeroDivisionError("/a/path")
+    bench.events.emit("", "a.py")
+    bench.turn()
+    bench.runtime.advance(0.2)
+    assert bench.turn() == pytest.approx(1)
+    said = bench.watch.describe()
+    assert said["reason"] == bench.watch.failure() == "ZeroDivisionError; see daemon.log"
+    bench.error = None
+    bench.run()
+    said = bench.watch.describe()
+    assert (said["reason"], bench.watch.failure(), said["pending"]) == (None, None, 0)
 
 
 def test_a_first_run_that_fails_is_tried_again_and_nothing_is_known_meanwhile(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cidx_ref.daemon.indexing import IndexRuns, NotOverError
+from cidx_ref.daemon.told import in_words
 from cidx_ref.errors import CidxError, ReplacedError
 from cidx_ref.index.port import RunOptions
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -59,6 +60,9 @@ class Watching(Protocol):
     def pending(self) -> int | None:
         """How many files are known to have changed since the live index's scan began; None while
         that is not known."""
+
+    def failure(self) -> str | None:
+        """Why the last index run that the watch asked for failed, if it has."""
 
     def is_fresh(self, timeout_s: float = -1) -> bool:
         """Whether nothing that was changed before this call is missing from the live index; False
@@ -125,6 +129,9 @@ class NoWatch:
     def pending(self) -> int | None:
         return None
 
+    def failure(self) -> str | None:
+        return None
+
     def is_fresh(self, timeout_s: float = -1) -> bool:
         return False
 
@@ -185,7 +192,15 @@ class Freshness:
             problem = self._wait_for_a_run(self._options(), FIRST_LOOK_S)
             if problem is not None:
                 _log.info("the first query does not wait for the first look: %s", problem)
-        return {"pending": self._watch.pending()}
+        pending = self._watch.pending()
+        # Else it is a matter of a moment.
+        failure = self.failure() if pending else None
+        return {"pending": pending, **({"fresh_problem": failure} if failure else {})}
+
+    def failure(self) -> str | None:
+        """That index runs fail, and why; None where they do not."""
+        failure = self._watch.failure() if self._is_watched else None
+        return None if failure is None else f"the last index run failed: {failure}"
 
     def is_unchanged(self) -> bool:
         """Whether the watch knows that nothing has changed since the live index's scan began.
@@ -294,12 +309,10 @@ class Freshness:
             raise
         except (CidxError, OSError) as error:
             _log.warning("an index run for a query failed: %s", error)
-            if isinstance(error, OSError) and not isinstance(error, CidxError):
-                return error.strerror or type(error).__name__  # without its paths
-            return str(error)
-        except Exception as error:  # a bug: its message may hold paths, and goes to the log
+            return in_words(error)
+        except Exception as error:  # a bug
             _log.exception("an index run for a query failed")
-            return f"{type(error).__name__}; see daemon.log"
+            return in_words(error)
         return None
 
 

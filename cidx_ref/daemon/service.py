@@ -87,7 +87,7 @@ class CIDXDaemonService(ExposedService):
         self.gate = Gate(runtime, max_calls=max_calls)
         self.metrics = Metrics(runtime)
         self.installation = installation or Installation()
-        self.health_monitor = HealthMonitor(self, runtime=runtime, problem=self.installation.change)
+        self.health_monitor = HealthMonitor(self, runtime=runtime, problem=self._problem)
         #: Called when the daemon is to stop; without it, there is no daemon around this service.
         self.on_shutdown: Callable[[str], None] | None = None
         #: What a client connects to; None where there is no daemon around this service.
@@ -218,6 +218,11 @@ class CIDXDaemonService(ExposedService):
     @property
     def project(self) -> Project | None:
         return self._served.project if self._served is not None else None
+
+    def _problem(self) -> str | None:
+        """What is wrong with the daemon now, whatever its calls come to."""
+        failure = self._served.freshness.failure() if self._served is not None else None
+        return self.installation.change() or failure
 
     @property
     def is_indexing(self) -> bool:

@@ -145,6 +145,11 @@ class Watch:
         session = self._session
         return None if session is None else session.pending
 
+    def failure(self) -> str | None:
+        """Why the last index run failed, if it has.  Waits for nothing."""
+        session = self._session
+        return None if session is None else session.failure
+
     def is_fresh(self, timeout_s: float = -1) -> bool:
         """Whether the live index holds every change made before this call, by what the kernel has
         to tell by now, and by a look at what no event tells of; False while that is not known, as
@@ -281,6 +286,7 @@ class Watch:
             session.put_back(scan)
             return
         now_s = self._runtime.monotonic()
+        session.forget_failure()
         session.hold(scan, now_s)
         if scan.has_listed and session.mode == "starting":
             session.turn("watching", self._ledger.now())

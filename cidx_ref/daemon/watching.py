@@ -18,6 +18,7 @@ from cidx_ref.daemon.ledger import short
 from cidx_ref.daemon.looked import has_changed_since
 from cidx_ref.daemon.outside import Outside
 from cidx_ref.daemon.relevance import Relevance
+from cidx_ref.daemon.told import in_words
 from cidx_ref.daemon.watched import Changes, NoEventsError, WatchedTree
 from cidx_ref.runtime import Runtime, Thread
 
@@ -162,6 +163,8 @@ class Session:
         self.mode = "starting"
         self.since = since
         self.reason: str | None = None
+        #: Of the last index run, if it failed.
+        self.failure: str | None = None
         self.has_ended = False
         self.pending: int | None = None
         self.waiter: Waiter = Pause(runtime)
@@ -360,11 +363,13 @@ class Session:
         """A run has failed: the next one comes later, each time more so."""
         self._delay_s = min(MAX_RETRY_S, max(_RETRY_S, 2 * self._delay_s))
         self.not_before_s = now_s + self._delay_s
+        self.failure = short(in_words(problem))
         if self.mode != "scanning":
-            self.reason = short(f"{type(problem).__name__}: {problem}")
+            self.reason = self.failure
 
     def forget_failure(self) -> None:
         self._delay_s = self.not_before_s = 0.0
+        self.failure = None
         if self.mode != "scanning":
             self.reason = None
 
