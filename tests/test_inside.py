@@ -158,20 +158,21 @@ def explores_nothing(bench: Bench) -> None:
         exhaustive(Untouched)
 
 
-class Blocking(TwoVisitors):
+class OfChance(TwoVisitors):
     """It depends on more than its schedule."""
 
     runs = 0
 
     def check(self) -> None:
-        Blocking.runs += 1
-        assert Blocking.runs != 3, "the third run"
+        OfChance.runs += 1
+        assert OfChance.runs != 3, "the third run"
 
 
 @check("by-chance", "CACHE-1", inside=True)
 def by_chance(bench: Bench) -> None:
+    OfChance.runs = 0
     with bench.showing("CACHE-1"):
-        exhaustive(Blocking)
+        exhaustive(OfChance)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_a_daemons_error_of_that_kind_is_still_the_checks_own() -> None:
 
 
 def test_what_it_needs_that_is_not_offered_it_is_not_run_for() -> None:
-    needing = check("needs", "CACHE-1", needs={Cap.CLEAR}, inside=True)(lambda bench: 1 / 0)
+    needing = check("needs", "CACHE-1", needs={Cap.CLEAR}, inside=True)(visits.run)
     assert only(verify(Target(Spawn("d"), checks=[needing]))).verdict is Verdict.NOT_OFFERED
 
 
@@ -229,67 +230,37 @@ def test_mutants_that_are_planted_in_this_process_are_judged_by_such_checks_and_
     ]
 
 
-DOWNSTREAM = """
-from contextlib import contextmanager
-from unittest.mock import patch
-
-from cidx_ref.testing import Attach, Bench, Mutant, Scenario, Target, check, exhaustive
-
-class Till:
-    def __init__(self, runtime):
-        self.lock, self.runtime, self.sum = runtime.lock("till"), runtime, 0
-
-    def put(self, amount):
-        with self.lock:
-            self.sum += amount
-
-class TwoCustomers(Scenario):
-    def __init__(self, runtime):
-        super().__init__(runtime)
-        self.till = Till(runtime)
-
-    def actors(self):
-        return {"one": lambda: self.till.put(1), "other": lambda: self.till.put(2)}
-
-    def check(self):
-        assert self.till.sum == 3, f"{self.till.sum} is in the till, and 3 was paid"
-
-@check("till", "SHOP-1", inside=True)
-def till(bench: Bench):
-    with bench.showing("SHOP-1"):
-        bench.tried("SHOP-1", exhaustive(TwoCustomers).schedules, "schedules")
-
-TARGET = Target(Attach("/run/shop.sock"), checks=[till])
-
-@contextmanager
-def hasty():
-    def put(self, amount):
-        before = self.sum
-        self.runtime.step("counts")
-        self.sum = before + amount
-    with patch.object(Till, "put", put):
-        yield
-
-MUTANTS = {"hasty": Mutant("SHOP-1", patch=hasty)}
-"""
+def shown(first: str) -> str:
+    """The block of the page that begins so."""
+    page = PAGE.read_text("utf-8")
+    return first + page.split(f"```python\n{first}")[1].split("```")[0]
 
 
+@pytest.fixture
+def _the_shop_is_gone_again() -> Iterator[None]:
+    yield
+    sys.modules.pop("shop_of_a_test", None)
+
+
+PAGE = Path(__file__).parents[1] / "docs/parts.md"
+
+
+@pytest.mark.usefixtures("_the_shop_is_gone_again")
 def test_a_project_of_two_files_has_it_all_through_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    (tmp_path / "shop_of_this_test.py").write_text(DOWNSTREAM)
+    (tmp_path / "shop_of_a_test.py").write_text(shown("# shop.py"))
     (tmp_path / "promises.toml").write_text('[promises]\nSHOP-1 = "what is paid is in the till"\n')
-    options = ["shop_of_this_test:TARGET", "--promises", "promises.toml"]
+    options = ["shop_of_a_test:TARGET", "--promises", "promises.toml"]
     assert main([*options, "--list"]) == 0
     assert "till (in this process): SHOP-1\n" in capsys.readouterr().out
     assert main(options) == 0
     said = capsys.readouterr().out
     assert said.startswith("SHOP-1  kept ")
     assert "schedules" in said
-    assert main([*options, "--mutants", "shop_of_this_test"]) == 0
+    assert main([*options, "--mutants", "shop_of_a_test"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "hasty  SHOP-1    killed    till: 1 is in the till, and 3 was paid",
         "mutants: 1 of 1 killed",
