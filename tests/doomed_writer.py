@@ -19,13 +19,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from edits import small_segments
-
 from cidx_ref.index import assembly  # noqa: F401 - with all that it needs
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime
+from cidx_ref.testing.own.lives import small_segments
 
 
 class Doomed(Runtime):

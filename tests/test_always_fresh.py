@@ -19,9 +19,7 @@ from typing import Any
 from unittest.mock import patch
 from zipfile import ZipFile
 
-import edits
 import pytest
-from edits import PATHS, Life, Text, Write, small_segments
 from live import (
     TIMEOUT_S,
     Begun,
@@ -56,7 +54,10 @@ from cidx_ref.launcher import start_process
 from cidx_ref.results import Answer
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.figures import percentile
+from cidx_ref.testing.own import lives
+from cidx_ref.testing.own.edits import PATHS, Write
 from cidx_ref.testing.own.fixtures import write
+from cidx_ref.testing.own.lives import Life, Text, small_segments
 
 pytestmark = pytest.mark.once
 
@@ -577,7 +578,7 @@ def test_versions_of_a_package_are_laid_over_one_another_and_each_answer_is_of_o
     monkeypatch: pytest.MonkeyPatch,
     figure: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr(edits, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(lives, "MAX_BYTES", 1 << 20)
     trees = made_up(8, 1) if package == "a made-up one" else published(package, tmp_path / "pack")
     if package in PACKAGES and len(trees) < MANY:
         pytest.skip("the registry cannot be reached")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -10,12 +10,10 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from fresh import OwnRuns, ReadingWatch, ToldWatch, own_runs
 
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.daemon import freshness
-from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import BusyError, IndexingError, NoIndexError, ReplacedError
 from cidx_ref.index.generation import Generations
@@ -23,52 +21,11 @@ from cidx_ref.index.port import RunOptions, Search
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.steps import Step
-from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fake_index import FakeIndex, FakeRun, FakeSnapshot
 from cidx_ref.testing.own.fixtures import MakeProject, build, served
+from cidx_ref.testing.own.told import WAIT_S, Desk, OwnRuns, ReadingWatch, ToldWatch, own_runs
 
-WAIT_S = 60.0
 ROUNDS = 17
-
-
-class Desk:
-    """A service over an index that is nothing but names."""
-
-    def __init__(self, project: Project, watch: ToldWatch | None = None) -> None:
-        self.runtime = FakeRuntime()
-        self.index = FakeIndex(self.runtime)
-        self.watch = watch
-        self.service = CIDXDaemonService(
-            project.root,
-            runtime=self.runtime,
-            index=lambda project, runtime: self.index,
-            watch=None if watch is None else watch.make,
-        )
-        self._root = str(project.root)
-        self._joined = SYSTEM.event("joined")
-        self.runtime.at(Step.RUN_ASKED, self._joined.set)
-
-    def ask(self, **options: Any) -> dict[str, Any]:
-        return self.service.exposed_query(self._root, "text", **options)
-
-    def begin(self, ask: Callable[[], object]) -> tuple[Thread, list[Any]]:
-        """Call `ask` in a thread; and what comes of it."""
-        outcome: list[Any] = []
-
-        def run() -> None:
-            try:
-                outcome.append(ask())
-            except Exception as error:
-                outcome.append(error)
-
-        return SYSTEM.thread(run, "asking"), outcome
-
-    def begin_run(self, ask: Callable[[], object]) -> tuple[Thread, list[Any]]:
-        """The same, and wait until it has joined an index run, or has begun one."""
-        self._joined.clear()
-        begun = self.begin(ask)
-        assert self._joined.wait(WAIT_S)
-        return begun
 
 
 @pytest.fixture
@@ -350,14 +307,21 @@ def test_the_watch_rests_when_no_index_is_in_memory_and_begins_again(watched: De
 
 
 def test_a_project_that_is_not_to_be_watched_is_not(project: Project) -> None:
+    class Awaited(ToldWatch):
+        def done(self, ok: bool) -> None:
+            super().done(ok)
+            is_over.set()
+
+    is_over = SYSTEM.event("the first look")
     Config.init(project, watch=False)
-    watch = ToldWatch()
+    watch = Awaited()
     with served(project, watch=watch.make) as service:
         assert service.exposed_query(str(project.root), "retry")["pending"] is None
         assert "use" not in watch.told
         Config.init(project, watch=True)
         service.reload_config()
         service.exposed_query(str(project.root), "retry")
+        assert is_over.wait(WAIT_S), "which the query waits for no longer than a second"
         assert "use" in watch.told
         watch.told.clear()
         Config.init(project, watch=False)

@@ -17,7 +17,13 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from edits import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cidx_ref.project import Project
+from cidx_ref.steps import Step
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.edits import (
     IGNORES,
     KINDS,
     PATHS,
@@ -27,27 +33,23 @@ from edits import (
     Delete,
     Edit,
     EditUnseen,
-    Fault,
     Ignore,
-    Life,
     Mode,
     Move,
-    Run,
     Swap,
     Touch,
     Write,
     make_history,
+)
+from cidx_ref.testing.own.lives import (
+    Fault,
+    Life,
+    Run,
     no_probes,
     nothing_left_open,
     scratch,
     small_segments,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from cidx_ref.project import Project
-from cidx_ref.steps import Step
-from cidx_ref.testing.clock import FakeRuntime
 
 pytestmark = pytest.mark.once
 

@@ -3,10 +3,15 @@ is broken in it is found there."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from cidx_ref.places import INDEX_DIRECTORY, STATE_DIRECTORY
 from cidx_ref.testing.conformance.mutants import plant
 from cidx_ref.testing.conformance.running import plan, verify
+from cidx_ref.testing.own import zoo
 from cidx_ref.testing.own.conformance import TARGET
 from cidx_ref.testing.own.mutants import MUTANTS as ZOO
 from cidx_ref.testing.own.zoo import MUTANTS, UNSEEN
@@ -20,8 +25,11 @@ pytestmark = pytest.mark.once
 _QUICK = (
     "stored_after_a_publish",
     "query_error_clears_the_cache",
-    "fresh_is_a_word",
     "a_change_is_nobodys_business",
+    "entry_is_used_unseen",
+    "changes_settle_for_ever",
+    "only_the_time_of_modification",
+    "loaded_for_each_query",
 )
 
 
@@ -66,3 +74,32 @@ def test_what_no_door_shows_is_named_with_its_reason() -> None:
     assert MUTANTS.keys() | UNSEEN.keys() == ZOO.keys()
     assert not MUTANTS.keys() & UNSEEN.keys()
     assert set(_QUICK) <= MUTANTS.keys()
+    here = [*zoo.PARTS, *zoo.INSIDE, *zoo.DEEP]
+    assert len(here) == len(set(here)), "each is planted once"
+    assert {*here, *zoo.DAEMONS} == MUTANTS.keys()
+
+
+#: In this process, and quick.
+_INSIDE = ("own-watch-runs", "own-fresh-answers", "own-stale-hits", "own-one-load", "own-TwoSavers")
+
+
+@pytest.mark.parametrize("name", _INSIDE)
+def test_what_is_checked_in_this_process_is_kept(name: str) -> None:
+    found = verify(TARGET, only=[name])
+    assert [(f.verdict, f.words) for f in found if f.verdict is not Verdict.KEPT] == []
+    assert all(sum(f.tried.values()) for f in found)
+
+
+def test_what_is_checked_in_this_process_finds_and_leaves_nothing_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    monkeypatch.setenv(STATE_DIRECTORY, str(state))
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    monkeypatch.setenv(INDEX_DIRECTORY, str(tmp_path / "elsewhere"))
+    before = dict(os.environ)
+    (found,) = verify(TARGET, only=["own-any-text"])
+    assert found.verdict is Verdict.KEPT, found.words
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["state"]
+    assert dict(os.environ) == before

@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from watches import HOUR_S, Bench, FakeEvents, Still, folders_of
 
 from cidx_ref.daemon import inotify
 from cidx_ref.daemon.relevance import Relevance
 from cidx_ref.errors import BusyError
 from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.own.watches import HOUR_S, Bench, FakeEvents, Still, folders_of
 
 pytestmark = pytest.mark.once
 

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from watches import Bench, Still, git
 
 from cidx_ref.daemon import outside
 from cidx_ref.daemon.gitindex import what_it_lists
+from cidx_ref.testing.own.watches import Bench, Still, git
 
 pytestmark = pytest.mark.once
 

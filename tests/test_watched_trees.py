@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from watches import Bench, Still, files_of, folders_of, git
 
 from cidx_ref.daemon.inotify import OVERFLOW, Event
 from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.own.watches import Bench, Still, files_of, folders_of, git
 
 pytestmark = pytest.mark.once
 

@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cidx_ref.testing.concurrency.explore import Counterexample, NothingExplored
 from cidx_ref.testing.conformance import corpus, subject
 from cidx_ref.testing.conformance.asking import Gone, Refused, Unreadable, open_socket
 from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.parts.judging import in_words, is_judged, reason
 from cidx_ref.testing.conformance.processes import Household, Process, end_of
 from cidx_ref.testing.conformance.subject import Daemon, NotStarted, Project, WriterFailed
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Target
@@ -59,6 +61,7 @@ class _Noted:
     verdict: Verdict | None = None
     words: str = ""
     trace: str = ""
+    replay: str = ""
     figures: list[Measured] = field(default_factory=list)
     tried: Counter[str] = field(default_factory=Counter)
 
@@ -77,7 +80,13 @@ class Bench:
     """One check's, and used up with it: a context manager."""
 
     def __init__(
-        self, target: Target, *, deep: bool = False, seed: int = 0, home: Path | None = None
+        self,
+        target: Target,
+        *,
+        deep: bool = False,
+        seed: int = 0,
+        home: Path | None = None,
+        inside: bool = False,
     ) -> None:
         self.target = target
         self.deep = deep
@@ -85,6 +94,8 @@ class Bench:
         #: Drawn from by what is left to chance.
         self.random = random.Random(seed)
         self._home = home
+        # What runs in this process is the project's own code, whatever it raises.
+        self._faults: tuple[type[Exception], ...] = (Exception,) if inside else _FAULTS
         self._notes: dict[str, _Noted] = {}
         self._projects = 0
         self._daemons: list[Daemon] = []
@@ -124,10 +135,24 @@ class Bench:
             self._end(notes, Verdict.NOT_OFFERED, str(said))
         except NotTried as said:
             self._end(notes, Verdict.NOT_TRIED, str(said))
-        except _FAULTS as error:
+        except NothingExplored as nothing:
+            self._end(notes, Verdict.NOT_TRIED, str(nothing))
+        except Counterexample as found:
+            self._tell(notes, found)
+        except self._faults as error:
             self._end(notes, Verdict.BROKEN, _worded(error), _traced(error))
         for note in notes:
             note.note(Verdict.KEPT)
+
+    def _tell(self, notes: list[_Noted], found: Counterexample) -> None:
+        """What an explorer has found; of what it cannot judge, why."""
+        for note in notes:
+            note.tried["schedules"] += found.tried
+        if not is_judged(found.error):
+            self._end(notes, Verdict.NOT_TRIED, reason(found.error))
+        for note in notes:
+            note.replay = note.replay or found.replay_line
+        self._end(notes, Verdict.BROKEN, in_words(found.error), found.table)
 
     def _end(self, notes: list[_Noted], verdict: Verdict, words: str, trace: str = "") -> None:
         for note in notes:
@@ -322,6 +347,7 @@ class Bench:
                     check.name,
                     tuple(note.figures),
                     note.trace,
+                    note.replay,
                     tried=dict(note.tried),
                     seconds=seconds,
                 )
@@ -345,7 +371,7 @@ def judged(
     """
     started = SYSTEM.monotonic()
     ended: BaseException | None = None
-    with Bench(target, deep=deep, seed=seed, home=home) as bench:
+    with Bench(target, deep=deep, seed=seed, home=home, inside=check.inside) as bench:
         try:
             check.run(bench)
         except _Told:
@@ -372,6 +398,8 @@ def _worded(error: BaseException) -> str:
         return text.partition("\nassert ")[0] or "an assertion failed"
     if isinstance(error, Refused):
         return f"it was refused: {text}"
+    if not isinstance(error, _FAULTS):
+        return in_words(error)
     return text or type(error).__name__
 
 

@@ -12,6 +12,15 @@ Whatever is raised within `showing` is a finding against that promise, and ends 
 that comes to its end is one for it.  What is raised elsewhere is no finding: the check could not be
 run, its promises are "not tried", and the words say why.  Checks know promises and nothing else:
 what a target prints, stores and configures is described by the target.
+
+A check of one's own may be `inside`: it needs no daemon, for it runs the project's code itself, in
+this process, mostly by an explorer (`concurrency.explore`).  There a mutant can be planted by a
+patch.  Within `showing` whatever that code raises is a finding; an explorer's has its steps.
+
+    @check("visits", "SHOP-1", inside=True)
+    def visits(bench: Bench) -> None:
+        with bench.showing("SHOP-1"):
+            bench.tried("SHOP-1", exhaustive(TwoVisitors).schedules, "schedules")
 """
 
 from __future__ import annotations
@@ -37,6 +46,8 @@ class Check:
     deep: bool = False
     #: It ends, kills or starts daemons: not with `Attach`.
     spawns: bool = True
+    #: It runs the project's code in this process, and needs no daemon.
+    inside: bool = False
     #: It measures time or memory, so no other check runs beside it.
     alone: bool = False
 
@@ -47,8 +58,9 @@ def check(
     needs: Iterable[Cap] = (Cap.BASE,),
     deep: bool = False,
     spawns: bool = True,
+    inside: bool = False,
     alone: bool = False,
 ) -> Callable[[Callable[..., None]], Check]:
     """Make a check of a function; the name is what `verify --only` takes."""
-    about = frozenset({Cap.BASE, *needs})
-    return lambda run: Check(name, promises, about, run, deep, spawns, alone)
+    wanted, spawns = frozenset({Cap.BASE, *needs}), spawns and not inside
+    return lambda run: Check(name, promises, wanted, run, deep, spawns, inside, alone)

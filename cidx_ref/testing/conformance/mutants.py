@@ -7,8 +7,9 @@
         "late": Mutant("TTL-1", patch=lambda: mock.patch.object(Cache, "expired", ...)),
     }
 
-A mutant is killed if a check that is about its promise calls that broken, and does not so without
-the mutant.  One that survives shows that a promise is checked too weakly, or not at all.
+A `patch` is seen by the parts of `Subjects` and by checks that are `inside`, which run in this
+process.  A mutant is killed if a check that is about its promise calls that broken, and does not so
+without the mutant.  One that survives shows that a promise is checked too weakly, or not at all.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ class Mutant:
     promise: str
     #: A target that starts the broken daemon.
     target: Target | None = field(default=None, kw_only=True)
-    #: What plants it in this process while its block runs: for the parts of `Subjects` only.
+    #: What plants it in this process while its block runs: for the parts of `Subjects`, and for
+    #: checks that are `inside`.
     patch: Callable[[], AbstractContextManager[Any]] | None = field(default=None, kw_only=True)
     #: Makers to be put in the place of those of `Subjects`: `{"cache": make_a_broken_one}`.
     replace: Mapping[str, Callable[..., Any]] = field(default_factory=dict, kw_only=True)
+    #: It takes a search in depth to see it, whether `--deep` is given or not.
+    deep: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -82,24 +86,29 @@ def plant(
     judge: running.Judge | None = None,
 ) -> Iterator[Outcome]:
     """Plant each, and have it judged by the checks of its promise, until one calls it broken."""
-    options: dict[str, Any] = {"deep": deep, "seed": seed, "judge": judge}
-    sound: dict[tuple[str, str], Finding | None] = {}
+    sound: dict[tuple[str, str, bool], Finding | None] = {}
 
-    def broken_without(check: str, promise: str) -> Finding | None:
-        if (check, promise) not in sound:
-            sound[check, promise] = _broken(target, check, promise, options)
-        return sound[check, promise]
+    def broken(target: Target, check: str, promise: str, deep: bool) -> Finding | None:
+        options: dict[str, Any] = {"deep": deep, "seed": seed, "judge": judge}
+        findings = running.verify(target, only=[check], promises=[promise], **options)
+        return next((found for found in findings if found.verdict is Verdict.BROKEN), None)
+
+    def broken_without(*what: Any) -> Finding | None:
+        if what not in sound:
+            sound[what] = broken(target, *what)
+        return sound[what]
 
     for name, mutant in mutants.items():
         planted = _planted(target, mutant)
+        is_deep = deep or mutant.deep
         tried = []
         outcome = None
-        for check in _checks(planted, mutant, only, deep=deep):
+        for check in _checks(planted, mutant, only, deep=is_deep):
             with mutant.patch() if mutant.patch else nullcontext():
-                seen = _broken(planted, check, mutant.promise, options)
+                seen = broken(planted, check, mutant.promise, is_deep)
             tried.append(check)
             if seen is not None:
-                already = broken_without(check, mutant.promise)
+                already = broken_without(check, mutant.promise, is_deep)
                 words = f"{check}: {seen.words}"
                 if already is not None:
                     words = f"says nothing: without it, too, {check} says: {already.words}"
@@ -119,16 +128,11 @@ def _planted(target: Target, mutant: Mutant) -> Target:
 
 
 def _checks(target: Target, mutant: Mutant, only: Sequence[str], *, deep: bool) -> list[str]:
-    """The checks of its promise; of what is planted in this process, those of parts in it only."""
+    """The checks of its promise; of what is planted in this process, those that run in it."""
     planned = running.plan(target, deep=deep, only=only)
-    inside = mutant.target is None
     return [
         check.name
         for check in planned.checks
-        if mutant.promise in check.promises and (not inside or check.name in running.SUBJECTS)
+        if mutant.promise in check.promises
+        and (mutant.target is not None or check.inside or check.name in running.SUBJECTS)
     ]
-
-
-def _broken(target: Target, check: str, promise: str, options: dict[str, Any]) -> Finding | None:
-    findings = running.verify(target, only=[check], promises=[promise], **options)
-    return next((found for found in findings if found.verdict is Verdict.BROKEN), None)

@@ -333,8 +333,8 @@ def _list(options: argparse.Namespace) -> int:
     settled = plan(target).settled if target else ()
     missing = {(found.check, found.promise): found.words for found in settled}
     for check in checks:
-        deep = " (with --deep)" if check.deep else ""
-        print(f"{check.name}{deep}: {', '.join(check.promises)}")
+        where = " (in this process)" * check.inside + " (with --deep)" * check.deep
+        print(f"{check.name}{where}: {', '.join(check.promises)}")
         for said in _needs(check, missing) if target else [needs(check, {Cap.BASE})]:
             if said:
                 print(f"    {said}")

@@ -8,7 +8,7 @@ from cidx_ref.testing.conformance.indexes.crowd import ballast, publish
 from cidx_ref.testing.conformance.indexes.speed import longest_while
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
-from cidx_ref.testing.own import searching, trusting
+from cidx_ref.testing.own import inside, searching, trusting
 
 __all__ = ["CHECKS"]
 
@@ -45,4 +45,4 @@ def publish_gap(bench: Bench) -> None:
         )
 
 
-CHECKS: tuple[Check, ...] = (publish_gap, *trusting.CHECKS, *searching.CHECKS)
+CHECKS: tuple[Check, ...] = (publish_gap, *trusting.CHECKS, *searching.CHECKS, *inside.CHECKS)

@@ -45,6 +45,7 @@ __all__ = [
     "alone",
     "explored",
     "in_words",
+    "is_judged",
     "not_offered",
     "reason",
     "refuse_real_locks",
@@ -280,7 +281,7 @@ def explored(
 def _tell(tally: Tally, scenario: type[PartScenario], broken: Counterexample) -> str | None:
     """The promise that was broken, and can be looked away from."""
     error = broken.error
-    if isinstance(error, (Blocked, NotDeterministic, Unusable, Uncontrolled)):
+    if not is_judged(error):
         tally.untried.update(dict.fromkeys(scenario.promises, reason(error)))
         tally.is_blocked |= isinstance(error, Blocked)
         return None
@@ -302,6 +303,11 @@ def alone(max_steps: int = 5_000) -> Iterator[Scheduler]:
     """A scheduler that switches only where it must: for one thread, and what it starts."""
     with ThreadPool() as pool:
         yield Scheduler(Script({}), pool, max_steps=max_steps)
+
+
+def is_judged(error: BaseException) -> bool:
+    """Whether it says something of what was explored, and not of how."""
+    return not isinstance(error, (Blocked, NotDeterministic, Unusable, Uncontrolled))
 
 
 def reason(error: BaseException) -> str:

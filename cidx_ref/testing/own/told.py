@@ -1,4 +1,5 @@
-"""Watches that are none, and an index whose runs take no process: for tests of freshness."""
+"""Watches that know what they are told, a service with one of them over an index of names, and an
+index whose runs take no process: for what is asked of freshness."""
 
 from __future__ import annotations
 
@@ -6,12 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.ours import OurIndex
 from cidx_ref.index.port import RunListener, RunOptions
 from cidx_ref.project import Project
-from cidx_ref.runtime import Runtime
+from cidx_ref.runtime import SYSTEM, Runtime, Thread
+from cidx_ref.steps import Step
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.fake_index import FakeIndex
+
+__all__ = ["WAIT_S", "Desk", "OwnRuns", "ReadingWatch", "ToldWatch", "own_runs"]
+
+#: So long is waited for another thread, which takes no time.
+WAIT_S = 60.0
 
 
 class ToldWatch:
@@ -135,3 +145,43 @@ class _OwnRun:
 def own_runs(project: Project, runtime: Runtime) -> OwnRuns:
     """Opens one, as a service does."""
     return OwnRuns(project, runtime)
+
+
+class Desk:
+    """A service over an index that is nothing but names."""
+
+    def __init__(self, project: Project, watch: ToldWatch | None = None) -> None:
+        self.runtime = FakeRuntime()
+        self.index = FakeIndex(self.runtime)
+        self.watch = watch
+        self.service = CIDXDaemonService(
+            project.root,
+            runtime=self.runtime,
+            index=lambda project, runtime: self.index,
+            watch=None if watch is None else watch.make,
+        )
+        self._root = str(project.root)
+        self._joined = SYSTEM.event("joined")
+        self.runtime.at(Step.RUN_ASKED, self._joined.set)
+
+    def ask(self, **options: Any) -> dict[str, Any]:
+        return self.service.exposed_query(self._root, "text", **options)
+
+    def begin(self, ask: Callable[[], object]) -> tuple[Thread, list[Any]]:
+        """Call `ask` in a thread; and what comes of it."""
+        outcome: list[Any] = []
+
+        def run() -> None:
+            try:
+                outcome.append(ask())
+            except Exception as error:
+                outcome.append(error)
+
+        return SYSTEM.thread(run, "asking"), outcome
+
+    def begin_run(self, ask: Callable[[], object]) -> tuple[Thread, list[Any]]:
+        """The same, and wait until it has joined an index run, or has begun one."""
+        self._joined.clear()
+        begun = self.begin(ask)
+        assert self._joined.wait(WAIT_S)
+        return begun

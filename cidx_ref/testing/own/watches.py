@@ -1,11 +1,12 @@
-"""Watchers for the tests: turned by hand, on a clock that stands still.
+"""Watchers that are turned by hand, on a clock that stands still.
 
-Their events are the test's own, or the kernel's.
+Their events are whoever turns them's own, or the kernel's.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,20 @@ from cidx_ref.daemon import inotify
 from cidx_ref.daemon.inotify import Event, Inotify
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.daemon.watching import Session
+from cidx_ref.index.belongs import Rules
+from cidx_ref.index.scan import BINARY, TOO_LARGE, Listing, SourceFile, SourceTree, list_files
+from cidx_ref.index.watched import watched_folders
 from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.testing.clock import FakeRuntime
 
+__all__ = [
+    "HOUR_S", "MAX_BYTES", "Bench", "FakeEvents", "Listed", "Parked", "Still", "files_of",
+    "folders_of", "git",
+]  # fmt: skip
+
 HOUR_S = 3600.0
+#: A file that is larger is not read.
+MAX_BYTES = 1 << 20
 
 
 class Parked:
@@ -212,3 +223,73 @@ class Bench:
         self.watch.close()
         if session is not None:
             session.close()
+
+
+class Listed(Bench):
+    """A watcher of `root`, with runs that list as the index does."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, Still(), real=True)
+        self._scratch = root.parent / f"{root.name}-scratch"
+        #: What the last run has found.
+        self.found: dict[str, Any] = {}
+        self._left: dict[str, str] = {}
+        self.tells_unread = True
+
+    def list(self) -> Listing:
+        self._scratch.mkdir()
+        try:
+            return list_files(self.root, self._scratch)
+        finally:
+            shutil.rmtree(self._scratch)
+
+    def run(self) -> None:
+        self.runs += 1
+        ok = False
+        self.watch.scanning()
+        self._scratch.mkdir()
+        try:
+            listing = list_files(self.root, self._scratch)
+            folders = watched_folders(self.root, self._scratch, listing, Rules())
+            self.watch.listed(folders, listing.paths)
+            self.between()
+            self.found = self.content(listing)
+            self.after()
+            if self.tells_unread:
+                self.watch.unread(self._unread())
+            ok = True
+        finally:
+            shutil.rmtree(self._scratch)
+            self.watch.done(ok)
+
+    def _unread(self) -> dict[str, Any]:
+        left: dict[str, list[str]] = {TOO_LARGE: [], BINARY: []}
+        for path, reason in self._left.items():
+            left.get(reason, []).append(path)
+        return {"limit": MAX_BYTES, "large": left[TOO_LARGE], "binary": left[BINARY]}
+
+    def content(self, listing: Listing | None = None) -> dict[str, Any]:
+        """The files that an index would hold now."""
+        listing = self.list() if listing is None else listing
+        found, self._left = {}, {}
+        with SourceTree(self.root) as tree:
+            for path in listing.paths:
+                file = tree.read(path, MAX_BYTES)
+                if isinstance(file, SourceFile):
+                    found[path] = file.digest, listing.exempt.get(path)
+                else:
+                    self._left[path] = file
+        return found
+
+    def forget_run(self) -> None:
+        """Have a run that tells nothing of what it has skipped."""
+        self.tells_unread = False
+        self.run()
+
+    def check(self) -> None:
+        """Nothing has changed that is not known; and by a run, all of it is."""
+        if self.watch.is_fresh():
+            assert self.content() == self.found, "nothing is said to have changed"
+        else:
+            self.run()
+            assert self.watch.is_fresh()
