@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cidx_ref.daemon.indexing import IndexRuns, NotOverError
-from cidx_ref.daemon.told import in_words
+from cidx_ref.daemon.log import in_words
 from cidx_ref.errors import CidxError, ReplacedError
 from cidx_ref.index.port import RunOptions
 from cidx_ref.runtime import SYSTEM, Runtime

@@ -78,6 +78,10 @@ class Ledger:
             self._logged.add(kind)
             _log.warning("%s%s", kind, f": {short(detail)}" if detail else "")
 
+    def warn_of(self, what: str, error: BaseException) -> None:
+        """The same, of an error."""
+        self.warn_once(f"{what}: {type(error).__name__}", str(error))
+
     def describe(self) -> dict[str, Any]:
         return {"last_fallback": self.last_fallback, **self.counts, **_seconds_of(self.latencies)}
 

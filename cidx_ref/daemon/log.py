@@ -20,12 +20,13 @@ from itertools import pairwise
 from traceback import walk_tb
 from types import TracebackType
 
+from cidx_ref.errors import CidxError
 from cidx_ref.files import Directory
 from cidx_ref.project import LOG, Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import bounded, escape
 
-__all__ = ["logging_to"]
+__all__ = ["in_words", "logging_to"]
 
 _log = logging.getLogger("cidx_ref")
 
@@ -37,6 +38,16 @@ _MAX_PLACES, _MAX_CAUSES = 12, 4
 #: What one place in the code may write at once, and then by and by.
 _BURST_BYTES, _BYTES_PER_S = 1 << 16, 8.0
 _COUNTED_EVERY_S = 60.0
+
+
+def in_words(raised: BaseException) -> str:
+    """Why something failed, for an answer or a status: a bug's own words may hold paths, and are
+    for the log."""
+    if isinstance(raised, CidxError):
+        return str(raised)
+    if isinstance(raised, OSError):
+        return raised.strerror or type(raised).__name__
+    return f"{type(raised).__name__}; see daemon.log"
 
 
 @contextmanager

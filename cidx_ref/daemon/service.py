@@ -44,11 +44,7 @@ class CIDXDaemonService(ExposedService):
 
     EXPOSED = frozenset(
         {
-            "query",
-            "query_fts",
-            "query_hybrid",
-            "query_literal",
-            "query_regex",
+            *("query", "query_fts", "query_hybrid", "query_literal", "query_regex"),
             "index",
             "get_status",
             "get_health",
@@ -220,7 +216,6 @@ class CIDXDaemonService(ExposedService):
         return self._served.project if self._served is not None else None
 
     def _problem(self) -> str | None:
-        """What is wrong with the daemon now, whatever its calls come to."""
         failure = self._served.freshness.failure() if self._served is not None else None
         return self.installation.change() or failure
 

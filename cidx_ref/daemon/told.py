@@ -14,7 +14,7 @@ from cidx_ref.errors import CidxError
 from cidx_ref.project import DIRECTORY, Project
 from cidx_ref.shown import bounded
 
-__all__ = ["NOT_LENT", "error", "in_words", "instead", "message", "of_the_client", "request"]
+__all__ = ["NOT_LENT", "error", "instead", "message", "of_the_client", "request"]
 
 _MAX_CHARS, _END_CHARS = 1000, 100
 _MAX_BITS = 100
@@ -62,16 +62,6 @@ def message(raised: CidxError, project: Project | None) -> str:
     if project is not None and "/" in text:
         text = text.replace(str(project.directory), DIRECTORY).replace(f"{project.root}/", "")
     return bounded(text, _MAX_CHARS)
-
-
-def in_words(raised: BaseException) -> str:
-    """Why something failed, for an answer or a status: a bug's own words may hold paths, and are
-    for the log."""
-    if isinstance(raised, CidxError):
-        return str(raised)
-    if isinstance(raised, OSError):
-        return raised.strerror or type(raised).__name__
-    return f"{type(raised).__name__}; see daemon.log"
 
 
 def error(kind: type[BaseException], raised: BaseException) -> Sent:

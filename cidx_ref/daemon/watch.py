@@ -147,8 +147,7 @@ class Watch:
 
     def failure(self) -> str | None:
         """Why the last index run failed, if it has.  Waits for nothing."""
-        session = self._session
-        return None if session is None else session.failure
+        return getattr(self._session, "failure", None)
 
     def is_fresh(self, timeout_s: float = -1) -> bool:
         """Whether the live index holds every change made before this call, by what the kernel has
@@ -312,7 +311,7 @@ class Watch:
         except (OSError, NoEventsError) as error:
             self._fall_back(session, why_no_events(error))
         except Exception as error:  # a mistake in here must not end what keeps the index fresh
-            self._warn("watching failed", error)
+            self._ledger.warn_of("watching failed", error)
             self._fall_back(session, type(error).__name__)
 
     def _fall_back(self, session: Session, reason: str) -> None:
@@ -332,7 +331,7 @@ class Watch:
                 try:
                     wait_s = self._turn(session)
                 except Exception as error:
-                    self._warn("the watcher failed", error)
+                    self._ledger.warn_of("the watcher failed", error)
                     wait_s = MAX_RETRY_S
                 if not session.has_ended:
                     self._wait(session, wait_s)
@@ -344,7 +343,7 @@ class Watch:
         try:
             session.waiter.wait(wait_s)
         except Exception as error:
-            self._warn("the watcher cannot wait for events", error)
+            self._ledger.warn_of("the watcher cannot wait for events", error)
             with self._locked():
                 self._fall_back(session, f"events cannot be waited for: {error}")
 
@@ -390,17 +389,12 @@ class Watch:
             self._ledger.counts["runs"] += 1
             if problem is not None:
                 session.retry(now_s, problem)
-            elif not session.has_ended:
+                self._ledger.note("run_failed", short(problem))
+                self._ledger.warn_of("an index run for what has changed failed", problem)
+            else:
                 session.forget_failure()
-                if session.mode == "starting" and not session.has_armed:
+                if session.mode == "starting" and not (session.has_ended or session.has_armed):
                     self._fall_back(session, "the index run named no folders to be watched")
+                self._ledger.note("run", seconds=now_s - began_s)
             session.plan_scans(now_s, now_s - began_s)
             session.waiter.wake()
-            if problem is None:
-                self._ledger.note("run", seconds=now_s - began_s)
-            else:
-                self._ledger.note("run_failed", short(problem))
-                self._warn("an index run for what has changed failed", problem)
-
-    def _warn(self, what: str, error: BaseException) -> None:
-        self._ledger.warn_once(f"{what}: {type(error).__name__}", str(error))

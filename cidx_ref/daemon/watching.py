@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from cidx_ref.daemon.inotify import Events
 from cidx_ref.daemon.ledger import short
+from cidx_ref.daemon.log import in_words
 from cidx_ref.daemon.looked import has_changed_since
 from cidx_ref.daemon.outside import Outside
 from cidx_ref.daemon.relevance import Relevance
-from cidx_ref.daemon.told import in_words
 from cidx_ref.daemon.watched import Changes, NoEventsError, WatchedTree
 from cidx_ref.runtime import Runtime, Thread
 
