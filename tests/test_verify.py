@@ -217,7 +217,7 @@ def test_on_a_terminal_progress_is_one_line_and_what_is_broken_stays(
 
 
 def test_a_reader_that_has_seen_enough_is_no_traceback(project: Path) -> None:
-    command, environment = python_command("cidx_ref.testing.conformance.verify", "--list")
+    command, environment = python_command("cidx_ref.testing.conformance", "--list")
     judge = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -232,7 +232,7 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(project: Path) -> None:
 def test_an_output_that_cannot_be_written_is_no_traceback(
     project: Path, to: str, status: int
 ) -> None:
-    command, environment = python_command("cidx_ref.testing.conformance.verify", "--list")
+    command, environment = python_command("cidx_ref.testing.conformance", "--list")
     shell = ["sh", "-c", f'"$@" {to}', "sh", *command]
     done = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
@@ -259,7 +259,7 @@ TARGET = Target(Spawn(["sh", "-c", "echo $$ $(umask) > pid; exec sleep 1000"]), 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("module", ["cidx_ref.testing.conformance.verify", "cidx_ref"])
+@pytest.mark.parametrize("module", ["cidx_ref.testing.conformance", "cidx_ref"])
 def test_a_signal_ends_what_was_started_and_what_is_known_is_printed(
     project: Path, number: signal.Signals, module: str
 ) -> None:
@@ -298,6 +298,16 @@ FILES = {
     "needs.py": "import no_such_library\n",
     "leaves.py": "raise SystemExit(0)\n",
     "methods.py": "from cidx_ref.testing import Methods\nMethods(query='search')\n",
+    "hits.py": "from cidx_ref.testing import Spawn, Target\n\nX = Target(Spawn('true'), hits=3)\n",
+    "there.py": """
+from dataclasses import replace
+from mine import *
+from cidx_ref.testing import Cap, Faults
+FILE = Target(Attach("mine.py"), checks=[serving])
+PROJECT = Target(Attach("/nowhere", "elsewhere"), checks=[serving])
+LAUNCHER = replace(GOOD, launcher="no-such-launcher")
+CRASH = replace(GOOD, faults=Faults(crash="no-such-crash {point}"))
+""",
 }
 
 
@@ -307,7 +317,16 @@ FILES = {
         ([], "name a TARGET"),
         (["mine"], "mine: a target is named as module:NAME"),
         (["nope:X"], "nope: no such module, here or installed"),
-        (["nope.py:X"], "nope.py: no such file"),
+        (["nope.py:X"], "nope.py: No such file"),
+        (["fifo.py:X"], "fifo.py: not a regular file"),
+        (["zero.py:X"], "zero.py: not a regular file"),
+        (["huge.py:X"], "huge.py: 8,388,608 bytes are too many: at most 4,194,304"),
+        (["./out:X"], "./out: Is a directory"),
+        (["hits:X"], "hits: hits: 3: must be text (hits.py:3)"),
+        (["there:FILE"], "there:FILE: Attach: mine.py: not a socket"),
+        (["there:PROJECT"], "there:PROJECT: Attach: project: elsewhere: no such directory"),
+        (["there:LAUNCHER"], "there:LAUNCHER: launcher: command not found: no-such-launcher"),
+        (["there:CRASH"], "there:CRASH: faults: crash: command not found: no-such-crash"),
         (["mine:NOPE"], "mine:NOPE: mine has no 'NOPE'"),
         (["mine:NUMBER"], "mine:NUMBER: not a Target, but int"),
         (["mine:Target"], "mine:Target: not a Target, but the class Target"),
@@ -315,7 +334,7 @@ FILES = {
         (["wrong:X"], "wrong: cannot be imported: SyntaxError: invalid syntax (wrong.py, line 1)"),
         (["needs:X"], "needs: cannot be imported: ModuleNotFoundError: No module named 'no_such_l"),
         (["leaves:X"], "leaves: cannot be imported: SystemExit: 0"),
-        (["methods:X"], "methods: cannot be imported: ValueError: 'search'"),
+        (["methods:X"], "methods: methods: query: 'search': not of the form"),
         (["mine:LOST"], "mine:LOST: Spawn: command not found: no-such-daemon"),
         (["mine:WRITER"], "mine:WRITER: writer: command not found: no-such-writer"),
         (["mine:GOOD", "--only", "servin"], "there is no check 'servin' (is it 'serving'?)"),
@@ -330,9 +349,18 @@ FILES = {
         (["mine:GOOD", "--promises", "clash.toml"], "clash.toml: SRV-1 is a promise of the kit"),
         (["mine:GOOD", "--html", "mine.py/x.html"], "mine.py/x.html: cannot be written: "),
         (["mine:GOOD", "--html", "."], ".: cannot be written: Is a directory"),
+        (["mine:GOOD", "--excuses", "/dev/zero"], "/dev/zero: not a regular file"),
+        (["mine:GOOD", "--excuses", "fifo.py"], "fifo.py: not a regular file"),
+        (["mine:GOOD", "--excuses", "huge.py"], "huge.py: 8,388,608 bytes are too many"),
+        (["mine:GOOD", "--promises", "/dev/zero"], "/dev/zero: not a regular file"),
+        (["mine:GOOD", "--promises", "."], ".: Is a directory"),
+        (["mine:GOOD", "--promises", "out"], "out: Is a directory"),
+        (["mine:GOOD", "--json", "new/a", "--html", "mine.py/x"], "mine.py/x: cannot be written: "),
+        (["mine:GOOD", "--json", "new/a", "--html", "new/../new/a"], "new/../new/a: --json an"),
+        (["mine:GOOD", "--json", "new/a", "--only", "x"], "there is no check 'x'"),
         (["mine:GOOD", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["mine:GOOD", "--nope"], "unrecognized arguments: --nope (see cidx-verify --help)"),
-        (["mine:GOOD", "--mutants", "mine"], "mine: MUTANTS is missing"),
+        (["mine:GOOD", "--mutants", "mine", "--json", "new/a"], "mine: MUTANTS is missing"),
         (["mine:GOOD", "--mutants", "mine", "--html", "x"], "--html is not for --mutants"),
     ],
 )  # fmt: skip
@@ -341,9 +369,17 @@ def test_what_cannot_be_used_is_one_line_and_status_2_before_anything_runs(
 ) -> None:
     for name, text in FILES.items():
         (project / name).write_text(text)
+    os.mkfifo(project / "fifo.py")
+    (project / "zero.py").symlink_to("/dev/zero")
+    with (project / "huge.py").open("wb") as huge:
+        huge.truncate(8 << 20)
+    (project / "out").mkdir()
+    before = set(project.rglob("*"))
     status, out, err = run(*arguments)
     assert (status, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"cidx-verify: {said}")
+    left = {path for path in project.rglob("*") if "__pycache__" not in path.parts}
+    assert left == before, "what is refused has written nothing"
 
 
 MUTANTS = """
