@@ -404,14 +404,37 @@ KILLED = {"does_not_start_again": MUTANTS["does_not_start_again"]}
 """
 
 
+SOUND = """
+sound = check('crashing', 'SRV-3')(lambda bench: serving.run(bench))
+SOUND = Target(Spawn('true'), checks=[serving, sound])
+"""
+
+
 def test_a_mutant_is_killed_by_a_check_of_its_promise_or_survives(run: Run, project: Path) -> None:
-    (project / "mine.py").write_text(
-        MODULE + "sound = check('crashing', 'SRV-3')(lambda bench: serving.run(bench))\n"
-        "SOUND = Target(Spawn('true'), checks=[serving, sound])\n"
-    )
+    (project / "mine.py").write_text(MODULE + SOUND)
     (project / "zoo.py").write_text(MUTANTS)
-    status, out, _ = run("mine:SOUND", "--mutants", "zoo")
+    options = ("--json", "out/r.json", "--junit", "out/r.xml")
+    status, out, _ = run("mine:SOUND", "--mutants", "zoo", *options)
     assert status == 3
+    told = json.loads((project / "out/r.json").read_text("utf-8"))
+    assert (told["target"], told["status"], told["killed"]) == ("mine:SOUND", 3, 1)
+    assert [(each["name"], each["killed"]) for each in told["mutants"]] == [
+        ("does_not_start_again", True),
+        ("nobody_sees", False),
+        ("nobody_looks", False),
+    ]
+    suite = ET.parse(project / "out/r.xml").getroot()[0]
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (
+        "mine:SOUND",
+        "3",
+        "2",
+    )
+    failed = [case.find("failure") for case in suite]
+    assert [None if each is None else each.get("message") for each in failed] == [
+        None,
+        "not noticed by serving",
+        "no check of its promise could be run",
+    ]
     assert [line.split()[:3] for line in out[:3]] == [
         ["does_not_start_again", "SRV-3", "killed"],
         ["nobody_sees", "SRV-1", "SURVIVED"],
@@ -431,3 +454,22 @@ def test_what_is_broken_without_the_mutant_kills_none(run: Run, project: Path) -
     status, out, _ = run("mine:BAD", "--mutants", "zoo2")
     assert status == 3
     assert "says nothing: without it, too" in out[0]
+
+
+def test_mutants_that_are_interrupted_are_reported_as_far_as_that(run: Run, project: Path) -> None:
+    zoo = MUTANTS.replace('Mutant("SRV-1", target=GOOD)', 'Mutant("CACHE-1", target=mine.STOPS)')
+    (project / "zoo3.py").write_text(zoo)
+    (project / "mine.py").write_text(MODULE + SOUND)
+    status, out, _ = run("mine:SOUND", "--mutants", "zoo3", "--json", "r.json")
+    assert status == 130
+    assert out[1:] == ["interrupted: what is not listed was not come to", "mutants: 1 of 3 killed"]
+    told = json.loads((project / "r.json").read_text("utf-8"))
+    assert (told["interrupted"], told["killed"], len(told["mutants"])) == (True, 1, 1)
+
+
+def test_a_report_that_cannot_be_written_any_more_hides_no_other(run: Run, project: Path) -> None:
+    status, out, err = run("mine:GOOD", "--json", "/dev/full", "--junit", "new/r.xml")
+    assert status == 2
+    assert out[-1] == "All 2 promises that were tried are kept."
+    assert err[-1] == "cidx-verify: /dev/full: cannot be written: No space left on device"
+    assert (project / "new/r.xml").exists()
