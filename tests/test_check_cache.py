@@ -13,7 +13,7 @@ import pytest
 import small_caches
 from small_caches import mine
 
-from cidx_ref.testing.conformance.parts import __main__ as shell
+from cidx_ref.testing.conformance.parts import shell
 from cidx_ref.testing.conformance.parts.cache import CACHE_PROMISES, check_cache, check_ttl
 from cidx_ref.testing.conformance.parts.lock import check_lock
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant

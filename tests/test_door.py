@@ -18,8 +18,7 @@ pytestmark = pytest.mark.once
 
 #: Runs a program, and interrupts it when it comes to import one of its modules.
 PROGRAM = """
-import os, signal, sys
-from importlib import import_module
+import runpy, signal, sys
 
 _, module, at, *arguments = sys.argv
 
@@ -35,24 +34,29 @@ class InADestructor:
 
 sys.meta_path.insert(0, Interrupting())
 sys.argv = ["program", *arguments]
-sys.exit(import_module(module).main())
+runpy.run_module(module, run_name="__main__")
 """
-PROGRAMS = {
-    "cidx-verify": ("cidx_ref.testing.conformance.__main__", "--list"),
-    "cidx-ref verify": ("cidx_ref.__main__", "verify", "--list"),
-}
+KIT = "cidx_ref.testing"
+VERIFY = f"{KIT}.conformance"
 
 
 @pytest.mark.parametrize(
-    "at",
-    # The last once the options are read.
-    ["hypothesis", "cidx_ref.testing.conformance.daemons"],
+    ("prog", "at", "arguments"),
+    [
+        ("cidx-verify", "hypothesis", [VERIFY, "--list"]),
+        ("cidx-verify", f"{VERIFY}.daemons", [VERIFY, "--list"]),  # once the options are read
+        ("cidx-ref verify", "hypothesis", ["cidx_ref", "verify", "--list"]),
+        ("cidx-ref verify", f"{VERIFY}.daemons", ["cidx_ref", "verify", "--list"]),
+        (f"python -m {VERIFY}.parts", f"{VERIFY}.parts.lock", [f"{VERIFY}.parts"]),
+        (f"python -m {KIT}.load", f"{KIT}.load.report", [f"{KIT}.load"]),
+    ],
 )
-@pytest.mark.parametrize("prog", PROGRAMS)
-def test_an_interrupt_during_the_imports_is_one_line_and_its_status(prog: str, at: str) -> None:
-    module, *arguments = PROGRAMS[prog]
+def test_an_interrupt_during_the_imports_is_one_line_and_its_status(
+    prog: str, at: str, arguments: list[str]
+) -> None:
+    module, *rest = arguments
     _, environment = python_command("x")
-    command = [sys.executable, "-c", PROGRAM, module, at, *arguments]
+    command = [sys.executable, "-c", PROGRAM, module, at, *rest]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, f"{prog}: interrupted\n")
 
