@@ -17,7 +17,8 @@ import pytest
 
 from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.conformance import running
+from cidx_ref.testing.conformance import running, verify
+from cidx_ref.testing.conformance.checks import check
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.verify import main
 
@@ -307,6 +308,10 @@ FILE = Target(Attach("mine.py"), checks=[serving])
 PROJECT = Target(Attach("/nowhere", "elsewhere"), checks=[serving])
 LAUNCHER = replace(GOOD, launcher="no-such-launcher")
 CRASH = replace(GOOD, faults=Faults(crash="no-such-crash {point}"))
+class Making:
+    @property
+    def target(self): raise OSError("a  bug")
+MAKING = Making()
 """,
 }
 
@@ -335,6 +340,7 @@ CRASH = replace(GOOD, faults=Faults(crash="no-such-crash {point}"))
         (["needs:X"], "needs: cannot be imported: ModuleNotFoundError: No module named 'no_such_l"),
         (["leaves:X"], "leaves: cannot be imported: SystemExit: 0"),
         (["methods:X"], "methods: methods: query: 'search': not of the form"),
+        (["there:MAKING.target"], "there:MAKING.target: OSError: a bug (there.py:11)"),
         (["mine:LOST"], "mine:LOST: Spawn: command not found: no-such-daemon"),
         (["mine:WRITER"], "mine:WRITER: writer: command not found: no-such-writer"),
         (["mine:GOOD", "--only", "servin"], "there is no check 'servin' (is it 'serving'?)"),
@@ -473,3 +479,12 @@ def test_a_report_that_cannot_be_written_any_more_hides_no_other(run: Run, proje
     assert out[-1] == "All 2 promises that were tried are kept."
     assert err[-1] == "cidx-verify: /dev/full: cannot be written: No space left on device"
     assert (project / "new/r.xml").exists()
+
+
+def test_a_check_has_no_name_that_one_of_the_kit_has(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "all_checks", lambda: [check("serving", "SRV-1")(print)])
+    status, out, (said,) = run("mine:GOOD")
+    assert (status, out) == (2, [])
+    assert said == "cidx-verify: checks[0]: 'serving': the kit has one of that name"

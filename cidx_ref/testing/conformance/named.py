@@ -42,6 +42,8 @@ def target_named(text: str) -> Target:
             value = getattr(value, part)
         except AttributeError:
             raise UnusableError(f"{text}: {module} has no {name!r}") from None
+        except Exception as error:  # a property, or what a module makes when it is asked
+            raise UnusableError(f"{text}: {_words(error)}") from None
     if not isinstance(value, Target):
         raise UnusableError(f"{text}: not a Target, but {_kind(value)}")
     check_target(value, text)

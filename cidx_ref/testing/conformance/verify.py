@@ -130,6 +130,7 @@ def _asked(options: argparse.Namespace) -> _Asked:
     excuses = read_excuses(options.excuses) if options.excuses else []
     check_excuses(excuses, promises, SYSTEM.now().date())
     target = target_named(options.target)
+    _check_names(target)
     _check_promises(target, options.promise, promises)
     planned = plan(target, deep=options.deep, only=options.only, promises=options.promise)
     mutants = {}
@@ -143,6 +144,14 @@ def _reports(options: argparse.Namespace) -> dict[str, Path]:
     """The files that are to be written, by option."""
     named = {name: getattr(options, name) for name in ("json", "junit", "html")}
     return {name: path for name, path in named.items() if path is not None}
+
+
+def _check_names(target: Target) -> None:
+    """What is found is told apart by them."""
+    ours = {check.name for check in all_checks()}
+    for number, check in enumerate(target.checks):
+        if check.name in ours:
+            raise UnusableError(f"checks[{number}]: {check.name!r}: the kit has one of that name")
 
 
 def _check_promises(target: Target, asked: Sequence[str], known: Mapping[str, str]) -> None:
