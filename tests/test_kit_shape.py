@@ -97,6 +97,7 @@ def test_lines_of_other_manners_are_not_blamed(root: Path) -> None:
     shifted(root, [-1] * 5)  # from 0 on: found where it says 0
     shifted(root, [0, -1, -3, -4, -5])  # the file is the hit, and begins at 1
     shifted(root, [0, -1, -2, -2, -2])  # what it shows has two lines above it, where there are two
+    shifted(root, [2, 1, 2, 1, 2])  # they begin at its end
     shifted(root, [2, 2, 2, 2, 2], (7, 8, 7, 8, 7))  # which of the two it shows is not known
     shifted(root, [2, 2, 2, 2, 2], (1, 2, 1, 2, 1))  # too few to tell
 
