@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -19,6 +21,7 @@ from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.conformance import running, verify
 from cidx_ref.testing.conformance.checks import check
+from cidx_ref.testing.conformance.mutants import Mutant, mutants_of
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.verify import main
 
@@ -488,3 +491,25 @@ def test_a_check_has_no_name_that_one_of_the_kit_has(
     status, out, (said,) = run("mine:GOOD")
     assert (status, out) == (2, [])
     assert said == "cidx-verify: checks[0]: 'serving': the kit has one of that name"
+
+
+@pytest.mark.parametrize(
+    ("mutants", "said"),
+    [
+        ({1: Mutant("SRV-1", patch=nullcontext)}, "mutant 1: its name: 1: must be text"),
+        ({"a": "b"}, "mutant a: not a Mutant, but str"),
+        ({"a": Mutant([])}, r"mutant a: promise: \[\]: must be text"),  # type: ignore[arg-type]
+        ({"a": Mutant("SRV-1", target="x")}, "mutant a: target: 'x': not a Target"),  # type: ignore[arg-type]
+        ({"a": Mutant("SRV-1", patch="x")}, "mutant a: patch: 'x': must be a function that"),  # type: ignore[arg-type]
+        ({"a": Mutant("SRV-1", replace={"cache": 3})}, "mutant a: replace: .*: must map names"),  # type: ignore[dict-item]
+        ({"a": Mutant("SRV-1", replace=None)}, "mutant a: replace: None: must map names of Sub"),  # type: ignore[arg-type]
+        ({"a": Mutant("SRV-1", replace={"x": print})}, "mutant a: Subjects has no 'x'"),
+        ({"a": Mutant("SRV-1")}, "mutant a: it has one of target, patch and replace"),
+        ({"a": Mutant("X-1", patch=nullcontext)}, "mutant a: X-1 is no promise"),
+    ],
+)
+def test_what_is_wrong_with_a_mutant_is_told_by_its_name(mutants: Any, said: str) -> None:
+    module = ModuleType("zoo")
+    module.MUTANTS = mutants  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=f"^zoo: {said}"):
+        mutants_of(module, {"SRV-1": ""})
