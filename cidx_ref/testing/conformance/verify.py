@@ -333,3 +333,7 @@ def _needs(check: Check, missing: dict[tuple[str, str], str]) -> list[str]:
     if len(lacking) == len(check.promises) and len(set(lacking.values())) == 1:
         return [f"not offered: {next(iter(lacking.values()))}"]
     return [f"{promise} not offered: {reason}" for promise, reason in lacking.items()]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
