@@ -35,13 +35,25 @@ def main() -> int:
             from cidx_ref.cli import main as run
 
             _handle_interrupts(signal.default_int_handler)
-            return run()
+            status = run()
         finally:
             _handle_interrupts(_end)
     except KeyboardInterrupt:  # before or behind what a command does about it
         return _INTERRUPTED
     except Exception as error:  # a module in the user's PYTHONPATH, half an installation, a bug
         return _say_what_failed(error)
+    return _leave() if status == _INTERRUPTED else status
+
+
+def _leave() -> int:
+    """By that status: Python's own end is the signal's, if that came while text was executed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:  # noqa: SIM105 - nothing more is imported
+                stream.flush()
+            except OSError:
+                pass
+    os._exit(_INTERRUPTED)
 
 
 def _handle_interrupts(handler: object) -> None:

@@ -95,7 +95,7 @@ def _verify(arguments: list[str]) -> int:
 
     try:
         # By name, because the kit stands above all that is here.
-        kit = import_module("cidx_ref.testing.conformance.verify")
+        kit = import_module("cidx_ref.testing.conformance.__main__")
     except ModuleNotFoundError as error:
         missing = error.name or "a module"
         what = "the kit" if missing.startswith("cidx_ref.testing") else missing

@@ -119,7 +119,7 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
                 self.index = Index(self.root)
                 self.loads += 2 if self.defect == "counts_loads_twice" else 1
             index = self.index
-        hits = index.search(query, limit)
+        hits = index.search(query, limit + (self.defect == "gives_one_more"))
         if self.defect == "finds_nothing_for_its_dots" and "." in query:
             hits = []
         return self.shaped(self.spoiled(hits))
@@ -146,6 +146,8 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
         }
         if self.defect == "worst_first":
             return hits[::-1]
+        if self.defect == "gives_each_twice":
+            return [hit for hit in hits for _ in range(2)][: max(len(hits), 2)]
         if self.defect == "mixes_answers_up":
             with self.mutex:
                 is_alone = self.in_flight == 1

@@ -430,6 +430,51 @@ class Futures:
         self.futures.clear()
 
 
+class Missing:
+    """Of those that answer None where they should not: they load once, and keep that."""
+
+    def __init__(self, source: Any, *, ttl_s: float, runtime: Any) -> None:
+        self.source = source
+        self.lock = runtime.lock("cache")
+        self.value: Any = None
+        self.loading = False
+
+
+class NoneAtFirst(Missing):
+    """The value is for the next one who asks."""
+
+    def get(self) -> Any:
+        value, self.value = self.value, self.value or self.source.load()
+        return value
+
+
+class NoneIfCached(Missing):
+    def get(self) -> Any:
+        if self.value is None:
+            self.value = self.source.load()
+            return self.value
+        return None
+
+
+class NoneWhileLoading(Missing):
+    """Nobody waits for a load of somebody else's."""
+
+    def get(self) -> Any:
+        with self.lock:
+            if self.value is not None or self.loading:
+                return self.value
+            self.loading = True
+        self.value = self.source.load()
+        return self.value
+
+
+class NoneForAFailure(Missing):
+    def get(self) -> Any:
+        with self.lock, suppress(Exception):
+            self.value = self.value or self.source.load()
+        return self.value
+
+
 class CacheEntry:
     """As in the story."""
 

@@ -13,7 +13,7 @@ import pytest
 import small_caches
 from small_caches import mine
 
-from cidx_ref.testing.conformance.parts import __main__ as shell
+from cidx_ref.testing.conformance.parts import shell
 from cidx_ref.testing.conformance.parts.cache import CACHE_PROMISES, check_cache, check_ttl
 from cidx_ref.testing.conformance.parts.lock import check_lock
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant
@@ -71,6 +71,25 @@ def test_a_defect_is_found_by_its_promise_with_the_shortest_way_there(name: str)
     assert len(finding.trace.splitlines()) < 60
     assert f"small_caches:{name}" in finding.replay
     assert sum(finding.tried.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "promise", "said"),
+    [
+        ("NoneAtFirst", "CACHE-1", "asked for the first time, "),
+        ("NoneIfCached", "CACHE-1", "asked for the second time, "),
+        ("NoneWhileLoading", "CACHE-1", ""),
+        ("NoneForAFailure", "CACHE-2", ""),
+    ],
+)
+def test_none_in_the_place_of_a_value_is_called_so(name: str, promise: str, said: str) -> None:
+    found = check_cache(getattr(small_caches, name), promises=[promise])[0]
+    began = "load 1 of v1 was" if name in ("NoneAtFirst", "NoneForAFailure") else "no load was"
+    assert found.words == (
+        f"{'could not be judged: ' * bool(said)}{said}get() returned None, and not what "
+        f"source.load returned, or its error (meanwhile {began} begun)"
+    )
+    assert found.verdict is (Verdict.NOT_TRIED if said else Verdict.BROKEN)
 
 
 @pytest.mark.deep

@@ -11,7 +11,7 @@ import small_locks
 from small_locks import maker
 
 from cidx_ref.testing.concurrency.instrument import instrumented
-from cidx_ref.testing.conformance.parts import __main__ as shell
+from cidx_ref.testing.conformance.parts import shell
 from cidx_ref.testing.conformance.parts.lock import LOCK_PROMISES, check_lock
 from cidx_ref.testing.conformance.parts.replaying import replay
 from cidx_ref.testing.promises.findings import Finding, Verdict

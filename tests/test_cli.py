@@ -412,7 +412,7 @@ def test_verify_is_the_kit_s_command_line() -> None:
 
 @pytest.mark.parametrize(
     ("lost", "named"),
-    [("cidx_ref.testing.conformance.verify", "the kit"), ("hypothesis", "hypothesis")],
+    [("cidx_ref.testing.conformance.__main__", "the kit"), ("hypothesis", "hypothesis")],
 )
 def test_verify_without_the_kit_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lost: str, named: str

@@ -24,7 +24,11 @@ from cidx_ref.testing.conformance.asking import (
     open_socket,
     plain,
 )
-from cidx_ref.testing.conformance.target import Attach, Methods, Target
+from cidx_ref.testing.conformance.indexes.crowd import loads
+from cidx_ref.testing.conformance.lifecycle import RULES
+from cidx_ref.testing.conformance.peer import address_at
+from cidx_ref.testing.conformance.subject import _length
+from cidx_ref.testing.conformance.target import Attach, Cap, Faults, Methods, Spawn, Target
 from cidx_ref.testing.ground import SYSTEM
 
 pytestmark = pytest.mark.once
@@ -103,6 +107,7 @@ UNREADABLE: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a mapping": ({"results": {"a": 1}}, {}, "no list of hits"),
     "no path": ({"results": [{"line_start": 1}]}, {}, "there is no 'path' in"),
     "no line": ({"results": [{**HIT, "line_start": "x"}]}, {}, "'line_start' of a hit is 'x'"),
+    "no line at all": ({"results": [{**HIT, "line_start": 1e999}]}, {}, "of a hit is inf, not a l"),
     "no JSON": ("{", {"decode": json.loads}, "is not decoded"),
     "too much": (iter(range(20_000)), {"hits": "[]"}, "more than 10000 items"),
 }
@@ -225,3 +230,30 @@ def test_a_daemon_that_has_not_come_to_those_before_is_waited_for(tmp_path: Path
         thread.join()
         for sock in taken:
             sock.close()
+
+
+@pytest.mark.parametrize("role", ["status", "metrics"])
+def test_a_count_that_is_none_is_an_answer_that_cannot_be_read(role: str) -> None:
+    places: dict[str, Any] = {role: {"loads": "a.n"}}
+    assert loads(asker({"a": {"n": 7}}, **places)) == 7
+    for count in ("many", None, True, [7]):
+        with pytest.raises(Unreadable, match=rf"^{role}: 'a\.n' is .*, not a number$"):
+            loads(asker({"a": {"n": count}}, **places))
+
+
+def test_a_socket_may_be_named_as_load_sessions_name_it(tmp_path: Path) -> None:
+    assert address_at(Target(Attach("unix:///run/x.sock")), tmp_path) == "/run/x.sock"
+    assert address_at(Target(Attach("tcp://h:80")), tmp_path) == "tcp://h:80"
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_named_where_nobody_accepts() -> None:
+    assert _length("/" + "x" * 106) == ""
+    assert _length("/" + "é" * 54).startswith(" (a path of 109 bytes; that of a Unix socket has at")
+
+
+def test_points_are_for_what_dies_there() -> None:
+    faults = Faults(terminate="otherd --at {point}", start=["bound"], stop=["unlinked"])
+    target = Target(Spawn("otherd"), faults=faults, capabilities={Cap.KILL, Cap.STOP})
+    assert RULES["terminate_during_start"].is_for(target)
+    assert not RULES["kill_during_start"].is_for(target)
+    assert not RULES["kill_during_stop"].is_for(target)

@@ -274,3 +274,11 @@ def test_ctrl_c_leaves_nothing() -> None:
         child.wait(20)
     assert end_of(int(pid), 5.0)
     assert not Path(directory).exists()
+
+
+def test_a_daemon_that_is_too_quick_is_told_what_would_show_it() -> None:
+    started, attached = kit_targets.target(), Target(Attach("/x"))
+    said = [Bench(target).too_quick(0.3) for target in (started, attached)]
+    assert all(words.startswith("no query takes 0.3 s, however long its text") for words in said)
+    assert "(Target.corpus)" in said[0]
+    assert "(Target.questions)" in said[1]

@@ -49,6 +49,8 @@ DEFECTS: list[tuple[str, str, str, Mapping[str, Any]]] = [
     ("lines_from_zero", "semantic", "QRY-1", {}),
     ("lines_beyond_the_end", "semantic", "QRY-1", {}),
     ("text_of_another_line", "full-text", "QRY-2", {}),
+    ("gives_one_more", "semantic", "QRY-1", {}),
+    ("gives_each_twice", "full-text", "QRY-2", {}),
     ("worst_first", "hybrid", "QRY-3", {}),
     ("chokes_on_brackets", "any-text", "QRY-4", {}),
     ("chokes_on_nothing", "any-text", "QRY-4", {}),

@@ -807,7 +807,7 @@ def test_a_stock_service_is_asked_for_a_dict(tmp_path: Path) -> None:
         ("from cidx_ref.testing.load import Scenario", "pip install 'cidx-ref-testing[load]'"),
         ("from cidx_ref.testing.load import RpycUser", "pip install 'cidx-ref-testing[load]'"),
         (
-            "from cidx_ref.testing.load.__main__ import main; raise SystemExit(main(['Readers']))",
+            "from cidx_ref.testing.load.command import main; raise SystemExit(main(['Readers']))",
             "pip install 'cidx-ref-testing[load]'",
         ),
     ],

@@ -38,6 +38,8 @@ def test_each_promise_has_a_check_that_our_own_daemon_can_be_asked_for() -> None
     tried = {promise for check in planned.checks for promise in check.promises}
     assert tried == set(PROMISES)
     assert TARGET.not_offered == {}
+    # Its lock is one of processes, which those who want to write meet in a daemon.
+    assert {found.check for found in planned.settled} == {"lock"}
 
 
 @pytest.mark.deep

@@ -76,7 +76,7 @@ def test_the_wheels_have_their_programs_and_the_plugin(
     )
     assert "cidx-ref = cidx_ref.__main__:main" in package
     assert "pytest11" not in package
-    assert "cidx-verify = cidx_ref.testing.conformance.verify:main" in kit
+    assert "cidx-verify = cidx_ref.testing.conformance.__main__:main" in kit
     assert "[pytest11]\ncidx = cidx_ref.testing.plugin" in kit
 
 

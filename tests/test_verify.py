@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -17,7 +19,9 @@ import pytest
 
 from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.conformance import running
+from cidx_ref.testing.conformance import running, verify
+from cidx_ref.testing.conformance.checks import check
+from cidx_ref.testing.conformance.mutants import Mutant, mutants_of
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.verify import main
 
@@ -221,7 +225,7 @@ def test_on_a_terminal_progress_is_one_line_and_what_is_broken_stays(
 
 
 def test_a_reader_that_has_seen_enough_is_no_traceback(project: Path) -> None:
-    command, environment = python_command("cidx_ref.testing.conformance.verify", "--list")
+    command, environment = python_command("cidx_ref.testing.conformance", "--list")
     judge = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -236,7 +240,7 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(project: Path) -> None:
 def test_an_output_that_cannot_be_written_is_no_traceback(
     project: Path, to: str, status: int
 ) -> None:
-    command, environment = python_command("cidx_ref.testing.conformance.verify", "--list")
+    command, environment = python_command("cidx_ref.testing.conformance", "--list")
     shell = ["sh", "-c", f'"$@" {to}', "sh", *command]
     done = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
@@ -263,7 +267,7 @@ TARGET = Target(Spawn(["sh", "-c", "echo $$ $(umask) > pid; exec sleep 1000"]), 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("module", ["cidx_ref.testing.conformance.verify", "cidx_ref"])
+@pytest.mark.parametrize("module", ["cidx_ref.testing.conformance", "cidx_ref"])
 def test_a_signal_ends_what_was_started_and_what_is_known_is_printed(
     project: Path, number: signal.Signals, module: str
 ) -> None:
@@ -302,6 +306,20 @@ FILES = {
     "needs.py": "import no_such_library\n",
     "leaves.py": "raise SystemExit(0)\n",
     "methods.py": "from cidx_ref.testing import Methods\nMethods(query='search')\n",
+    "hits.py": "from cidx_ref.testing import Spawn, Target\n\nX = Target(Spawn('true'), hits=3)\n",
+    "there.py": """
+from dataclasses import replace
+from mine import *
+from cidx_ref.testing import Cap, Faults
+FILE = Target(Attach("mine.py"), checks=[serving])
+PROJECT = Target(Attach("/nowhere", "elsewhere"), checks=[serving])
+LAUNCHER = replace(GOOD, launcher="no-such-launcher")
+CRASH = replace(GOOD, faults=Faults(crash="no-such-crash {point}"))
+class Making:
+    @property
+    def target(self): raise OSError("a  bug")
+MAKING = Making()
+""",
 }
 
 
@@ -311,7 +329,16 @@ FILES = {
         ([], "name a TARGET"),
         (["mine"], "mine: a target is named as module:NAME"),
         (["nope:X"], "nope: no such module, here or installed"),
-        (["nope.py:X"], "nope.py: no such file"),
+        (["nope.py:X"], "nope.py: No such file"),
+        (["fifo.py:X"], "fifo.py: not a regular file"),
+        (["zero.py:X"], "zero.py: not a regular file"),
+        (["huge.py:X"], "huge.py: 8,388,608 bytes are too many: at most 4,194,304"),
+        (["./out:X"], "./out: Is a directory"),
+        (["hits:X"], "hits: hits: 3: must be text (hits.py:3)"),
+        (["there:FILE"], "there:FILE: Attach: mine.py: not a socket"),
+        (["there:PROJECT"], "there:PROJECT: Attach: project: elsewhere: no such directory"),
+        (["there:LAUNCHER"], "there:LAUNCHER: launcher: command not found: no-such-launcher"),
+        (["there:CRASH"], "there:CRASH: faults: crash: command not found: no-such-crash"),
         (["mine:NOPE"], "mine:NOPE: mine has no 'NOPE'"),
         (["mine:NUMBER"], "mine:NUMBER: not a Target, but int"),
         (["mine:Target"], "mine:Target: not a Target, but the class Target"),
@@ -319,7 +346,8 @@ FILES = {
         (["wrong:X"], "wrong: cannot be imported: SyntaxError: invalid syntax (wrong.py, line 1)"),
         (["needs:X"], "needs: cannot be imported: ModuleNotFoundError: No module named 'no_such_l"),
         (["leaves:X"], "leaves: cannot be imported: SystemExit: 0"),
-        (["methods:X"], "methods: cannot be imported: ValueError: 'search'"),
+        (["methods:X"], "methods: methods: query: 'search': not of the form"),
+        (["there:MAKING.target"], "there:MAKING.target: OSError: a bug (there.py:11)"),
         (["mine:LOST"], "mine:LOST: Spawn: command not found: no-such-daemon"),
         (["mine:WRITER"], "mine:WRITER: writer: command not found: no-such-writer"),
         (["mine:GOOD", "--only", "servin"], "there is no check 'servin' (is it 'serving'?)"),
@@ -334,9 +362,18 @@ FILES = {
         (["mine:GOOD", "--promises", "clash.toml"], "clash.toml: SRV-1 is a promise of the kit"),
         (["mine:GOOD", "--html", "mine.py/x.html"], "mine.py/x.html: cannot be written: "),
         (["mine:GOOD", "--html", "."], ".: cannot be written: Is a directory"),
+        (["mine:GOOD", "--excuses", "/dev/zero"], "/dev/zero: not a regular file"),
+        (["mine:GOOD", "--excuses", "fifo.py"], "fifo.py: not a regular file"),
+        (["mine:GOOD", "--excuses", "huge.py"], "huge.py: 8,388,608 bytes are too many"),
+        (["mine:GOOD", "--promises", "/dev/zero"], "/dev/zero: not a regular file"),
+        (["mine:GOOD", "--promises", "."], ".: Is a directory"),
+        (["mine:GOOD", "--promises", "out"], "out: Is a directory"),
+        (["mine:GOOD", "--json", "new/a", "--html", "mine.py/x"], "mine.py/x: cannot be written: "),
+        (["mine:GOOD", "--json", "new/a", "--html", "new/../new/a"], "new/../new/a: --json an"),
+        (["mine:GOOD", "--json", "new/a", "--only", "x"], "there is no check 'x'"),
         (["mine:GOOD", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["mine:GOOD", "--nope"], "unrecognized arguments: --nope (see cidx-verify --help)"),
-        (["mine:GOOD", "--mutants", "mine"], "mine: MUTANTS is missing"),
+        (["mine:GOOD", "--mutants", "mine", "--json", "new/a"], "mine: MUTANTS is missing"),
         (["mine:GOOD", "--mutants", "mine", "--html", "x"], "--html is not for --mutants"),
     ],
 )  # fmt: skip
@@ -345,9 +382,17 @@ def test_what_cannot_be_used_is_one_line_and_status_2_before_anything_runs(
 ) -> None:
     for name, text in FILES.items():
         (project / name).write_text(text)
+    os.mkfifo(project / "fifo.py")
+    (project / "zero.py").symlink_to("/dev/zero")
+    with (project / "huge.py").open("wb") as huge:
+        huge.truncate(8 << 20)
+    (project / "out").mkdir()
+    before = set(project.rglob("*"))
     status, out, err = run(*arguments)
     assert (status, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"cidx-verify: {said}")
+    left = {path for path in project.rglob("*") if "__pycache__" not in path.parts}
+    assert left == before, "what is refused has written nothing"
 
 
 MUTANTS = """
@@ -372,14 +417,37 @@ KILLED = {"does_not_start_again": MUTANTS["does_not_start_again"]}
 """
 
 
+SOUND = """
+sound = check('crashing', 'SRV-3')(lambda bench: serving.run(bench))
+SOUND = Target(Spawn('true'), checks=[serving, sound])
+"""
+
+
 def test_a_mutant_is_killed_by_a_check_of_its_promise_or_survives(run: Run, project: Path) -> None:
-    (project / "mine.py").write_text(
-        MODULE + "sound = check('crashing', 'SRV-3')(lambda bench: serving.run(bench))\n"
-        "SOUND = Target(Spawn('true'), checks=[serving, sound])\n"
-    )
+    (project / "mine.py").write_text(MODULE + SOUND)
     (project / "zoo.py").write_text(MUTANTS)
-    status, out, _ = run("mine:SOUND", "--mutants", "zoo")
+    options = ("--json", "out/r.json", "--junit", "out/r.xml")
+    status, out, _ = run("mine:SOUND", "--mutants", "zoo", *options)
     assert status == 3
+    told = json.loads((project / "out/r.json").read_text("utf-8"))
+    assert (told["target"], told["status"], told["killed"]) == ("mine:SOUND", 3, 1)
+    assert [(each["name"], each["killed"]) for each in told["mutants"]] == [
+        ("does_not_start_again", True),
+        ("nobody_sees", False),
+        ("nobody_looks", False),
+    ]
+    suite = ET.parse(project / "out/r.xml").getroot()[0]
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (
+        "mine:SOUND",
+        "3",
+        "2",
+    )
+    failed = [case.find("failure") for case in suite]
+    assert [None if each is None else each.get("message") for each in failed] == [
+        None,
+        "not noticed by serving",
+        "no check of its promise could be run",
+    ]
     assert [line.split()[:3] for line in out[:3]] == [
         ["does_not_start_again", "SRV-3", "killed"],
         ["nobody_sees", "SRV-1", "SURVIVED"],
@@ -399,3 +467,53 @@ def test_what_is_broken_without_the_mutant_kills_none(run: Run, project: Path) -
     status, out, _ = run("mine:BAD", "--mutants", "zoo2")
     assert status == 3
     assert "says nothing: without it, too" in out[0]
+
+
+def test_mutants_that_are_interrupted_are_reported_as_far_as_that(run: Run, project: Path) -> None:
+    zoo = MUTANTS.replace('Mutant("SRV-1", target=GOOD)', 'Mutant("CACHE-1", target=mine.STOPS)')
+    (project / "zoo3.py").write_text(zoo)
+    (project / "mine.py").write_text(MODULE + SOUND)
+    status, out, _ = run("mine:SOUND", "--mutants", "zoo3", "--json", "r.json")
+    assert status == 130
+    assert out[1:] == ["interrupted: what is not listed was not come to", "mutants: 1 of 3 killed"]
+    told = json.loads((project / "r.json").read_text("utf-8"))
+    assert (told["interrupted"], told["killed"], len(told["mutants"])) == (True, 1, 1)
+
+
+def test_a_report_that_cannot_be_written_any_more_hides_no_other(run: Run, project: Path) -> None:
+    status, out, err = run("mine:GOOD", "--json", "/dev/full", "--junit", "new/r.xml")
+    assert status == 2
+    assert out[-1] == "All 2 promises that were tried are kept."
+    assert err[-1] == "cidx-verify: /dev/full: cannot be written: No space left on device"
+    assert (project / "new/r.xml").exists()
+
+
+def test_a_check_has_no_name_that_one_of_the_kit_has(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "all_checks", lambda: [check("serving", "SRV-1")(print)])
+    status, out, (said,) = run("mine:GOOD")
+    assert (status, out) == (2, [])
+    assert said == "cidx-verify: checks[0]: 'serving': the kit has one of that name"
+
+
+@pytest.mark.parametrize(
+    ("mutants", "said"),
+    [
+        ({1: Mutant("SRV-1", patch=nullcontext)}, "mutant 1: its name: 1: must be text"),
+        ({"a": "b"}, "mutant a: not a Mutant, but str"),
+        ({"a": Mutant([])}, r"mutant a: promise: \[\]: must be text"),  # type: ignore[arg-type]
+        ({"a": Mutant("SRV-1", target="x")}, "mutant a: target: 'x': not a Target"),  # type: ignore[arg-type]
+        ({"a": Mutant("SRV-1", patch="x")}, "mutant a: patch: 'x': must be a function that"),  # type: ignore[arg-type]
+        ({"a": Mutant("SRV-1", replace={"cache": 3})}, "mutant a: replace: .*: must map names"),  # type: ignore[dict-item]
+        ({"a": Mutant("SRV-1", replace=None)}, "mutant a: replace: None: must map names of Sub"),  # type: ignore[arg-type]
+        ({"a": Mutant("SRV-1", replace={"x": print})}, "mutant a: Subjects has no 'x'"),
+        ({"a": Mutant("SRV-1")}, "mutant a: it has one of target, patch and replace"),
+        ({"a": Mutant("X-1", patch=nullcontext)}, "mutant a: X-1 is no promise"),
+    ],
+)
+def test_what_is_wrong_with_a_mutant_is_told_by_its_name(mutants: Any, said: str) -> None:
+    module = ModuleType("zoo")
+    module.MUTANTS = mutants  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=f"^zoo: {said}"):
+        mutants_of(module, {"SRV-1": ""})

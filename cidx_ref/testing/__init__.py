@@ -12,10 +12,11 @@ knows this package's daemon and is no API.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+#: `typing` takes milliseconds, in which an interrupt would be Python's to answer (`door`).
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cidx_ref.testing.clock import FakeRuntime as FakeRuntime
     from cidx_ref.testing.concurrency.coroutines import AsyncScenario as AsyncScenario
     from cidx_ref.testing.concurrency.explore import Counterexample as Counterexample
@@ -160,6 +161,8 @@ __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value

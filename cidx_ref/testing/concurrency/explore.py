@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cidx_ref.testing.concurrency.scheduler import Blocked, Scheduler, Step, Strategy, ThreadPool
 from cidx_ref.testing.concurrency.telling import described, parsed, replay_line, table
+from cidx_ref.testing.door import enter
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -413,4 +414,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(enter("python -m cidx_ref.testing.concurrency.explore", lambda: main))

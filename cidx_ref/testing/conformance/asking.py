@@ -325,7 +325,7 @@ class Asker:
             said = plain(dig(item, target.line))
             try:
                 line = int(said)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise Unreadable(f"{target.line!r} of a hit is {said!r}, not a line") from None
         text = str(plain(dig(item, target.text))) if target.text else ""
         return Hit(path, line, text, plain(item))

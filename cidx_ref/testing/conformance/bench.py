@@ -218,6 +218,13 @@ class Bench:
         if not self.questions:
             raise NotOffered("needs questions with files that must be found (Target.questions)")
 
+    def too_quick(self, seconds: float) -> str:
+        """Why nothing is in flight where no query takes so long; and what would help."""
+        more = "more files (Target.corpus), or a command by which it is slower, would show it"
+        if isinstance(self.target.start, Attach):
+            more = "a first question that takes its time (Target.questions) would show it"
+        return f"no query takes {seconds:g} s, however long its text is: {more}"
+
     def project(self, edition: int = 1, **values: Any) -> Project:
         """A new project with the files of that edition, configured; `values`: `ttl_s`, `idle`,
         `watch`."""

@@ -7,26 +7,29 @@ placeholder that nobody fills, something offered that nothing says how to ask fo
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.kinds import misfits
 from cidx_ref.testing.conformance.target import (
     HEALTH_NAMES,
+    MAX_SOCKET_BYTES,
     METRICS_NAMES,
     PLACEHOLDERS,
     STATUS_NAMES,
     Attach,
-    Beyond,
     Cap,
-    Faults,
-    Methods,
     Spawn,
-    Subjects,
     Target,
+    filled,
     words,
 )
+from cidx_ref.testing.promises.wording import shown
 
 __all__ = ["problem"]
 
@@ -48,6 +51,8 @@ _METHODS = {
 }
 #: Of `{word}` that is not preceded by `$`, as a shell's variable is.
 _LOOKS_LIKE_ONE = re.compile(r"(?<!\$)\{([a-z_]+)\}")
+#: A project where the kit makes them, and its path is as short as it comes.
+_SHORTEST_ROOT = "/tmp/kxxxxxxxx/p1"
 
 
 def problem(target: Target) -> str:
@@ -55,112 +60,132 @@ def problem(target: Target) -> str:
     return next(chain.from_iterable(look(target) for look in _LOOKS), "")
 
 
-def _kinds(target: Target) -> Iterator[str]:
-    if not isinstance(target.start, (Spawn, Attach)):
-        yield f"start: {target.start!r}: must be Spawn(...) or Attach(...)"
-    for name in ("socket", "hits", "path", "line", "text", "error", "leaving", "stale"):
-        if not isinstance(getattr(target, name), str):
-            yield f"{name}: {getattr(target, name)!r}: must be text"
-
-
-def _mappings(target: Target) -> Iterator[str]:
-    for name in ("env", "files", "status", "health", "metrics", "not_offered"):
-        given = getattr(target, name)
-        is_text = isinstance(given, Mapping) and all(
-            isinstance(part, str) for part in (*given, *given.values())
-        )
-        if not is_text:
-            yield f"{name}: {given!r}: must map text to text"
-
-
 def _parts(target: Target) -> Iterator[str]:
-    for name, kind in (("methods", Methods), ("subjects", Subjects), ("beyond", Beyond)):
-        if not isinstance(getattr(target, name), kind):
-            yield f"{name}: {getattr(target, name)!r}: must be {kind.__name__}(...)"
-    if not isinstance(target.faults, (Faults, type(None))):
-        yield f"faults: {target.faults!r}: must be Faults(...)"
+    yield from misfits(target)
+    yield from misfits(target.start, f"{type(target.start).__name__}: ")
+    for name in ("methods", "subjects", "beyond"):
+        yield from misfits(getattr(target, name), f"{name}: ")
+    if target.faults is not None:
+        yield from misfits(target.faults, "faults: ")
 
 
-def _lists(target: Target) -> Iterator[str]:
-    for name in ("checks", "questions"):
-        if not isinstance(getattr(target, name), Sequence):
-            yield f"{name}: {getattr(target, name)!r}: must be a list"
-    for number, one in enumerate(target.checks):
-        if not isinstance(one, Check):
-            yield f"checks[{number}]: {one!r}: must be made by @check"
-    if not _is_number(target.check_s) or not target.check_s >= 0:
-        yield f"check_s: {target.check_s!r}: must be seconds"
-
-
-def _is_number(given: object) -> bool:
-    return isinstance(given, (int, float)) and not isinstance(given, bool)
-
-
-def _functions(target: Target) -> Iterator[str]:
-    for name in ("decode", "connect", "corpus"):
-        if not (getattr(target, name) is None or callable(getattr(target, name))):
-            yield f"{name}: {getattr(target, name)!r}: must be a function"
-    for name in ("cache", "claim", "lock"):
-        make = getattr(target.subjects, name)
-        if not (make is None or callable(make)):
-            yield f"subjects: {name}: {make!r}: must be a function"
-    for cap in target.capabilities:
-        if not isinstance(cap, Cap):
-            yield f"capabilities: {cap!r}: must be of Cap: {', '.join(c.name for c in Cap)}"
+def _query(target: Target) -> Iterator[str]:
+    if not target.methods.query:
+        yield "methods: there is no 'query', so nothing can be asked"
 
 
 def _patterns(target: Target) -> Iterator[str]:
     given = {"leaving": target.leaving}
     if isinstance(target.start, Spawn):
-        given |= {"ready": target.start.ready, "taken": target.start.taken}
+        given |= {"Spawn: ready": target.start.ready, "Spawn: taken": target.start.taken}
     for name, pattern in given.items():
         try:
             re.compile(pattern)
-        except (re.error, TypeError) as error:
-            yield f"{name}: {pattern!r}: not a regular expression: {error}"
+        except (re.error, RecursionError, OverflowError) as error:
+            yield f"{name}: {shown(pattern)}: not a regular expression: {error}"
 
 
 def _commands(target: Target) -> Iterator[str]:
-    if isinstance(target.start, Attach):
-        if not target.start.address:
-            yield "Attach: there is no address"
-    else:
+    if isinstance(target.start, Spawn):
         yield from _command("Spawn", target.start.command, is_needed=True)
-        if not _is_number(target.start.patience_s) or not target.start.patience_s > 0:
-            yield f"patience_s: {target.start.patience_s!r}: must be a number above 0"
-        if not target.socket:
-            yield "socket: there is none, so nothing can be asked"
     yield from _command("writer", target.writer)
     yield from _command("launcher", target.launcher)
-    if faults := target.faults:
-        for name in ("crash", "terminate", "crash_writer"):
-            command = getattr(faults, name)
-            yield from _command(f"faults: {name}", command)
-            if command and "{point}" not in " ".join(words(command)):
-                yield f"faults: {name}: {command!r}: {{point}} is missing"
 
 
 def _command(name: str, command: str | Sequence[str], *, is_needed: bool = False) -> Iterator[str]:
     try:
         parts = words(command)
-    except (ValueError, TypeError) as error:
-        yield f"{name}: {command!r}: not a command: {error}"
+    except ValueError as error:
+        yield f"{name}: {shown(command)}: not a command: {error}"
         return
     if is_needed and not parts:
         yield f"{name}: there is no command"
-    if not all(isinstance(part, str) for part in parts):
-        yield f"{name}: {command!r}: its words must be text"
-        return
+    if parts and not parts[0]:
+        yield f"{name}: {shown(command)}: not a command: its first word is empty"
     yield from _placeholders(name, parts)
 
 
+def _faults(target: Target) -> Iterator[str]:
+    faults = target.faults
+    if faults is None:
+        return
+    for name in ("crash", "terminate", "crash_writer"):
+        command = getattr(faults, name)
+        yield from _command(f"faults: {name}", command)
+        if command and "{point}" not in " ".join(words(command)):
+            yield f"faults: {name}: {shown(command)}: {{point}} is missing"
+    dies = {**dict.fromkeys(("start", "sweep", "stop"), faults.crash or faults.terminate)}
+    for name, command in (dies | {"publish": faults.crash_writer}).items():
+        if getattr(faults, name) and not command:
+            needed = "crash_writer" if name == "publish" else "crash, or terminate"
+            yield f"faults: {name}: there is no command that dies there ({needed})"
+
+
+# Where it listens.
+
+
+def _address(target: Target) -> Iterator[str]:
+    if isinstance(target.start, Attach):
+        yield from _attached(target.start.address)
+        return
+    if not target.socket:
+        yield "socket: there is none, so nothing can be asked"
+    for found in _LOOKS_LIKE_ONE.findall(target.socket):
+        if found != "project":
+            yield f"socket: {{{found}}} is not replaced there: only {{project}} is"
+    path = Path(_SHORTEST_ROOT) / filled(target.socket, project=_SHORTEST_ROOT)
+    if (length := len(os.fsencode(path))) > MAX_SOCKET_BYTES:
+        yield (
+            f"socket: {shown(target.socket)}: its path has {length} bytes in a project of the "
+            f"kit's ({_SHORTEST_ROOT}), and that of a Unix socket has at most {MAX_SOCKET_BYTES}"
+        )
+
+
+def _attached(address: str) -> Iterator[str]:
+    if not address:
+        yield "Attach: there is no address"
+    said = f"Attach: {shown(address)}: must be the path of a socket, or tcp://host:port"
+    scheme, is_url, rest = address.partition("://")
+    if not is_url:
+        # What is neither a path that anybody has, nor an address that is understood.
+        if re.match(r"(unix|tcp):|[\w.-]+:\d+$|\[.*\]:\d+$", address):
+            yield said
+    elif scheme == "unix":
+        if not rest.startswith("/"):
+            yield f"{said}: unix:// has an absolute path"
+    elif scheme == "tcp":
+        yield from (f"{said}: {why}" for why in _tcp(address))
+    else:
+        yield said
+
+
+def _tcp(address: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        yield str(error)
+        return
+    if not host:
+        yield "there is no host"
+    if not port:
+        yield "there is no port"
+    if "@" in parts.netloc or parts.path or parts.query or parts.fragment:
+        yield "there is more than host and port"
+
+
+# What it is given.
+
+
 def _environment(target: Target) -> Iterator[str]:
-    yield from _placeholders("socket", [target.socket])
     for name, value in target.env.items():
         yield from _placeholders(f"env: {name}", [value])
     for path in target.files:
-        if not path or path.startswith("/") or ".." in path.split("/"):
-            yield f"files: {path!r}: must be a path in the project"
+        is_inside = not path.startswith("/") and ".." not in path.split("/")
+        if not is_inside or Path(path).name != path.rpartition("/")[2] or not Path(path).name:
+            yield f"files: {shown(path)}: must be a path in the project"
+        if _LOOKS_LIKE_ONE.search(path):
+            yield f"files: {shown(path)}: placeholders are replaced in its text, not in its path"
 
 
 def _placeholders(where: str, texts: Iterable[str]) -> Iterator[str]:
@@ -170,12 +195,35 @@ def _placeholders(where: str, texts: Iterable[str]) -> Iterator[str]:
             yield f"{where}: {{{found}}} is not one of {_one_of(found, PLACEHOLDERS, '{%s}')}"
 
 
+# What it answers.
+
+
 def _names(target: Target) -> Iterator[str]:
     known = {"status": STATUS_NAMES, "health": HEALTH_NAMES, "metrics": METRICS_NAMES}
     for field, names in known.items():
-        for name in getattr(target, field):
+        said: Mapping[str, str] = getattr(target, field)
+        for name, path in said.items():
             if name not in names:
                 yield f"{field}: {name!r} is not one of {_one_of(name, names)}"
+            if not path:
+                yield f"{field}: {name}: there is no path"
+            yield from _dotted(f"{field}: {name}", path)
+
+
+def _paths(target: Target) -> Iterator[str]:
+    for name in ("hits", "path", "line", "text", "error", "stale"):
+        yield from _dotted(name, getattr(target, name))
+    if target.hits and not (target.path or target.text):
+        yield "hits: neither `path` nor `text` says what one is"
+
+
+def _dotted(where: str, path: str) -> Iterator[str]:
+    if path in ("", "[]"):
+        return
+    if not all(path.split(".")):
+        yield f"{where}: {shown(path)}: a part of it is empty: it is names with dots between them"
+    if "[]" in path:
+        yield f"{where}: {shown(path)}: [] is all of an answer, and stands alone"
 
 
 def _sayings(target: Target) -> Iterator[str]:
@@ -183,15 +231,39 @@ def _sayings(target: Target) -> Iterator[str]:
         if not reason.strip():
             yield f"not_offered: {promise}: there is no reason"
     for number, question in enumerate(target.questions):
+        where = f"questions[{number}]: {shown(question)}"
         if (
             isinstance(question, str)
             or not isinstance(question, Sequence)
             or len(question) != 2
             or not all(isinstance(part, str) for part in question)
+            or not question[1]
         ):
-            yield f"questions[{number}]: {question!r}: must be a query and a path"
-    if target.hits and not (target.path or target.text):
-        yield "hits: neither `path` nor `text` says what one is"
+            yield f"{where}: must be a query and a path"
+        elif question[1].startswith("./"):
+            yield f"{where}: its path must be as hits are read: {question[1][2:]!r}"
+
+
+def _checks(target: Target) -> Iterator[str]:
+    seen = set()
+    for number, one in enumerate(target.checks):
+        where = f"checks[{number}]"
+        if not isinstance(one, Check):
+            yield f"{where}: {shown(one)}: must be made by @check"
+            continue
+        if not isinstance(one.name, str) or not one.name:
+            yield f"{where}: {shown(one.name)}: its name must be text"
+            continue
+        if one.name in seen:
+            yield f"{where}: {shown(one.name)}: another one has that name"
+        seen.add(one.name)
+        if not one.promises or not all(isinstance(id_, str) for id_ in one.promises):
+            yield f"{where}: {shown(one.promises)}: @check needs ids of promises behind the name"
+        if not all(isinstance(cap, Cap) for cap in one.needs):
+            yield f"{where}: needs: {shown(set(one.needs))}: must be of Cap"
+
+
+# What it offers.
 
 
 def _capabilities(target: Target) -> Iterator[str]:
@@ -205,11 +277,6 @@ def _capabilities(target: Target) -> Iterator[str]:
     for cap, (is_met, needed) in _NEEDS.items():
         if target.offers(cap) and not is_met(target):
             yield f"capabilities: Cap.{cap.name}: needs {needed}"
-
-
-def _query(target: Target) -> Iterator[str]:
-    if not target.methods.query:
-        yield "methods: there is no 'query', so nothing can be asked"
 
 
 def _takes_fresh(target: Target) -> bool:
@@ -255,6 +322,6 @@ def _one_of(name: str, known: Sequence[str], form: str = "%s") -> str:
 
 #: In their order: what comes first is relied on by what follows.
 _LOOKS = (
-    *(_kinds, _mappings, _parts, _lists, _functions, _query, _patterns, _commands),
-    *(_environment, _names, _sayings, _capabilities),
+    *(_parts, _query, _patterns, _commands, _faults, _address),
+    *(_environment, _names, _paths, _sayings, _checks, _capabilities),
 )

@@ -153,6 +153,7 @@ class Lifecycle(Life):
         *("SRV-2", "SRV-3"),
         needs=[Cap.KILL],
         points=["start", "sweep"],
+        has=lambda target: target.faults and target.faults.crash,
         rival=[False, True],
     )
     def kill_during_start(self, point: str, rival: bool) -> None:
@@ -213,7 +214,13 @@ class Lifecycle(Life):
         self._need_owner()
         self._terminate()
 
-    @_step("SRV-3", needs=[Cap.KILL, Cap.STOP], points=["stop"], politely=[False, True])
+    @_step(
+        "SRV-3",
+        needs=[Cap.KILL, Cap.STOP],
+        points=["stop"],
+        has=lambda target: target.faults and target.faults.crash,
+        politely=[False, True],
+    )
     def kill_during_stop(self, point: str, politely: bool) -> None:
         self._make_room()
         process = self._launch(self._faults.crash, point)

@@ -24,6 +24,7 @@ from cidx_ref.testing.conformance import running
 from cidx_ref.testing.conformance.named import UnusableError, check_target
 from cidx_ref.testing.conformance.target import Subjects, Target
 from cidx_ref.testing.promises.findings import Finding, Verdict
+from cidx_ref.testing.promises.wording import shown
 
 __all__ = ["Mutant", "Outcome", "mutants_of", "plant"]
 
@@ -62,18 +63,49 @@ def mutants_of(module: ModuleType, promises: Mapping[str, str]) -> dict[str, Mut
     if not isinstance(found, Mapping) or not found:
         raise UnusableError(f"{module.__name__}: MUTANTS is missing, or no mapping of Mutants")
     for name, mutant in found.items():
-        where = f"{module.__name__}: mutant {name}"
-        if not isinstance(mutant, Mutant):
-            raise UnusableError(f"{where}: not a Mutant, but {type(mutant).__name__}")
-        if mutant.promise not in promises:
-            raise UnusableError(f"{where}: {mutant.promise} is no promise (see --promises)")
-        if sum(map(bool, (mutant.target, mutant.patch, mutant.replace))) != 1:
-            raise UnusableError(f"{where}: it has one of target, patch and replace")
-        if unknown := mutant.replace.keys() - Subjects.__dataclass_fields__.keys():
-            raise UnusableError(f"{where}: Subjects has no {min(unknown)!r}")
+        where = f"{module.__name__}: mutant {name if isinstance(name, str) else shown(name)}"
+        if wrong := next(_wrong(name, mutant, promises), ""):
+            raise UnusableError(f"{where}: {wrong}")
         if mutant.target is not None:
             check_target(mutant.target, where)
     return dict(found)
+
+
+def _wrong(name: object, mutant: object, promises: Mapping[str, str]) -> Iterator[str]:
+    if not isinstance(mutant, Mutant):
+        yield f"not a Mutant, but {type(mutant).__name__}"
+        return
+    yield from _misfits(name, mutant)
+    if mutant.promise not in promises:
+        yield f"{mutant.promise} is no promise (see --promises)"
+    if sum(map(bool, (mutant.target, mutant.patch, mutant.replace))) != 1:
+        yield "it has one of target, patch and replace"
+    if unknown := mutant.replace.keys() - Subjects.__dataclass_fields__.keys():
+        yield f"Subjects has no {min(unknown)!r}"
+
+
+def _misfits(name: object, mutant: Mutant) -> Iterator[str]:
+    """What is not of the kind that it must be, by its name."""
+    made = mutant.replace
+    kinds = {
+        "its name": (name, isinstance(name, str), "must be text"),
+        "promise": (mutant.promise, isinstance(mutant.promise, str), "must be text"),
+        "target": (mutant.target, isinstance(mutant.target, (Target, type(None))), "not a Target"),
+        "patch": (
+            mutant.patch,
+            mutant.patch is None or callable(mutant.patch),
+            "must be a function that gives a context manager",
+        ),
+        "replace": (
+            made,
+            isinstance(made, Mapping)
+            and all(isinstance(part, str) and callable(made[part]) for part in made),
+            "must map names of Subjects to functions",
+        ),
+    }
+    for field_, (value, is_right, words) in kinds.items():
+        if not is_right:
+            yield f"{field_}: {shown(value)}: {words}"
 
 
 def plant(

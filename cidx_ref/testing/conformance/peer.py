@@ -29,7 +29,7 @@ __all__ = ["RpycPeer", "address_at", "open_socket"]
 def address_at(target: Target, root: Path) -> str:
     """Where the daemon of the project at `root` listens."""
     if isinstance(target.start, Attach):
-        return target.start.address
+        return target.start.address.removeprefix("unix://")
     return str(root / filled(target.socket, project=str(root)))
 
 

@@ -18,7 +18,14 @@ from pathlib import Path
 from cidx_ref.testing.conformance import corpus
 from cidx_ref.testing.conformance.asking import Asker, Gone, address_at, connect, open_socket
 from cidx_ref.testing.conformance.processes import Household, Process, end_of, is_running
-from cidx_ref.testing.conformance.target import Attach, Spawn, Target, filled, words
+from cidx_ref.testing.conformance.target import (
+    MAX_SOCKET_BYTES,
+    Attach,
+    Spawn,
+    Target,
+    filled,
+    words,
+)
 from cidx_ref.testing.ground import SYSTEM, peer_pid
 
 __all__ = ["Daemon", "NotStarted", "Project", "WriterFailed", "launch", "started", "write_index"]
@@ -257,8 +264,16 @@ def _why(process: Process, start: Spawn, address: str) -> str:
     if start.ready and not re.search(start.ready, process.output(), re.MULTILINE):
         missing = f"does not write {start.ready!r}"
     else:
-        missing = f"does not accept at {address}"
+        missing = f"does not accept at {address}{_length(address)}"
     return f"{process.named()} {missing} within {start.patience_s:g} s{shown}"
+
+
+def _length(address: str) -> str:
+    """What may be why: the kit's directories lie deep, perhaps (`TMPDIR`)."""
+    length = len(os.fsencode(address))
+    if length <= MAX_SOCKET_BYTES:
+        return ""
+    return f" (a path of {length} bytes; that of a Unix socket has at most {MAX_SOCKET_BYTES})"
 
 
 def write_index(household: Household, project: Project, timeout_s: float = 120.0) -> Process:

@@ -14,8 +14,6 @@ Nothing here starts or asks anything: `subject` and `asking` do.
 
 from __future__ import annotations
 
-import ast
-import functools
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,8 +24,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
+from cidx_ref.testing.conformance.calls import Call, TargetError, call_of
+from cidx_ref.testing.promises.wording import shown
+
 __all__ = [
     "HEALTH_NAMES",
+    "MAX_SOCKET_BYTES",
     "METRICS_NAMES",
     "PLACEHOLDERS",
     "STATUS_NAMES",
@@ -128,7 +130,7 @@ class Spawn:
 class Attach:
     """A daemon that is there already: asked, and never stopped, killed or reconfigured."""
 
-    #: The path of its socket, or `tcp://host:port`.
+    #: The path of its socket (`unix:///path`, too), or `tcp://host:port`.
     address: str
     #: What it serves.
     project: str = "."
@@ -141,74 +143,6 @@ class Peer(Protocol):
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any: ...
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Call:
-    """How a method is called: its name, and what it is given, by roles."""
-
-    name: str
-    args: tuple[tuple[str, Any], ...] = ()
-    kwargs: tuple[tuple[str, tuple[str, Any]], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str, roles: Iterable[str]) -> Call:
-        """`search(query, top=limit, kind="exact")`: words are roles, the rest are constants.
-
-        Raises `ValueError`, which names what is wrong.
-        """
-        known = set(roles)
-
-        def given(node: ast.expr) -> tuple[str, Any]:
-            if isinstance(node, ast.Name):
-                if node.id not in known:
-                    raise ValueError(f"{text!r}: {node.id!r} is not one of {sorted(known)}")
-                return node.id, None
-            try:
-                return "", ast.literal_eval(node)
-            except ValueError:
-                raise ValueError(
-                    f"{text!r}: {ast.unparse(node)!r} is no role or constant"
-                ) from None
-
-        try:
-            call = ast.parse(text.strip(), mode="eval").body
-        except SyntaxError:
-            call = None
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-            raise ValueError(f"{text!r}: not of the form method(role, name=role)")
-        if any(keyword.arg is None for keyword in call.keywords):
-            raise ValueError(f"{text!r}: ** is not understood")
-        return cls(
-            call.func.id,
-            tuple(given(node) for node in call.args),
-            tuple((str(k.arg), given(k.value)) for k in call.keywords),
-        )
-
-    def fill(self, **roles: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and named arguments, with the values of the roles.  A named role that has no
-        value is left out."""
-        args = tuple(roles[role] if role else value for role, value in self.args)
-        kwargs = {
-            name: roles[role] if role else value
-            for name, (role, value) in self.kwargs
-            if not role or role in roles
-        }
-        return args, kwargs
-
-    def takes(self, role: str) -> bool:
-        return role in {r for r, _ in self.args} | {r for _, (r, _) in self.kwargs}
-
-
-#: What a method may be given.
-ROLES = ("project", "query", "limit", "progress", "fresh", "full")
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> Call:
-    """Once for each text, when its target is made.  A parser that several threads use at the same
-    time has raised `SystemError: AST constructor recursion depth mismatch` (Python 3.11.7)."""
-    return Call.parse(text, ROLES)
 
 
 @dataclass(frozen=True)
@@ -229,8 +163,12 @@ class Methods:
     stop: str = "shutdown()"
 
     def __post_init__(self) -> None:
+        """Raises `TargetError`, which names the field."""
         for name in self.__dataclass_fields__:
-            if getattr(self, name):
+            text = getattr(self, name)
+            if not isinstance(text, str):
+                raise TargetError(f"methods: {name}: {shown(text)}: must be text")
+            if text:
                 self.call(name)
 
     def call(self, role: str) -> Call:
@@ -238,7 +176,7 @@ class Methods:
         text = getattr(self, role)
         if not text:
             raise ValueError(f"methods: there is no {role!r}")
-        return _parsed(text)
+        return call_of(role, text)
 
 
 @dataclass(frozen=True)
@@ -301,11 +239,10 @@ METRICS_NAMES = ("queries", "errors", "hits", "loads", "evictions")
 #: What is put in the place of `{name}`; see `Target.env`.
 PLACEHOLDERS = ("project", "python", "socket", "ttl_s", "ttl_minutes", "idle", "watch", "point")
 
+#: Of a Unix socket's path, on Linux.
+MAX_SOCKET_BYTES = 107
+
 _PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
-
-
-class TargetError(ValueError):
-    """A target that contradicts itself, or says what is not understood."""
 
 
 def filled(text: str, **values: str) -> str:
@@ -383,9 +320,13 @@ class Target:
         """Raises `TargetError`, which names the field."""
         # By name: what is said of a declaration stands above what is declared.
         problem: Callable[[Target], str] = import_module(f"{__package__}.declared").problem
-        object.__setattr__(self, "capabilities", frozenset({Cap.BASE, *self.capabilities}))
+        given: Any = self.capabilities
+        if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
+            given = tuple(given)  # which is looked at more than once
+        object.__setattr__(self, "capabilities", given)
         if said := problem(self):
             raise TargetError(said)
+        object.__setattr__(self, "capabilities", frozenset({Cap.BASE, *given}))
 
     def offers(self, *caps: Cap) -> bool:
         return set(caps) <= set(self.capabilities)

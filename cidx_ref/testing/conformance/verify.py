@@ -1,6 +1,4 @@
-"""The command line that judges a daemon: `cidx-verify`, `cidx-ref verify`, and
-
-    python -m cidx_ref.testing.conformance.verify conformance:TARGET --html report.html
+"""The command line that judges a daemon (`cidx-verify`, `cidx-ref verify`), behind its door.
 
 Here belong its options, what is said while it runs, and its exit status: 0 all that was tried is
 kept; 3 something is broken, or could not be tried, or nothing was; 2 it could not be run, or an
@@ -14,7 +12,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +23,16 @@ from typing import NoReturn, TextIO
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from cidx_ref.testing.conformance.checks import Check
-from cidx_ref.testing.conformance.mutants import mutants_of, plant
+from cidx_ref.testing.conformance.mutants import Mutant, Outcome, mutants_of, plant
 from cidx_ref.testing.conformance.named import UnusableError, module_named, target_named
+from cidx_ref.testing.conformance.planted import Planted
+from cidx_ref.testing.conformance.reports import check_writable, write_all
 from cidx_ref.testing.conformance.running import Plan, all_checks, needs, plan, verify
 from cidx_ref.testing.conformance.target import Cap, Target
 from cidx_ref.testing.ground import SYSTEM, __version__
 from cidx_ref.testing.promises.excuses import Excuse, check_excuses, read_excuses, without_use
 from cidx_ref.testing.promises.findings import Finding, Verdict
-from cidx_ref.testing.promises.judgement import KEPT, NOT_KEPT, UNUSABLE, Judgement
+from cidx_ref.testing.promises.judgement import NOT_KEPT, UNUSABLE, Judgement
 from cidx_ref.testing.promises.page import as_html
 from cidx_ref.testing.promises.records import as_json, as_junit
 from cidx_ref.testing.promises.registry import known_promises
@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> i
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_KEPT
     except OSError as error:  # of standard output: a full disk
-        print(f"{prog}: standard output: {error.strerror}", file=sys.stderr)
+        where = error.filename or "standard output"
+        print(f"{prog}: {where}: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNUSABLE
     except KeyboardInterrupt:
@@ -134,6 +135,7 @@ class _Asked:
     promises: dict[str, str]
     excuses: list[Excuse]
     plan: Plan
+    mutants: dict[str, Mutant]
 
 
 def _asked(options: argparse.Namespace) -> _Asked:
@@ -144,11 +146,28 @@ def _asked(options: argparse.Namespace) -> _Asked:
     excuses = read_excuses(options.excuses) if options.excuses else []
     check_excuses(excuses, promises, SYSTEM.now().date())
     target = target_named(options.target)
+    _check_names(target)
     _check_promises(target, options.promise, promises)
     planned = plan(target, deep=options.deep, only=options.only, promises=options.promise)
-    for path in filter(None, (options.json, options.junit, options.html)):
-        _check_writable(path)
-    return _Asked(options.target, target, promises, excuses, planned)
+    mutants = {}
+    if options.mutants is not None:
+        mutants = mutants_of(module_named(options.mutants), promises)
+    check_writable(_reports(options))  # last: what is refused has written nothing
+    return _Asked(options.target, target, promises, excuses, planned, mutants)
+
+
+def _reports(options: argparse.Namespace) -> dict[str, Path]:
+    """The files that are to be written, by option."""
+    named = {name: getattr(options, name) for name in ("json", "junit", "html")}
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def _check_names(target: Target) -> None:
+    """What is found is told apart by them."""
+    ours = {check.name for check in all_checks()}
+    for number, check in enumerate(target.checks):
+        if check.name in ours:
+            raise UnusableError(f"checks[{number}]: {check.name!r}: the kit has one of that name")
 
 
 def _check_promises(target: Target, asked: Sequence[str], known: Mapping[str, str]) -> None:
@@ -158,15 +177,6 @@ def _check_promises(target: Target, asked: Sequence[str], known: Mapping[str, st
     for where, id_ in named:
         if id_ not in known:
             raise UnusableError(f"{where}: {id_} is no promise that is known (see --promises)")
-
-
-def _check_writable(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a"):
-            pass
-    except OSError as error:
-        raise UnusableError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _judge(options: argparse.Namespace) -> int:
@@ -225,37 +235,42 @@ def _report(judgement: Judgement, options: argparse.Namespace) -> None:
     for line in lines(judgement, width, colour=is_terminal and "NO_COLOR" not in os.environ):
         print(line)
     sys.stdout.flush()
-    made: list[tuple[Path | None, Callable[[Judgement], str]]] = [
-        (options.json, as_json),
-        (options.junit, as_junit),
-        (options.html, as_html),
-    ]
-    for path, make in made:
-        if path is not None:
-            try:
-                path.write_text(make(judgement), "utf-8", errors="backslashreplace")
-            except OSError as error:
-                raise UnusableError(f"{path}: cannot be written: {error.strerror}") from None
+    make = {"json": as_json, "junit": as_junit, "html": as_html}
+    write_all((path, make[name](judgement)) for name, path in _reports(options).items())
 
 
 def _judge_mutants(options: argparse.Namespace) -> int:
     """Plant the mutants; the status is that of broken promises if one survives."""
-    for name in ("excuses", "promise", "json", "junit", "html"):
+    for name in ("excuses", "promise", "html"):
         if getattr(options, name):
             raise UnusableError(f"--{name} is not for --mutants")
     asked = _asked(options)
-    mutants = mutants_of(module_named(options.mutants), asked.promises)
-    width, survived = max(map(len, mutants)), 0
+    began, began_s, interrupted = SYSTEM.now(), SYSTEM.monotonic(), False
+    width, came = max(map(len, asked.mutants)), list[Outcome]()
+    tried = {"only": options.only, "deep": options.deep, "seed": options.seed}
     with _tidy():
-        for came in plant(
-            asked.target, mutants, only=options.only, deep=options.deep, seed=options.seed
-        ):
-            verdict = "killed" if came.killed else "SURVIVED"
-            survived += not came.killed
-            print(f"{came.name:<{width}}  {came.promise:<8}  {verdict:<8}  {one_line(came.words)}")
-            sys.stdout.flush()
-    print(f"mutants: {len(mutants) - survived} of {len(mutants)} killed")
-    return NOT_KEPT if survived else KEPT
+        try:
+            for each in plant(asked.target, asked.mutants, **tried):
+                came.append(each)
+                verdict = "killed" if each.killed else "SURVIVED"
+                said = one_line(each.words)
+                print(f"{each.name:<{width}}  {each.promise:<8}  {verdict:<8}  {said}", flush=True)
+        except KeyboardInterrupt:
+            interrupted = True
+            print("interrupted: what is not listed was not come to")
+    seconds = SYSTEM.monotonic() - began_s
+    planted = Planted(asked.name, came, began, seconds, options.seed, options.deep, interrupted)
+    print(f"mutants: {planted.killed} of {len(asked.mutants)} killed", flush=True)
+    make = {"json": planted.as_json, "junit": planted.as_junit}
+    write_all((path, make[name]()) for name, path in _reports(options).items())
+    return INTERRUPTED if interrupted else planted.status
+
+
+def _temporary() -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory(prefix="cidx-verify-")
+    except OSError as error:
+        raise UnusableError(f"there is no temporary directory: {error.strerror}") from None
 
 
 @contextmanager
@@ -273,7 +288,7 @@ def _tidy() -> Iterator[None]:
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
-        with TemporaryDirectory(prefix="cidx-verify-") as home:
+        with _temporary() as home:
             set_hypothesis_home_dir(home)
             yield
     finally:

@@ -11,7 +11,6 @@ file does not keep what is long mended; and so is one that has expired, or names
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cidx_ref.testing.promises.findings import Finding, Verdict, by_promise
+from cidx_ref.testing.promises.reading import read_toml
 
 __all__ = ["Excuse", "ExcuseError", "check_excuses", "excused", "read_excuses", "without_use"]
 
@@ -40,11 +40,9 @@ class Excuse:
 def read_excuses(path: Path) -> list[Excuse]:
     """The excuses of a file.  Raises `ExcuseError`, which names file and entry."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ExcuseError(f"{path}: {error.strerror}") from None
+        document = read_toml(path)
     except ValueError as error:
-        raise ExcuseError(f"{path}: not TOML: {error}") from None
+        raise ExcuseError(f"{path}: {error}") from None
     entries = document.pop("excuse", [])
     if document or not isinstance(entries, list):
         raise ExcuseError(f"{path}: only [[excuse]] belongs here, with id, reason and expires")

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from cidx_ref.testing.promises.reading import read_toml
+
 __all__ = ["PROMISES", "PromisesError", "known_promises"]
 
 _ID = re.compile(r"[A-Za-z][\w.-]*")
@@ -89,14 +91,10 @@ def known_promises(*paths: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> Mapping[str, str]:
-    import tomllib  # not in each test run, most of which have no such file
-
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise PromisesError(f"{path}: {error.strerror}") from None
+        document = read_toml(path)
     except ValueError as error:
-        raise PromisesError(f"{path}: not TOML: {error}") from None
+        raise PromisesError(f"{path}: {error}") from None
     own = document.pop("promises", None)
     if document or not isinstance(own, dict) or not own:
         raise PromisesError(f"{path}: it has one table, [promises], of ids and texts")

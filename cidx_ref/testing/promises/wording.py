@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count_of", "one_line", "printable"]
+__all__ = ["count_of", "one_line", "printable", "shown"]
 
 
 def printable(text: str) -> str:
@@ -22,3 +22,12 @@ def one_line(text: str) -> str:
 def count_of(number: int, noun: str, plural: str = "") -> str:
     """`1 promise`, `2 promises`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def shown(value: object, most: int = 100) -> str:
+    """A value as it is written, on one line, and not all of a long one."""
+    try:
+        text = one_line(repr(value))
+    except Exception:  # it is somebody else's
+        text = object.__repr__(value)
+    return text if len(text) <= most else f"{text[:most]}..."

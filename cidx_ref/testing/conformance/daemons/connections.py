@@ -35,7 +35,7 @@ def by_value(bench: Bench) -> None:
     """An answer is asked for and read with one message each way."""
     with bench.daemon() as daemon, bench.showing("RPC-1"), daemon.connect() as asker:
         if not asker.sent:
-            raise NotTried("the connection does not count what it sends")
+            raise NotTried("the connection does not count what it sends (its `sent`)")
         for mode in modes(bench.target):
             for query, _ in bench.questions[:5] or [("village", "")]:
                 answer = asker.query(query, mode)
@@ -116,7 +116,7 @@ def slow_query(bench: Bench) -> None:
     with bench.daemon() as daemon, bench.showing("RPC-4"):
         long = long_query(bench, daemon, 2 * _LEFT_S)
         if long is None:
-            raise NotTried("no query takes long enough to delay another")
+            raise NotTried(bench.too_quick(2 * _LEFT_S))
         waits = []
         for _ in range(2 * _ROUNDS):
             quick_s, left_s = _side_by_side(bench, daemon, long.text, long.seconds)

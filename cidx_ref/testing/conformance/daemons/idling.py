@@ -106,7 +106,7 @@ def idle_while_indexing(bench: Bench) -> None:
     """An index run that takes longer than the TTL keeps it from leaving."""
     if not bench.target.methods.call("index").takes("progress"):
         with bench.showing("TTL-5"):
-            raise NotOffered("needs an index that tells of its progress")
+            raise NotOffered("needs an index that tells of its progress (progress=progress)")
     with bench.daemon(ttl_s=_TTL_S, idle=True, index=False) as daemon, bench.showing("TTL-5"):
         began = SYSTEM.monotonic()
         seen: list[bool] = []
@@ -131,7 +131,7 @@ def idle_while_asked(bench: Bench) -> None:
     with bench.daemon() as daemon, bench.showing("TTL-5"):
         long = long_query(bench, daemon, 3 * _TTL_S)
         if long is None:
-            raise NotOffered("needs queries that take longer than the TTL")
+            raise NotOffered(bench.too_quick(3 * _TTL_S))
     patience_s = max(60.0, 10 * long.seconds)
     with (
         bench.daemon(daemon.project, ttl_s=_TTL_S, idle=True, index=False) as short,

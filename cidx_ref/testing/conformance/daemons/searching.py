@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, configuration, settings
 from hypothesis import strategies as st
 
 from cidx_ref.testing.conformance import corpus
-from cidx_ref.testing.conformance.asking import Asker, Gone, Hit, Refused
-from cidx_ref.testing.conformance.bench import Bench
+from cidx_ref.testing.conformance.asking import Answer, Asker, Gone, Refused
+from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.checks import check
+from cidx_ref.testing.conformance.daemons.shape import Shift, look_at, not_shifted, once, shifts_in
 from cidx_ref.testing.conformance.daemons.sought import modes, sound
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
@@ -35,14 +34,31 @@ def _searched(bench: Bench, promise: str, mode: str) -> None:
 
 
 def _finds_the_files(bench: Bench, asker: Asker, promise: str, mode: str) -> None:
+    shifts: list[Shift] = []
+    is_here = asker.root.is_dir()  # and not at another host
     for query, path in bench.questions:
-        answer = asker.query(query, mode)
+        if is_here and not (asker.root / path).is_file():
+            raise NotTried(f"questions: {path} is no file of {asker.root}")
+        answer = _answered(asker, query, mode, limit=5)
         assert path in answer.paths, (
             f"{query!r} stands in {path} and nowhere else; the answer is {answer}"
         )
-        for hit in answer.hits:
-            _exists(asker.root, hit, query)
+        if is_here:
+            for hit in answer.hits:
+                look_at(asker.root, hit, query)
+            shifts += shifts_in(asker.root, answer)
         bench.tried(promise, 1, "questions")
+    not_shifted(shifts)
+
+
+def _answered(asker: Asker, query: str, mode: str, limit: int) -> Answer:
+    """An answer that has as many hits as were asked for, at most, and each of them once."""
+    answer = asker.query(query, mode, limit)
+    assert len(answer.hits) <= limit or not asker.target.methods.call(mode).takes("limit"), (
+        f"{query!r}, with a limit of {limit}, finds {len(answer.hits)}: {answer}"
+    )
+    once(answer, query)
+    return answer
 
 
 def _ranks(bench: Bench, asker: Asker, mode: str) -> None:
@@ -51,7 +67,7 @@ def _ranks(bench: Bench, asker: Asker, mode: str) -> None:
         return
     ranked = []
     for query, path in bench.questions[:_RANKED]:
-        answer = asker.query(f"{query} {corpus.COMMON}", mode, limit=10)
+        answer = _answered(asker, f"{query} {corpus.COMMON}", mode, limit=10)
         if path in answer.paths and len(set(answer.paths)) > 1:
             ranked.append((query, path, answer))
     first = [path for _, path, answer in ranked if answer.paths[0] == path]
@@ -61,26 +77,6 @@ def _ranks(bench: Bench, asker: Asker, mode: str) -> None:
             f"of {len(ranked)} questions only {len(first)} have the best file first: all words of "
             f"'{query} {corpus.COMMON}' stand in {path} alone, and the answer is {answer}"
         )
-
-
-def _exists(root: Path, hit: Hit, query: str) -> None:
-    """The file is there, and the line; and where the hit has a text, some of it is in the file."""
-    path = root / hit.path
-    assert path.is_file(), f"{query!r} finds {hit.path}, which is no file of the project"
-    lines = path.read_text("utf-8", "replace").splitlines()
-    if hit.line is not None:
-        assert 1 <= hit.line <= len(lines), (
-            f"{query!r} finds line {hit.line} of {hit.path}, which has the lines 1 to {len(lines)}"
-        )
-    # How much is shown, and how it is marked or shortened, is the daemon's own affair.
-    shown = set(_words(hit.text))
-    assert not shown or shown & set(_words("\n".join(lines))), (
-        f"{query!r} finds {hit.path} with the text {hit.text!r}, of which it has no word"
-    )
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w{3,}", text)
 
 
 @check("semantic", "QRY-1", spawns=False)

@@ -140,7 +140,7 @@ def _round(bench: Bench, way: str, end: Callable[[Daemon], None]) -> int | Asser
     with bench.daemon() as daemon:
         long = long_query(bench, daemon, _LONG_S, _SHORT_TEXT)
         if long is None:
-            raise NotTried("its queries are too quick to be in flight when it is stopped")
+            raise NotTried(bench.too_quick(_LONG_S))
         try:
             answered = _stopped_meanwhile(bench, daemon, long, way, end)
         except AssertionError as error:

@@ -108,10 +108,14 @@ def publish(bench: Bench, daemon: Daemon, *, by_writer: bool = False) -> int:
 
 
 def loads(asker: Asker) -> int:
-    """How often it has loaded an index, as it says itself."""
-    if "loads" in asker.target.status:
-        return int(asker.status("loads"))
-    return int(dig(asker.ask("metrics"), asker.target.metrics["loads"]))
+    """How often it has loaded an index, as it says itself.  Raises `Unreadable`."""
+    target = asker.target
+    is_of_status = "loads" in target.status
+    role, places = ("status", target.status) if is_of_status else ("metrics", target.metrics)
+    count = dig(asker.ask(role), places["loads"])
+    if isinstance(count, bool) or not isinstance(count, (int, float)):
+        raise Unreadable(f"{role}: {places['loads']!r} is {count!r}, not a number")
+    return int(count)
 
 
 def rss_mb(pid: int) -> float:

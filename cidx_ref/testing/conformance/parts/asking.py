@@ -14,7 +14,7 @@ It hands out what `source.load` returned.  What it does not have is not asked of
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -83,15 +83,23 @@ class Asked:
 
     def query(self, during: Callable[[], object] = lambda: None) -> Load:
         """One query, which does `during` half-way; the load that answered it."""
+        before = len(self.source.loads)
         given = self._ask(*self._key)
         context = given if self.in_use else nullcontext(given)
         with context as value:
+            assert value is not None, self._nothing(self.source.loads[before:])
             load = _load_of(value)
             value.use()
             during()
             self.runtime.step("in use")
             value.use()
         return load
+
+    def _nothing(self, begun: Sequence[Load]) -> str:
+        """What is said of None in the place of a value."""
+        how = "use() gave" if self.in_use else "get() returned"
+        loads = f"meanwhile {begun[-1]} was begun" if begun else "meanwhile no load was begun"
+        return f"{how} None, and not what source.load returned, or its error ({loads})"
 
     def answer(self, blames: str) -> Load | None:
         """The same; None where the load failed.  What else is raised breaks `blames`."""
@@ -119,7 +127,6 @@ class Asked:
 
 
 def _load_of(value: Any) -> Load:
-    assert value is not None, "what a query was to use is gone"
     if not isinstance(value, Value):
         raise Unusable(f"it hands out {value!r}, and not what source.load returned")
     return value.load

@@ -186,7 +186,7 @@ def first_query_loads_what_was_published() -> Iterator[None]:
         yield
 
 
-@mutant("CACHE-4", "what a query was to use is gone", needs_switches=True)
+@mutant("CACHE-4", r"use\(\) gave None", needs_switches=True)
 def entry_is_read_again_after_the_lock() -> Iterator[None]:
     """A query takes the entry, and later takes it from the cache once more (the story's own)."""
     pin = IndexCache.pin
