@@ -97,6 +97,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "Cap.SHORT_TTL: not of a daemon that is attached to",
     ),
     "a fault": ({"faults": Faults(crash="x")}, r"faults: crash: 'x': \{point\} is missing"),
+    "no gate": ({"faults": Faults(hold="{point}")}, r"hold: '{point}': \{gate\} is missing"),
+    "a point": ({"faults": Faults(query=("a",))}, r"faults: query: \('a',\): must be the name"),  # type: ignore[arg-type]
 }  # fmt: skip
 
 

@@ -132,12 +132,26 @@ def _commands(target: Target) -> Iterator[str]:
             yield "socket: there is none, so nothing can be asked"
     yield from _command("writer", target.writer)
     yield from _command("launcher", target.launcher)
-    if faults := target.faults:
-        for name in ("crash", "terminate", "crash_writer"):
-            command = getattr(faults, name)
-            yield from _command(f"faults: {name}", command)
-            if command and "{point}" not in " ".join(words(command)):
-                yield f"faults: {name}: {command!r}: {{point}} is missing"
+    if target.faults:
+        yield from _faults(target.faults)
+
+
+#: What brings a fault about, and what must be in its command.
+_FAULTS = {
+    **dict.fromkeys(("crash", "terminate", "crash_writer"), ("{point}",)),
+    **dict.fromkeys(("hold", "fail"), ("{point}", "{gate}")),
+}
+
+
+def _faults(faults: Faults) -> Iterator[str]:
+    for name, placeholders in _FAULTS.items():
+        command = getattr(faults, name)
+        yield from _command(f"faults: {name}", command)
+        for needed in placeholders:
+            if command and needed not in " ".join(words(command)):
+                yield f"faults: {name}: {command!r}: {needed} is missing"
+    if not isinstance(faults.query, str):
+        yield f"faults: query: {faults.query!r}: must be the name of a point"
 
 
 def _command(name: str, command: str | Sequence[str], *, is_needed: bool = False) -> Iterator[str]:
