@@ -25,7 +25,7 @@ from cidx_ref.keys import account_key
 from cidx_ref.runtime import SYSTEM
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from cidx_format import MODEL, StandIn, write_index
+from cidx_ref.testing.own.cidx_format import MODEL, StandIn, write_index
 
 WORDS = [f"{verb}_{noun}" for verb in ("load", "save", "parse", "read", "merge", "find", "split")
          for noun in ("file", "node", "tree", "page", "line", "word", "path", "name")]  # fmt: skip

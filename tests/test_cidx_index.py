@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cidx_format import (
+from theirs import SOURCE, adopted, asked, cosines, theirs, traces, whole, written
+
+from cidx_ref import FilesystemVectorStore
+from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
+from cidx_ref.index import semantic
+from cidx_ref.index.cidx import tree
+from cidx_ref.index.cidx.checking import check_apart
+from cidx_ref.index.filters import Filters
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.cidx_format import (
     DIRECTORY,
     MODEL,
     Piece,
@@ -23,15 +32,6 @@ from cidx_format import (
     write_fulltext,
     write_index,
 )
-from theirs import SOURCE, adopted, asked, cosines, theirs, traces, whole, written
-
-from cidx_ref import FilesystemVectorStore
-from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
-from cidx_ref.index import semantic
-from cidx_ref.index.cidx import tree
-from cidx_ref.index.cidx.checking import check_apart
-from cidx_ref.index.filters import Filters
-from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import git
 
 pytestmark = pytest.mark.once

@@ -9,6 +9,7 @@ from cidx_ref.testing.conformance.indexes.speed import longest_while
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.own import (
+    adopted,
     moments,
     searching,
     services,
@@ -62,4 +63,5 @@ CHECKS: tuple[Check, ...] = (
     *moments.CHECKS,
     *shipped.CHECKS,
     *services.CHECKS,
+    *adopted.CHECKS,
 )

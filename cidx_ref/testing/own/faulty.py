@@ -7,11 +7,14 @@ passes, or an error is raised there; time goes on faster; or it is one of the zo
     python -m cidx_ref.testing.own.faulty --hold-at searching GATE -- serve --project DIR
     python -m cidx_ref.testing.own.faulty --fail-at checking GATE -- serve --project DIR
     python -m cidx_ref.testing.own.faulty --ahead-by FILE -- serve --project DIR
+    python -m cidx_ref.testing.own.faulty --check-here -- serve --project DIR
     python -m cidx_ref.testing.own.faulty --mutant unlinks_without_a_look -- serve --project DIR
 
 Who comes to the step of `--hold-at` while there is a file GATE renames it to GATE.held, and waits
 until that is gone; at the step of `--fail-at` an error is raised for as long as there is a file
-GATE.  `--ahead-by` adds the seconds that stand in FILE to the clock, once there is one.
+GATE.  `--ahead-by` adds the seconds that stand in FILE to the clock, once there is one.  With
+`--check-here` an index of the full cidx is checked in this process, and not in one of its own; and
+what does not fit is not waited for.
 
 The command is `build DIR [--full]`, a writer of its own that prints what it built as one line of
 JSON, `forked DIR` (see `forked`), or any command of `cidx-ref`.  Without an option nothing is
@@ -170,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar=("STEP", "GATE"),
         )
     parser.add_argument("--ahead-by", dest="faults", action="append", type=_ahead, metavar="FILE")
+    parser.add_argument(
+        "--check-here",
+        dest="faults",
+        action="append_const",
+        const=_check_here,
+        help="check what the full cidx wrote in this process, where the mutant is",
+    )
     parser.add_argument("--mutant", dest="faults", action="append", type=_planting, metavar="NAME")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     return parser
@@ -192,6 +202,17 @@ class _AtGate(argparse.Action):
 
 def _ahead(file: str) -> Fault:
     return lambda runtime: runtime.be_ahead_by(Path(file))
+
+
+def _check_here(runtime: FaultyRuntime) -> None:
+    from cidx_ref.index.cidx import theirs
+    from cidx_ref.index.cidx.checking import check_here
+    from cidx_ref.index.either import EitherIndex
+
+    defaults = EitherIndex.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["check"] = check_here
+    vars(theirs)["_TRIES"] = 2
 
 
 # Places that matter from outside, and are no steps: there is nothing to be explored at them.

@@ -53,6 +53,10 @@ def strangers(bench: Bench) -> None:
             _callback_fails(bench, asker)
 
 
+#: What RPyC has in the place of a traceback.
+_DENIED = "<traceback denied>"
+
+
 def _kinds_of_errors(asker: Asker) -> Iterator[str]:
     root = str(asker.root)
     for wrong, args, kwargs, _ in (
@@ -63,6 +67,8 @@ def _kinds_of_errors(asker: Asker) -> Iterator[str]:
             asker.call("query", *args, **kwargs)
         except Refused as refused:
             tells_nothing(asker, wrong, refused)
+            came = refused.traceback.strip()
+            assert came in ("", _DENIED), f"with the error of {wrong} comes {came!r}"
             yield refused.kind
         else:
             raise AssertionError(f"{wrong} is not refused")

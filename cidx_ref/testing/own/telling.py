@@ -46,9 +46,7 @@ def _until(holds: Callable[[], bool], timeout_s: float = _PROMPT_S) -> bool:
 def told(bench: Bench) -> None:
     """Index runs, the generation that is live, files that are damaged; the same to each client.
     Where one engine's files are, the other one answers, and says so."""
-    with bench.daemon(index=False) as daemon, daemon.connect(60.0) as asker:
-        with bench.showing("OBS-1"):
-            _runs_are_told(daemon, asker)
+    with bench.daemon() as daemon, daemon.connect(60.0) as asker:
         with bench.showing("SRV-1"), daemon.connect() as other:
             asker.query("village")
             before = _loads(other)
@@ -56,6 +54,9 @@ def told(bench: Bench) -> None:
             assert _loads(other) == before, "what one client has loaded, another loads again"
             assert before == 1, f"an index was loaded, and another client is told of {before} loads"
         with bench.showing("OBS-1"):
+            daemon.project.write(2)
+            _runs_are_told(daemon, asker)
+            daemon.project.write(3)
             _generation_is_told(bench, daemon, asker)
             _damage_is_told(daemon, asker)
         with bench.showing("QRY-3"):
@@ -86,7 +87,6 @@ def _runs_are_told(daemon: Daemon, asker: Asker) -> None:
 
 def _generation_is_told(bench: Bench, daemon: Daemon, asker: Asker) -> None:
     """Also before it is loaded."""
-    daemon.project.write(2)
     written = json.loads(bench.write_index(daemon.project).output().splitlines()[-1])
     said = asker.status("generation")
     assert said == written["generation"], (
