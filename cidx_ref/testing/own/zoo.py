@@ -60,6 +60,13 @@ DAEMONS = (
     # By vectors that somebody else makes.
     *("an_embedders_words_are_passed_on", "redirects_are_followed"),
     *("a_providers_key_goes_to_any_address", "any_address_may_be_without_tls"),
+    # By an index of the full cidx that is adopted.
+    *("a_full_text_is_opened_where_it_lies", "whatever_the_full_cidx_wrote_is_taken"),
+    *("links_in_a_graph_are_believed", "what_the_full_cidx_publishes_is_not_seen"),
+    *(
+        "a_graph_and_its_description_are_taken_as_they_are_met",
+        "the_working_tree_has_every_version",
+    ),
 )
 
 _INDEX = "how our index is made or ranked: its own tests see it"
