@@ -6,7 +6,7 @@ Here belong gates, daemons that have one, and a query that is held at one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,11 +41,13 @@ class Gate:
         self.path.unlink(missing_ok=True)
         self._held.unlink(missing_ok=True)
 
-    def holds(self, timeout_s: float = PROMPT_S) -> bool:
-        """Wait until somebody is held there."""
+    def holds(
+        self, timeout_s: float = PROMPT_S, unless: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Wait until somebody is held there; False if nobody is in time, or `unless` holds."""
         until = SYSTEM.monotonic() + timeout_s
         while not self._held.exists():
-            if SYSTEM.monotonic() > until:
+            if unless() or SYSTEM.monotonic() > until:
                 return False
             SYSTEM.sleep(_LOOK_S)
         return True
@@ -103,13 +105,18 @@ class InFlight:
     def __enter__(self) -> InFlight:
         self._gate.close()
         self._thread = SYSTEM.thread(self._ask, "in flight")
-        if not self._gate.holds():
+        if not self._gate.holds(unless=lambda: self._outcome is not None):
             self._gate.open()
             raise NotTried(f"a query is not held where it should be: {self._outcome}")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._gate.open()
+
+    @property
+    def has_returned(self) -> bool:
+        """Whether its call has: it may be a reference that cannot be read any more."""
+        return self._asker.returned > 0
 
     def _ask(self) -> None:
         try:

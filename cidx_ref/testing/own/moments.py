@@ -92,7 +92,7 @@ def _clears_what_was_left(bench: Bench) -> None:
 # A stop.
 
 #: Longer than it waits for clients that have not read their answer.
-_GRACE_S = 2.5
+_GRACE_S = 2.3
 #: Within which it leaves once its last query has been answered.
 _LEFT_S = 5.0
 
