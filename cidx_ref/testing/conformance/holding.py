@@ -14,6 +14,7 @@ from cidx_ref.testing.conformance.asking import Answer
 from cidx_ref.testing.conformance.bench import Bench, NotTried
 from cidx_ref.testing.conformance.processes import Process
 from cidx_ref.testing.conformance.subject import PROMPT_S, Daemon, Project
+from cidx_ref.testing.conformance.target import Spawn
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Verdict
 
@@ -57,7 +58,8 @@ def can(bench: Bench, command: str, *promises: str) -> bool:
     """Whether each query of the daemon passes a point where it can be made to `hold` or `fail`;
     where not, that is noted of `promises`."""
     faults = bench.target.faults
-    if faults is not None and getattr(faults, command) and faults.query:
+    is_started = isinstance(bench.target.start, Spawn)
+    if is_started and faults is not None and getattr(faults, command) and faults.query:
         return True
     words = f"needs a daemon whose queries can be made to {command} (Faults.{command}, query)"
     for promise in promises:

@@ -13,7 +13,7 @@ from cidx_ref.testing.conformance.mutants import Mutant
 from cidx_ref.testing.own import mutants as own
 from cidx_ref.testing.own.conformance import mutated
 
-__all__ = ["DAEMONS", "MUTANTS", "PARTS", "UNSEEN"]
+__all__ = ["DAEMONS", "MUTANTS", "PARTS", "SEEN_BY", "UNSEEN"]
 
 #: Seen in a part, in this process.
 PARTS = (
@@ -37,37 +37,59 @@ DAEMONS = (
     *("what_is_made_is_for_everybody", "owners_are_not_asked", "bad_values_are_the_defaults"),
     *("idles_unasked", "never_asked_is_never_idle", "late_request_shares_a_run"),
     *("does_not_look", "the_watch_is_blind", "first_come_first_served"),
-    # By what is held, or fails, at a moment that is chosen.
-    *("stops_under_a_query", "lost_wake_up", "late_calls_are_let_in", "checked_inside"),
-    *("shutdown_with_a_query_in_flight", "idle_since_it_started", "idle_since_a_call_began"),
-    *("rlock_as_read_lock", "queries_take_turns", "named_before_it_listens"),
-    *("claims_a_directory_that_is_gone", "lock_on_a_directory_that_is_gone", "leftovers_stay"),
-    *("half_of_a_run_that_failed_stays", "error_ends_the_clockwork", "checks_late"),
-    *("failures_are_never_forgotten", "bugs_are_not_failures", "bugs_are_told_in_full"),
-    *("minutes_are_seconds", "mistakes_are_failures"),
-    # By what it tells.
-    *("service_class_instead_of_an_instance", "status_of_what_is_cached", "looking_is_using"),
-    *("index_runs_are_not_told", "the_files_are_not_looked_at", "init_begins_anew"),
-    *("the_cache_is_not_logged", "refusals_are_not_logged"),
-    *("half_an_answer_is_none", "half_an_answer_says_nothing"),
-    # By a stranger's client, and by the shipped one.
-    *("tracebacks_are_sent", "public_attributes_are_reachable", "answers_can_be_changed"),
-    *("whatever_is_sent_is_called", "the_name_is_believed", "left_only_in_good_order"),
-    *("the_callbacks_error_ends_the_build", "bombs_are_inflated", "patient_with_every_byte"),
-    *("made_up_errors_are_remembered", "what_is_sent_is_hashed"),
-    *("answers_by_reference", "asks_who_is_there_every_time", "every_error_is_internal"),
-    "connections_survive_a_fork",
-    # By vectors that somebody else makes.
-    *("an_embedders_words_are_passed_on", "redirects_are_followed"),
-    *("a_providers_key_goes_to_any_address", "any_address_may_be_without_tls"),
-    # By an index of the full cidx that is adopted.
-    *("a_full_text_is_opened_where_it_lies", "whatever_the_full_cidx_wrote_is_taken"),
-    *("links_in_a_graph_are_believed", "what_the_full_cidx_publishes_is_not_seen"),
-    *(
+)
+
+#: Seen in a daemon by a check that is about just this: by its name, the mutants.
+_CHECKS = {
+    "held-stop": ("stops_under_a_query", "lost_wake_up", "checked_inside"),
+    "stop-in-flight": ("late_calls_are_let_in",),
+    "not-idle": ("shutdown_with_a_query_in_flight", "idle_since_it_started"),
+    "idle-while-asked": ("idle_since_a_call_began",),
+    "many-clients": ("rlock_as_read_lock",),
+    "slow-query": ("queries_take_turns",),
+    "held-starts": (
+        *("named_before_it_listens", "claims_a_directory_that_is_gone", "leftovers_stay"),
+    ),
+    "held-writers": ("lock_on_a_directory_that_is_gone", "half_of_a_run_that_failed_stays"),
+    "by-the-clock": (
+        *("error_ends_the_clockwork", "checks_late", "failures_are_never_forgotten"),
+        *("minutes_are_seconds", "mistakes_are_failures"),
+    ),
+    "unforeseen-errors": ("bugs_are_not_failures", "bugs_are_told_in_full"),
+    "told": (
+        *("service_class_instead_of_an_instance", "status_of_what_is_cached"),
+        *("index_runs_are_not_told", "the_files_are_not_looked_at"),
+        *("half_an_answer_is_none", "half_an_answer_says_nothing"),
+    ),
+    "log": ("looking_is_using", "the_cache_is_not_logged", "refusals_are_not_logged"),
+    "other-programs": ("init_begins_anew",),
+    "strangers": (
+        *("tracebacks_are_sent", "left_only_in_good_order", "the_callbacks_error_ends_the_build"),
+    ),
+    "reach": ("public_attributes_are_reachable", "answers_can_be_changed"),
+    "lent-things": (
+        *("whatever_is_sent_is_called", "the_name_is_believed"),
+        *("made_up_errors_are_remembered", "what_is_sent_is_hashed"),
+    ),
+    "hostile-input": ("bombs_are_inflated", "patient_with_every_byte"),
+    "shipped-client": (
+        *("answers_by_reference", "asks_who_is_there_every_time", "every_error_is_internal"),
+        "connections_survive_a_fork",
+    ),
+    "embedders-words": ("an_embedders_words_are_passed_on",),
+    "keys": (
+        *("redirects_are_followed", "a_providers_key_goes_to_any_address"),
+        "any_address_may_be_without_tls",
+    ),
+    "adopted-index": (
+        *("a_full_text_is_opened_where_it_lies", "whatever_the_full_cidx_wrote_is_taken"),
+        *("links_in_a_graph_are_believed", "what_the_full_cidx_publishes_is_not_seen"),
         "a_graph_and_its_description_are_taken_as_they_are_met",
         "the_working_tree_has_every_version",
     ),
-)
+}
+#: By the name of a mutant, the check that is known to see it.
+SEEN_BY: dict[str, str] = {name: check for check, names in _CHECKS.items() for name in names}
 
 _INDEX = "how our index is made or ranked: its own tests see it"
 _LARGE = "it takes an index of a hundred thousand chunks"
@@ -110,7 +132,10 @@ def _module_of(mutant: own.Mutant) -> str:
 #: By name.
 MUTANTS: dict[str, Mutant] = {
     **{name: Mutant(own.MUTANTS[name].promise, patch=own.MUTANTS[name].planted) for name in PARTS},
-    **{name: Mutant(own.MUTANTS[name].promise, target=mutated(name)) for name in DAEMONS},
+    **{
+        name: Mutant(own.MUTANTS[name].promise, target=mutated(name))
+        for name in (*DAEMONS, *SEEN_BY)
+    },
 }
 #: By name, why the kit does not see it.
 UNSEEN: dict[str, str] = {name: _why(name) for name in own.MUTANTS if name not in MUTANTS}
