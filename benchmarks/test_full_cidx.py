@@ -9,7 +9,6 @@ holds the interpreter, is printed.
 from __future__ import annotations
 
 import os
-import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,9 +23,7 @@ from cidx_ref.index.cidx.theirs import TheirIndex
 from cidx_ref.index.port import Search
 from cidx_ref.keys import account_key
 from cidx_ref.runtime import SYSTEM
-
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from cidx_format import MODEL, StandIn, pieces_of, write_index
+from cidx_ref.testing.own.cidx_format import MODEL, StandIn, pieces_of, write_index
 
 
 def sources(chunks: int) -> dict[str, str]:

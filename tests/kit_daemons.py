@@ -2,7 +2,8 @@
 manner of the story's sample, right in all it offers, or with one defect.
 
 Its answers are references, objects, values or JSON (`--style`).  `--slow S` has a query of 100,000
-characters take S seconds.  It knows nothing of this package: what is judged is what a stranger
+characters take S seconds; `--hold-at search GATE` and `--fail-at search GATE` have one wait, or
+fail, by a file.  It knows nothing of this package: what is judged is what a stranger
 wrote.  The checks of `cidx_ref.testing.conformance` must find each defect, and blame no style.
 """
 
@@ -129,8 +130,21 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
         if self.defect == "one_query_at_a_time":
             with self.one_at_a_time:
                 time.sleep(pause_s)
+                self.wait_at_gate()
         else:
             time.sleep(pause_s)
+            self.wait_at_gate()
+
+    def wait_at_gate(self) -> None:
+        _, gate = self.options.hold_at
+        held = Path(f"{gate}.held")
+        if gate and Path(gate).exists():
+            Path(gate).rename(held)
+            while held.exists():
+                time.sleep(0.005)
+        _, gate = self.options.fail_at
+        if gate and Path(gate).exists():
+            raise OSError(5, "nobody thought of this", __file__)
 
     def choke(self, query: str) -> None:
         if self.defect == "chokes_on_brackets" and re.search(r"[(\[{]", query):
@@ -212,8 +226,10 @@ class Daemon(rpyc.Service):  # type: ignore[misc]
             self.used = time.monotonic()
         try:
             return call()
-        except Exception:
-            self.errors += 1
+        except Exception as error:
+            self.errors += self.defect != "counts_what_it_thought_of" or type(error) is not OSError
+            if type(error) is OSError and self.defect != "tells_everything":
+                raise RuntimeError("a fault of the daemon's own") from None
             if self.defect == "errors_are_all_the_same":
                 raise RuntimeError("internal error") from None
             raise
@@ -367,6 +383,8 @@ def main() -> int:
     styles = ("netref", "objects", "value", "json")
     parser.add_argument("--style", default="netref", choices=styles)
     parser.add_argument("--slow", type=float, default=0.0)
+    for option in ("--hold-at", "--fail-at"):
+        parser.add_argument(option, nargs=2, default=("", ""))
     options = parser.parse_args()
     root = options.project.resolve()
     try:

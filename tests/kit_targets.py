@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cidx_ref.testing.conformance.target import Cap, Methods, Spawn, Target
+from cidx_ref.testing.conformance.target import Cap, Faults, Methods, Spawn, Target
 
 PROGRAM = Path(__file__).with_name("kit_daemons.py")
 
@@ -23,8 +23,15 @@ REPORTING = frozenset({Cap.STATUS, Cap.LOADS, Cap.HEALTH, Cap.METRICS})
 _COUNTS = {"queries": "counts.queries", "errors": "counts.errors"}
 
 
-def target(style: str = "json", defect: str = "", slow: float = 0.0, **changes: Any) -> Target:
-    """One of the daemons, described; `changes` to what is said of it."""
+def target(
+    style: str = "json",
+    defect: str = "",
+    slow: float = 0.0,
+    *,
+    gates: bool = False,
+    **changes: Any,
+) -> Target:
+    """One of the daemons, described, with its `gates` if so; `changes` to what is said of it."""
     offered = OFFERED | (REPORTING if style != "value" else frozenset())
     offered |= {Cap.BY_VALUE} if style in ("value", "json") else frozenset()
     reports = {
@@ -40,6 +47,15 @@ def target(style: str = "json", defect: str = "", slow: float = 0.0, **changes: 
     }
     # Values are pairs of a name and what it stands for, because RPyC copies no mapping.
     at = {"path": "0.1", "line": "1.1", "text": "2.1"} if style == "value" else {}
+    command = [
+        *("{python}", str(PROGRAM), "{project}", "--style", style),
+        *("--defect", defect, "--slow", str(slow)),
+    ]
+    faults = Faults(
+        hold=[*command, "--hold-at", "{point}", "{gate}"],
+        fail=[*command, "--fail-at", "{point}", "{gate}"],
+        query="search",
+    )
     said: dict[str, Any] = {
         "socket": ".otherd/otherd.sock",
         "env": {"OTHERD_IDLE": "{idle}"},
@@ -62,13 +78,10 @@ def target(style: str = "json", defect: str = "", slow: float = 0.0, **changes: 
         "text": "text",
         "decode": json.loads if style == "json" else None,
         "capabilities": offered,
+        "faults": faults if gates else None,
         **(reports if style != "value" else {}),
         **at,
         **changes,
     }
-    command = [
-        *("{python}", str(PROGRAM), "{project}", "--style", style),
-        *("--defect", defect, "--slow", str(slow)),
-    ]
     start = Spawn(command, ready=r"^ready at", taken="there is one", taken_status=3)
     return Target(said.pop("start", start), **said)

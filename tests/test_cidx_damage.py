@@ -18,7 +18,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cidx_format import (
+from theirs import SOURCE, asked, theirs
+
+from cidx_ref.errors import CidxError, IndexUnusableError
+from cidx_ref.index import semantic
+from cidx_ref.index.cidx.checking import check_apart
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.cidx_format import (
     DIRECTORY,
     MODEL,
     Piece,
@@ -30,12 +36,6 @@ from cidx_format import (
     write_fulltext,
     write_index,
 )
-from theirs import SOURCE, asked, theirs
-
-from cidx_ref.errors import CidxError, IndexUnusableError
-from cidx_ref.index import semantic
-from cidx_ref.index.cidx.checking import check_apart
-from cidx_ref.testing.clock import FakeRuntime
 
 pytestmark = pytest.mark.once
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cidx_format import DIRECTORY, StandIn, write_index
+
+from cidx_ref.testing.own.cidx_format import DIRECTORY, StandIn, write_index
 
 pytestmark = pytest.mark.once
 

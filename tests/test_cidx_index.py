@@ -12,17 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cidx_format import (
-    DIRECTORY,
-    MODEL,
-    Piece,
-    StandIn,
-    pieces_of,
-    write_collection,
-    write_empty_collection,
-    write_fulltext,
-    write_index,
-)
 from theirs import SOURCE, adopted, asked, cosines, theirs, traces, whole, written
 
 from cidx_ref import FilesystemVectorStore
@@ -33,6 +22,17 @@ from cidx_ref.index.cidx.checking import check_apart
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.query import parsed
 from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.cidx_format import (
+    DIRECTORY,
+    MODEL,
+    Piece,
+    StandIn,
+    pieces_of,
+    write_collection,
+    write_empty_collection,
+    write_fulltext,
+    write_index,
+)
 from cidx_ref.testing.own.fixtures import git
 
 pytestmark = pytest.mark.once

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cidx_format import DIRECTORY, MODEL, StandIn, write_index
 from hypothesis.stateful import RuleBasedStateMachine
 from theirs import SOURCE, adopted, asked, new_uuid, theirs
 
@@ -29,6 +28,7 @@ from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.conformance.parts.source import Load
+from cidx_ref.testing.own.cidx_format import DIRECTORY, MODEL, StandIn, write_index
 from cidx_ref.testing.own.fake_index import CacheRig, FakeIndex, FakeSnapshot
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.machines import TTL_S, CacheMachine, ConcurrentCacheMachine

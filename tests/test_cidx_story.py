@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cidx_format import DIRECTORY, StandIn, write_index
 from rpyc.utils.factory import unix_connect
 from test_cidx_format import FIXTURE
 from test_story import by_the_clock
@@ -26,6 +25,7 @@ import cidx_ref
 from cidx_ref.daemon.entry import CacheEntry
 from cidx_ref.index.either import EitherIndex
 from cidx_ref.project import Project
+from cidx_ref.testing.own.cidx_format import DIRECTORY, StandIn, write_index
 from cidx_ref.testing.own.fixtures import served
 
 pytestmark = pytest.mark.once

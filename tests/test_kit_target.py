@@ -161,6 +161,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         r"checks\[0\]: needs: .*: must be of Cap",
     ),
     "a fault": ({"faults": Faults(crash="x")}, r"faults: crash: 'x': \{point\} is missing"),
+    "no gate": ({"faults": Faults(hold="{point}")}, r"hold: '{point}': \{gate\} is missing"),
+    "a point": ({"faults": Faults(query=("a",))}, r"faults: query: \('a',\): must be the name"),  # type: ignore[arg-type]
 }  # fmt: skip
 
 

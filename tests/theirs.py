@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cidx_format import DIRECTORY, MODEL, Piece, StandIn, write_index
 from numpy.typing import NDArray
 
 from cidx_ref.index.cidx.checking import check_here
@@ -19,6 +18,7 @@ from cidx_ref.index.cidx.theirs import TheirIndex
 from cidx_ref.index.port import Search
 from cidx_ref.keys import account_key
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.testing.own.cidx_format import DIRECTORY, MODEL, Piece, StandIn, write_index
 
 SOURCE = {
     "net/retry.py": "import time\n\n\n"

@@ -242,12 +242,12 @@ class Bench:
         """Start a daemon, or another command, and do not wait for anything."""
         return subject.launch(self.household, project, command, **values)
 
-    def start(self, project: Project) -> Daemon:
-        """Start a daemon, and return when it accepts.  Raises `NotStarted`."""
+    def start(self, project: Project, command: str | Sequence[str] = "", **values: str) -> Daemon:
+        """Start a daemon, or one by `command`, and return when it accepts.  Raises `NotStarted`."""
         if isinstance(self.target.start, Attach):
             daemon = self._attached(project)
         else:
-            daemon = subject.started(self.launch(project), project)
+            daemon = subject.started(self.launch(project, command, **values), project)
         self._daemons.append(daemon)
         return daemon
 
@@ -281,9 +281,12 @@ class Bench:
         idle: bool | None = None,
         watch: bool | None = None,
         index: bool = True,
+        command: str | Sequence[str] = "",
+        **placeholders: str,
     ) -> Iterator[Daemon]:
         """A daemon that serves, its index brought up to date if `index` and the target has a way;
-        killed at the end.  What is not given is as the project says, of a new one 600 s, no, no."""
+        killed at the end.  What is not given is as the project says, of a new one 600 s, no, no.
+        `command`, with those placeholders, is what starts it instead of the usual one."""
         given: dict[str, Any] = {"ttl_s": ttl_s, "idle": idle, "watch": watch}
         values = {name: value for name, value in given.items() if value is not None}
         if project is None:
@@ -292,7 +295,7 @@ class Bench:
             for name, value in values.items():
                 setattr(project, name, value)
             project.configure()
-        daemon = self.start(project)
+        daemon = self.start(project, command, **placeholders)
         try:
             if index:
                 self.index(daemon)

@@ -105,15 +105,23 @@ def _command(name: str, command: str | Sequence[str], *, is_needed: bool = False
     yield from _placeholders(name, parts)
 
 
+#: What brings a fault about, and what must be in its command.
+_FAULTS = {
+    **dict.fromkeys(("crash", "terminate", "crash_writer"), ("{point}",)),
+    **dict.fromkeys(("hold", "fail"), ("{point}", "{gate}")),
+}
+
+
 def _faults(target: Target) -> Iterator[str]:
     faults = target.faults
     if faults is None:
         return
-    for name in ("crash", "terminate", "crash_writer"):
+    for name, placeholders in _FAULTS.items():
         command = getattr(faults, name)
         yield from _command(f"faults: {name}", command)
-        if command and "{point}" not in " ".join(words(command)):
-            yield f"faults: {name}: {shown(command)}: {{point}} is missing"
+        for needed in placeholders:
+            if command and needed not in " ".join(words(command)):
+                yield f"faults: {name}: {shown(command)}: {needed} is missing"
     dies = {**dict.fromkeys(("start", "sweep", "stop"), faults.crash or faults.terminate)}
     for name, command in (dies | {"publish": faults.crash_writer}).items():
         if getattr(faults, name) and not command:

@@ -188,6 +188,9 @@ class Faults:
             crash="otherd-faulty --crash-at {point} run {project}",
             start=("claimed", "bound"), stop=("unlinked",),
         )
+
+    Or where it can be held, or made to fail: commands with `{point}` and `{gate}`, the path of a
+    file that is not there at first.
     """
 
     #: The daemon's command.
@@ -195,6 +198,12 @@ class Faults:
     terminate: str | Sequence[str] = ""
     #: The writer's.
     crash_writer: str | Sequence[str] = ""
+    #: The daemon's: who comes to that point while there is a file at `{gate}` renames it to
+    #: `{gate}.held`, and waits until that is gone.
+    hold: str | Sequence[str] = ""
+    #: The daemon's: for as long as there is a file at `{gate}`, an error is raised at that point
+    #: that nobody has thought of, and whose message has the path of a source file.
+    fail: str | Sequence[str] = ""
     #: The points that every start passes which does not come too late, in their order;
     start: Sequence[str] = ()
     #: those that one passes if there is something to sweep;
@@ -203,6 +212,9 @@ class Faults:
     stop: Sequence[str] = ()
     #: and those of a writer that has something to write.
     publish: Sequence[str] = ()
+    #: For `hold` and `fail`: a point that every query passes which has an index to search, however
+    #: often it was asked before.
+    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,7 +249,17 @@ STATUS_NAMES = ("pid", "loads", "generation", "cached", "queries", "uptime_s", "
 HEALTH_NAMES = ("status", "queries", "errors", "error_rate", "cached", "uptime_s")
 METRICS_NAMES = ("queries", "errors", "hits", "loads", "evictions")
 #: What is put in the place of `{name}`; see `Target.env`.
-PLACEHOLDERS = ("project", "python", "socket", "ttl_s", "ttl_minutes", "idle", "watch", "point")
+PLACEHOLDERS = (
+    "project",
+    "python",
+    "socket",
+    "ttl_s",
+    "ttl_minutes",
+    "idle",
+    "watch",
+    "point",
+    "gate",
+)
 
 #: Of a Unix socket's path, on Linux.
 MAX_SOCKET_BYTES = 107

@@ -8,7 +8,17 @@ from cidx_ref.testing.conformance.indexes.crowd import ballast, publish
 from cidx_ref.testing.conformance.indexes.speed import longest_while
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
-from cidx_ref.testing.own import inside, searching, trusting
+from cidx_ref.testing.own import (
+    adopted,
+    inside,
+    moments,
+    searching,
+    services,
+    shipped,
+    strangers,
+    telling,
+    trusting,
+)
 
 __all__ = ["CHECKS"]
 
@@ -45,4 +55,15 @@ def publish_gap(bench: Bench) -> None:
         )
 
 
-CHECKS: tuple[Check, ...] = (publish_gap, *trusting.CHECKS, *searching.CHECKS, *inside.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    publish_gap,
+    *trusting.CHECKS,
+    *searching.CHECKS,
+    *telling.CHECKS,
+    *strangers.CHECKS,
+    *moments.CHECKS,
+    *shipped.CHECKS,
+    *services.CHECKS,
+    *adopted.CHECKS,
+    *inside.CHECKS,
+)

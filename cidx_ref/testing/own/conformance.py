@@ -98,6 +98,7 @@ def _command(*words: str, faults: Sequence[str] = (), program: Sequence[str] = (
 _SERVE = ("serve", "--project", "{project}")
 _BUILD = ("build", "{project}")
 _CRASH, _TERM = ("--crash-at", "{point}"), ("--term-at", "{point}")
+_HOLD, _FAIL = ("--hold-at", "{point}", "{gate}"), ("--fail-at", "{point}", "{gate}")
 
 _CONFIG = """{"daemon": {
     "ttl_minutes": {ttl_minutes},
@@ -122,6 +123,9 @@ def _made(program: Sequence[str] = (), faults: Sequence[str] = ()) -> dict[str, 
             crash=command(*_SERVE, point=_CRASH),
             terminate=command(*_SERVE, point=_TERM),
             crash_writer=command(*_BUILD, point=_CRASH),
+            hold=command(*_SERVE, point=_HOLD),
+            fail=command(*_SERVE, point=_FAIL),
+            query="searching",
             start=("lock opened", "claimed", "bound", "listening", "reachable"),
             sweep=("swept:1", "swept:2"),
             stop=("leaving", "unlinked"),

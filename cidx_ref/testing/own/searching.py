@@ -1,24 +1,21 @@
-"""How this daemon searches and what it tells, as far as no other daemon has promised it in the same
-words: code-aware terms, filters, phrases, what counts as a failure, what its log says.
+"""How this daemon searches, as far as no other daemon has promised it in the same words: code-aware
+terms, filters, phrases.
 
 They are among `own.conformance.TARGET.checks`, and run like the kit's.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cidx_ref.project import Project as OwnProject
 from cidx_ref.testing.conformance import corpus
-from cidx_ref.testing.conformance.asking import Asker, Refused
+from cidx_ref.testing.conformance.asking import Asker
 from cidx_ref.testing.conformance.bench import Bench
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.subject import Daemon
-from cidx_ref.testing.conformance.target import words
 
 __all__ = ["CHECKS"]
 
@@ -116,79 +113,4 @@ def literal_marks(bench: Bench) -> None:
         assert "harbour.py" in found, f"with a phrase that nothing has, `lantern` finds {found}"
 
 
-# What it tells.
-
-
-@check("live-generation", "OBS-1")
-def live_generation(bench: Bench) -> None:
-    """The status tells the generation that is live, also before it is loaded."""
-    with bench.daemon() as daemon, bench.showing("OBS-1"), daemon.connect(30.0) as asker:
-        asker.query("village")
-        daemon.project.write(2)
-        written = json.loads(bench.write_index(daemon.project).output().splitlines()[-1])
-        said = asker.status("generation")
-        assert said == written["generation"], (
-            f"{written['generation']} is live, and the status says {said}"
-        )
-
-
-@check("mistakes", "OBS-2")
-def mistakes(bench: Bench) -> None:
-    """A daemon is not ill because its users mistype."""
-    with bench.daemon() as daemon, bench.showing("OBS-2"), daemon.connect(30.0) as asker:
-        asker.query("village")
-        for _ in range(25):
-            with suppress(Refused):
-                asker.call("query", project_path=str(asker.root), query="x", limit=-1)
-        said = asker.ask("health")
-        assert said["status"] == "healthy", f"after 25 mistakes of a user it says {said}"
-
-
-@check("log", "OBS-3")
-def log(bench: Bench) -> None:
-    """Loads, evictions and refusals are in the log, and why."""
-    with bench.daemon(ttl_s=1.0) as daemon, bench.showing("OBS-3"), daemon.connect(30.0) as asker:
-        asker.query("village")
-        generation = str(asker.status("generation"))
-        with suppress(Refused):
-            asker.call("query", project_path=str(asker.root), query="x", nonsense=1)
-        path = OwnProject(daemon.project.root).directory / "daemon.log"
-        assert daemon.process is not None
-        for what, told in {
-            "a load": (generation, "load"),
-            "an eviction": (generation, "evict"),
-            "a refusal": ("nonsense",),
-        }.items():
-            is_told = daemon.process.until(lambda told=told: _tells(path, told), 10.0)  # type: ignore[misc]
-            assert is_told, f"the log does not tell of {what}"
-
-
-def _tells(path: Path, words: tuple[str, ...]) -> bool:
-    lines = path.read_text("utf-8").splitlines()
-    return any(all(word in line for word in words) for line in lines)
-
-
-_INIT = ("init", "--project", "{project}", "--ttl-minutes", "5")
-
-
-@check("other-programs", "CFG-1")
-def other_programs(bench: Bench) -> None:
-    """What other programs keep in the configuration stays."""
-    with bench.showing("CFG-1"):
-        project = bench.project()
-        path = OwnProject(project.root).config_path
-        document = {"theirs": {"a": [1, None]}, "daemon": {"their_own": 1}}
-        path.write_text(json.dumps(document), "utf-8")
-        program = words(bench.target.writer)[:-2]  # before `build {project}`
-        init = bench.launch(project, [*program, *_INIT])
-        assert init.wait(30.0) == 0, init.tail()
-        written = json.loads(path.read_text("utf-8"))
-        is_kept = written.get("theirs") == document["theirs"]
-        assert is_kept, f"`init` made this of what others keep there: {written}"
-        assert written["daemon"]["ttl_minutes"] == 5, f"`init` wrote {written}"
-
-
-CHECKS: tuple[Check, ...] = (
-    *(nearest_first, code_aware, best_matches, literal_marks),
-    *(live_generation, mistakes, log, other_programs),
-)
+CHECKS: tuple[Check, ...] = (nearest_first, code_aware, best_matches, literal_marks)

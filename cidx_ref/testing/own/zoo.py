@@ -14,7 +14,7 @@ from cidx_ref.testing.conformance.mutants import Mutant
 from cidx_ref.testing.own import mutants as own
 from cidx_ref.testing.own.conformance import mutated
 
-__all__ = ["DAEMONS", "DEEP", "INSIDE", "MUTANTS", "PARTS", "UNSEEN"]
+__all__ = ["DAEMONS", "DEEP", "INSIDE", "MUTANTS", "PARTS", "SEEN_BY", "UNSEEN"]
 
 
 def _module_of(name: str) -> str:
@@ -46,6 +46,58 @@ DAEMONS = (
     *("does_not_look", "the_watch_is_blind", "first_come_first_served"),
 )
 
+#: Seen in a daemon by a check that is about just this: by its name, the mutants.
+_CHECKS = {
+    "held-stop": ("stops_under_a_query", "lost_wake_up", "checked_inside"),
+    "stop-in-flight": ("late_calls_are_let_in",),
+    "not-idle": ("shutdown_with_a_query_in_flight", "idle_since_it_started"),
+    "idle-while-asked": ("idle_since_a_call_began",),
+    "many-clients": ("rlock_as_read_lock",),
+    "slow-query": ("queries_take_turns",),
+    "held-starts": (
+        *("named_before_it_listens", "claims_a_directory_that_is_gone", "leftovers_stay"),
+    ),
+    "held-writers": ("lock_on_a_directory_that_is_gone", "half_of_a_run_that_failed_stays"),
+    "by-the-clock": (
+        *("error_ends_the_clockwork", "checks_late", "failures_are_never_forgotten"),
+        *("minutes_are_seconds", "mistakes_are_failures"),
+    ),
+    "unforeseen-errors": ("bugs_are_not_failures", "bugs_are_told_in_full"),
+    "told": (
+        *("service_class_instead_of_an_instance", "status_of_what_is_cached"),
+        *("index_runs_are_not_told", "the_files_are_not_looked_at"),
+        *("half_an_answer_is_none", "half_an_answer_says_nothing"),
+    ),
+    "log": ("looking_is_using", "the_cache_is_not_logged", "refusals_are_not_logged"),
+    "other-programs": ("init_begins_anew",),
+    "strangers": (
+        *("tracebacks_are_sent", "left_only_in_good_order", "the_callbacks_error_ends_the_build"),
+    ),
+    "reach": ("public_attributes_are_reachable", "answers_can_be_changed"),
+    "lent-things": (
+        *("whatever_is_sent_is_called", "the_name_is_believed"),
+        *("made_up_errors_are_remembered", "what_is_sent_is_hashed"),
+    ),
+    "hostile-input": ("bombs_are_inflated", "patient_with_every_byte"),
+    "shipped-client": (
+        *("answers_by_reference", "asks_who_is_there_every_time", "every_error_is_internal"),
+        "connections_survive_a_fork",
+    ),
+    "embedders-words": ("an_embedders_words_are_passed_on",),
+    "keys": (
+        *("redirects_are_followed", "a_providers_key_goes_to_any_address"),
+        "any_address_may_be_without_tls",
+    ),
+    "adopted-index": (
+        *("a_full_text_is_opened_where_it_lies", "whatever_the_full_cidx_wrote_is_taken"),
+        *("links_in_a_graph_are_believed", "what_the_full_cidx_publishes_is_not_seen"),
+        "a_graph_and_its_description_are_taken_as_they_are_met",
+        "the_working_tree_has_every_version",
+    ),
+}
+#: By the name of a mutant, the check that is known to see it.
+SEEN_BY: dict[str, str] = {name: check for check, names in _CHECKS.items() for name in names}
+
 #: Seen in our own code, in this process.
 INSIDE = (
     # The cache, the runs, the clockwork and the socket, by the schedules of scenarios.
@@ -53,30 +105,27 @@ INSIDE = (
     *("each_request_makes_a_run", "successor_is_left_open", "entry_is_used_unseen"),
     *("first_query_loads_what_was_published", "memory_is_kept", "a_merge_is_not_cancelled"),
     *("a_segment_is_closed_with_its_first_generation", "live_before_it_is_there"),
-    *("swept_under_a_reader", "half_of_a_run_that_failed_stays", "rlock_as_read_lock"),
-    *("named_before_it_listens", "claims_a_directory_that_is_gone", "leftovers_stay"),
-    *("stops_under_a_query", "lost_wake_up", "late_calls_are_let_in", "queries_take_turns"),
-    *("error_ends_the_clockwork", "checks_late", "shutdown_with_a_query_in_flight"),
-    *("looks_and_then_closes", "idle_since_it_started", "idle_since_a_call_began"),
+    "swept_under_a_reader",
+    "looks_and_then_closes",
     # What a search finds, beside what a look at every chunk finds.
     *("nearest_in_the_order_of_the_files", "collisions_are_hits", "no_match_without_a_last_look"),
     *("rare_words_are_left_to_the_graph", "filters_are_ignored", "filtered_afterwards"),
     *("identifiers_are_not_split", "matches_in_the_order_of_the_files"),
-    *("phrases_are_held_by_their_words", "one_engine_after_the_other", "half_an_answer_is_none"),
-    *("half_an_answer_says_nothing", "queries_are_parsed", "nothing_but_punctuation_is_nothing"),
-    *("a_phrase_that_nothing_has_empties_the_answer", "checked_inside"),
+    *("phrases_are_held_by_their_words", "one_engine_after_the_other"),
+    *("queries_are_parsed", "nothing_but_punctuation_is_nothing"),
+    "a_phrase_that_nothing_has_empties_the_answer",
     *(
         "an_embedder_is_waited_for_as_long_as_it_takes",
         "an_embedder_that_has_failed_is_asked_no_more",
     ),
-    *("whatever_an_embedder_makes_is_a_vector",),
+    "whatever_an_embedder_makes_is_a_vector",
     # The index that goes on from run to run, beside one that is built anew.
     *("gone_but_for_the_full_text", "gone_but_for_the_vectors", "the_dead_are_read_as_alive"),
     *("a_merge_loses_a_file", "a_merge_brings_back_the_dead", "a_merge_buries_the_living"),
     *("the_old_full_text_is_kept_too", "every_run_begins_anew", "what_is_kept_is_copied"),
     *("what_is_kept_is_hashed_again", "every_edit_takes_all_in"),
     *("segments_are_not_shared_in_memory", "the_racy_case_is_forgotten", "the_mtime_is_enough"),
-    *("anybody_may_say_what_was_seen",),
+    "anybody_may_say_what_was_seen",
     # The watch and what answers say of it.
     *("unknown_is_nothing", "waiting_is_enough", "a_new_configuration_is_left_to_the_next_change"),
     *("any_generation_will_do", "only_the_time_of_modification"),
@@ -89,34 +138,28 @@ INSIDE = (
 #: The same, in depth: by more schedules, or more runs.
 DEEP = (
     *("any_run_will_do", "a_merge_counts_as_a_look_at_the_files", "a_run_begins_beside_a_merge"),
-    *("interrupted_waiter_leaves_a_pin", "lock_on_a_directory_that_is_gone"),
-    *("a_second_load_is_forgotten", "service_class_instead_of_an_instance"),
+    "interrupted_waiter_leaves_a_pin",
+    "a_second_load_is_forgotten",
     *("what_was_whole_once_is_taken_to_be_so", "a_merge_overtakes_an_edit"),
-    *("nothing_dead_is_cleared_away",),
+    "nothing_dead_is_cleared_away",
 )
 
-_LOG = "the log has a layout of its own"
-_SHIPPED = "it is in the shipped client, and the kit asks by one of its own"
-_NOT_YET = "no check of the kit has been seen to find it"
-
 #: Why the kit does not see these.
-_OF_MUTANTS = {
-    **dict.fromkeys(("the_cache_is_not_logged", "refusals_are_not_logged"), _LOG),
-    **dict.fromkeys(("answers_by_reference", "asks_who_is_there_every_time"), _SHIPPED),
-    **dict.fromkeys(("every_error_is_internal", "connections_survive_a_fork"), _SHIPPED),
-}
-
-
-#: By name; what is seen in this process is planted here, which is quicker.
-MUTANTS: dict[str, Mutant] = {
-    **{name: Mutant(own.MUTANTS[name].promise, target=mutated(name)) for name in DAEMONS},
-    **{name: Mutant(own.MUTANTS[name].promise, patch=own.MUTANTS[name].planted) for name in PARTS},
-    **{
-        name: Mutant(own.MUTANTS[name].promise, patch=own.MUTANTS[name].planted, deep=name in DEEP)
-        for name in (*INSIDE, *DEEP)
-    },
-}
-#: By name, why the kit does not see it.
 UNSEEN: dict[str, str] = {
-    name: _OF_MUTANTS.get(name, _NOT_YET) for name in own.MUTANTS if name not in MUTANTS
+    "names_are_paths": "each name that a tree has meets a pattern first: it takes two faults",
+    "keys_show_themselves": "nothing prints a key, or what has one: it takes two faults",
+}
+
+
+def _mutant(name: str) -> Mutant:
+    """Planted in this process where that shows it, which is quicker."""
+    mutant = own.MUTANTS[name]
+    if name in PARTS or name in INSIDE or name in DEEP:
+        return Mutant(mutant.promise, patch=mutant.planted, deep=name in DEEP)
+    return Mutant(mutant.promise, target=mutated(name))
+
+
+#: By name.
+MUTANTS: dict[str, Mutant] = {
+    name: _mutant(name) for name in (*DAEMONS, *SEEN_BY, *PARTS, *INSIDE, *DEEP)
 }

@@ -13,11 +13,13 @@ from cidx_ref.testing.conformance.checks import check
 from cidx_ref.testing.conformance.daemons.sought import (
     Meeting,
     Question,
+    beside_a_held,
     long_query,
     modes,
     right,
     sound,
 )
+from cidx_ref.testing.conformance.holding import can, gated
 from cidx_ref.testing.conformance.peer import RpycPeer, open_socket
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.subject import Daemon
@@ -113,6 +115,9 @@ def _slowest(daemon: Daemon, questions: list[Question]) -> float:
 @check("slow-query", "RPC-4", spawns=False)
 def slow_query(bench: Bench) -> None:
     """A quick query that comes later is answered before a long one."""
+    if can(bench, "hold"):
+        _beside_a_held(bench)
+        return
     with bench.daemon() as daemon, bench.showing("RPC-4"):
         long = long_query(bench, daemon, 2 * _LEFT_S)
         if long is None:
@@ -133,6 +138,14 @@ def slow_query(bench: Bench) -> None:
             raise NotTried("its long queries are not long each time")
         beside = f"a quick query, asked {left_s:.2f} s before a long one was answered"
         bench.figure("RPC-4", beside, quick_s * 1000, "ms")
+
+
+def _beside_a_held(bench: Bench) -> None:
+    with gated(bench, "hold") as (daemon, gate), bench.showing("RPC-4"):
+        with daemon.connect() as asker:
+            questions = sound(bench, asker, 6)
+        beside_a_held(daemon, gate, questions)
+        bench.tried("RPC-4", len(questions) - 1, "queries beside one that is held")
 
 
 #: In which a quick query has to wait each time: a machine may be busy for a moment.

@@ -6,8 +6,10 @@ import random
 import select
 import socket
 import struct
+import zlib
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from cidx_ref.testing.conformance.bench import Bench
 from cidx_ref.testing.conformance.checks import check
@@ -23,6 +25,9 @@ __all__ = ["CHECKS"]
 _LOST_S = 65.0
 #: As much as nobody wants to hear; and what is sent of it, because this machine has to have room.
 _ENDLESS_BYTES, _SENT_BYTES = 1 << 30, 128 << 20
+_DRIP_S = 0.5
+#: What a small frame is inflated to, and how much more memory that may take.
+_INFLATED_BYTES, _MORE_BYTES = 128 << 20, 64 << 20
 _HEAD = "!LB"
 
 
@@ -56,12 +61,23 @@ def _half(sock: socket.socket) -> None:
     sock.sendall(struct.pack(_HEAD, 1000, 0) + b"\0" * 10)
 
 
+def _dripping(sock: socket.socket) -> None:
+    """A frame of which a byte comes now and then."""
+    sock.sendall(struct.pack(_HEAD, 1000, 0))
+    until = SYSTEM.monotonic() + _LOST_S
+    while SYSTEM.monotonic() < until:
+        sock.sendall(b"\0")
+        SYSTEM.sleep(_DRIP_S)
+    raise TimeoutError
+
+
 _ATTACKS: dict[str, Callable[[socket.socket], None]] = {
     "bytes that mean nothing": _garbage,
     "another protocol": _plain_garbage,
     "a frame of 4 GiB": _oversized,
     "a frame without an end": _endless,
     "half a frame": _half,
+    "a byte now and then": _dripping,
 }
 
 
@@ -71,6 +87,8 @@ def hostile_input(bench: Bench) -> None:
     with bench.daemon() as daemon, bench.showing("RPC-6"):
         with daemon.connect() as asker:
             questions = sound(bench, asker, 5)
+        if daemon.is_local:
+            _inflates_nothing(bench, daemon)
         with ExitStack() as stack:
             senders = {
                 name: stack.enter_context(open_socket(daemon.address, 5.0)) for name in _ATTACKS
@@ -132,6 +150,36 @@ def _others_are_answered(daemon: Daemon, questions: list[Question], seconds: flo
             assert right(answer, question), f"{question[0]!r} finds {answer}, not {question[1]}"
             count += 1
     return count
+
+
+def _inflates_nothing(bench: Bench, daemon: Daemon) -> None:
+    """A small frame that becomes a large one takes no memory."""
+    before = _most_memory(daemon)
+    with open_socket(daemon.address, 5.0) as sock, suppress(OSError):
+        data = _bomb()
+        sock.sendall(struct.pack(_HEAD, len(data), 1) + data + b"\n")
+        sock.settimeout(_LOST_S)
+        sock.recv(1)  # it is told, or dropped
+    more = _most_memory(daemon) - before
+    bench.figure("RPC-6", "memory for a frame that is inflated", more / (1 << 20), "MiB")
+    assert more < _MORE_BYTES, (
+        f"a frame of {len(data) >> 10} KiB, inflated, takes {more >> 20} MiB of its memory"
+    )
+
+
+def _bomb() -> bytes:
+    deflate = zlib.compressobj()
+    block = bytes(1 << 20)
+    parts = [deflate.compress(block) for _ in range(_INFLATED_BYTES >> 20)]
+    return b"".join([*parts, deflate.flush()])
+
+
+def _most_memory(daemon: Daemon) -> int:
+    """The most that it has had, in bytes."""
+    for line in Path(f"/proc/{daemon.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    return 0
 
 
 @check("many-connections", "RPC-6", needs={Cap.LIMITS}, spawns=False)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from cidx_ref.testing.conformance.asking import Gone
 from cidx_ref.testing.conformance.bench import Bench, NotOffered, NotTried, raised
 from cidx_ref.testing.conformance.checks import check
 from cidx_ref.testing.conformance.daemons.sought import long_query
+from cidx_ref.testing.conformance.holding import InFlight, can, gated
 from cidx_ref.testing.conformance.processes import end_of
-from cidx_ref.testing.conformance.subject import Daemon
+from cidx_ref.testing.conformance.subject import Daemon, NotStarted
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.ground import SYSTEM
 
@@ -82,11 +84,30 @@ def _within(ttl_s: float, since: float, what: str) -> Iterator[None]:
         raise AssertionError(f"{what}, with a TTL of {ttl_s:g} s, it left: {gone}") from None
 
 
+@contextmanager
+def _may_leave(bench: Bench) -> Iterator[Daemon]:
+    """One that ends when it is idle.  Where it does before anybody has asked it, that is too
+    early; if it would come to serve otherwise."""
+    try:
+        with bench.daemon(index=False, ttl_s=_USED_TTL_S, idle=True) as daemon:
+            yield daemon
+    except NotStarted as error:
+        try:
+            with bench.daemon(index=False, ttl_s=_USED_TTL_S, idle=False):
+                pass
+        except NotStarted as other:
+            raise NotTried(str(other)) from None
+        raise AssertionError(
+            f"with a TTL of {_USED_TTL_S:g} s, it has left before it could be asked: {error}"
+        ) from None
+
+
 @check("not-idle", "TTL-5", needs={Cap.IDLE})
 def not_idle(bench: Bench) -> None:
-    """Asked again and again within the TTL it stays."""
+    """Asked again and again within the TTL it stays, whether or not it has its index in memory."""
     every_s = _USED_TTL_S / 8
-    with bench.daemon(index=False, ttl_s=_USED_TTL_S, idle=True) as daemon, bench.showing("TTL-5"):
+    with bench.showing("TTL-5"), _may_leave(bench) as daemon:
+        is_loaded = True
         until = SYSTEM.monotonic() + bench.seconds(2.5 * _USED_TTL_S, 10 * _USED_TTL_S)
         used = SYSTEM.monotonic()
         with _within(_USED_TTL_S, used, "indexed"):
@@ -96,7 +117,10 @@ def not_idle(bench: Bench) -> None:
             often = f"asked every {every_s:g} s"
             with _within(_USED_TTL_S, used, often), daemon.connect() as asker:
                 asker.query("village")
-            used = SYSTEM.monotonic()
+                used = SYSTEM.monotonic()
+                if is_loaded and bench.target.offers(Cap.CLEAR):
+                    asker.ask("clear")
+                is_loaded = not is_loaded
             bench.tried("TTL-5", 1, "uses")
             end_of(daemon.pid, every_s)
 
@@ -128,6 +152,9 @@ def idle_while_indexing(bench: Bench) -> None:
 @check("idle-while-asked", "TTL-5", needs={Cap.IDLE})
 def idle_while_asked(bench: Bench) -> None:
     """A query that takes longer than the TTL keeps it from leaving, and is answered."""
+    if can(bench, "hold"):
+        _idle_while_held(bench)
+        return
     with bench.daemon() as daemon, bench.showing("TTL-5"):
         long = long_query(bench, daemon, 3 * _TTL_S)
         if long is None:
@@ -148,6 +175,29 @@ def idle_while_asked(bench: Bench) -> None:
         assert is_there, f"while a query of {long.seconds:.1f} s is in flight, it has left"
         found = frozenset(answered.paths)
         assert found == long.paths, f"it found {sorted(found)}, and {sorted(long.paths)} before"
+
+
+def _idle_while_held(bench: Bench) -> None:
+    """The same, of a query that is held; and from its end on it has the TTL again."""
+    values: dict[str, Any] = {"ttl_s": _TTL_S, "idle": True, "index": False}
+    with gated(bench, "hold", **values) as (daemon, gate), bench.showing("TTL-5"):
+        with _within(_TTL_S, SYSTEM.monotonic(), "just started"):
+            bench.index(daemon)
+            held = InFlight(daemon, gate, "village")
+        with held:
+            for_s = 1.5 * _TTL_S
+            if bench.target.offers(Cap.CLEAR):  # or its index would keep it, too
+                with suppress(TimeoutError), daemon.connect(for_s / 3) as asker:
+                    asker.ask("clear")
+            is_there = _is_there(daemon, for_s)
+            assert is_there, f"a query is in flight for {for_s:g} s, and it has left"
+            held.answered()
+        ended = SYSTEM.monotonic()
+        has_left = end_of(daemon.pid, _TTL_S / 2)
+        idle_s = SYSTEM.monotonic() - ended
+        assert not has_left or idle_s >= _TTL_S, (
+            f"{idle_s:.1f} s after a query of {for_s:g} s it left, with a TTL of {_TTL_S:g} s"
+        )
 
 
 def _is_there(daemon: Daemon, after_s: float) -> bool:

@@ -32,6 +32,11 @@ _CONTAINERS = frozenset(
     f"builtins.{name}"
     for name in ("list", "dict", "tuple", "set", "frozenset", "str", "bytes", "int", "float")
 )
+#: By which these are changed; and public names, so that RPyC alone lets nobody reach them.
+_CHANGING = (
+    *("append", "clear", "extend", "insert", "pop", "remove", "sort"),
+    *("popitem", "setdefault", "update", "add", "discard"),
+)
 _MAX_SEEN = 200
 
 
@@ -48,7 +53,7 @@ def reach(bench: Bench) -> None:
             method = wire.get(root, name)
             if isinstance(method, BaseNetref):
                 _is_closed(bench, wire, method, f"the method {name}")
-        for thing in _references(_answer(asker)):
+        for thing in _references(_answer(asker, asker.raw)):
             _is_closed(bench, wire, thing, f"a {_class_of(thing)} of an answer")
             _shows_nothing(bench, wire, thing)
         asker.query("village")  # and goes on serving
@@ -126,8 +131,13 @@ def _is_closed(bench: Bench, wire: _Wire, thing: Any, what: str) -> None:
 
 
 def _shows_nothing(bench: Bench, wire: _Wire, thing: Any) -> None:
-    """An object of the daemon's own, as part of an answer, offers no methods of its own."""
+    """An answer cannot be changed; an object of the daemon's own in it offers no methods."""
     if _class_of(thing) in _CONTAINERS:
+        for name in _CHANGING:
+            bench.tried("RPC-3", 1, "names")
+            assert wire.get(thing, name) is None, (
+                f"{name!r} of a {_class_of(thing)} of an answer is reached from a connection"
+            )
         return
     for name in wire.dir(thing):
         if name.startswith(("_", _PREFIX)):
@@ -140,11 +150,12 @@ def _shows_nothing(bench: Bench, wire: _Wire, thing: Any) -> None:
         )
 
 
-def _answer(asker: Asker) -> Any:
+def _answer(asker: Asker, peer: RpycPeer) -> Any:
+    """As a stranger has it: a client of the target's own may ask for it by value."""
     call = asker.target.methods.call("query")
     args, kwargs = call.fill(project=str(asker.root), query="village", limit=3)
     try:
-        return asker.raw.call(call.name, *args, **kwargs)
+        return RpycPeer.call(peer, call.name, *args, **kwargs)
     except Exception as error:
         if not is_remote(error):
             raise

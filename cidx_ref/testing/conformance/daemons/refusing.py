@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from cidx_ref.testing.conformance.asking import Asker, Refused
-from cidx_ref.testing.conformance.bench import Bench
+from cidx_ref.testing.conformance.asking import Asker, Refused, dig
+from cidx_ref.testing.conformance.bench import Bench, NotOffered
 from cidx_ref.testing.conformance.checks import check
 from cidx_ref.testing.conformance.daemons.sought import refusals
+from cidx_ref.testing.conformance.holding import can, gated
 from cidx_ref.testing.conformance.target import Cap
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "tells_nothing"]
 
 #: What is of the server's own stack and files.
 _INSIDE = re.compile(
@@ -61,12 +62,7 @@ def errors(bench: Bench) -> None:
             said[wrong] = str(refused)
             has_words = refused.kind and refused.message
             assert has_words, f"the error of {wrong} says nothing: {refused!r}"
-            # The project's own files are the client's, too.
-            text = f"{refused.message}\n{refused.traceback}".replace(f"{asker.root}/", "")
-            inside = _INSIDE.search(text)
-            assert inside is None, (
-                f"the error of {wrong} tells of the server's inside: {inside and inside[0]!r}"
-            )
+            tells_nothing(asker, wrong, refused)
             asker.query("village")  # on the same connection
             bench.tried("RPC-2", 1, "errors")
         assert len(said) < 2 or len(set(said.values())) > 1, (
@@ -74,4 +70,59 @@ def errors(bench: Bench) -> None:
         )
 
 
-CHECKS = [bad_arguments, errors]
+def tells_nothing(asker: Asker, wrong: str, refused: Refused) -> None:
+    """An error tells nothing of the server's own."""
+    # The project's own files are the client's, too.
+    text = f"{refused.message}\n{refused.traceback}".replace(f"{asker.root}/", "")
+    inside = _INSIDE.search(text)
+    assert inside is None, (
+        f"the error of {wrong} tells of the server's inside: {inside and inside[0]!r}"
+    )
+
+
+_FAILURES = 12
+
+
+@check("unforeseen-errors", "RPC-2", "OBS-2", needs={Cap.ERRORS})
+def unforeseen_errors(bench: Bench) -> None:
+    """What nobody has thought of is an error, too: it says nothing of the server's own, costs
+    nobody anything, and is counted."""
+    if not can(bench, "fail", "RPC-2", "OBS-2"):
+        return
+    with gated(bench, "fail") as (daemon, gate), daemon.connect(30.0) as asker:
+        before = _errors(asker)
+        with bench.showing("RPC-2"):
+            asker.query("village")
+            gate.close()
+            for _ in range(_FAILURES):
+                _fails(asker)
+                bench.tried("RPC-2", 1, "errors")
+            gate.open()
+            asker.query("village")  # on the same connection
+        with bench.showing("OBS-2"):
+            if before is None:
+                raise NotOffered('needs health["errors"]')
+            counted = (_errors(asker) or 0) - before
+            assert counted == _FAILURES, f"of {_FAILURES} failures it has counted {counted}"
+
+
+def _errors(asker: Asker) -> int | None:
+    place = asker.target.health.get("errors")
+    if place is None or not asker.target.offers(Cap.HEALTH):
+        return None
+    return int(dig(asker.ask("health"), place))
+
+
+def _fails(asker: Asker) -> None:
+    try:
+        answer = asker.query("village")
+    except Refused as error:
+        refused = error
+    else:
+        raise AssertionError(f"a query that fails is answered: {answer}")
+    has_words = refused.kind and refused.message
+    assert has_words, f"an unforeseen error says nothing: {refused!r}"
+    tells_nothing(asker, "what nobody has thought of", refused)
+
+
+CHECKS = [bad_arguments, errors, unforeseen_errors]

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from cidx_ref.testing.conformance.bench import Bench, raised
 from cidx_ref.testing.conformance.checks import check
-from cidx_ref.testing.conformance.daemons.sought import Meeting, Question, right, sound
+from cidx_ref.testing.conformance.daemons.sought import (
+    Meeting,
+    Question,
+    beside_a_held,
+    right,
+    sound,
+)
+from cidx_ref.testing.conformance.holding import Gate, can, gated
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
@@ -26,7 +34,7 @@ _UNASKED_S = 75.0
 @check("many-clients", "SRV-1", spawns=False)
 def many_clients(bench: Bench) -> None:
     """All connected at the same time, each gets the answers to its own questions."""
-    with bench.daemon() as daemon, bench.showing("SRV-1"):
+    with _one(bench) as (daemon, gate), bench.showing("SRV-1"):
         with daemon.connect() as asker:
             questions = sound(bench, asker, 2 * _CLIENTS)
         rounds = 5 if bench.deep else 1
@@ -40,6 +48,19 @@ def many_clients(bench: Bench) -> None:
         raised(asked)
         bench.tried("SRV-1", sum(asked), "answers")
         bench.says("SRV-1", f"{_CLIENTS} clients at once had {sum(asked)} right answers")
+        if gate is not None:
+            beside_a_held(daemon, gate, questions)
+
+
+@contextmanager
+def _one(bench: Bench) -> Iterator[tuple[Daemon, Gate | None]]:
+    """A daemon whose queries can be held, if there is one."""
+    if can(bench, "hold"):
+        with gated(bench, "hold") as both:
+            yield both
+    else:
+        with bench.daemon() as daemon:
+            yield daemon, None
 
 
 def _ask_in_turn(

@@ -7,18 +7,28 @@ and by no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 
 from cidx_ref.testing.conformance.asking import Answer, Asker, Gone, Refused
 from cidx_ref.testing.conformance.bench import Bench, NotTried
+from cidx_ref.testing.conformance.holding import Gate, InFlight
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Attach, Cap, Target
 from cidx_ref.testing.ground import SYSTEM
 
-__all__ = ["Long", "Meeting", "Question", "long_query", "modes", "refusals", "sound"]
+__all__ = [
+    "Long",
+    "Meeting",
+    "Question",
+    "beside_a_held",
+    "long_query",
+    "modes",
+    "refusals",
+    "sound",
+]
 
 Question = tuple[str, str]
 
@@ -60,6 +70,27 @@ class Meeting:
 
 def right(answer: Answer, question: Question) -> bool:
     return question[1] in answer.paths
+
+
+def beside_a_held(daemon: Daemon, gate: Gate, questions: Sequence[Question]) -> None:
+    """While one query is held in its search, others are answered, and it is in the end."""
+    first, *others = questions
+    with InFlight(daemon, gate, first[0]) as held:
+        for question in others:
+            try:
+                with daemon.connect(_BESIDE_S) as asker:
+                    answer = asker.query(question[0])
+            except TimeoutError as error:
+                raise AssertionError(
+                    f"one query is in its search, another waits: {error}"
+                ) from None
+            assert right(answer, question), f"{question[0]!r} finds {answer}, not {question[1]}"
+        answer = held.answered()
+    assert right(answer, first), f"{first[0]!r} finds {answer}, not {first[1]}"
+
+
+#: In which a query is answered that waits for nobody.
+_BESIDE_S = 5.0
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from cidx_ref.testing.conformance.asking import Answer, Gone, Refused
+from cidx_ref.testing.conformance.asking import Answer, Asker, Gone, Refused
 from cidx_ref.testing.conformance.bench import Bench, NotTried, raised
 from cidx_ref.testing.conformance.checks import check
-from cidx_ref.testing.conformance.daemons.sought import Long, Question, long_query, sound
+from cidx_ref.testing.conformance.daemons.sought import Long, Question, long_query, right, sound
+from cidx_ref.testing.conformance.holding import InFlight, can, gated
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
@@ -28,6 +29,8 @@ _LONG_S = 0.3
 #: To be there at once, however busy the machine is.
 _SHORT_TEXT = 64_000
 _ROUNDS = 3
+#: Within which it refuses what is new.
+_LATE_S = 5.0
 
 
 def _stop(daemon: Daemon) -> None:
@@ -123,6 +126,9 @@ def _stopped_among_clients(
 @check("stop-in-flight", "SRV-4", needs={Cap.STOP})
 def stop_in_flight(bench: Bench) -> None:
     """Queries that were asked well before the stop are answered, and rightly."""
+    if can(bench, "hold"):
+        _stop_while_held(bench)
+        return
     for way, end in _ways(bench).items():
         with bench.showing("SRV-4"):
             found = _round(bench, way, end)
@@ -133,6 +139,54 @@ def stop_in_flight(bench: Bench) -> None:
             if isinstance(found, AssertionError):
                 raise found
             bench.tried("SRV-4", found, "in flight")
+
+
+def _stop_while_held(bench: Bench) -> None:
+    """The same, of a query that is held; and what is new is refused meanwhile."""
+    project = bench.project()
+    for way, end in _ways(bench).items():
+        with gated(bench, "hold", project) as (daemon, gate), bench.showing("SRV-4"):
+            late = daemon.connect(_LATE_S)
+            question = sound(bench, late, 1)[0]
+            with InFlight(daemon, gate, question[0]) as held:
+                # A way to end may wait for what is in flight.
+                leaving = SYSTEM.thread(partial(_leave, end, daemon), "leaving")
+                _refuses(late, way)
+                answer = _answered(held, way)
+            is_right = answer is None or right(answer, question)
+            assert is_right, f"in flight at {way}, {question[0]!r} finds {answer}"
+            leaving.join(_LEAVE_S)
+            daemon.wait(_LEAVE_S)
+            bench.tried("SRV-4", 1, "in flight")
+
+
+def _answered(held: InFlight, way: str) -> Answer | None:
+    """Nothing for a reference that was returned, and is of a daemon that has left."""
+    try:
+        return held.answered()
+    except (Gone, Refused, TimeoutError) as error:
+        if isinstance(error, Gone) and held.has_returned and not error.is_told:
+            return None
+        raise AssertionError(f"in flight at {way}, a query has no answer: {error}") from None
+
+
+def _leave(end: Callable[[Daemon], None], daemon: Daemon) -> None:
+    with suppress(Exception):  # whether it leaves is seen from outside
+        end(daemon)
+
+
+def _refuses(late: Asker, way: str) -> None:
+    """Who comes now has no answer; before the daemon has heard of its end, it may have one."""
+    until = SYSTEM.monotonic() + _LATE_S
+    while SYSTEM.monotonic() < until:
+        try:
+            late.query("village")
+        except (Gone, Refused, TimeoutError):
+            return
+        SYSTEM.sleep(0.01)
+    raise AssertionError(
+        f"after {way}, with a query in flight, it answers new ones for {_LATE_S:g} s"
+    )
 
 
 def _round(bench: Bench, way: str, end: Callable[[Daemon], None]) -> int | AssertionError:

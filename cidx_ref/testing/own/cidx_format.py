@@ -1,6 +1,6 @@
-"""A small writer of the full cidx's format (version 11), for tests: its layout in one place.
+"""A small writer of the full cidx's format (version 11): its layout in one place.
 
-`test_cidx_format.py` compares what is written here with an index that the full cidx has made.
+`tests/test_cidx_format.py` compares what is written here with an index that the full cidx has made.
 """
 
 from __future__ import annotations
