@@ -122,6 +122,8 @@ def _faults(target: Target) -> Iterator[str]:
         for needed in placeholders:
             if command and needed not in " ".join(words(command)):
                 yield f"faults: {name}: {shown(command)}: {needed} is missing"
+    if (faults.hold or faults.fail) and not faults.query:
+        yield "faults: query: there is no point at which a query is held, or made to fail"
     dies = {**dict.fromkeys(("start", "sweep", "stop"), faults.crash or faults.terminate)}
     for name, command in (dies | {"publish": faults.crash_writer}).items():
         if getattr(faults, name) and not command:

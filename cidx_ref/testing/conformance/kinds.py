@@ -150,7 +150,8 @@ KINDS: Mapping[type, Mapping[str, _Kind]] = {
     Attach: {"address": _PASSED, "project": _PASSED},
     Methods: dict.fromkeys(Methods.__dataclass_fields__, _TEXT),
     Faults: {
-        **dict.fromkeys(("crash", "terminate", "crash_writer"), _COMMAND),
+        **dict.fromkeys(("crash", "terminate", "crash_writer", "hold", "fail"), _COMMAND),
+        "query": _Kind("must be the name of a point", _is_passable),
         **dict.fromkeys(("start", "sweep", "stop", "publish"), _POINTS),
     },
     Subjects: dict.fromkeys(Subjects.__dataclass_fields__, _FUNCTION),

@@ -116,12 +116,16 @@ def plant(
     deep: bool = False,
     seed: int = 0,
     judge: running.Judge | None = None,
+    at_once: int = 0,
 ) -> Iterator[Outcome]:
-    """Plant each, and have it judged by the checks of its promise, until one calls it broken."""
+    """Plant each, and have it judged by the checks of its promise, until one calls it broken.
+
+    With `at_once` (1) each check has a process of its own, which a mutant may crash.
+    """
     sound: dict[tuple[str, str, bool], Finding | None] = {}
 
     def broken(target: Target, check: str, promise: str, deep: bool) -> Finding | None:
-        options: dict[str, Any] = {"deep": deep, "seed": seed, "judge": judge}
+        options: dict[str, Any] = {"deep": deep, "seed": seed, "judge": judge, "at_once": at_once}
         findings = running.verify(target, only=[check], promises=[promise], **options)
         return next((found for found in findings if found.verdict is Verdict.BROKEN), None)
 

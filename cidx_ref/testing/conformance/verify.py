@@ -250,7 +250,7 @@ def _judge_mutants(options: argparse.Namespace) -> int:
     tried = {"only": options.only, "deep": options.deep, "seed": options.seed}
     with _tidy():
         try:
-            for each in plant(asked.target, asked.mutants, **tried):
+            for each in plant(asked.target, asked.mutants, **tried, at_once=1):
                 came.append(each)
                 verdict = "killed" if each.killed else "SURVIVED"
                 said = one_line(each.words)
