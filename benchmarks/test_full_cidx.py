@@ -34,7 +34,7 @@ WORDS = [f"{verb}_{noun}" for verb in ("load", "save", "parse", "read", "merge",
 def source(number: int) -> str:
     """A file of ten chunks, like no other."""
     lines = [
-        f"def {WORDS[(number + n) % 56]}_{number}(self):" if n % 15 == 0
+        f"def {WORDS[(number + n) % 56]}_{number}(self):" if n % 15 == 0 and n < 345
         else f"    {WORDS[(number * n) % 56]} = {WORDS[(number + 3 * n) % 56]}({n * number % 977})"
         for n in range(346)
     ]  # fmt: skip
