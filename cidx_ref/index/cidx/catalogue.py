@@ -35,6 +35,8 @@ __all__ = ["Catalogue", "CatalogueWriter"]
 
 _TABLES = ("labels", "segments", "starts", "documents", "symbols", "named")
 _MAX_BYTES = 1 << 34
+#: Of a symbol's hash; one less than the highest is the highest: the next one is asked for, too.
+_HASH_BYTES, _HIGHEST = 8, (1 << 64) - 2
 
 
 class CatalogueWriter:
@@ -47,7 +49,7 @@ class CatalogueWriter:
         # Pairs: of a label, a document and the hash of a symbol with a chunk.
         self._labels, self._of_labels = array("q"), array("q")
         self._documents, self._of_documents = array("q"), array("q")
-        self._symbols, self._named = array("Q"), array("q")
+        self._symbols, self._named = bytearray(), array("q")
 
     def __enter__(self) -> CatalogueWriter:
         return self
@@ -79,8 +81,8 @@ class CatalogueWriter:
         for number, each in enumerate(rows.chunks, first):
             for name in each.defines:
                 called = _called(name)
-                self._symbols.extend(called)
-                self._named.extend([number] * len(called))
+                self._symbols += called
+                self._named.extend([number] * (len(called) // _HASH_BYTES))
 
     def save(self, places: int, documents: Sequence[tuple[int, int]]) -> None:
         """Write everything out: there are so many `places` for labels, and `documents` are segment
@@ -97,7 +99,8 @@ class CatalogueWriter:
                 np.array(self._of_documents, np.int64),
             ),
         }
-        order = np.argsort(hashes := np.array(self._symbols, np.uint64), kind="stable")
+        hashes = np.minimum(np.frombuffer(self._symbols, "<u8"), np.uint64(_HIGHEST))
+        order = np.argsort(hashes, kind="stable")
         tables["symbols"] = hashes[order]
         tables["named"] = np.array(self._named, np.int64)[order]
         for name, table in tables.items():
@@ -172,13 +175,17 @@ def _table(directory: Directory, name: str) -> NDArray[Any]:
 
 
 @lru_cache(maxsize=1 << 14)
-def _called(name: str) -> tuple[int, ...]:
-    """The symbols of a name that is defined."""
+def _called(name: str) -> bytes:
+    """The hashes of the symbols of a name that is defined."""
     is_one = name.isascii() and name.isidentifier()  # as most are: one word
-    return tuple(map(_hash, symbols([name] if is_one else [*words(name), *joined_words(name)])))
+    return b"".join(
+        map(_digest, symbols([name] if is_one else [*words(name), *joined_words(name)]))
+    )
+
+
+def _digest(symbol: str) -> bytes:
+    return blake2b(symbol.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
 
 
 def _hash(symbol: str) -> int:
-    # One less than the highest is the highest: the next one is asked for, too.
-    digest = blake2b(symbol.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return min(int.from_bytes(digest, "little"), (1 << 64) - 2)
+    return min(int.from_bytes(_digest(symbol), "little"), _HIGHEST)

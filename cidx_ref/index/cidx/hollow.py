@@ -10,19 +10,20 @@ import re
 
 __all__ = ["hollowed"]
 
-# A head that ends with a colon, in one line or in several with the last bracket below the first
-# word, and all lines behind it that are blank, comments, or further indented.  Nothing in it goes
-# back, and of so deep an indentation only: each line is looked at a bounded number of times.
+# A head that ends with a colon, in one line or in several, the last of which may begin with the
+# bracket; and all lines behind it that are blank, comments, or further indented.  Nothing in it
+# goes back, and of so deep an indentation only: each line is looked at a few times.
 _FUNCTION = re.compile(
-    r"^([ \t]{0,40}+)(?:async[ \t]++)?def\b[^\n]*+\n"
-    r"(?:(?<=\(\n)(?:\1[ \t][^\n]*+\n)++\1\)[^\n]*+\n)?+(?<=:\n)"
-    r"((?:[ \t]*+(?:#[^\n]*+)?\n|\1[ \t][^\n]*+(?:\n|\Z))++)",
+    r"^(([ \t]{0,40}+)(?:async[ \t]++)?def[ \t]++\w++)[^\n]*+\n"
+    r"(?:(?<=[(,]\n)(?:\2[ \t][^\n]*+(?<!:)\n)*+\2[ \t)][^\n]*+\n)?+(?<=:\n)"
+    r"((?:[ \t]*+(?:#[^\n]*+)?\n|\2[ \t][^\n]*+(?:\n|\Z))++)",
     re.MULTILINE,
 )
 
 
 def hollowed(text: str) -> str:
-    """`text` with `pass` for what stands in its functions, in the last line of each.
+    """`text` with `pass` for what stands in its functions, in the last line of each, and without
+    their parameters.
 
     By its looks: where a string has lines that look like the end of a function, or like one, what
     comes of it may be no Python any more.
@@ -31,7 +32,7 @@ def hollowed(text: str) -> str:
 
 
 def _hollow(function: re.Match[str]) -> str:
-    head, body = function[0][: function.start(2) - function.start()], function[2]
+    name, indent, body = function.groups()
     if body.count('"""') % 2 or body.count("'''") % 2:
         return function[0]  # its end is in a string
     end = len(body)
@@ -41,8 +42,8 @@ def _hollow(function: re.Match[str]) -> str:
         if line and line[0] != "#":
             if line[-1] == "\\":
                 break  # it goes on, wherever the next line begins
-            before = body.count("\n", 0, start)
-            after = "\n" * (body.count("\n") - before)
-            return "".join((head, "\n" * before, function[1], " pass", after))
+            after = body.count("\n", start)
+            before = function[0].count("\n") - after
+            return "".join((name, "():", "\n" * before, indent, " pass", "\n" * after))
         end = start - 1
     return function[0]
