@@ -20,7 +20,7 @@ from theirs import adopted, asked
 
 from cidx_ref.index import folders
 from cidx_ref.index.chunk import Chunk
-from cidx_ref.index.cidx import beneath, blobs, check, rows
+from cidx_ref.index.cidx import beneath, blobs, check, rows, snapshot
 from cidx_ref.index.cidx.beneath import Beneath
 from cidx_ref.index.cidx.hollow import hollowed
 from cidx_ref.index.cidx.meta import DamagedError, parse_ids
@@ -83,12 +83,12 @@ def test_versions_of_many_files_come_from_git_some_at_a_time(
     assert sum(asked_for) == len(MANY) / 2
     assert opened["f0.py"] == opened["f1.py"] == 1
     assert index.describe()["left_out"] == 0
-    snapshot = index.load(index.current())
-    found = asked(snapshot, "first_4(call):", "semantic")["results"]
+    loaded = index.load(index.current())
+    found = asked(loaded, "first_4(call):", "semantic")["results"]
     assert any(hit["path"] == "f4.py" and hit["stale"] for hit in found)
-    paths = [snapshot.chunks.file(n).path for n in range(snapshot.chunks.file_count)]
+    paths = [loaded.chunks.file(n).path for n in range(loaded.chunks.file_count)]
     assert paths == sorted(paths)
-    snapshot.close()
+    loaded.close()
 
 
 def test_git_is_not_asked_again_once_it_has_failed(
@@ -311,3 +311,29 @@ def test_of_many_documents_of_the_same_lines_each_is_compared_with_few_points(
     assert not rows._joined(made, rows.Document(1, "a.py", 1, 2, "two"))
     assert not rows._joined(made, rows.Document(2, "a.py", 1, 3, "one"))
     assert len(compared) < 40
+
+
+def test_a_graph_is_in_memory_before_an_engine_keeps_the_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_index(tmp_path, MANY, lines=8)
+    index = adopted(tmp_path)
+    read: list[int] = []
+    seen: list[int] = []
+    preadv, semantic = os.preadv, snapshot.SemanticIndex
+
+    def counted(fd: int, buffers: Any, at: int) -> int:
+        found = preadv(fd, buffers, at)
+        read.append(found)
+        return found
+
+    def loaded(path: Path, **options: Any) -> Any:
+        seen.append(sum(read) - path.stat().st_size)
+        return semantic(path, **options)
+
+    monkeypatch.setattr(os, "preadv", counted)
+    monkeypatch.setattr(snapshot, "_BLOCK_BYTES", 4096)
+    monkeypatch.setattr(snapshot, "SemanticIndex", loaded)
+    index.load(index.current()).close()
+    assert seen == [0]
+    assert len(read) > 2, "some at a time"
