@@ -313,6 +313,28 @@ def test_of_many_documents_of_the_same_lines_each_is_compared_with_few_points(
     assert len(compared) < 40
 
 
+def test_many_documents_of_a_word_do_not_have_the_whole_file_looked_through() -> None:
+    joined: list[int] = []
+
+    class Lines(list[str]):
+        def __getitem__(self, place: Any) -> Any:
+            found = super().__getitem__(place)
+            if isinstance(place, slice):
+                joined.append(len(found))
+            return found
+
+    text = "".join(f"value_{n} = {n}\n" for n in range(5000))
+    version = rows.Version(text, "digest", lines=Lines(text.split("\n")[:-1]))
+    assert version.size_of(1, 2) == len("value_0 = 0\nvalue_1 = 1")
+    assert version.size_of(1, 5000) == len(text) - 1
+    for _ in range(100):
+        assert not rows._holds(version, 1, 5000, "value_7")
+    assert joined == []
+    assert rows._holds(version, 8, 9, "value_7 = 7\n")
+    assert not rows._holds(version, 9, 10, "value_7 = 7")
+    assert joined == [2, 2]
+
+
 def test_a_graph_is_in_memory_before_an_engine_keeps_the_interpreter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b, sha256
+from itertools import accumulate
 from typing import NamedTuple
 
 from cidx_ref.index import languages
@@ -60,6 +61,7 @@ class Version:
     digest: str
     guessed: bool = False
     lines: list[str] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, data: bytes | None) -> Version | None:
@@ -70,6 +72,12 @@ class Version:
         text = _plain(decoded[0])
         lines = text.removesuffix("\n").split("\n")
         return cls(text, blake2b(data, digest_size=16).hexdigest(), decoded[1], lines)
+
+    def size_of(self, start: int, end: int) -> int:
+        """How many characters the lines `start` to `end` have, with what is between them."""
+        if not self._starts:
+            self._starts = [0, *accumulate(len(line) + 1 for line in self.lines)]
+        return self._starts[end] - self._starts[start - 1] - 1
 
     def last(self, line: int) -> int:
         """`line`, as the number of a line that exists: what is behind the last end of a line counts
@@ -188,9 +196,12 @@ def _holds(version: Version, start: int, end: int, text: str) -> bool:
     end = version.last(end)
     if not start <= end <= len(version.lines):
         return False
-    wanted, lines = _plain(text).strip(), "\n".join(version.lines[start - 1 : end])
-    # Of many lines a word is no text: else each document of a word could stand for a whole file.
-    return wanted in lines and len(lines) <= 2 * len(wanted) + _MORE_CHARS
+    wanted = _plain(text).strip()
+    # Of many lines a word is no text: else each document of a word could stand for a whole file,
+    # which would be looked through for each of them.
+    if version.size_of(start, end) > 2 * len(wanted) + _MORE_CHARS:
+        return False
+    return wanted in "\n".join(version.lines[start - 1 : end])
 
 
 def _of_points(path: str, version: Version, points: Sequence[tuple[int, Point]]) -> FileRows:
