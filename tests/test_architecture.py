@@ -157,7 +157,7 @@ FOR_ANY = ("concurrency", "promises", "conformance", "load")
 
 #: The floors within `index.cidx`, which stands upon the rest of `index`.
 CIDX_FLOORS = [
-    ["blobs", "keeping", "meta", "near", "tree"],
+    ["beneath", "blobs", "hollow", "keeping", "meta", "near", "tree"],
     ["points", "words"],
     ["rows"],
     ["catalogue"],

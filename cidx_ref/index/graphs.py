@@ -126,14 +126,20 @@ def _check_layers(data: NDArray[np.uint8], count: int, max_m: int, top: int, ent
     record = 4 + 4 * max_m
     layers = np.zeros(count, np.int64)
     starts = np.zeros(count, np.int64)
-    position, text = 0, data.data  # no copy: a file with a hole may say that it is huge
+    # No copy: a file with a hole may say that it is huge.  All of it is made of words of 4 bytes.
+    # From one record to the next is a step for each element, as its size says where that is.
+    whole = len(data) // 4
+    text = data[: 4 * whole].data.cast("I")
+    place = 0
     for element in range(count):
-        _require(position + 4 <= len(text), "too short")
-        size = int.from_bytes(text[position : position + 4], "little")
-        _require(size % record == 0 and position + 4 + size <= len(text), "layers")
-        layers[element], starts[element] = size // record, position + 4
-        position += 4 + size
-    _require(position == len(text), "too long")
+        _require(place < whole, "too short")
+        size = text[place]
+        place += 1
+        if size:
+            _require(size % record == 0 and place + size // 4 <= whole, "layers")
+            layers[element], starts[element] = size // record, 4 * place
+            place += size // 4
+    _require(4 * place == len(data), "too long")
     highest = int(layers.max(initial=0)) if count else -1
     _require(highest <= _MAX_LAYERS, f"{highest} layers")
     _require(top == highest and (entry < count if count else True), "the entry")

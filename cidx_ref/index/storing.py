@@ -85,8 +85,8 @@ class ChunkWriter:
         number = len(self._files)
         begun = len(self._rows)
         for chunk in chunks:
-            parts = (chunk.name, "\n".join(chunk.defines), chunk.text)
-            name, defines, text = (part.encode(*TEXT_CODEC) for part in parts)
+            name, text = chunk.name.encode(*TEXT_CODEC), chunk.text.encode(*TEXT_CODEC)
+            defines = "\n".join(chunk.defines).encode(*TEXT_CODEC)
             sizes = (len(name), len(defines), len(text))
             lines = (chunk.line_start, chunk.line_end)
             kind = _KIND_NUMBERS[chunk.kind]

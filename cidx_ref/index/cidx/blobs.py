@@ -8,7 +8,7 @@ hash.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from hashlib import sha1, sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,9 +27,10 @@ from cidx_ref.index.gitrun import Git
 from cidx_ref.index.limited import FailedError, Limits
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["blob_hash", "committed"]
+__all__ = ["AT_ONCE", "Committed", "blob_hash"]
 
-_AT_ONCE = 256
+#: So many are asked for at once.
+AT_ONCE = 256
 _MAX_BLOBS = 1 << 16
 _LIMITS = Limits(cpu_s=20, output_bytes=1 << 29)
 
@@ -40,31 +41,44 @@ def blob_hash(data: bytes, *, like: str) -> str:
     return algorithm(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def committed(root: Path, hashes: Collection[str], runtime: Runtime = SYSTEM) -> dict[str, bytes]:
-    """By hash, those of the blobs that the repository at `root` has.
+class Committed:
+    """The blobs of the repository at `root`: so many in all, and no more once git has failed."""
 
-    None where there is no repository of the user's, or git fails.
-    """
-    top = find_top(root) if hashes else None
-    if top is None:
-        return {}
-    wanted = sorted(hashes)[:_MAX_BLOBS]
-    found: dict[str, bytes] = {}
-    try:
+    def __init__(self, root: Path, runtime: Runtime = SYSTEM) -> None:
+        self._root = root
+        self._runtime = runtime
+        self._left = _MAX_BLOBS
+
+    def read(self, hashes: Collection[str]) -> dict[str, bytes]:
+        """By hash, those of the blobs that the repository has.
+
+        None where there is no repository of the user's, or git fails.
+        """
+        wanted = sorted(hashes)[: self._left]
+        top = find_top(self._root) if wanted else None
+        if top is None:
+            return {}
+        self._left -= len(wanted)
+        found: dict[str, bytes] = {}
+        try:
+            for each in self._read_from(top, wanted):
+                found.update(each)
+        except (OSError, UntrustedError, FailedError):
+            self._left = 0  # what there is of them by now
+        return found
+
+    def _read_from(self, top: Path, wanted: list[str]) -> Iterator[Iterable[tuple[str, bytes]]]:
         with TemporaryDirectory(prefix="cidx-ref-") as scratch, Directory.open(top) as above:
-            trusted = {os.geteuid(), root.stat().st_uid}
+            trusted = {os.geteuid(), self._root.stat().st_uid}
             require_owner(above, trusted)
             with open_git_directory(above) as own, open_shared_directory(own) as common:
                 require_owner(own, trusted)
                 require_owner(common, trusted)
                 with open_below(common, "objects") as objects:
                     require_owner(objects, trusted)
-                    git = _borrowing(Path(scratch), root, top, common, objects, runtime)
-                    for start in range(0, len(wanted), _AT_ONCE):
-                        found.update(_read(git, wanted[start : start + _AT_ONCE]))
-    except (OSError, UntrustedError, FailedError):
-        pass  # what there is of them by now
-    return found
+                    git = _borrowing(Path(scratch), self._root, top, common, objects, self._runtime)
+                    for start in range(0, len(wanted), AT_ONCE):
+                        yield _read(git, wanted[start : start + AT_ONCE])
 
 
 def _borrowing(

@@ -7,8 +7,10 @@ is made once, and read by every load after that.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from hashlib import blake2b
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,8 @@ __all__ = ["Catalogue", "CatalogueWriter"]
 
 _TABLES = ("labels", "segments", "starts", "documents", "symbols", "named")
 _MAX_BYTES = 1 << 34
+#: Of a symbol's hash; one less than the highest is the highest: the next one is asked for, too.
+_HASH_BYTES, _HIGHEST = 8, (1 << 64) - 2
 
 
 class CatalogueWriter:
@@ -42,9 +46,10 @@ class CatalogueWriter:
         self._directory = directory
         self._stack = ExitStack()
         self._store = self._stack.enter_context(ChunkWriter(directory))
-        self._labels: list[tuple[int, int]] = []
-        self._documents: dict[int, list[int]] = {}
-        self._symbols: list[tuple[int, int]] = []
+        # Pairs: of a label, a document and the hash of a symbol with a chunk.
+        self._labels, self._of_labels = array("q"), array("q")
+        self._documents, self._of_documents = array("q"), array("q")
+        self._symbols, self._named = bytearray(), array("q")
 
     def __enter__(self) -> CatalogueWriter:
         return self
@@ -67,13 +72,17 @@ class CatalogueWriter:
         version = rows.version
         file = StoredFile(id_, rows.path, rows.language, version.digest, version.guessed, 0)
         self._store.add_file(file, rows.chunks)
-        self._labels += [(label, first + number) for label, number in rows.labels]
+        for label, number in rows.labels:
+            self._labels.append(label)
+            self._of_labels.append(first + number)
         for document, own in rows.documents:
-            self._documents.setdefault(document, []).extend(first + number for number in own)
-        for number, each in enumerate(rows.chunks):
-            names = " ".join(each.defines)
-            called = symbols([*words(names), *joined_words(names)]) if names else ()
-            self._symbols += [(_hash(symbol), first + number) for symbol in called]
+            self._documents.extend([document] * len(own))
+            self._of_documents.extend([first + number for number in own])
+        for number, each in enumerate(rows.chunks, first):
+            for name in each.defines:
+                called = _called(name)
+                self._symbols += called
+                self._named.extend([number] * (len(called) // _HASH_BYTES))
 
     def save(self, places: int, documents: Sequence[tuple[int, int]]) -> None:
         """Write everything out: there are so many `places` for labels, and `documents` are segment
@@ -81,34 +90,37 @@ class CatalogueWriter:
         self._store.save()
         WordWriter().save(self._directory)
         labels = np.full(places, -1, np.int64)
-        for label, chunk in self._labels:
-            labels[label] = chunk
-        tables = {"labels": labels, **_of_documents(documents, self._documents)}
-        self._symbols.sort()
-        tables["symbols"] = np.array([hash_ for hash_, _ in self._symbols], np.uint64)
-        tables["named"] = np.array([chunk for _, chunk in self._symbols], np.int64)
+        labels[np.array(self._labels, np.int64)] = self._of_labels
+        tables: dict[str, NDArray[Any]] = {
+            "labels": labels,
+            **_of_documents(
+                np.array(documents, np.int64).reshape(-1, 2),
+                np.array(self._documents, np.int64),
+                np.array(self._of_documents, np.int64),
+            ),
+        }
+        hashes = np.minimum(np.frombuffer(self._symbols, "<u8"), np.uint64(_HIGHEST))
+        order = np.argsort(hashes, kind="stable")
+        tables["symbols"] = hashes[order]
+        tables["named"] = np.array(self._named, np.int64)[order]
         for name, table in tables.items():
             with self._directory.writer(f"{name}.npy") as file:
                 np.save(file, table, allow_pickle=False)
 
 
 def _of_documents(
-    documents: Sequence[tuple[int, int]], chunks: dict[int, list[int]]
+    addresses: NDArray[np.int64], documents: NDArray[np.int64], chunks: NDArray[np.int64]
 ) -> dict[str, NDArray[np.int64]]:
     """Where the documents of each segment begin; by document, where its chunks do; and those."""
-    sizes: dict[int, int] = {}
-    for segment, number in documents:
-        sizes[segment] = max(sizes.get(segment, 0), number + 1)
-    ends = np.cumsum([sizes.get(n, 0) for n in range(max(sizes, default=-1) + 1)], dtype=np.int64)
-    firsts = np.concatenate([np.zeros(1, np.int64), ends])
-    by_place: dict[int, list[int]] = {
-        int(firsts[segment]) + inner: chunks.get(number, [])
-        for number, (segment, inner) in enumerate(documents)
-    }
-    counts = [len(by_place.get(place, ())) for place in range(int(firsts[-1]))]
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
-    every = [chunk for place in range(int(firsts[-1])) for chunk in by_place.get(place, ())]
-    return {"segments": firsts, "starts": starts, "documents": np.array(every, np.int64)}
+    segments, numbers = addresses.T
+    sizes = np.zeros(segments.max(initial=-1) + 1, np.int64)
+    np.maximum.at(sizes, segments, numbers + 1)
+    firsts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    places = (firsts[segments] + numbers)[documents]
+    counts = np.bincount(places, minlength=int(firsts[-1]))
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    every = chunks[np.argsort(places, kind="stable")]
+    return {"segments": firsts, "starts": starts, "documents": every}
 
 
 class Catalogue:
@@ -162,7 +174,18 @@ def _table(directory: Directory, name: str) -> NDArray[Any]:
         raise IndexUnusableError(f"{name}: {why(error)}") from None
 
 
+@lru_cache(maxsize=1 << 14)
+def _called(name: str) -> bytes:
+    """The hashes of the symbols of a name that is defined."""
+    is_one = name.isascii() and name.isidentifier()  # as most are: one word
+    return b"".join(
+        map(_digest, symbols([name] if is_one else [*words(name), *joined_words(name)]))
+    )
+
+
+def _digest(symbol: str) -> bytes:
+    return blake2b(symbol.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
+
+
 def _hash(symbol: str) -> int:
-    # One less than the highest is the highest: the next one is asked for, too.
-    digest = blake2b(symbol.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return min(int.from_bytes(digest, "little"), (1 << 64) - 2)
+    return min(int.from_bytes(_digest(symbol), "little"), _HIGHEST)

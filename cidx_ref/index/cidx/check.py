@@ -19,7 +19,7 @@ import numpy as np
 from cidx_ref.errors import IndexUnusableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.index.cidx import tree
-from cidx_ref.index.cidx.blobs import committed
+from cidx_ref.index.cidx.blobs import AT_ONCE, Committed
 from cidx_ref.index.cidx.catalogue import CatalogueWriter
 from cidx_ref.index.cidx.meta import (
     DamagedError,
@@ -31,7 +31,7 @@ from cidx_ref.index.cidx.meta import (
     plain_path,
 )
 from cidx_ref.index.cidx.points import SAMPLE, Point, read_points, same_vector
-from cidx_ref.index.cidx.rows import Document, is_version, rows_of
+from cidx_ref.index.cidx.rows import Document, Working, is_version, rows_of
 from cidx_ref.index.cidx.words import check_sums, opened_text
 from cidx_ref.index.folders import Folders
 from cidx_ref.index.graphs import Graph, GraphError, check_graph, mapped
@@ -44,6 +44,7 @@ _MAX_META_BYTES = 1 << 29
 _MAX_GRAPH_BYTES = 1 << 37
 _MAX_FILE_BYTES = 1 << 24
 _MAX_CONFIG_BYTES = 1 << 20
+_AT_ONCE_BYTES = 1 << 25  # of files of the working tree, that are kept until git has told the rest
 _SURPLUS = 1 << 20  # labels are counted on, and those of what was deleted are not used again
 
 Points = dict[int, Point]
@@ -191,7 +192,7 @@ class _Work:
                 path = plain_path(each.path, self._prefixes)
                 if path is None:
                     raise DamagedError("full text: a path that leads elsewhere")
-                read.append(each._replace(path=path))
+                read.append(each if path == each.path else each._replace(path=path))
                 addresses.append((segment, number))
             signatures = files.signatures
         self._documents, self._addresses, self._text_files = read, addresses, signatures
@@ -204,14 +205,13 @@ class _Work:
         documents: dict[str, list[Document]] = defaultdict(list)
         for each in self._documents:
             documents[each.path].append(each)
-        paths = sorted({*points, *documents})
-        blobs = committed(self._root, self._not_there(points), self._runtime)
         with CatalogueWriter(target) as writer:
-            for path, working in self._contents(paths):
-                found, left_out = rows_of(path, points[path], documents[path], working, blobs)
-                self._left_out += left_out
-                for rows in found:
-                    writer.add(rows)
+            for working, blobs in self._contents(sorted({*points, *documents}), points):
+                for path, now in working.items():
+                    found, left_out = rows_of(path, points[path], documents[path], now, blobs)
+                    self._left_out += left_out
+                    for rows in found:
+                        writer.add(rows)
             writer.save(self._places, self._addresses)
             self.record = {
                 "problems": self.problems,
@@ -226,16 +226,26 @@ class _Work:
                 "is_stale": self._is_stale,
             }
 
-    def _not_there(self, points: dict[str, list[tuple[int, Point]]]) -> set[str]:
-        """The blobs of the versions that are not those of the working tree."""
+    def _contents(
+        self, paths: list[str], points: dict[str, list[tuple[int, Point]]]
+    ) -> Iterator[tuple[dict[str, Working], dict[str, bytes]]]:
+        """The files at `paths` as they are now, each read once, some at a time; and the blobs of
+        the versions of them that the points are of, and that are not these."""
+        committed = Committed(self._root, self._runtime)
+        files: dict[str, Working] = {}
         wanted: set[str] = set()
-        for path, working in self._contents(sorted(points)):
-            versions = {p.blob: p for _, p in points[path] if p.text is None and p.blob}
-            wanted |= {blob for blob, p in versions.items() if not is_version(p, working)}
-        return wanted
+        size = 0
+        for path, now in self._files(paths):
+            files[path] = now
+            size += len(now.data or b"")
+            versions = {p.blob: p for _, p in points.get(path, ()) if p.text is None and p.blob}
+            wanted |= {blob for blob, p in versions.items() if not is_version(p, now)}
+            if size >= _AT_ONCE_BYTES or len(wanted) >= AT_ONCE:
+                yield files, committed.read(wanted)
+                files, wanted, size = {}, set(), 0
+        yield files, committed.read(wanted)
 
-    def _contents(self, paths: list[str]) -> Iterator[tuple[str, bytes | None]]:
-        """The files at `paths` as they are now; None for one that cannot be read."""
+    def _files(self, paths: list[str]) -> Iterator[tuple[str, Working]]:
         folders = Folders(self._root)
         try:
             for path in paths:
@@ -243,7 +253,8 @@ class _Work:
                 data = None
                 with suppress(OSError):
                     data = folders.read(f"{folder}/" if folder else "", name, _MAX_FILE_BYTES)
-                yield path, data if data is not None and len(data) <= _MAX_FILE_BYTES else None
+                is_small = data is not None and len(data) <= _MAX_FILE_BYTES
+                yield path, Working(data if is_small else None)
         finally:
             folders.close()
 

@@ -43,6 +43,7 @@ _MOST_IN_A_ROW = 20_000
 _MORE = 4
 _FEW_FILES, _SPARE = 256, 32
 _PROBED, _PROBED_CHARS, _MOST_PROBED_HITS = 16, 2000, 1000
+_ANY_PAIR = 4  # one in so many is looked for by words however frequent: of many, that takes long
 _MOST_WORDS = 4
 _PER_DOCUMENT = 3  # chunks of a document of many that are found by it
 _DIRECTORIES = re.compile(r"""(?<=["'])/[^"']*/""")
@@ -75,12 +76,12 @@ def documents(searcher: Any) -> Iterator[tuple[int, int, Document]]:
     count = searcher.num_docs
     hits = _guarded(lambda: searcher.search(every, count, count=False).hits) if count else []
     for number, (_, address) in enumerate(hits):
-        kept = _guarded(lambda address=address: searcher.doc(address).to_dict())  # type: ignore[misc]
-        try:
-            path, text = kept["path"][0], kept["content_raw"][0]
-        except (KeyError, IndexError):
-            raise ValueError("full text: a document without its text") from None
-        lines = [(kept.get(name) or [0])[0] for name in ("line_start", "line_end")]
+        # One by one: of all that is kept, which is three times as much, objects would be made.
+        kept = _guarded(lambda address=address: searcher.doc(address).get_first)  # type: ignore[misc]
+        path, text = kept("path"), kept("content_raw")
+        if path is None or text is None:
+            raise ValueError("full text: a document without its text")
+        lines = kept("line_start") or 0, kept("line_end") or 0
         yield address.segment_ord, address.doc, _document(number, path, text, *lines)
 
 
@@ -104,20 +105,28 @@ def probe(index: Any, searcher: Any, read: Sequence[tuple[int, int, Document]]) 
         by_segment.setdefault(segment, []).append((number, document))
     for segment, own in by_segment.items():
         sample = own[:: max(1, len(own) // _PROBED)][: 2 * _PROBED]
-        found = [_is_found(index, searcher, segment, *each) for each in sample]
+        found = [
+            _is_found(index, searcher, segment, *each, by_rare=bool(n % _ANY_PAIR))
+            for n, each in enumerate(sample)
+        ]
         if found and not any(each is not False for each in found):
             raise IndexUnusableError("full text: its documents are not found by their words")
 
 
 def _is_found(
-    index: Any, searcher: Any, segment: int, number: int, document: Document
+    index: Any, searcher: Any, segment: int, number: int, document: Document, *, by_rare: bool
 ) -> bool | None:
-    """Whether a document is found by two words that follow each other; None if it has none."""
+    """Whether a document is found by two words that follow each other, its longest or, `by_rare`,
+    its rarest; None if it has none."""
     tokens = _TOKEN.findall(document.text[:_PROBED_CHARS].lower())
     pairs = [(a, b) for a, b in pairwise(tokens) if a != b and len(a + b) < _MAX_TOKEN_BYTES]
     if not pairs:
         return None
-    one, other = max(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
+    if by_rare:
+        often = {t: _guarded(lambda t=t: searcher.doc_freq("content", t)) for t in set(tokens)}  # type: ignore[misc]
+        one, other = min(pairs, key=lambda pair: min(often[pair[0]], often[pair[1]]))
+    else:
+        one, other = max(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
     _guarded(lambda: searcher.terms_with_prefix("content", one, limit=1))
     _guarded(lambda: searcher.doc_freq("path", one))
     in_a_row = tantivy.Query.phrase_query(index.schema, "content", [one, other])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from cidx_ref.files import is_plain
@@ -55,7 +56,9 @@ def parse_meta(data: bytes) -> Described:
     _require(type(count) is int and 0 <= count <= _MAX_COUNT, "the number of vectors")
     _require(space == "cosine", "the space is not cosine")
     _require(isinstance(mapping, dict), "id_mapping")
-    ids = {_label(key): _id(value) for key, value in mapping.items()}
+    _require(all(map(_is_label, mapping)), "id_mapping has what is no label")
+    _require(all(map(_is_id, mapping.values())), "id_mapping has what is no id")
+    ids = dict(zip(map(int, mapping), mapping.values(), strict=True))
     _require(len(set(ids.values())) == len(ids), "id_mapping has an id twice")
     return Described(dim, count, ids, str(rebuilt), graph.get("is_stale") is True)
 
@@ -63,23 +66,27 @@ def parse_meta(data: bytes) -> Described:
 def parse_ids(data: bytes) -> dict[str, str]:
     """`id_index.bin`: by id, where its point lies in the collection.  Raises `DamagedError`."""
     found: dict[str, str] = {}
+    size_at = _SIZE.unpack_from
     try:
         (count,) = _COUNT.unpack_from(data)
         at = _COUNT.size
         for _ in range(count):
-            id_, at = _text(data, at)
-            path, at = _text(data, at)
-            names = path.split("/")
-            if not all(map(is_plain, names)):
-                raise DamagedError("id_index.bin: a path that leads elsewhere")
-            found[id_] = path
+            begin = at + _SIZE.size
+            end = begin + size_at(data, at)[0]
+            start = end + _SIZE.size
+            at = start + size_at(data, end)[0]
+            found[data[begin:end].decode()] = data[start:at].decode()
     except (struct.error, UnicodeDecodeError):
         raise DamagedError("id_index.bin: it ends too soon, or is not text") from None
     if at != len(data) or len(found) != count:
         raise DamagedError("id_index.bin: more or less than it says")
+    every = f"/{'/'.join(found.values())}/"  # of all names at once
+    if found and any(odd in every for odd in ("//", "/./", "/../", "\0")):
+        raise DamagedError("id_index.bin: a path that leads elsewhere")
     return found
 
 
+@lru_cache(maxsize=1 << 16)  # the points of a file lie anywhere
 def plain_path(path: object, prefixes: tuple[str, ...]) -> str | None:
     """`path` relative to the project, where it is that or begins with one of `prefixes`; None for
     what leads elsewhere."""
@@ -105,24 +112,12 @@ def codebase(config: bytes | None) -> str | None:
     return found if is_meant and len(found) <= _MAX_PATH_CHARS else None
 
 
-def _label(key: str) -> int:
-    is_number = key.isascii() and key.isdecimal() and len(key) <= _MAX_LABEL_DIGITS
-    _require(is_number, "id_mapping has what is no label")
-    return int(key)
+def _is_label(key: str) -> bool:
+    return len(key) <= _MAX_LABEL_DIGITS and key.isascii() and key.isdecimal()
 
 
-def _id(value: Any) -> str:
-    is_id = isinstance(value, str) and 0 < len(value) <= _MAX_ID_CHARS
-    _require(is_id, "id_mapping has what is no id")
-    return str(value)
-
-
-def _text(data: bytes, at: int) -> tuple[str, int]:
-    (size,) = _SIZE.unpack_from(data, at)
-    start = at + _SIZE.size
-    if start + size > len(data):
-        raise struct.error
-    return data[start : start + size].decode(), start + size
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_ID_CHARS
 
 
 def _require(holds: bool, problem: str) -> None:

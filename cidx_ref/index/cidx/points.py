@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cidx_ref.files import Directory
+from cidx_ref.index.cidx.beneath import Beneath
 from cidx_ref.index.cidx.meta import DamagedError, TornError, plain_path
-from cidx_ref.index.cidx.tree import open_below
-from cidx_ref.index.folders import Folders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,15 +28,17 @@ __all__ = ["Point", "SAMPLE", "read_points", "same_vector"]
 
 #: So many vectors are compared with those of the graph.
 SAMPLE = 512
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 2048  # of a text that is there, too, four times as much
 _MAX_BYTES = 1 << 23
 _MAX_LINES = 1 << 31
 _MAX_TEXT_CHARS = 1 << 20
 _COSINE = 0.999  # the file has six digits of each number, the graph a float
+_DECODER = json.JSONDecoder()
 _BLOB = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
-#: The end of the vector, as the first thing in what is read: numbers, and one closing bracket.
-_AFTER_VECTOR = re.compile(rb'[-+0-9.eE,\s]*+\]\s*,\s*(?=")')
+#: What the end of the vector is of, as the first thing in what is read; then its closing bracket.
+_OF_NUMBERS = b"-+0123456789.eE, \t\r\n"
+_AFTER_VECTOR = re.compile(rb'\]\s*+,\s*+(?=")')
 
 
 class Point(NamedTuple):
@@ -65,20 +66,22 @@ def read_points(
     Raises `TornError` for one that is not there, `DamagedError`.
     """
     wanted = set(sampled)
-    # Side by side, so that each directory is opened once; a place has names of its own only.
-    with closing(Folders(collection.engine_path)) as folders:
+    with closing(Beneath(collection.engine_path)) as below:
         for number, place in enumerate(places):
-            folder, _, name = place.rpartition("/")
             try:
-                fd = open_below(folders.find(folder.split("/") if folder else []), name)
+                fd = below.open(place)
             except FileNotFoundError:
-                raise TornError(f"{name}: missing") from None
+                raise TornError(f"{_name(place)}: missing") from None
             except OSError as error:
-                raise DamagedError(f"{name}: {error.strerror}") from None
+                raise DamagedError(f"{_name(place)}: {error.strerror}") from None
             try:
-                yield _read(fd, name, prefixes, with_vector=number in wanted)
+                yield _read(fd, place, prefixes, with_vector=number in wanted)
             finally:
                 os.close(fd)
+
+
+def _name(place: str) -> str:
+    return place.rpartition("/")[2]
 
 
 def same_vector(found: NDArray[np.float32], stored: NDArray[np.float32]) -> bool:
@@ -92,34 +95,39 @@ def same_vector(found: NDArray[np.float32], stored: NDArray[np.float32]) -> bool
 
 
 def _read(
-    fd: int, name: str, prefixes: tuple[str, ...], *, with_vector: bool
+    fd: int, place: str, prefixes: tuple[str, ...], *, with_vector: bool
 ) -> tuple[Point, NDArray[np.float32] | None]:
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
-        raise DamagedError(f"{name}: no file of a point")
-    document = None if with_vector else _by_its_end(fd, found.st_size)
+        raise DamagedError(f"{_name(place)}: no file of a point")
+    document = None
+    if not with_vector:
+        size = found.st_size
+        document = _by_its_end(fd, size, _TAIL_BYTES) or _by_its_end(fd, size, 4 * _TAIL_BYTES)
     try:
         if document is None:
             document = json.loads(os.pread(fd, found.st_size, 0))
         vector = np.array(document["vector"], np.float32) if with_vector else None
         return _point(document, prefixes), vector
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError) as e:
-        raise DamagedError(f"{name}: {type(e).__name__}: {e}") from None
+        raise DamagedError(f"{_name(place)}: {type(e).__name__}: {e}") from None
 
 
-def _by_its_end(fd: int, size: int) -> dict[str, Any] | None:
-    """What follows the vector; None where the end of the file does not begin within that."""
-    if size <= _TAIL_BYTES:
+def _by_its_end(fd: int, size: int, most: int) -> dict[str, Any] | None:
+    """What follows the vector; None where that does not begin within the last bytes."""
+    if size <= most:
         return None
-    tail = os.pread(fd, _TAIL_BYTES, size - _TAIL_BYTES)
-    begun = _AFTER_VECTOR.match(tail)
-    if begun is None:
+    tail = os.pread(fd, most, size - most)
+    begun = _AFTER_VECTOR.match(tail, end := tail.find(b"]"))
+    if end < 0 or begun is None or tail[:end].translate(None, _OF_NUMBERS):
         return None
     try:
-        document = json.loads(b"{" + tail[begun.end() :])
+        text = "{" + tail[begun.end() :].decode()
+        document, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) and "payload" in document else None
+    is_all = end == len(text) or text[end:].isspace()
+    return document if is_all and "payload" in document else None
 
 
 def _point(document: dict[str, Any], prefixes: tuple[str, ...]) -> Point:

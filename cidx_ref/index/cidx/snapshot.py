@@ -23,6 +23,7 @@ from cidx_ref.runtime import SYSTEM, Runtime
 __all__ = ["TheirSnapshot", "collection_of", "semantic_problem"]
 
 _MAX_GRAPH_BYTES = 1 << 37
+_BLOCK_BYTES = 1 << 20
 
 
 def collection_of(embedder: Embedder) -> str:
@@ -42,6 +43,14 @@ def semantic_problem(found: tree.Tree, record: dict[str, Any], embedder: Embedde
         f"the full cidx's index was made with the model {found.collection!r} ({record['dim']} "
         f"dimensions), this daemon has {model!r} ({embedder.dim}): only its full text is searched"
     )
+
+
+def _read_through(fd: int) -> None:
+    """Read a file, so that the system has it in memory: an engine that waits for a disk keeps the
+    interpreter meanwhile, from which this lets everybody else go on."""
+    block, at = bytearray(_BLOCK_BYTES), 0
+    while read := os.preadv(fd, [block], at):
+        at += read
 
 
 class TheirSnapshot:
@@ -131,6 +140,7 @@ class TheirSnapshot:
                 now = tree.signature(os.fstat(fd))
                 if now != found.files[f"index/{found.collection}/{tree.GRAPH}"]:
                     raise GenerationGone(self.generation)
+                _read_through(fd)
                 # By its descriptor: the very file that was checked.
                 index = SemanticIndex(
                     Path(f"/proc/self/fd/{fd}"),

@@ -146,11 +146,6 @@ def read_whole(directory: Directory, name: str, at_most: int) -> tuple[bytes, Si
         return file.read(found.st_size), signature(found)
 
 
-def open_below(folder: int, name: str) -> int:
-    """A descriptor of the file `name` in the open directory `folder`; opening never waits."""
-    return _open(name, _OPEN, folder)
-
-
 def _text(own: Directory, files: dict[str, Signature]) -> None:
     text = _sub(own, FULLTEXT)
     if text is not None:

@@ -66,5 +66,5 @@ def a_graph_and_its_description_are_taken_as_they_are_met() -> Iterator[None]:
 @mutant("FRESH-3")
 def the_working_tree_has_every_version() -> Iterator[None]:
     """The text of a point is read from the file as it is now, whatever it was."""
-    with patch.object(rows, "is_version", lambda point, data: data is not None):
+    with patch.object(rows, "is_version", lambda point, now: now.data is not None):
         yield
