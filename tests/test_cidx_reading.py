@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cidx_format import id_index, write_index
 from theirs import adopted, asked
 
 from cidx_ref.index import folders
@@ -25,7 +24,9 @@ from cidx_ref.index.cidx.beneath import Beneath
 from cidx_ref.index.cidx.hollow import hollowed
 from cidx_ref.index.cidx.meta import DamagedError, parse_ids
 from cidx_ref.index.pythonic import python_outline
+from cidx_ref.index.semantic import SemanticIndex
 from cidx_ref.index.structure import Definition, Outline
+from cidx_ref.testing.own.cidx_format import id_index, write_index
 from cidx_ref.testing.own.fixtures import git
 
 pytestmark = pytest.mark.once
@@ -344,7 +345,7 @@ def test_a_graph_is_in_memory_before_an_engine_keeps_the_interpreter(
     index = adopted(tmp_path)
     read: list[int] = []
     seen: list[int] = []
-    preadv, semantic = os.preadv, snapshot.SemanticIndex
+    preadv, semantic = os.preadv, SemanticIndex
 
     def counted(fd: int, buffers: Any, at: int) -> int:
         found = preadv(fd, buffers, at)
