@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cidx_ref.errors import CidxError, NoIndexError, UntrustedError
+from cidx_ref.errors import CidxError, UntrustedError
 from cidx_ref.index.cidx.theirs import TheirIndex
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import read_manifest
@@ -29,17 +29,14 @@ def adopt(
     project.check()
     ours = OurIndex(project, runtime)
     theirs = TheirIndex(project.root, ours.embedder, ours.key, runtime)
-    is_there = theirs.lies_here()
     if source is None:
-        source = "cidx" if is_there and not _waits_for_adoption(project) else "own"
+        source = "cidx" if theirs.lies_here() and not _waits_for_adoption(project) else "own"
     if source == "own":
         from cidx_ref.index.adopt import adopt as take
 
         return take(project, wait_s=wait_s, runtime=runtime)
     if ours.key.problem is not None:
         raise UntrustedError(f"an adopted index would be forgotten: {ours.key.problem}")
-    if not is_there:
-        raise NoIndexError("no index of the full cidx lies here: run `cidx-ref index`")
     return theirs.adopt()
 
 

@@ -82,6 +82,7 @@ class EitherIndex:
             "source": "cidx",
             "generation": theirs["generation"],
             "index_age_seconds": theirs["age_seconds"],
+            "model": theirs["model"],
             "files": theirs.get("files", 0),
             "chunks": theirs.get("chunks", 0),
         }
