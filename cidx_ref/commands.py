@@ -223,28 +223,18 @@ def status(options: argparse.Namespace) -> int:
     daemon = _running(project)
     if daemon is not None:
         return say("status")(options, daemon)
-    told = {**project.whereabouts(), **_index_on_disk(project)}
+    from cidx_ref.index.either import described
     from cidx_ref.launcher import is_claimed
     from cidx_ref.terminal import plain_lines
 
+    told = {**project.whereabouts(), **described(project)}
     is_between = is_claimed(project)  # by one that does not answer
     if options.json:
         print_json({"running": False, "starting_or_stopping": is_between, **told})
     else:
         state = "starting or stopping" if is_between else "no"
-        print("\n".join([f"running: {state}", *plain_lines(told)]))
+        print("\n".join([f"running: {state}", *plain_lines({k: v for k, v in told.items() if v})]))
     return FOUND
-
-
-def _index_on_disk(project: Project) -> dict[str, Any]:
-    """What a daemon that was started now would say of the index, and why it could not be."""
-    from cidx_ref.errors import CidxError
-    from cidx_ref.index.either import EitherIndex
-
-    try:
-        return EitherIndex(project).describe()
-    except CidxError as error:  # the embedder that the environment names cannot be had
-        return {"source": None, "index_problem": str(error)}
 
 
 def clear_cache(options: argparse.Namespace) -> int:

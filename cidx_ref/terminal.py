@@ -162,6 +162,8 @@ def adoption_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"not here any more: {count} files; hits in them are of the old text, and say stale"
     if names := report["other_collections"]:
         yield f"not used: of other models, {', '.join(names)}"
+    if report["source"] == "own":
+        yield "which answers: ours, as there is one; `--source cidx` asks this one"
 
 
 def skipped_lines(skipped: Skipped) -> Iterator[str]:

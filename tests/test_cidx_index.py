@@ -28,7 +28,8 @@ from theirs import SOURCE, adopted, asked, cosines, loaded, theirs, traces, whol
 from cidx_ref import FilesystemVectorStore
 from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
 from cidx_ref.index import semantic
-from cidx_ref.index.cidx.checking import Job, check_apart, check_here
+from cidx_ref.index.cidx.checking import check_apart, check_here
+from cidx_ref.index.cidx.tree import Job
 from cidx_ref.index.filters import Filters
 from cidx_ref.runtime import Runtime
 from cidx_ref.testing.clock import FakeRuntime

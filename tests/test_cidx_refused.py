@@ -26,13 +26,14 @@ from theirs import SOURCE, adopted, asked, loaded, theirs
 from cidx_ref import cli
 from cidx_ref.errors import IndexUnusableError, NoIndexError
 from cidx_ref.index.adopting import adopt
-from cidx_ref.index.cidx import check, keeping, tree
-from cidx_ref.index.cidx.checking import Job, check_here
+from cidx_ref.index.cidx import check, keeping, snapshot, tree
+from cidx_ref.index.cidx.checking import check_here
 from cidx_ref.index.cidx.keeping import Keeping
 from cidx_ref.index.cidx.rows import rows_of
 from cidx_ref.keys import account_key
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.terminal import adoption_lines
 from cidx_ref.testing.clock import FakeRuntime
 
 pytestmark = pytest.mark.once
@@ -63,11 +64,11 @@ def a_store(root: Path) -> Path:
 
 def unavailable(index: Any) -> dict[str, str]:
     """What does not answer, and why; the other one does."""
-    snapshot = loaded(index)
-    said = dict(snapshot.unavailable)
+    found = loaded(index)
+    said = dict(found.unavailable)
     for mode in {"semantic", "fts"} - said.keys():
-        assert asked(snapshot, "retry", mode)["results"]
-    snapshot.close()
+        assert asked(found, "retry", mode)["results"]
+    found.close()
     assert index.describe()["problems"] == said
     return said
 
@@ -233,7 +234,7 @@ def test_a_file_that_nothing_hangs_on_is_not_looked_at_and_a_check_is_made_once(
 ) -> None:
     checks: list[str] = []
 
-    def counted(job: Job, runtime: Runtime) -> dict[str, Any]:
+    def counted(job: tree.Job, runtime: Runtime) -> dict[str, Any]:
         checks.append(job.found.generation)
         return check_here(job, runtime)
 
@@ -301,6 +302,29 @@ def test_what_one_engine_lacks_costs_that_one_and_is_not_remembered(
     assert loaded(index).unavailable == {}, "nothing has changed but that"
 
 
+@pytest.mark.parametrize("where", ["tantivy's words", "while it is loaded"])
+def test_what_the_system_refuses_for_now_costs_one_engine_and_is_not_remembered(
+    root: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    is_checked = where == "tantivy's words"
+    index = theirs(root) if is_checked else adopted(root)
+    said = "full text: IO error: Cannot allocate memory (os error 12)"
+    error = IndexUnusableError(said) if is_checked else MemoryError()
+    module: Any = check if is_checked else snapshot
+    part = "check_sums" if is_checked else "opened_text"
+    starved = Starved(getattr(module, part), error)
+    monkeypatch.setattr(module, part, starved)
+    if is_checked:
+        index.adopt()
+    found = loaded(index)
+    assert list(found.unavailable) == ["fts"]
+    assert "emory" in found.unavailable["fts"]
+    assert asked(found, "retry", "semantic")["results"]
+    found.close()
+    starved.error = None
+    assert loaded(index).unavailable == {}
+
+
 @pytest.mark.parametrize("engine", ["semantic", "fts"])
 def test_where_what_both_have_cannot_be_written_the_one_that_can_be_is(
     root: Path, monkeypatch: pytest.MonkeyPatch, engine: str
@@ -360,14 +384,16 @@ def test_adopt_says_what_serves_what_does_not_and_what_it_leaves_out(
     )
     assert list(told["problems"]) == ["semantic"]
     assert f"{told['documents']} documents" == said["full text"]
+    assert told["source"] == "cidx"
 
 
 def test_adopt_of_a_whole_index_says_nothing_else(root: Path) -> None:
-    from cidx_ref.terminal import adoption_lines
-
-    lines = [*adoption_lines(theirs(root).adopt())]
+    taken = {**theirs(root).adopt(), "source": "cidx"}
+    lines = [*adoption_lines(taken)]
     assert [line.partition(":")[0] for line in lines] == ["adopted", "semantic search", "full text"]
     assert MODEL in lines[1]
+    lines = [*adoption_lines({**taken, "source": "own"})]
+    assert lines[3:] == ["which answers: ours, as there is one; `--source cidx` asks this one"]
     assert [*adoption_lines({"files": 1, "chunks": 2, "generation": "g"})] == [
         "adopted: 1 files, 2 chunks (generation g)"
     ]
@@ -378,7 +404,8 @@ def test_status_knows_an_adopted_index_also_where_no_daemon_runs(
 ) -> None:
     told = json.loads(run(root, capsys, "status", "--json")[0])
     assert (told["source"], told["cidx"]["adopted"], told["running"]) == (None, False, False)
-    adopt(Project.at(root))
+    assert "`cidx-ref adopt` takes it" in told["index_problem"]
+    assert adopt(Project.at(root))["source"] == "cidx"
     told = json.loads(run(root, capsys, "status", "--json")[0])
     assert (told["source"], told["model"], told["files"]) == ("cidx", MODEL, len(SOURCE))
     assert told["generation"] == told["cidx"]["generation"]

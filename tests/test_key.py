@@ -17,7 +17,7 @@ from fake_service import DIM, KEYS, FakeService, fake_service
 from cidx_ref.errors import GenerationGone
 from cidx_ref.files import Directory
 from cidx_ref.index.cidx import checking
-from cidx_ref.index.cidx.tree import Tree
+from cidx_ref.index.cidx.tree import Job, Tree
 from cidx_ref.index.gitrun import Git
 from cidx_ref.index.limited import Limits
 from cidx_ref.project import Project
@@ -204,7 +204,7 @@ def test_who_reads_what_may_be_hostile_is_shown_no_key_and_no_proxy(
     monkeypatch.setattr(checking, "run", instead)
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     with Directory.open(tmp_path) as above, pytest.raises(GenerationGone):
-        checking.check_apart(checking.Job(tmp_path, Tree(None, True), None, above, "new"))
+        checking.check_apart(Job(tmp_path, Tree(None, True), None, above, "new"))
     assert SECRET not in repr(ran)
     assert (ran[0]["PYTHONPATH"], ran[0]["PATH"]) == ("/somewhere", os.environ["PATH"])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from cidx_ref.errors import CidxError, UntrustedError
 from cidx_ref.index.cidx.theirs import TheirIndex
+from cidx_ref.index.either import EitherIndex
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import read_manifest
 from cidx_ref.index.ours import OurIndex
@@ -37,7 +38,9 @@ def adopt(
         return take(project, wait_s=wait_s, runtime=runtime)
     if ours.key.problem is not None:
         raise UntrustedError(f"an adopted index would be forgotten: {ours.key.problem}")
-    return theirs.adopt()
+    taken = theirs.adopt()
+    serves = EitherIndex(project, runtime, embedder=ours.embedder).describe()["source"]
+    return {**taken, "source": serves}
 
 
 def _waits_for_adoption(project: Project) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +39,6 @@ from cidx_ref.index.graphs import Graph, GraphError, check_graph, mapped
 from cidx_ref.index.port import ENGINES
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import why
-
-if TYPE_CHECKING:
-    from cidx_ref.index.cidx.checking import Job
 
 __all__ = ["checked_graph", "make_catalogue"]
 
@@ -85,7 +82,7 @@ def checked_graph(collection: Directory) -> tuple[Graph, Described, dict[str, st
     return graph, described, places
 
 
-def make_catalogue(job: Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
+def make_catalogue(job: tree.Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
     """Check the index that was found, and write its catalogue; the record, which says under
     `problems` which engine cannot be used.
 
@@ -109,7 +106,7 @@ def make_catalogue(job: Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
 class _Work:
     """What is known so far."""
 
-    def __init__(self, job: Job, runtime: Runtime) -> None:
+    def __init__(self, job: tree.Job, runtime: Runtime) -> None:
         self._job = job
         self._root = job.root
         self._found = job.found
@@ -140,7 +137,8 @@ class _Work:
                 raise
             self._refuse(engine, why(error))
         except (DamagedError, IndexUnusableError, UntrustedError, ValueError) as error:
-            self._refuse(engine, why(error))
+            # tantivy has the system's refusals in its own words.
+            self._refuse(engine, why(error), is_passing="os error" in str(error))
         except OSError as error:
             self._refuse(engine, why(error), is_passing=True)
         except MemoryError:  # which the other engine may need less of

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cidx_ref.errors import CidxError, GenerationGone, IndexUnusableError, from_kind
 from cidx_ref.files import Directory
@@ -20,33 +20,18 @@ from cidx_ref.index.limited import FailedError, Limits, run
 from cidx_ref.interpreter import python_command, told_by, without_secrets
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["Check", "Job", "check_apart", "check_here", "main"]
+__all__ = ["Check", "check_apart", "check_here", "main"]
 
 _LIMITS = Limits(
     stall_s=60.0, cpu_s=3600, wall_s=7200.0, memory_bytes=1 << 38, output_bytes=1 << 22
 )
 
 
-class Job(NamedTuple):
-    """An index that is to be checked: the one that was `found` in the project at `root`, for the
-    `model`; its catalogue goes into a new directory `name` in `above`.
-
-    `is_last`: two files that do not fit are damage, and no reason to look again.
-    """
-
-    root: Path
-    found: tree.Tree
-    model: str | None
-    above: Directory
-    name: str
-    is_last: bool = False
-
-
 #: Does a job, and returns the record.  Raises `TornError`, `GenerationGone`, `IndexUnusableError`.
-Check = Callable[[Job, Runtime], dict[str, Any]]
+Check = Callable[[tree.Job, Runtime], dict[str, Any]]
 
 
-def check_here(job: Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
+def check_here(job: tree.Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
     """In this process; see `Check`."""
     from cidx_ref.index.cidx.check import make_catalogue
 
@@ -56,7 +41,7 @@ def check_here(job: Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
     return record
 
 
-def check_apart(job: Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
+def check_apart(job: tree.Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
     """In a process of its own; see `Check`."""
     found = job.found
     told: dict[str, Any] = {
@@ -93,7 +78,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         if found is None or found.generation != told["generation"]:
             return {"gone": "it has changed since it was looked at"}
         with Directory.open(Path(told["above"])) as above:
-            job = Job(root, found, model, above, told["name"], told["is_last"])
+            job = tree.Job(root, found, model, above, told["name"], told["is_last"])
             return {"record": check_here(job)}
     except TornError as error:
         return {"torn": str(error)}

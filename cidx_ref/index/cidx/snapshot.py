@@ -77,6 +77,8 @@ class TheirSnapshot:
             load()
         except IndexUnusableError as error:
             self.unavailable[engine] = str(error)
+        except MemoryError:
+            self.unavailable[engine] = "there is too little memory to load it"
 
     def answer(self, asked: Search) -> dict[str, Any]:
         """See `port.Loaded.answer`."""

@@ -21,7 +21,7 @@ from cidx_ref.errors import (
 )
 from cidx_ref.files import Directory
 from cidx_ref.index.cidx import tree
-from cidx_ref.index.cidx.checking import Check, Job, check_apart
+from cidx_ref.index.cidx.checking import Check, check_apart
 from cidx_ref.index.cidx.keeping import Keeping
 from cidx_ref.index.cidx.meta import DamagedError, TornError
 from cidx_ref.index.cidx.said import model_of, problems_of
@@ -205,7 +205,7 @@ class TheirIndex:
 
         def check(above: Directory, name: str) -> dict[str, Any]:
             nonlocal seen
-            job = Job(self._root, found, self._model, above, name, is_last)
+            job = tree.Job(self._root, found, self._model, above, name, is_last)
             record = self._check(job, self._runtime)
             watched = {path: tree.as_signature(each) for path, each in record["watched"].items()}
             seen = replace(found, watched=watched)

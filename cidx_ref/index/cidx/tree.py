@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory, is_plain
@@ -27,6 +28,7 @@ __all__ = [
     "INDEX",
     "META",
     "TEXT_META",
+    "Job",
     "Signature",
     "Tree",
     "as_signature",
@@ -88,6 +90,21 @@ class Tree:
     def newest_ns(self) -> int:
         """When the newest of them was written."""
         return max((each[3] for each in self.files.values()), default=0)
+
+
+class Job(NamedTuple):
+    """An index that is to be checked: the one that was `found` in the project at `root`, for the
+    `model`; its catalogue goes into a new directory `name` in `above`.
+
+    `is_last`: two files that do not fit are damage, and no reason to look again.
+    """
+
+    root: Path
+    found: Tree
+    model: str | None
+    above: Directory
+    name: str
+    is_last: bool = False
 
 
 def collection_of(model: str) -> str:
