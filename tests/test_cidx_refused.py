@@ -156,16 +156,20 @@ def again(index: Any, change: Callable[[], object]) -> dict[str, str]:
 
 
 def put_back(path: Path, *, inode: bool) -> Callable[[], object]:
-    """Damages a file now; what is returned puts back what was there, times and all."""
+    """Damages a file now; what is returned puts back what was there.  Neither is to be told by the
+    size of the file, or by when it says that it was changed."""
     data, was = path.read_bytes(), path.stat()
-    path.write_bytes(b"{" + data[1:-30] + b"x" * 30)
+
+    def write(content: bytes) -> None:
+        path.write_bytes(content)
+        os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
 
     def back() -> None:
         if inode:
             path.unlink()
-        path.write_bytes(data)
-        os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+        write(data)
 
+    write(b"{" + data[1:-30] + b"x" * 30)
     return back
 
 
@@ -207,12 +211,13 @@ def test_a_fault_that_becomes_another_is_told_as_it_is_now(root: Path) -> None:
     assert "checksum" in again(index, lambda: path.write_bytes(b"x" + data[1:]))["fts"]
     assert "too short" in again(index, lambda: path.write_bytes(b"x"))["fts"]
     folder = root / TEXT
-    folder.rename(root / "away")
-    folder.symlink_to(root / "away")
-    assert "cannot be used" in unavailable(index)["fts"]
-    folder.unlink()
-    os.mkfifo(folder)
-    assert "cannot be used" in unavailable(index)["fts"]
+
+    def another() -> None:
+        folder.unlink()
+        os.mkfifo(folder)
+
+    assert "symbolic link" in again(index, lambda: link(TEXT)(root))["fts"]
+    assert "symbolic link" not in again(index, another)["fts"]
 
 
 @pytest.mark.promise("CACHE-8")
