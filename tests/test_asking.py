@@ -394,10 +394,10 @@ def test_queries_that_wait_for_one_answer_are_one_and_one_that_comes_late_counts
 
     vectors = QueryVectors(held, Hasty())
     for _ in range(2 * asking._IN_VAIN):
-        with pytest.raises(EmbedderError, match="no answer within 0 s$"):
+        with pytest.raises(EmbedderError, match=r"no answer within 0 s$"):
             vectors.vector("the same", 0.0)
     for text in "ab":
-        with pytest.raises(EmbedderError, match="no answer within 0 s$"):
+        with pytest.raises(EmbedderError, match=r"no answer within 0 s$"):
             vectors.vector(text, 0.0)
     with pytest.raises(EmbedderError, match=r"waited in vain \(no answer within 0 s\): not asked"):
         vectors.vector("c", 0.0)
