@@ -23,7 +23,7 @@ from cidx_format import (
 )
 from theirs import SOURCE, adopted, asked, loaded, theirs
 
-from cidx_ref import cli
+from cidx_ref import FilesystemVectorStore, cli
 from cidx_ref.errors import IndexUnusableError, NoIndexError
 from cidx_ref.index.adopting import adopt
 from cidx_ref.index.cidx import check, keeping, snapshot, tree
@@ -135,8 +135,10 @@ def test_what_is_there_and_must_not_be_used_is_no_absence(root: Path) -> None:
     index = theirs(root)
     assert not index.lies_here(), "nobody is told to adopt it"
     assert "link" in index.describe()["problem"]
-    with pytest.raises(IndexUnusableError, match="index"):
+    with pytest.raises(IndexUnusableError, match="index is a symbolic link"):
         index.adopt()
+    with pytest.raises(IndexUnusableError, match="index is a symbolic link"):
+        FilesystemVectorStore(root)._load_hnsw_index()
     shutil.rmtree(root / DIRECTORY)
     with pytest.raises(NoIndexError, match="`cidx-ref index`, which makes one of ours"):
         index.adopt()

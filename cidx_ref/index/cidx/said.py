@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cidx_ref.index.cidx.tree import Tree, collection_of
+from cidx_ref.index.cidx import tree
+from cidx_ref.index.cidx.tree import Tree
 from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embedders import collection_of
 
 __all__ = ["model_of", "problems_of"]
 
@@ -20,7 +22,7 @@ _ANEW = {"semantic": "`cidx index`", "fts": "`cidx index --fts`"}
 
 def model_of(embedder: Embedder) -> str:
     """The collection that has this model's vectors: what `embedder` says, else by its id."""
-    return collection_of(str(getattr(embedder, "collection", None) or embedder.id))
+    return tree.collection_of(collection_of(embedder) or embedder.id)
 
 
 def problems_of(found: Tree, record: Mapping[str, Any], embedder: Embedder) -> dict[str, str]:
