@@ -159,7 +159,8 @@ class QueryVectors:
         if not is_done:
             why = f"no answer within {patience_s:g} s"
             with self._lock:
-                self._breaker.failed(flight, why, self._runtime.monotonic())
+                if flight.vector is None:  # it may have come by now
+                    self._breaker.failed(flight, why, self._runtime.monotonic())
             raise EmbedderError(f"embedder {self.id}: {why}")
         if flight.vector is None:
             kind, said = flight.error

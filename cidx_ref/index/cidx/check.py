@@ -93,8 +93,10 @@ def make_catalogue(job: tree.Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
     for engine, do in (("semantic", work.read_points), ("fts", work.read_documents)):
         work.attempt(engine, do)
     read = [engine for engine in ENGINES if engine not in work.problems]
-    # Where what was read of both cannot be written, either is to blame.
-    for engines in [read, ["fts"], ["semantic"]] if len(read) == 2 else [read] if read else []:
+    ways = [read] if read else []
+    if len(read) == 2:  # where both together cannot be written, either is to blame
+        ways += [["fts"], ["semantic"]]
+    for engines in ways:
         for engine in engines:
             work.problems.pop(engine, None)
         if work.attempt(engines[0], partial(work.write, engines)):
