@@ -155,8 +155,8 @@ def adoption_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: no: {problem}" if problem else f"{name}: {what.format(**report)}"
     if count := report["left_out"]:
         yield (
-            f"left out: {count} vectors of versions of files that are neither here nor in git: the "
-            "full cidx has to index them again"
+            f"left out: {count} vectors of versions of files that are neither here nor in git: "
+            "have these indexed there, or adopt again when they are back"
         )
     if count := report["missing_files"]:
         yield f"not here any more: {count} files; hits in them are of the old text, and say stale"
