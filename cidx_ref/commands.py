@@ -2,7 +2,8 @@
 
 A command is a function of the parsed options that returns an exit status; it prints to standard
 output as text or, with `--json`, as one object, and notes for a person to standard error.  Nothing
-of the daemon or the index is imported here, except by `serve` and `adopt`.
+of the daemon or the index is imported here, except by `serve`, `adopt`, and `status` where no
+daemon runs.
 """
 
 from __future__ import annotations
@@ -159,13 +160,9 @@ def adopt(options: argparse.Namespace) -> int:
     from cidx_ref.index.adopting import adopt as take
 
     report = take(_project(options), source=options.source, wait_s=options.wait)
-    for problem in report.get("problems", {}).values():
-        complain(problem)
-    return _report(
-        options,
-        report,
-        "adopted: {files} files, {chunks} chunks (generation {generation})".format(**report),
-    )
+    from cidx_ref.terminal import adoption_lines
+
+    return _report(options, report, *adoption_lines(report))
 
 
 def start(options: argparse.Namespace) -> int:
@@ -220,22 +217,23 @@ def _serve_in_background(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the running daemon's status; without a daemon, that there is none, and where its files
-    are or would be."""
+    """Print the running daemon's status; without a daemon, that there is none, where its files are
+    or would be, and which index would serve."""
     project = _project(options)
     daemon = _running(project)
     if daemon is not None:
         return say("status")(options, daemon)
-    places = project.whereabouts()
+    from cidx_ref.index.either import described
     from cidx_ref.launcher import is_claimed
     from cidx_ref.terminal import plain_lines
 
+    told = {**project.whereabouts(), **described(project)}
     is_between = is_claimed(project)  # by one that does not answer
     if options.json:
-        print_json({"running": False, "starting_or_stopping": is_between, **places})
+        print_json({"running": False, "starting_or_stopping": is_between, **told})
     else:
         state = "starting or stopping" if is_between else "no"
-        print("\n".join([f"running: {state}", *plain_lines(places)]))
+        print("\n".join([f"running: {state}", *plain_lines({k: v for k, v in told.items() if v})]))
     return FOUND
 
 
@@ -366,13 +364,13 @@ def _show(answer: Answer, *, is_filtered: bool) -> None:
             print(note, file=sys.stderr)
 
 
-def _report(options: argparse.Namespace, told: Mapping[str, Any], text: str) -> int:
+def _report(options: argparse.Namespace, told: Mapping[str, Any], *lines: str) -> int:
     from cidx_ref.shown import escape
 
     if options.json:
         print_json(told)
     else:
-        print(escape(text))
+        print("\n".join(map(escape, lines)))
     flush()
     return FOUND
 

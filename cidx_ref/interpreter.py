@@ -1,4 +1,5 @@
-"""How this package runs itself in another process."""
+"""How this package runs itself in another process, and what a process is shown of the environment
+that has no use for the user's keys."""
 
 from __future__ import annotations
 
@@ -8,13 +9,31 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["frugal", "python_command", "told_by"]
+__all__ = ["frugal", "python_command", "told_by", "without_secrets"]
 
 #: numpy's library has a thread, and memory, for each core, and none of our work is for it.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 #: glibc has a heap for each thread, of 64 MB of address space, until there are eight for each core.
 #: Sharing two costs ten readers at once a fifth more time, so only where that space is limited.
 _FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
+
+
+#: What a program needs to find itself, its libraries, its user and the language: no key, token or
+#: proxy is called so.
+_NEEDED = frozenset(
+    "HOME LANG LANGUAGE LOGNAME PATH TEMP TMP TMPDIR TZ USER GLIBC_TUNABLES".split()
+)
+_NEEDED_KINDS = ("LC_", "LD_", "XDG_", "PYTHON", "NIX_", "OPENBLAS_", "MALLOC_", "COVERAGE_")
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a program is shown that reads what may be hostile, and asks no service: whatever else
+    there is may be a key, or a proxy with a password, by whatever name."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _NEEDED or name.startswith(_NEEDED_KINDS)
+    }
 
 
 def python_command(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

@@ -74,8 +74,9 @@ class Watch(TypedDict):
 class Status(_Identity):
     """What is cached and how old the index is, of `DaemonClient.status`.
 
-    `generation`, `files`, `chunks` and `index_age_seconds` are those of the index on disk; what is
-    cached may be older until the next query.  `generation` is None without an index, and "unusable"
+    `generation`, `files`, `chunks`, `model` (the embedder's id, or the full cidx's collection) and
+    `index_age_seconds` are those of the index on disk; what is cached may be older until the next
+    query.  `generation` is None without an index, and "unusable"
     for a damaged one; `index_problem` says why.  `key_problem` says why an index is good for this
     daemon only; None where the account's key lasts.  `address` is a path that every RPyC client can
     connect to while this daemon runs, `index_directory` what `generations/` lies in, and `log` the
@@ -96,6 +97,7 @@ class Status(_Identity):
     key_problem: str | None
     generation: str | None
     index_age_seconds: float | None
+    model: str | None
     files: int
     chunks: int
     skipped: dict[str, int]

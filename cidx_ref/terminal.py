@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ProgressBar",
+    "adoption_lines",
     "matches_note",
     "pending_note",
     "plain_lines",
@@ -137,6 +138,32 @@ def run_summary(report: IndexReport) -> str:
         + (f"; skipped: {skipped}" if skipped else "")
         + (f"; removed, not signed by this account: {', '.join(removed)}" if removed else "")
     )
+
+
+def adoption_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """What `adopt` has taken, which engine answers from it, and what was left out, a line each."""
+    yield "adopted: {files} files, {chunks} chunks (generation {generation})".format(**report)
+    if "problems" not in report:  # of our format: all of it serves
+        return
+    holds = {
+        "semantic": "{vectors} vectors of the model {collection}",
+        "fts": "{documents} documents",
+    }
+    for engine, what in holds.items():
+        problem = report["problems"].get(engine)
+        name = "semantic search" if engine == "semantic" else "full text"
+        yield f"{name}: no: {problem}" if problem else f"{name}: {what.format(**report)}"
+    if count := report["left_out"]:
+        yield (
+            f"left out: {count} vectors of versions of files that are neither here nor in git: "
+            "have these indexed there, or adopt again when they are back"
+        )
+    if count := report["missing_files"]:
+        yield f"not here any more: {count} files; hits in them are of the old text, and say stale"
+    if names := report["other_collections"]:
+        yield f"not used: of other models, {', '.join(names)}"
+    if report["source"] == "own":
+        yield "which answers: ours, as there is one; `--source cidx` asks this one"
 
 
 def skipped_lines(skipped: Skipped) -> Iterator[str]:

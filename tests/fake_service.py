@@ -14,12 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.embedders.settings import KEY, PROVIDERS
 from cidx_ref.runtime import SYSTEM
 
-__all__ = ["DIM", "FAULTS", "Asked", "FakeService", "fake_service"]
+__all__ = ["DIM", "FAULTS", "KEYS", "Asked", "FakeService", "fake_service"]
 
 DIM = 64
 PATIENCE_S = 20.0
+#: The variables that hold keys.
+KEYS = (KEY, *(provider.key for provider in PROVIDERS.values()))
 
 
 class Asked(NamedTuple):
@@ -162,6 +165,15 @@ def _first(value: object) -> Callable[..., None]:
     return _changed(change)
 
 
+def _whole(value: object) -> Callable[..., None]:
+    """All of the first vector is something else."""
+
+    def change(data: list[dict[str, Any]]) -> None:
+        data[0]["embedding"] = [value] * len(data[0]["embedding"])
+
+    return _changed(change)
+
+
 def _raw(body: bytes) -> Callable[..., None]:
     return lambda handler, asked, detail: handler.send_bytes(200, body)
 
@@ -262,6 +274,10 @@ FAULTS: dict[str, Callable[..., None]] = {
     "large": _first(1e300),
     "null": _first(None),
     "string": _first("x"),
+    "number": _first("1.5"),
+    "truth": _first(True),
+    "numbers": _whole("1.5"),
+    "truths": _whole(True),
     "nested": _first([1.0]),
     "redirect": _redirect,
     "endless": _endless,

@@ -158,7 +158,7 @@ FOR_ANY = ("concurrency", "promises", "conformance", "load")
 #: The floors within `index.cidx`, which stands upon the rest of `index`.
 CIDX_FLOORS = [
     ["beneath", "blobs", "hollow", "keeping", "meta", "near", "tree"],
-    ["points", "words"],
+    ["points", "said", "words"],
     ["rows"],
     ["catalogue"],
     ["fulltext"],
@@ -242,7 +242,8 @@ FLOORS_WITHIN = {
         ["build"],
         ["cidx", "ours", "worker"],
         *([f"cidx.{name}" for name in names] for names in CIDX_FLOORS),
-        ["adopting", "either"],
+        ["either"],
+        ["adopting"],
         ["catalog"],
     ],
 }

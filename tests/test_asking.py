@@ -171,8 +171,10 @@ WRONG: list[tuple[str, Callable[[str], Any], str]] = [
     ("panics", fail(SystemExit("/home/me")), "SystemExit; see daemon.log"),
     ("too short", lambda text: np.ones(3), r"a vector of shape \(3,\), not \(512,\)"),
     ("a row", lambda text: np.ones((1, 512)), r"a vector of shape \(1, 512\), not \(512,\)"),
-    ("nothing", lambda text: None, r"a vector of shape \(\), not \(512,\)"),
-    ("words", lambda text: "vector", "ValueError; see daemon.log"),
+    ("nothing", lambda text: None, "something else than numbers"),
+    ("words", lambda text: "vector", "something else than numbers"),
+    ("numbers in words", lambda text: ["1.5"] * 512, "something else than numbers"),
+    ("truths", lambda text: np.ones(512, bool), "something else than numbers"),
     ("nan", lambda text: np.full(512, np.nan), "a vector that is not finite"),
     ("infinite", lambda text: np.full(512, np.inf), "a vector that is not finite"),
 ]
@@ -302,6 +304,106 @@ def test_an_embedder_that_hangs_is_asked_no_more(
     held.freed.set()
     until(lambda: not vectors._flights)
     assert vectors.vector("one more", TIMEOUT_S).any()
+
+
+class Down:
+    """A service that keeps each query waiting for so long, on a clock of the test's own."""
+
+    def __init__(self, waits_s: float = 1.5) -> None:
+        self.runtime = FakeRuntime()
+        self.waits_s = waits_s
+        self.is_up = False
+        self.embedder = Odd(self.answer)
+        self.vectors = QueryVectors(self.embedder, self.runtime)
+
+    def answer(self, text: str) -> Any:
+        if self.is_up:
+            return np.ones(512)
+        self.runtime.advance(self.waits_s)
+        raise EmbedderError("the service: cannot be reached")
+
+    def ask(self, text: str) -> str:
+        """What comes of a query: "" if it has its vector."""
+        try:
+            self.vectors.vector(text, TIMEOUT_S)
+        except EmbedderError as error:
+            return str(error)
+        return ""
+
+
+@pytest.mark.promise("QRY-3")
+def test_a_service_that_is_down_is_left_alone_for_some_seconds_and_then_asked_once() -> None:
+    down = Down()
+    for number in range(asking._IN_VAIN):
+        assert down.ask(f"a{number}") == "the service: cannot be reached"
+    asked = len(down.embedder.asked)
+    for number in range(5):
+        assert down.ask(f"b{number}") == (
+            f"embedder {down.embedder.id}: 3 queries in a row have waited in vain "
+            "(the service: cannot be reached): not asked for 10 s"
+        )
+    assert len(down.embedder.asked) == asked, "at once, and without it"
+    down.runtime.advance(asking._REST_S - 0.5)
+    assert "not asked for 1 s" in down.ask("c")
+    down.runtime.advance(0.5)
+    assert down.ask("d") == "the service: cannot be reached", "one asks"
+    assert "4 queries in a row" in down.ask("e"), "and as that failed, no other"
+    down.runtime.advance(asking._REST_S)
+    down.is_up = True
+    assert [down.ask(each) for each in "fgh"] == ["", "", ""]
+    down.is_up = False
+    assert down.ask("i") == "the service: cannot be reached", "it counts from the beginning"
+    assert down.ask("f") == "", "what is kept needs nobody"
+
+
+def test_one_alone_asks_while_others_do_not_wait_for_what_comes_of_it() -> None:
+    down = Down()
+    for number in range(asking._IN_VAIN):
+        down.ask(str(number))
+    down.runtime.advance(asking._REST_S)
+    meanwhile: list[str] = []
+    once = down.answer
+
+    def answer(text: str) -> Any:
+        meanwhile.extend((down.ask("another"), down.ask(text)))
+        return once(text)
+
+    down.embedder.answer = answer
+    assert down.ask("first") == "the service: cannot be reached"
+    assert ["not asked for 10 s" in each for each in meanwhile] == [True, True]
+
+
+@pytest.mark.parametrize("what", ["fails at once", "answers in between"])
+def test_an_embedder_that_costs_no_waiting_is_asked_each_time(what: str) -> None:
+    down = Down(0.0 if what == "fails at once" else 1.5)
+    for number in range(4 * asking._IN_VAIN):
+        down.is_up = what == "answers in between" and number % asking._IN_VAIN == 2
+        assert down.ask(str(number)) in ("", "the service: cannot be reached")
+    assert len(down.embedder.asked) == 4 * asking._IN_VAIN
+
+
+def test_queries_that_wait_for_one_answer_are_one_and_one_that_comes_late_counts(
+    held: Held,
+) -> None:
+    class Hasty(FakeRuntime):
+        """Whoever waits has waited."""
+
+        def monotonic(self) -> float:
+            self.advance(1.0)
+            return super().monotonic()
+
+    vectors = QueryVectors(held, Hasty())
+    for _ in range(2 * asking._IN_VAIN):
+        with pytest.raises(EmbedderError, match=r"no answer within 0 s$"):
+            vectors.vector("the same", 0.0)
+    for text in "ab":
+        with pytest.raises(EmbedderError, match=r"no answer within 0 s$"):
+            vectors.vector(text, 0.0)
+    with pytest.raises(EmbedderError, match=r"waited in vain \(no answer within 0 s\): not asked"):
+        vectors.vector("c", 0.0)
+    held.freed.set()
+    until(lambda: not vectors._flights)
+    assert vectors.vector("c", TIMEOUT_S).any()
 
 
 def test_those_that_wait_are_no_reason_to_refuse_another(held: Held) -> None:

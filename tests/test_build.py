@@ -432,11 +432,15 @@ class Broken(HashingEmbedder):
             "too wide": np.hstack([vectors, vectors]),
             "not finite": np.full_like(vectors, np.nan),
             "not numbers": ["x"] * len(texts),
+            "words": vectors.astype(str),
+            "truths": vectors.astype(bool),
         }[self.how]
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("how", ["raises", "too few", "too wide", "not finite", "not numbers"])
+@pytest.mark.parametrize(
+    "how", ["raises", "too few", "too wide", "not finite", "not numbers", "words", "truths"]
+)
 def test_an_embedder_that_goes_wrong_fails_the_build_by_name_and_nothing_else(
     project: Project, how: str
 ) -> None:

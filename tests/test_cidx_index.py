@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from theirs import SOURCE, adopted, asked, cosines, theirs, traces, whole, written
+from theirs import SOURCE, adopted, asked, cosines, loaded, theirs, traces, whole, written
 
 from cidx_ref import FilesystemVectorStore
 from cidx_ref.errors import GenerationGone, IndexUnusableError, NoIndexError
 from cidx_ref.index import semantic
-from cidx_ref.index.cidx import fulltext, tree
-from cidx_ref.index.cidx.checking import check_apart
+from cidx_ref.index.cidx import fulltext
+from cidx_ref.index.cidx.checking import check_apart, check_here
+from cidx_ref.index.cidx.tree import Job
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.query import parsed
+from cidx_ref.runtime import Runtime
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.cidx_format import (
     DIRECTORY,
@@ -56,7 +58,7 @@ def test_the_ten_nearest_are_those_of_a_plain_comparison_with_all(
         monkeypatch.setattr(semantic, "EXACT_UP_TO", 4)
     files = {**SOURCE, "more.py": "\n".join(f"value_{n} = {n}  # word{n % 7}" for n in range(400))}
     pieces, index = written(tmp_path, files, lines=8, embedder=StandIn())
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     assert snapshot.unavailable == {}
     assert snapshot.semantic is not None
     for text in ("retry when the peer disconnects", "return", "word3 word5", "authentication"):
@@ -82,7 +84,7 @@ def test_what_is_marked_deleted_is_not_found_and_labels_may_begin_anywhere(tmp_p
         deleted=gone, first_label=1000,
     )  # fmt: skip
     index = adopted(tmp_path)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     hits = asked(snapshot, "retry number", "semantic", limit=100)["results"]
     places = {hit["line_start"] for hit in hits}
     assert places.isdisjoint(pieces[label - 1000].line_start for label in gone)
@@ -106,7 +108,7 @@ def test_the_collection_is_that_of_the_embedders_model_and_an_empty_one_is_none(
     for embedder, name in (StandIn(32, "other:model/x"), "other_model_x"), (StandIn(), MODEL):
         index = adopted(tmp_path, embedder)
         assert index.describe()["model"] == name
-        snapshot = index.load(index.current())
+        snapshot = loaded(index)
         assert snapshot.unavailable == {}
         assert asked(snapshot, "retry", "semantic")["results"]
         snapshot.close()
@@ -118,14 +120,14 @@ def test_without_its_model_only_the_full_text_answers_and_every_answer_says_so(
 ) -> None:
     write_index(tmp_path, SOURCE)
     index = adopted(tmp_path, StandIn(64, "another"))
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     for mode in ("hybrid", "fts", "literal"):
         answer = asked(snapshot, "retry", mode)
         assert answer["results"]
         assert MODEL in answer["unavailable"]["semantic"]
         assert "another" in answer["unavailable"]["semantic"]
         assert answer["source"] == "cidx"
-    with pytest.raises(IndexUnusableError, match="only its full text"):
+    with pytest.raises(IndexUnusableError, match="were made with the model"):
         asked(snapshot, "retry", "semantic")
     assert MODEL in index.describe()["problems"]["semantic"]
     snapshot.close()
@@ -138,7 +140,7 @@ def test_without_its_model_only_the_full_text_answers_and_every_answer_says_so(
 @pytest.mark.parametrize("by_file", [False, True])
 def test_full_text_finds_what_a_scan_of_the_texts_finds(tmp_path: Path, by_file: bool) -> None:
     pieces, index = written(tmp_path, by_file=by_file, lines=12)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     words = sorted({w for p in pieces for w in re.findall(r"[a-z]+\d*", p.text.lower())})
     assert len(words) > 60
     for word in words[::3]:
@@ -159,7 +161,7 @@ def test_full_text_finds_what_a_scan_of_the_texts_finds(tmp_path: Path, by_file:
 @pytest.mark.promise("QRY-2")
 def test_a_word_is_found_in_its_other_forms_and_as_a_part_of_a_name(tmp_path: Path) -> None:
     _, index = written(tmp_path)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
 
     def first(text: str) -> str:
         hits = asked(snapshot, text, "fts")["results"]
@@ -204,7 +206,7 @@ def test_names_of_words_that_are_everywhere_are_not_looked_for_in_a_row(
 def test_a_word_that_the_tokenizer_leaves_out_is_found_by_the_texts(tmp_path: Path) -> None:
     word = "a" + "b" * 60
     _, index = written(tmp_path, {"a.py": f"x = {word}\n", "b.py": "y = 1\n"})
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     assert [hit["path"] for hit in asked(snapshot, word, "fts")["results"]] == ["a.py"]
     snapshot.close()
 
@@ -212,7 +214,7 @@ def test_a_word_that_the_tokenizer_leaves_out_is_found_by_the_texts(tmp_path: Pa
 @pytest.mark.promise("QRY-2")
 def test_filters_let_through_the_same_in_every_mode(tmp_path: Path) -> None:
     _, index = written(tmp_path, lines=8)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     for mode in ("semantic", "fts", "hybrid", "literal"):
         every = asked(snapshot, "retry", mode, limit=500)["results"]
         assert len({hit["path"] for hit in every}) > 1
@@ -231,7 +233,7 @@ def test_a_hit_has_our_shape_with_name_and_kind_and_both_engines_mean_the_same_c
     tmp_path: Path,
 ) -> None:
     _, index = written(tmp_path)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     answer = asked(snapshot, "expire_old_sessions", "hybrid", explain=True)
     assert answer["semantic_count"] > 0
     assert answer["fts_count"] > 0
@@ -253,7 +255,7 @@ def test_absolute_paths_mean_the_project_be_it_moved(tmp_path: Path, by_file: bo
         adopted(root)
     (root / DIRECTORY / "config.json").write_text(json.dumps({"codebase_dir": "/srv/there"}))
     index = adopted(root)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     assert {h["path"] for h in asked(snapshot, "retry", limit=50)["results"]} <= SOURCE.keys()
     assert snapshot.unavailable == {}
     snapshot.close()
@@ -273,7 +275,7 @@ def test_of_a_file_that_has_changed_the_text_comes_from_git_and_the_hit_says_so(
     git(tmp_path, "commit", "-qm", "one")
     (tmp_path / "net/retry.py").write_text("nothing = 1\n")
     index = adopted(tmp_path)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     hits = asked(snapshot, "retry number 17", "semantic")["results"]
     old = [hit for hit in hits if hit["path"] == "net/retry.py"]
     assert old
@@ -289,7 +291,7 @@ def test_where_a_version_is_nowhere_its_points_are_left_out_and_counted(tmp_path
     index = adopted(tmp_path)
     gone = sum(p.path == "net/retry.py" for p in pieces)
     assert index.describe()["left_out"] == gone > 0
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     # The full text has texts of its own.
     hits = asked(snapshot, "disconnects", "fts")["results"]
     assert hits
@@ -302,7 +304,7 @@ def test_points_that_have_their_texts_with_them_need_no_git(tmp_path: Path) -> N
     write_index(tmp_path, SOURCE, texts=True)
     (tmp_path / "net/retry.py").unlink()
     index = adopted(tmp_path)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     assert index.describe()["left_out"] == 0
     hits = asked(snapshot, "retry number", "semantic")["results"]
     assert {hit.get("stale", False) for hit in hits if hit["path"] == "net/retry.py"} == {True}
@@ -322,7 +324,7 @@ def test_nothing_in_the_tree_is_made_changed_or_locked(tmp_path: Path) -> None:
     before = traces(tmp_path)
     for check in (None, check_apart):
         index = adopted(tmp_path, **({"check": check} if check else {}))
-        snapshot = index.load(index.current())
+        snapshot = loaded(index)
         for mode in ("semantic", "fts", "hybrid", "literal", "regex"):
             assert asked(snapshot, "retry", mode)["results"]
         index.describe()
@@ -351,18 +353,16 @@ def test_what_was_not_adopted_is_not_used_and_one_line_says_what_to_type(tmp_pat
 
 @pytest.mark.promise("TRUST-2")
 def test_what_was_checked_is_checked_once_and_a_changed_index_again(tmp_path: Path) -> None:
-    from cidx_ref.index.cidx.checking import check_here
-
     checks: list[str] = []
 
-    def counted(root: Path, found: tree.Tree, *arguments: Any, **options: Any) -> dict[str, Any]:
-        checks.append(found.generation)
-        return check_here(root, found, *arguments, **options)
+    def counted(job: Job, runtime: Runtime) -> dict[str, Any]:
+        checks.append(job.found.generation)
+        return check_here(job, runtime)
 
     write_index(tmp_path, SOURCE)
     index = adopted(tmp_path, check=counted)
     for _ in range(3):
-        index.load(index.current()).close()
+        loaded(index).close()
     theirs(tmp_path, check=counted).load(index.current()).close()
     assert len(checks) == 1
     old = index.current()
@@ -370,7 +370,7 @@ def test_what_was_checked_is_checked_once_and_a_changed_index_again(tmp_path: Pa
     assert index.current() != old
     with pytest.raises(GenerationGone):
         index.load(old)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     assert asked(snapshot, "brand_new", "fts")["results"]
     snapshot.close()
     assert len(checks) == 2
@@ -378,7 +378,7 @@ def test_what_was_checked_is_checked_once_and_a_changed_index_again(tmp_path: Pa
     (record,) = index._keeping.path.glob("cidx-*/record.json")
     said = json.loads(record.read_text())
     record.write_text(json.dumps({**said, "problems": {}, "chunks": said["chunks"] + 1}))
-    index.load(index.current()).close()
+    loaded(index).close()
     assert len(checks) == 3
 
 
@@ -402,7 +402,7 @@ def test_a_new_graph_with_an_old_description_is_read_again(tmp_path: Path) -> No
     # The same number of vectors, of the same points: only which is which has changed.
     def meanwhile() -> None:
         reading = theirs(tmp_path, runtime=Patient())
-        snapshot = reading.load(reading.current())
+        snapshot = loaded(reading)
         assert "not the vectors" in snapshot.unavailable["semantic"]
         assert asked(snapshot, "retry", "fts")["results"]
         snapshot.close()
@@ -414,7 +414,7 @@ def test_a_new_graph_with_an_old_description_is_read_again(tmp_path: Path) -> No
 
     write_collection(collection, backwards, vectors, blobs={}, texts=True, between=meanwhile)
     assert 2 < len(waited) <= 20, "bounded, and more than once"
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     assert snapshot.unavailable == {}
     snapshot.close()
 
@@ -429,7 +429,7 @@ def test_a_file_that_vanishes_means_read_again(tmp_path: Path) -> None:
     with pytest.raises(GenerationGone):
         index.load(old)
     assert index._found() != found
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     assert "missing" in snapshot.unavailable["fts"]
     assert asked(snapshot, "retry", "semantic")["results"]
     snapshot.close()
@@ -438,13 +438,13 @@ def test_a_file_that_vanishes_means_read_again(tmp_path: Path) -> None:
 @pytest.mark.promise("TRUST-2")
 def test_a_file_that_was_changed_in_its_place_is_checked_again(tmp_path: Path) -> None:
     _, index = written(tmp_path)
-    index.load(index.current()).close()
+    loaded(index).close()
     store = next((tmp_path / DIRECTORY / "tantivy_index").glob("*.store"))
     data = bytearray(store.read_bytes())
     data[40] ^= 1
     store.write_bytes(data)
     for _ in range(2):
-        snapshot = index.load(index.current())
+        snapshot = loaded(index)
         assert "its checksum" in snapshot.unavailable["fts"]
         assert asked(snapshot, "retry", "semantic")["results"]
         snapshot.close()
@@ -456,11 +456,11 @@ def test_documents_without_lines_are_whole_files(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(text)
     write_fulltext(tmp_path / DIRECTORY / "tantivy_index", [Piece("a.py", 0, 0, text)])
     index = adopted(tmp_path)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     hit = asked(snapshot, "one_117", "fts")["results"][0]
     assert "one_117" in "\n".join(lines_of(tmp_path, hit))
     assert hit["line_end"] - hit["line_start"] < 100
-    assert "no collection has vectors" in snapshot.unavailable["semantic"]
+    assert "has no vectors here" in snapshot.unavailable["semantic"]
     snapshot.close()
 
 
@@ -485,7 +485,7 @@ def test_links_and_fifos_are_not_followed_nor_waited_for(
         os.mkfifo(there)
     try:
         index = adopted(root)
-        snapshot = index.load(index.current())
+        snapshot = loaded(index)
     except (IndexUnusableError, NoIndexError):
         return
     assert len(snapshot.unavailable) == 1
@@ -529,7 +529,7 @@ def test_files_that_were_exchanged_have_right_checksums_and_are_noticed(tmp_path
     one.write_bytes(other.read_bytes())
     other.write_bytes(data)
     index = adopted(tmp_path)
-    snapshot = index.load(index.current())
+    snapshot = loaded(index)
     assert "full text" in snapshot.unavailable["fts"]
     assert asked(snapshot, "retry", "semantic")["results"]
     snapshot.close()

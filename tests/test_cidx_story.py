@@ -4,12 +4,9 @@ The real project is the one that the full cidx has indexed, where that is to be 
 that is written here in its format.
 """
 
-# ruff: noqa: F841 - its code, not ours
-
 from __future__ import annotations
 
 import tarfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -18,7 +15,11 @@ import numpy as np
 import pytest
 from rpyc.utils.factory import unix_connect
 from test_cidx_format import FIXTURE
-from test_story import by_the_clock
+from test_story import (  # noqa: F401 - they are run here, too
+    test_fts_caching,
+    test_hybrid_parallel_execution,
+    test_real_index_caching,
+)
 from theirs import SOURCE, adopted, new_uuid
 
 import cidx_ref
@@ -48,6 +49,23 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         found = root / "smallproj"
     adopted(found, EMBEDDER)
     return Project.at(found)
+
+
+# The tests of the story are those of `test_story`, with these fixtures in the place of its own.
+
+
+@pytest.fixture
+def stdlib(real: Project) -> Project:
+    return real
+
+
+@pytest.fixture
+def start_test_daemon(real: Project, daemon: Any) -> Callable[[], Any]:
+    def start() -> Any:
+        new_uuid(real.root)  # the full cidx has published: the first query checks, and loads
+        return daemon
+
+    return start
 
 
 @pytest.fixture
@@ -84,68 +102,6 @@ def test_task_6_the_index_is_loaded_by_the_names_of_the_store(real: Project) -> 
     assert distances[0][0] < 1e-5
     assert list((real.root / DIRECTORY / "index").rglob(f"vector_{Entry.id_mapping[label]}.json"))
     assert CacheEntry is cidx_ref.CacheEntry
-
-
-@pytest.mark.promise("CACHE-1")
-@by_the_clock
-def test_real_index_caching(real: Project, daemon: Any) -> None:
-    """Test with actual index files."""
-    new_uuid(real.root)  # the full cidx has published: the first query checks, and loads
-
-    def query_daemon(path: str, text: str) -> Any:
-        return daemon.root.query(path, text)
-
-    # First query - loads from disk
-    start = time.perf_counter()
-    result1 = query_daemon(str(real.root), "authentication")
-    load_time = time.perf_counter() - start
-
-    # Second query - uses cache
-    start = time.perf_counter()
-    result2 = query_daemon(str(real.root), "authentication")
-    cache_time = time.perf_counter() - start
-
-    assert cache_time < load_time * 0.1  # 90% faster
-
-
-@pytest.mark.promise("CACHE-1")
-@by_the_clock
-def test_fts_caching(real: Project, daemon: Any) -> None:
-    """Test FTS index caching."""
-    new_uuid(real.root)  # the full cidx has published: the first query checks, and loads
-
-    def query_fts_daemon(path: str, text: str) -> Any:
-        return daemon.root.query_fts(path, text)
-
-    # First FTS query - loads Tantivy index
-    start = time.perf_counter()
-    result1 = query_fts_daemon(str(real.root), "function")
-    load_time = time.perf_counter() - start
-
-    # Second FTS query - uses cached searcher
-    start = time.perf_counter()
-    result2 = query_fts_daemon(str(real.root), "function")
-    cache_time = time.perf_counter() - start
-
-    assert cache_time < load_time * 0.05  # 95% faster
-
-
-@pytest.mark.promise("QRY-3")
-@by_the_clock
-def test_hybrid_parallel_execution(real: Project, daemon: Any) -> None:
-    """Test hybrid search runs in parallel."""
-
-    def query_hybrid_daemon(path: str, text: str) -> Any:
-        return daemon.root.query_hybrid(path, text)
-
-    start = time.perf_counter()
-    result = query_hybrid_daemon(str(real.root), "test")
-    duration = time.perf_counter() - start
-
-    # Should be close to max(semantic, fts), not sum
-    assert duration < 1.5  # Not 2.5s
-    assert result["semantic_count"] > 0
-    assert result["fts_count"] > 0
 
 
 @pytest.mark.promise("QRY-1", "QRY-2")

@@ -138,8 +138,10 @@ def test_every_command_does_what_its_line_says(fresh: Project) -> None:
         "log": str(fresh.log_path),
     }
     said = "".join(f"{key}: {place}\n" for key, place in places.items())
-    assert text("status") == f"running: no\n{said}"
-    assert data("status") == {"running": False, "starting_or_stopping": False, **places}
+    none = "this project has no index yet: run `cidx-ref index`"
+    assert text("status") == f"running: no\n{said}index_problem: {none}\n"
+    nowhere = {"running": False, "starting_or_stopping": False, "source": None, **places}
+    assert data("status").items() >= {**nowhere, "index_problem": none, "model": None}.items()
     assert text("stop") == "not running\n"
     assert data("stop") == {"status": "not running"}
     assert data("clear-cache") == {"status": "not running"}

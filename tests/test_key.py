@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_service import DIM, FakeService, fake_service
+from fake_service import DIM, KEYS, FakeService, fake_service
 
-from cidx_ref.index.embedders.settings import KEYS
+from cidx_ref.errors import GenerationGone
+from cidx_ref.files import Directory
+from cidx_ref.index.cidx import checking
+from cidx_ref.index.cidx.tree import Job, Tree
 from cidx_ref.index.gitrun import Git
 from cidx_ref.index.limited import Limits
 from cidx_ref.project import Project
@@ -175,13 +178,35 @@ def test_this_would_see_a_key_that_goes_to_the_other_service(
     assert evil.asked[0].headers["authorization"] == f"Bearer {SECRET}"
 
 
+PROXY = f"http://me:{SECRET}@proxy.example:8080"
+
+
 @pytest.mark.promise("TRUST-1")
-def test_git_is_shown_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in KEYS:
+def test_who_reads_what_may_be_hostile_is_shown_no_key_and_no_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*KEYS, "MY_TOKEN", "DATABASE_URL", "PGPASSWORD", "GIT_ASKPASS", "AWS_SESSION"):
         monkeypatch.setenv(name, SECRET)
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, PROXY)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/home/me/.gitconfig")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
     shown = Git("git", tmp_path, tmp_path, tmp_path, SYSTEM, Limits())._environment()
-    assert SECRET not in shown.values()
-    assert "PATH" in shown
+    assert SECRET not in repr(shown)
+    assert {"PATH", "HOME", "GIT_CONFIG_GLOBAL", "LC_ALL"} <= shown.keys()
+
+    ran: list[dict[str, str]] = []
+
+    def instead(command: list[str], *, env: dict[str, str], **options: Any) -> bytes:
+        ran.append(env)
+        return b'{"gone": "away"}'
+
+    monkeypatch.setattr(checking, "run", instead)
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    with Directory.open(tmp_path) as above, pytest.raises(GenerationGone):
+        checking.check_apart(Job(tmp_path, Tree(None, True), None, above, "new"))
+    assert SECRET not in repr(ran)
+    assert (ran[0]["PYTHONPATH"], ran[0]["PATH"]) == ("/somewhere", os.environ["PATH"])
 
 
 @pytest.mark.once

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_service import DIM, FakeService, fake_service
+from fake_service import DIM, KEYS, FakeService, fake_service
 
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.errors import CidxError, ConfigError, EmbedderError
@@ -23,7 +23,7 @@ from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.embedders import VARIABLE, collection_of, configured, service
 from cidx_ref.index.embedders.service import ServiceEmbedder
-from cidx_ref.index.embedders.settings import KEYS, Settings
+from cidx_ref.index.embedders.settings import Settings
 from cidx_ref.index.embedders.web import Endpoint, Key, Proxy, Web
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
@@ -355,6 +355,10 @@ def test_vectors_are_those_of_the_texts_whatever_their_order(
         ("large", "numbers that are not finite"),
         ("null", "something else than vectors|not finite"),
         ("string", "something else than vectors"),
+        ("number", "something else than vectors"),
+        ("truth", "something else than vectors"),
+        ("numbers", "something else than vectors"),
+        ("truths", "something else than vectors"),
         ("nested", "something else than vectors"),
         ("redirect", r"sends to another address \(307\), which is not followed"),
         ("redirect 302", "sends to another address"),

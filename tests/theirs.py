@@ -7,12 +7,14 @@ import os
 import stat
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cidx_ref.errors import GenerationGone
 from cidx_ref.index.cidx.checking import check_here
 from cidx_ref.index.cidx.theirs import TheirIndex
 from cidx_ref.index.port import Search
@@ -53,6 +55,14 @@ def written(
     root.mkdir(exist_ok=True)
     pieces = write_index(root, files, **options)
     return pieces, adopted(root, options.get("embedder"))
+
+
+def loaded(index: TheirIndex) -> Any:
+    """The snapshot of what lies there, as a cache comes by it."""
+    for _ in range(3):
+        with suppress(GenerationGone):
+            return index.load(index.current())
+    raise AssertionError("its generation does not settle")
 
 
 def asked(snapshot: Any, text: str, mode: str = "hybrid", **options: Any) -> dict[str, Any]:

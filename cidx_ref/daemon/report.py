@@ -49,6 +49,7 @@ _NO_INDEX: dict[str, Any] = {
     "key_problem": None,
     "generation": None,
     "index_age_seconds": None,
+    "model": None,
     "files": 0,
     "chunks": 0,
     "skipped": {},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cidx_ref.errors import CidxError, NoIndexError, UntrustedError
+from cidx_ref.errors import CidxError, UntrustedError
 from cidx_ref.index.cidx.theirs import TheirIndex
+from cidx_ref.index.either import EitherIndex
 from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import read_manifest
 from cidx_ref.index.ours import OurIndex
@@ -29,18 +30,17 @@ def adopt(
     project.check()
     ours = OurIndex(project, runtime)
     theirs = TheirIndex(project.root, ours.embedder, ours.key, runtime)
-    is_there = theirs.lies_here()
     if source is None:
-        source = "cidx" if is_there and not _waits_for_adoption(project) else "own"
+        source = "cidx" if theirs.lies_here() and not _waits_for_adoption(project) else "own"
     if source == "own":
         from cidx_ref.index.adopt import adopt as take
 
         return take(project, wait_s=wait_s, runtime=runtime)
     if ours.key.problem is not None:
         raise UntrustedError(f"an adopted index would be forgotten: {ours.key.problem}")
-    if not is_there:
-        raise NoIndexError("no index of the full cidx lies here: run `cidx-ref index`")
-    return theirs.adopt()
+    taken = theirs.adopt()
+    serves = EitherIndex(project, runtime, embedder=ours.embedder).describe()["source"]
+    return {**taken, "source": serves}
 
 
 def _waits_for_adoption(project: Project) -> bool:

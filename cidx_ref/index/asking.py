@@ -3,7 +3,8 @@ that wants one.
 
 The embedder is asked in a thread of its own, for which a query waits so long and no longer; equal
 queries share what is under way (single-flight), and some hundred vectors are kept.  What fails is
-not kept.  The default embedder needs nothing of this, as it takes no time.
+not kept.  One for which several in a row have waited in vain is left alone for some seconds, in
+which queries do without it at once.  The default embedder needs nothing of this: it takes no time.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import CidxError, EmbedderError, InternalError
-from cidx_ref.index.embed import Embedder, HashingEmbedder
+from cidx_ref.index.embed import Embedder, HashingEmbedder, as_numbers
 from cidx_ref.runtime import SYSTEM, Event, Runtime
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ ALONE_S = 30.0
 _MAX_KEPT = 512
 #: So many that nobody waits for any more may be under way; an embedder that hangs is asked no more.
 _MAX_ABANDONED = 16
+#: After so many queries in a row that waited in vain, so long at least each, an embedder is left
+#: alone for a while; then one query asks, and what comes of that decides.
+_IN_VAIN, _WAITED_S, _REST_S = 3, 0.25, 10.0
 
 
 def failure(embedder: Embedder, error: BaseException) -> str:
@@ -47,12 +52,47 @@ def failure(embedder: Embedder, error: BaseException) -> str:
 class _Flight:
     """One text that the embedder is being asked for."""
 
-    def __init__(self, done: Event) -> None:
+    def __init__(self, done: Event, began: float) -> None:
         self.done = done
+        self.began = began
         self.waiting = 0
+        self.is_in_vain = False
         self.vector: NDArray[np.float32] | None = None
         #: The class of its error, and what that says: each query raises one of its own.
         self.error: tuple[type[CidxError], str] = (CidxError, "")
+
+
+class _Breaker:
+    """Whether an embedder is asked: closed, it is; open, it is not, until it has rested; then half
+    open, for one query.  Under its owner's lock."""
+
+    def __init__(self) -> None:
+        self._in_vain = 0
+        self._why = ""
+        self._rests_until = 0.0
+
+    def require(self, now: float) -> None:
+        """Raises `EmbedderError` while it is left alone; else this query asks."""
+        if self._in_vain < _IN_VAIN:
+            return
+        if now < self._rests_until:
+            raise EmbedderError(
+                f"{self._in_vain} queries in a row have waited in vain ({self._why}): not asked "
+                f"for {ceil(self._rests_until - now)} s"
+            )
+        self._rests_until = now + _REST_S  # for all but this one
+
+    def failed(self, flight: _Flight, why: str, now: float) -> None:
+        """A query has no vector.  What fails at once costs nobody anything."""
+        if now - flight.began < _WAITED_S:
+            self._in_vain = 0
+        elif not flight.is_in_vain:  # some may have waited for the same
+            flight.is_in_vain = True
+            self._in_vain += 1
+            self._why, self._rests_until = why, now + _REST_S
+
+    def answered(self) -> None:
+        self._in_vain = 0
 
 
 class QueryVectors:
@@ -68,6 +108,7 @@ class QueryVectors:
         self._lock = runtime.lock("query vectors")
         self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._flights: dict[bytes, _Flight] = {}
+        self._breaker = _Breaker()
 
     @property
     def id(self) -> str:
@@ -116,7 +157,11 @@ class QueryVectors:
             with self._lock:
                 flight.waiting -= 1
         if not is_done:
-            raise EmbedderError(f"embedder {self.id}: no answer within {patience_s:g} s")
+            why = f"no answer within {patience_s:g} s"
+            with self._lock:
+                if flight.vector is None:  # it may have come by now
+                    self._breaker.failed(flight, why, self._runtime.monotonic())
+            raise EmbedderError(f"embedder {self.id}: {why}")
         if flight.vector is None:
             kind, said = flight.error
             raise kind(said)
@@ -128,6 +173,11 @@ class QueryVectors:
 
     def _joined(self, key: bytes) -> tuple[_Flight, bool]:
         """What is under way for a text, or begins with this; under the lock."""
+        now = self._runtime.monotonic()
+        try:
+            self._breaker.require(now)
+        except EmbedderError as error:
+            raise EmbedderError(f"embedder {self.id}: {error}") from None
         flight = self._flights.get(key)
         is_new = flight is None
         if flight is None:
@@ -136,7 +186,7 @@ class QueryVectors:
                 raise EmbedderError(
                     f"embedder {self.id}: has not answered {abandoned} earlier queries yet"
                 )
-            flight = self._flights[key] = _Flight(self._runtime.event("embedded"))
+            flight = self._flights[key] = _Flight(self._runtime.event("embedded"), now)
         flight.waiting += 1
         return flight, is_new
 
@@ -162,7 +212,10 @@ class QueryVectors:
         flight.error = error
         with self._lock:
             del self._flights[key]
-            if flight.vector is not None:
+            if flight.vector is None:
+                self._breaker.failed(flight, error[1], self._runtime.monotonic())
+            else:
+                self._breaker.answered()
                 self._kept[key] = flight.vector
                 if len(self._kept) > _MAX_KEPT:
                     self._kept.popitem(last=False)
@@ -172,7 +225,10 @@ class QueryVectors:
         """A copy of what was made, which nobody can change.  Raises `EmbedderError`."""
         import numpy as np
 
-        vector = np.array(made, np.float32)
+        try:
+            vector = np.array(as_numbers(made), np.float32)
+        except EmbedderError as error:
+            raise EmbedderError(f"embedder {self.id}: {error}") from None
         if vector.shape != (self.dim,):
             raise EmbedderError(
                 f"embedder {self.id}: a vector of shape {vector.shape}, not ({self.dim},)"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cidx_ref.errors import GenerationGone, NoIndexError
+from cidx_ref.errors import CidxError, GenerationGone, NoIndexError
 from cidx_ref.index.cidx.checking import Check, check_apart
 from cidx_ref.index.cidx.theirs import HINT, TheirIndex
 from cidx_ref.index.embed import Embedder
@@ -16,10 +16,18 @@ from cidx_ref.index.port import Loaded, Run, RunOptions, Source
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["EitherIndex"]
+__all__ = ["EitherIndex", "described"]
 
 #: How the names of the other one's generations begin.
 _THEIRS = "cidx-"
+
+
+def described(project: Project) -> dict[str, Any]:
+    """What a daemon that was started now would say of the index on disk, or why it could not be."""
+    try:
+        return EitherIndex(project).describe()
+    except CidxError as error:  # the embedder that the environment names cannot be had
+        return {"source": None, "index_problem": str(error)}
 
 
 class EitherIndex:
@@ -74,14 +82,17 @@ class EitherIndex:
         said = {**ours, "source": None, "cidx": theirs or None}
         if ours["generation"] is not None and "index_problem" not in ours:
             return {**said, "source": "own"}
-        if not theirs.get("adopted") or "generation" not in theirs:
+        if "generation" not in theirs:
             return said
+        if not theirs["adopted"]:
+            return {**said, "index_problem": f"{ours['index_problem']}; {HINT}"}
         said.pop("index_problem", None)
         return {
             **said,
             "source": "cidx",
             "generation": theirs["generation"],
             "index_age_seconds": theirs["age_seconds"],
+            "model": theirs["model"],
             "files": theirs.get("files", 0),
             "chunks": theirs.get("chunks", 0),
         }

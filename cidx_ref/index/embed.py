@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from math import hypot, log1p
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from cidx_ref.errors import EmbedderError
 from cidx_ref.index.query import parsed
 from cidx_ref.index.stems import rarities
 from cidx_ref.index.text import terms
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LEXICAL", "Embedder", "HashingEmbedder", "rarity"]
+__all__ = ["LEXICAL", "Embedder", "HashingEmbedder", "as_numbers", "rarity"]
 
 #: How the ids of the default embedder begin, in each version: it costs nothing to ask it again.
 LEXICAL = "lexical-hashing-"
@@ -67,6 +68,17 @@ class Embedder(Protocol):
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Shape (dim,), float32; all zero where the text says nothing to this embedder."""
+
+
+def as_numbers(made: Any) -> NDArray[Any]:
+    """What an embedder has made, as an array.  Raises `EmbedderError` where that is no numbers: of
+    texts and truths numpy would make some."""
+    import numpy as np
+
+    found = np.asarray(made)
+    if found.dtype.kind not in "fiu":
+        raise EmbedderError("something else than numbers")
+    return found
 
 
 class HashingEmbedder:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cidx_ref.index.limited import Limits, run
+from cidx_ref.interpreter import without_secrets
 from cidx_ref.runtime import Runtime
 
 __all__ = ["Git"]
@@ -74,14 +75,10 @@ class Git:
         )
 
     def _environment(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("GIT_") or name in _USERS_OWN
-            if not name.endswith("_KEY")  # of a service: git lists files, and needs none
-        }
+        own = {name: os.environ[name] for name in _USERS_OWN if name in os.environ}
         return (
-            kept
+            without_secrets(os.environ)
+            | own
             | _ENVIRONMENT
             | {
                 "GIT_DIR": str(self.directory),

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory, own_directory
-from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embed import Embedder, as_numbers
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -116,7 +116,7 @@ class Keeping:
         left = [place for place, vector in enumerate(found) if vector is None]
         if not left:
             return np.array(found, np.float32).reshape(len(texts), self.dim)
-        made = np.asarray(self._embedder.embed_documents([texts[place] for place in left]))
+        made = as_numbers(self._embedder.embed_documents([texts[place] for place in left]))
         if made.shape != (len(left), self.dim) or not np.isfinite(made).all():
             if len(left) == len(texts):
                 return made  # whoever asked says what is wrong with it

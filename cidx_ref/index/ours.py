@@ -73,7 +73,13 @@ class OurIndex:
         }
 
     def _on_disk(self) -> dict[str, Any]:
-        nothing = {"generation": None, "index_age_seconds": None, "files": 0, "chunks": 0}
+        nothing = {
+            "generation": None,
+            "index_age_seconds": None,
+            "model": None,
+            "files": 0,
+            "chunks": 0,
+        }
         try:
             generation = self._generations.current()
             manifest = read_manifest(self._generations.path(generation), self._key)
@@ -90,6 +96,7 @@ class OurIndex:
         return {
             "generation": generation,
             "index_age_seconds": round(age.total_seconds(), 3),
+            "model": manifest["embedder"]["id"],
             "files": manifest["counts"]["files"],
             "chunks": manifest["counts"]["chunks"],
         }

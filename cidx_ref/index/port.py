@@ -155,8 +155,8 @@ class Index(Source[Loaded], Protocol):
     def describe(self) -> dict[str, Any]:
         """What a status says of the index on disk, as plain data; cheap, and raises nothing.
 
-        `generation` (None: there is none), `index_age_seconds`, `files`, `chunks`, and under
-        `index_problem`, if there is one, why it cannot be used.
+        `generation` (None: there is none), `index_age_seconds`, `model`, `files`, `chunks`, and
+        under `index_problem`, if there is one, why it cannot be used.
         """
 
     def check(self) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import CidxError, InternalError
+from cidx_ref.index import grep
 from cidx_ref.index.asking import QueryVectors
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.engines import PAGE, Engines, Order, Ranking, Snapshot
-from cidx_ref.index.port import Search
+from cidx_ref.index.port import LINE_MODES, Search
 from cidx_ref.index.query import parsed
 from cidx_ref.index.rank import WEIGHTS, Found, Weights
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -18,12 +19,31 @@ from cidx_ref.runtime import SYSTEM, Runtime
 if TYPE_CHECKING:
     from cidx_ref.index.stale import Staleness
 
-__all__ = ["Snapshot", "answer"]
+__all__ = ["Snapshot", "answer", "answered"]
 
 _log = logging.getLogger("cidx_ref")
 
 _SPARE = 8  # hits that may show again what another one shows
 _POOL = 64  # candidates of each engine; more only where more hits are wanted
+
+
+def answered(
+    snapshot: Snapshot,
+    search: Search,
+    embedder: Embedder,
+    runtime: Runtime,
+    staleness: Staleness | None,
+) -> dict[str, Any]:
+    """What a snapshot answers in any mode: as `answer` has it, or `grep.answer`, and with the
+    filters that match no file."""
+    staleness = None if search.is_unchanged else staleness
+    if search.mode in LINE_MODES:
+        found = grep.answer(snapshot, search, runtime, staleness)
+    else:
+        found = answer(snapshot, search, embedder, runtime, staleness)
+    if unmatched := snapshot.chunks.unmatched(search.filters):
+        found["unmatched"] = unmatched
+    return found
 
 
 def answer(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from cidx_ref.errors import IndexUnusableError, UntrustedError
 from cidx_ref.files import Directory
-from cidx_ref.index import grep, search
+from cidx_ref.index import search
 from cidx_ref.index.asking import QueryVectors
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.fulltext import META, FullTextIndex
@@ -27,7 +27,7 @@ from cidx_ref.index.manifest import (
     unlisted,
 )
 from cidx_ref.index.nearest import Nearest
-from cidx_ref.index.port import LINE_MODES, Search
+from cidx_ref.index.port import Search
 from cidx_ref.index.segment import STORE_FILES, Segment
 from cidx_ref.index.semantic import SPACE
 from cidx_ref.index.stale import Staleness
@@ -99,13 +99,7 @@ class IndexSnapshot:
 
     def answer(self, asked: Search) -> dict[str, Any]:
         """See `port.Loaded.answer`."""
-        staleness = None if asked.is_unchanged else self.staleness
-        if asked.mode in LINE_MODES:
-            found = grep.answer(self, asked, self._runtime, staleness)
-        else:
-            found = search.answer(self, asked, self._embedder, self._runtime, staleness)
-        if unmatched := self.chunks.unmatched(asked.filters):
-            found["unmatched"] = unmatched
+        found = search.answered(self, asked, self._embedder, self._runtime, self.staleness)
         return {**found, "indexed_at": self.manifest["created_at"]}
 
     def close(self) -> None:

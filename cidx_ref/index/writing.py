@@ -10,7 +10,7 @@ from cidx_ref.errors import IndexingError
 from cidx_ref.index.analysis import Terms, embedded_text
 from cidx_ref.index.asking import failure
 from cidx_ref.index.chunk import Chunk
-from cidx_ref.index.embed import Embedder
+from cidx_ref.index.embed import Embedder, as_numbers
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.plan import MAX_CHUNKS
 from cidx_ref.index.segment import Segment, SegmentWriter
@@ -114,7 +114,7 @@ class _VectorFeed:
         import numpy as np
 
         try:
-            vectors = np.asarray(self._embedder.embed_documents(texts), dtype=np.float32)
+            vectors = np.asarray(as_numbers(self._embedder.embed_documents(texts)), np.float32)
         except (Exception, SystemExit) as error:
             kept = "; what it has made is kept for the next run"
             made = kept if hasattr(self._embedder, "known") else ""

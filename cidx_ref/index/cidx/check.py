@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,10 @@ from cidx_ref.index.cidx.meta import (
 )
 from cidx_ref.index.cidx.points import SAMPLE, Point, read_points, same_vector
 from cidx_ref.index.cidx.rows import Document, Working, is_version, rows_of
-from cidx_ref.index.cidx.words import check_sums, opened_text
+from cidx_ref.index.cidx.words import check_sums, opened_text, text_names
 from cidx_ref.index.folders import Folders
 from cidx_ref.index.graphs import Graph, GraphError, check_graph, mapped
+from cidx_ref.index.port import ENGINES
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import why
 
@@ -45,6 +47,7 @@ _MAX_GRAPH_BYTES = 1 << 37
 _MAX_FILE_BYTES = 1 << 24
 _MAX_CONFIG_BYTES = 1 << 20
 _AT_ONCE_BYTES = 1 << 25  # of files of the working tree, that are kept until git has told the rest
+_MAX_WATCHED = 256
 _SURPLUS = 1 << 20  # labels are counted on, and those of what was deleted are not used again
 
 Points = dict[int, Point]
@@ -80,43 +83,36 @@ def checked_graph(collection: Directory) -> tuple[Graph, Described, dict[str, st
     return graph, described, places
 
 
-def make_catalogue(
-    root: Path,
-    found: tree.Tree,
-    above: Directory,
-    name: str,
-    runtime: Runtime = SYSTEM,
-    *,
-    is_last: bool = False,
-) -> dict[str, Any]:
-    """Check the index that was `found`, and write its catalogue into a new directory `name`; the
-    record, which says under `problems` which engine cannot be used.
+def make_catalogue(job: tree.Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
+    """Check the index that was found, and write its catalogue; the record, which says under
+    `problems` which engine cannot be used.
 
     Raises `TornError` if that may be because a file is just about to be replaced, unless this
     `is_last` try, and `IndexUnusableError` where neither engine can be used.
     """
-    work = _Work(root, found, runtime, is_last=is_last)
+    work = _Work(job, runtime)
     for engine, do in (("semantic", work.read_points), ("fts", work.read_documents)):
         work.attempt(engine, do)
-    work.require_one()
-    with above.make(name) as target:
-        if work.attempt("semantic", lambda: work.write(target)):
+    read = [engine for engine in ENGINES if engine not in work.problems]
+    ways = [read] if read else []
+    if len(read) == 2:  # where both together cannot be written, either is to blame
+        ways += [["fts"], ["semantic"]]
+    for engines in ways:
+        for engine in engines:
+            work.problems.pop(engine, None)
+        if work.attempt(engines[0], partial(work.write, engines)):
             return work.record
-    above.remove(name)
-    work.without_points()
-    work.require_one()
-    with above.make(name) as target:
-        work.write(target)
-    return work.record
+        job.above.remove(job.name)
+    raise IndexUnusableError(f"the full cidx's index: {'; '.join(work.problems.values())}")
 
 
 class _Work:
     """What is known so far."""
 
-    def __init__(self, root: Path, found: tree.Tree, runtime: Runtime, *, is_last: bool) -> None:
-        self._is_last = is_last
-        self._root = root
-        self._found = found
+    def __init__(self, job: tree.Job, runtime: Runtime) -> None:
+        self._job = job
+        self._root = job.root
+        self._found = job.found
         self._runtime = runtime
         self._points: Points = {}
         self._documents: list[Document] = []
@@ -124,29 +120,45 @@ class _Work:
         self._text_files: dict[str, tree.Signature] = {}
         self._places = self._dim = self._vectors = 0
         self._is_stale = False
-        self._left_out = 0
+        #: By label, where its point lies.
+        self._point_files: dict[int, str] = {}
+        #: Which files what is being done may fail by, beside those of the generation.
+        self._suspects: dict[str, tree.Signature] = {}
         self._prefixes = self._find_prefixes()
         self.problems: dict[str, str] = {}
+        self._watched: dict[str, dict[str, tree.Signature]] = {}
+        self._passing: set[str] = set()
         self.record: dict[str, Any] = {}
 
     def attempt(self, engine: str, do: Callable[[], None]) -> bool:
         """Do what `engine` needs; whether it could be done."""
+        self._suspects = {}
         try:
             do()
-        except (DamagedError, IndexUnusableError, UntrustedError, OSError, ValueError) as error:
-            if isinstance(error, TornError) and not self._is_last:
+        except TornError as error:
+            if not self._job.is_last:
                 raise
-            self.problems[engine] = why(error)
-            return False
-        return True
+            self._refuse(engine, why(error))
+        except (DamagedError, IndexUnusableError, UntrustedError, ValueError) as error:
+            # tantivy has the system's refusals in its own words.
+            self._refuse(engine, why(error), is_passing="os error" in str(error))
+        except OSError as error:
+            self._refuse(engine, why(error), is_passing=True)
+        except MemoryError:  # which the other engine may need less of
+            self._refuse(engine, "there is too little memory", is_passing=True)
+        else:
+            return True
+        return False
 
-    def require_one(self) -> None:
-        """Raises `IndexUnusableError` where neither engine can be used."""
-        if len(self.problems) == 2:
-            raise IndexUnusableError("; ".join(self.problems.values()))
+    def _refuse(self, engine: str, problem: str, *, is_passing: bool = False) -> None:
+        self.problems[engine] = problem
+        self._watched[engine] = self._suspects
+        self._passing = self._passing - {engine} | ({engine} if is_passing else set())
 
-    def without_points(self) -> None:
-        self._points, self._left_out = {}, 0
+    def _suspect(self, labels: Iterable[int]) -> None:
+        paths = [self._point_files[label] for label in islice(labels, _MAX_WATCHED)]
+        with suppress(OSError, UntrustedError):
+            self._suspects = tree.statuses(self._root, paths)
 
     def read_points(self) -> None:
         """The points of the collection."""
@@ -162,14 +174,20 @@ class _Work:
             step = max(1, len(order) // SAMPLE)
             sampled = range(0, len(order), step)
             paths = [places[described.ids[label]] for label in order]
+            above = f"{tree.INDEX}/{name}"
+            self._point_files = {n: f"{above}/{p}" for n, p in zip(order, paths, strict=True)}
             read = read_points(collection, paths, self._prefixes, sampled)
             points: Points = {}
-            for label, (point, vector) in zip(order, read, strict=True):
-                if vector is not None:
-                    stored = np.array(graph.vectors[where[label]])
-                    if not same_vector(vector, stored):
-                        raise TornError(f"{tree.GRAPH}: not the vectors of its points")
-                points[label] = point
+            try:
+                for label, (point, vector) in zip(order, read, strict=True):
+                    if vector is not None:
+                        stored = np.array(graph.vectors[where[label]])
+                        if not same_vector(vector, stored):
+                            raise TornError(f"{tree.GRAPH}: not the vectors of its points")
+                    points[label] = point
+            except DamagedError:
+                self._suspect(order[len(points) :][:1])  # they are read in this order
+                raise
         self._points, self._dim = points, described.dim
         self._places = int(graph.labels.max()) + 1
         self._vectors = len(graph)
@@ -182,6 +200,9 @@ class _Work:
 
         if not self._found.has_text:
             raise DamagedError(self._found.refused.get("fts", "there is no full text"))
+        with tree.opened(self._root, tree.FULLTEXT) as directory:
+            paths = [f"{tree.FULLTEXT}/{name}" for name in text_names(directory)]
+        self._suspects = tree.statuses(self._root, paths[:_MAX_WATCHED])
         with tree.opened(self._root, tree.FULLTEXT) as directory, opened_text(directory) as files:
             check_sums(files)
             index, searcher = opened_index(files)
@@ -197,32 +218,42 @@ class _Work:
             signatures = files.signatures
         self._documents, self._addresses, self._text_files = read, addresses, signatures
 
-    def write(self, target: Directory) -> None:
-        """Make the chunks.  Raises `ValueError` for lines that do not exist."""
+    def write(self, engines: Collection[str]) -> None:
+        """Make the chunks of these engines.  Raises `ValueError` for lines that do not exist."""
         points: dict[str, list[tuple[int, Point]]] = defaultdict(list)
-        for label, point in self._points.items():
+        for label, point in self._points.items() if "semantic" in engines else ():
             points[point.path].append((label, point))
         documents: dict[str, list[Document]] = defaultdict(list)
-        for each in self._documents:
+        for each in self._documents if "fts" in engines else ():
             documents[each.path].append(each)
-        with CatalogueWriter(target) as writer:
+        left_out = missing = 0
+        with self._job.above.make(self._job.name) as target, CatalogueWriter(target) as writer:
             for working, blobs in self._contents(sorted({*points, *documents}), points):
                 for path, now in working.items():
-                    found, left_out = rows_of(path, points[path], documents[path], now, blobs)
-                    self._left_out += left_out
+                    try:
+                        found, nowhere = rows_of(path, points[path], documents[path], now, blobs)
+                    except ValueError:
+                        self._suspect(label for label, _ in points[path])
+                        raise
+                    left_out += nowhere
+                    missing += now.data is None and bool(found)
                     for rows in found:
                         writer.add(rows)
-            writer.save(self._places, self._addresses)
+            writer.save(self._places, self._addresses if "fts" in engines else [])
+            watched = [self._watched[engine] for engine in self.problems]
             self.record = {
                 "problems": self.problems,
+                "watched": {path: seen for each in watched for path, seen in each.items()},
+                "passing": sorted(self._passing & self.problems.keys()),
                 "files": writer.file_count,
                 "chunks": writer.chunk_count,
                 "dim": self._dim,
                 "vectors": self._vectors,
-                "points": len(self._points),
-                "documents": len(self._documents),
+                "points": sum(map(len, points.values())),
+                "documents": sum(map(len, documents.values())),
                 "text_files": self._text_files,
-                "left_out": self._left_out,
+                "left_out": left_out,
+                "missing_files": missing,
                 "is_stale": self._is_stale,
             }
 

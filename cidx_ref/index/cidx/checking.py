@@ -9,15 +9,16 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cidx_ref.errors import CidxError, GenerationGone, IndexUnusableError, from_kind
 from cidx_ref.files import Directory
 from cidx_ref.index.cidx import tree
 from cidx_ref.index.cidx.meta import TornError
 from cidx_ref.index.limited import FailedError, Limits, run
-from cidx_ref.interpreter import python_command, told_by
+from cidx_ref.interpreter import python_command, told_by, without_secrets
 from cidx_ref.runtime import SYSTEM, Runtime
 
 __all__ = ["Check", "check_apart", "check_here", "main"]
@@ -27,79 +28,59 @@ _LIMITS = Limits(
 )
 
 
-class Check(Protocol):
-    """Checks the `found` index of the project at `root`, and writes its catalogue; the record."""
-
-    def __call__(
-        self,
-        root: Path,
-        found: tree.Tree,
-        model: str | None,
-        above: Directory,
-        name: str,
-        runtime: Runtime,
-        *,
-        is_last: bool,
-    ) -> dict[str, Any]:
-        """Raises `TornError`, `GenerationGone`, `IndexUnusableError`."""
+#: Does a job, and returns the record.  Raises `TornError`, `GenerationGone`, `IndexUnusableError`.
+Check = Callable[[tree.Job, Runtime], dict[str, Any]]
 
 
-def check_here(
-    root: Path,
-    found: tree.Tree,
-    model: str | None,
-    above: Directory,
-    name: str,
-    runtime: Runtime = SYSTEM,
-    *,
-    is_last: bool = False,
-) -> dict[str, Any]:
+def check_here(job: tree.Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
     """In this process; see `Check`."""
     from cidx_ref.index.cidx.check import make_catalogue
 
-    record = make_catalogue(root, found, above, name, runtime, is_last=is_last)
-    if tree.look(root, model) != found:
+    record = make_catalogue(job, runtime)
+    if tree.look(job.root, job.model, job.found.watched) != job.found:
         raise GenerationGone("it has changed while it was read")
     return record
 
 
-def check_apart(
-    root: Path,
-    found: tree.Tree,
-    model: str | None,
-    above: Directory,
-    name: str,
-    runtime: Runtime = SYSTEM,
-    *,
-    is_last: bool = False,
-) -> dict[str, Any]:
+def check_apart(job: tree.Job, runtime: Runtime = SYSTEM) -> dict[str, Any]:
     """In a process of its own; see `Check`."""
-    job = [str(root), found.generation, model or "", str(above.path), name, is_last]
-    command, environment = python_command("cidx_ref.index.cidx.checking", json.dumps(job))
+    found = job.found
+    told: dict[str, Any] = {
+        "root": str(job.root),
+        "generation": found.generation,
+        "model": job.model,
+        "watched": list(found.watched),
+        "above": str(job.above.path),
+        "name": job.name,
+        "is_last": job.is_last,
+    }
+    command, environment = python_command("cidx_ref.index.cidx.checking", json.dumps(told))
     try:
-        output = run(command, cwd=Path("/"), env=environment, limits=_LIMITS, runtime=runtime)
+        env = without_secrets(environment)
+        output = run(command, cwd=Path("/"), env=env, limits=_LIMITS, runtime=runtime)
     except FailedError as error:
         raise IndexUnusableError(f"checking the index failed: {error}") from None
-    told = next(filter(None, map(told_by, reversed(output.splitlines()))), {})
-    if "record" in told:
-        return dict(told["record"])
-    if "torn" in told:
-        raise TornError(told["torn"])
-    if "gone" in told:
-        raise GenerationGone(told["gone"])
-    raise from_kind(*told.get("error", ("index_unusable", "checking the index failed")))
+    said = next(filter(None, map(told_by, reversed(output.splitlines()))), {})
+    if "record" in said:
+        return dict(said["record"])
+    if "torn" in said:
+        raise TornError(said["torn"])
+    if "gone" in said:
+        raise GenerationGone(said["gone"])
+    raise from_kind(*said.get("error", ("index_unusable", "checking the index failed")))
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """What the process says of its job."""
-    root, generation, model, path, name, is_last = json.loads(arguments[0])
+    told = json.loads(arguments[0])
+    root, model = Path(told["root"]), told["model"]
     try:
-        found = tree.look(Path(root), model or None)
-        if found is None or found.generation != generation:
+        found = tree.look(root, model, told["watched"])
+        if found is None or found.generation != told["generation"]:
             return {"gone": "it has changed since it was looked at"}
-        with Directory.open(Path(path)) as above:
-            record = check_here(Path(root), found, model or None, above, name, is_last=is_last)
-            return {"record": record}
+        with Directory.open(Path(told["above"])) as above:
+            job = tree.Job(root, found, model, above, told["name"], told["is_last"])
+            return {"record": check_here(job)}
     except TornError as error:
         return {"torn": str(error)}
     except GenerationGone as error:

@@ -8,41 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from cidx_ref.errors import GenerationGone, IndexUnusableError
-from cidx_ref.index import grep, search
+from cidx_ref.index import search
 from cidx_ref.index.cidx import tree
 from cidx_ref.index.cidx.catalogue import Catalogue
 from cidx_ref.index.cidx.fulltext import TheirText, opened_index
 from cidx_ref.index.cidx.near import TheirVectors
+from cidx_ref.index.cidx.said import problems_of
 from cidx_ref.index.cidx.words import opened_text
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.port import LINE_MODES, Search
+from cidx_ref.index.port import Search
 from cidx_ref.index.semantic import SemanticIndex
 from cidx_ref.index.stale import Staleness
 from cidx_ref.runtime import SYSTEM, Runtime
 
-__all__ = ["TheirSnapshot", "collection_of", "semantic_problem"]
+__all__ = ["TheirSnapshot"]
 
 _MAX_GRAPH_BYTES = 1 << 37
 _BLOCK_BYTES = 1 << 20
-
-
-def collection_of(embedder: Embedder) -> str:
-    """The collection that has this model's vectors: what `embedder` says, else by its id."""
-    return tree.collection_of(str(getattr(embedder, "collection", None) or embedder.id))
-
-
-def semantic_problem(found: tree.Tree, record: dict[str, Any], embedder: Embedder) -> str:
-    """Why `embedder` cannot search these vectors; "" if it can."""
-    problem = record["problems"].get("semantic", "")
-    if problem:
-        return f"the full cidx's index is damaged ({problem}): have it made anew there"
-    model = collection_of(embedder)
-    if found.collection == model and record["dim"] == embedder.dim:
-        return ""
-    return (
-        f"the full cidx's index was made with the model {found.collection!r} ({record['dim']} "
-        f"dimensions), this daemon has {model!r} ({embedder.dim}): only its full text is searched"
-    )
 
 
 def _read_through(fd: int) -> None:
@@ -91,15 +73,10 @@ class TheirSnapshot:
             raise
 
     def _load(self, root: Path, found: tree.Tree) -> None:
-        record = self._catalogue.record
-        problem = semantic_problem(found, record, self._embedder)
-        if problem:
-            self.unavailable["semantic"] = problem
-        else:
+        self.unavailable = problems_of(found, self._catalogue.record, self._embedder)
+        if "semantic" not in self.unavailable:
             self._try("semantic", lambda: self._load_vectors(root, found))
-        if text_problem := record["problems"].get("fts"):
-            self.unavailable["fts"] = f"the full cidx's full text is damaged: {text_problem}"
-        else:
+        if "fts" not in self.unavailable:
             self._try("fts", lambda: self._load_text(root))
         if self.semantic is None and self.fulltext is None:
             raise IndexUnusableError("; ".join(self.unavailable.values()))
@@ -109,16 +86,12 @@ class TheirSnapshot:
             load()
         except IndexUnusableError as error:
             self.unavailable[engine] = str(error)
+        except MemoryError:
+            self.unavailable[engine] = "there is too little memory to load it"
 
     def answer(self, asked: Search) -> dict[str, Any]:
         """See `port.Loaded.answer`."""
-        staleness = None if asked.is_unchanged else self._staleness
-        if asked.mode in LINE_MODES:
-            found = grep.answer(self, asked, self._runtime, staleness)
-        else:
-            found = search.answer(self, asked, self._embedder, self._runtime, staleness)
-        if unmatched := self.chunks.unmatched(asked.filters):
-            found["unmatched"] = unmatched
+        found = search.answered(self, asked, self._embedder, self._runtime, self._staleness)
         missing = {**self.unavailable, **found.get("unavailable", {})}
         said = {"unavailable": missing} if missing else {}
         return {**found, **said, "indexed_at": self._indexed_at, "source": "cidx"}

@@ -7,6 +7,7 @@ new generation, which is checked before it is loaded; what was checked is kept (
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from cidx_ref.index.cidx import tree
 from cidx_ref.index.cidx.checking import Check, check_apart
 from cidx_ref.index.cidx.keeping import Keeping
 from cidx_ref.index.cidx.meta import DamagedError, TornError
+from cidx_ref.index.cidx.said import model_of, problems_of
 from cidx_ref.index.embed import Embedder
 from cidx_ref.index.stale import Staleness
 from cidx_ref.keys import Key
@@ -36,6 +38,7 @@ __all__ = ["HINT", "TheirIndex"]
 
 #: What to type, where one lies there that was not adopted.
 HINT = "an index of the full cidx lies here: `cidx-ref adopt` takes it, after checking it"
+_NONE = "there is no index of the full cidx here: run `cidx-ref index`, which makes one of ours"
 #: So often, and for so long, two files that do not fit are looked at again.
 _TRIES, _PAUSE_S = 20, 0.05
 
@@ -58,7 +61,7 @@ class TheirIndex:
         self._check = check
         self._keeping = Keeping(root, key, runtime)
         self._staleness = Staleness(root, runtime)
-        self._model = str(getattr(embedder, "collection", None) or embedder.id)
+        self._model = model_of(embedder)
 
     @property
     def is_adopted(self) -> bool:
@@ -67,14 +70,14 @@ class TheirIndex:
     def lies_here(self) -> bool:
         """Whether there is one, adopted or not."""
         try:
-            return self._look() is not None
+            found = self._look()
+            return found is not None and bool(found.files)
         except (OSError, UntrustedError):
             return False
 
     def current(self) -> str:
         if not self._keeping.is_adopted:
-            problem = HINT if self.lies_here() else "there is no index of the full cidx here"
-            raise NoIndexError(problem)
+            raise NoIndexError(HINT if self.lies_here() else _NONE)
         return self._found().generation
 
     def load(self, generation: str) -> TheirSnapshot:
@@ -84,15 +87,18 @@ class TheirIndex:
             raise GenerationGone(generation)
         record = self._keeping.record(generation)
         try:
-            if record is not None:
+            # What may pass has not been found out for good.
+            if record is not None and not record["passing"]:
                 return self._loaded(found, record)
         except GenerationGone:
             # Of files that the generation is not called by, one was changed in its place.
             if self._found() != found:
                 raise
-        snapshot = self._loaded(found, self._made(found))
-        self._keeping.sweep(generation)
-        return snapshot
+        seen, record = self._made(found)
+        self._keeping.sweep(seen.generation)
+        if seen.generation != generation:
+            raise GenerationGone(generation)
+        return self._loaded(found, record)
 
     def _loaded(self, found: tree.Tree, record: dict[str, Any]) -> TheirSnapshot:
         from cidx_ref.index.cidx.catalogue import Catalogue
@@ -115,7 +121,7 @@ class TheirIndex:
         """
         found, record = self._settled()
         try:
-            self._keeping.adopt()
+            self._keeping.adopt(found.watched)
         except OSError as error:
             raise IndexUnusableError(f"it cannot be noted: {why(error)}") from None
         self._keeping.sweep(found.generation)
@@ -124,8 +130,12 @@ class TheirIndex:
             "files": record["files"],
             "chunks": record["chunks"],
             "collection": found.collection,
+            "other_collections": list(found.others),
+            "vectors": record["points"],
+            "documents": record["documents"],
             "left_out": record["left_out"],
-            "problems": self._problems(found, record),
+            "missing_files": record["missing_files"],
+            "problems": problems_of(found, record, self._embedder),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -136,6 +146,8 @@ class TheirIndex:
             return {"adopted": self.is_adopted, "problem": why(error)}
         if found is None:
             return {}
+        if not found.files:
+            return {"adopted": self.is_adopted, "problem": "; ".join(found.refused.values())}
         made = datetime.fromtimestamp(found.newest_ns / 1e9)
         age = (self._runtime.now() - made).total_seconds()
         said: dict[str, Any] = {
@@ -153,27 +165,19 @@ class TheirIndex:
             "chunks": record["chunks"],
             "left_out": record["left_out"],
             "stale": record["is_stale"],
-            "problems": self._problems(found, record),
+            "missing_files": record["missing_files"],
+            "problems": problems_of(found, record, self._embedder),
         }
-
-    def _problems(self, found: tree.Tree, record: dict[str, Any]) -> dict[str, str]:
-        """Why an engine cannot be used, by engine."""
-        from cidx_ref.index.cidx.snapshot import semantic_problem
-
-        problems = {k: v for k, v in record["problems"].items() if k != "semantic"}
-        problem = semantic_problem(found, record, self._embedder)
-        return {**problems, **({"semantic": problem} if problem else {})}
 
     def _settled(self) -> tuple[tree.Tree, dict[str, Any]]:
         """What lies there, and its record: of what is replaced meanwhile, the next one's."""
         for _ in range(_TRIES):
-            found = self._found()
             with suppress(GenerationGone):
-                return found, self._made(found)
+                return self._made(self._found())
         raise IndexUnusableError("the full cidx's index changes all the time: try again later")
 
     def _look(self) -> tree.Tree | None:
-        return tree.look(self._root, self._model)
+        return tree.look(self._root, self._model, self._keeping.watched)
 
     def _found(self) -> tree.Tree:
         try:
@@ -181,12 +185,12 @@ class TheirIndex:
         except (OSError, UntrustedError) as error:
             raise IndexUnusableError(f"the full cidx's index: {why(error)}") from None
         if found is None:
-            raise NoIndexError("there is no index of the full cidx here")
+            raise NoIndexError(_NONE)
         return found
 
-    def _made(self, found: tree.Tree) -> dict[str, Any]:
-        """Check what was found; its record.  Two files that do not fit are read again: one of them
-        may be about to be replaced."""
+    def _made(self, found: tree.Tree) -> tuple[tree.Tree, dict[str, Any]]:
+        """Check what was found; what it is with all that the outcome hangs on, and its record.  Two
+        files that do not fit are read again: one of them may be about to be replaced."""
         try:
             return self._checked(found, is_last=False)
         except TornError:
@@ -196,14 +200,21 @@ class TheirIndex:
                     raise GenerationGone(found.generation) from None
         return self._checked(found, is_last=True)
 
-    def _checked(self, found: tree.Tree, *, is_last: bool) -> dict[str, Any]:
+    def _checked(self, found: tree.Tree, *, is_last: bool) -> tuple[tree.Tree, dict[str, Any]]:
+        seen = found
+
         def check(above: Directory, name: str) -> dict[str, Any]:
-            return self._check(
-                self._root, found, self._model, above, name, self._runtime, is_last=is_last
-            )
+            nonlocal seen
+            job = tree.Job(self._root, found, self._model, above, name, is_last)
+            record = self._check(job, self._runtime)
+            watched = {path: tree.as_signature(each) for path, each in record["watched"].items()}
+            seen = replace(found, watched=watched)
+            return {**record, "generation": seen.generation}
 
         try:
-            return self._keeping.make(found.generation, check)
+            record = self._keeping.make(check)
+            self._keeping.watch(seen.watched)
+            return seen, record
         except TornError:
             raise
         except CidxError:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory, is_plain
@@ -27,12 +28,15 @@ __all__ = [
     "INDEX",
     "META",
     "TEXT_META",
+    "Job",
     "Signature",
     "Tree",
+    "as_signature",
     "collection_of",
     "open_quietly",
     "read_whole",
     "signature",
+    "statuses",
 ]
 
 INDEX = "index"
@@ -41,6 +45,7 @@ FULLTEXT = "tantivy_index"
 META, GRAPH, IDS = "collection_meta.json", "hnsw_index.bin", "id_index.bin"
 TEXT_META = "meta.json"
 _MAX_COLLECTIONS = 64
+_GONE = (0, 0, 0, 0, 0)
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -52,23 +57,33 @@ def signature(found: os.stat_result) -> Signature:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def as_signature(said: Sequence[int]) -> Signature:
+    """One that was written as JSON, which has lists."""
+    device, inode, size, modified, changed = said
+    return device, inode, size, modified, changed
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """What of an index is there: a collection (None: none that has vectors), and a full text.
 
     `files` says of each file that makes a generation, by its path here, what it was; `refused`, by
-    engine, what must not be used.
+    engine, what must not be used.  `watched` are those files more that a refusal of a check hangs
+    on, and `others` the collections with vectors that are another model's.
     """
 
     collection: str | None
     has_text: bool
     files: dict[str, Signature] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    watched: dict[str, Signature] = field(default_factory=dict)
+    others: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def generation(self) -> str:
         """A name that is another one as soon as one of the files is."""
-        said = repr((self.collection, sorted(self.files.items()), sorted(self.refused)))
+        every = (self.files, self.refused, self.watched)
+        said = repr((self.collection, *(sorted(each.items()) for each in every)))
         return f"cidx-{blake2b(said.encode(), digest_size=8).hexdigest()}"
 
     @property
@@ -77,34 +92,61 @@ class Tree:
         return max((each[3] for each in self.files.values()), default=0)
 
 
+class Job(NamedTuple):
+    """An index that is to be checked: the one that was `found` in the project at `root`, for the
+    `model`; its catalogue goes into a new directory `name` in `above`.
+
+    `is_last`: two files that do not fit are damage, and no reason to look again.
+    """
+
+    root: Path
+    found: Tree
+    model: str | None
+    above: Directory
+    name: str
+    is_last: bool = False
+
+
 def collection_of(model: str) -> str:
     """What the collection of a model is called."""
     return model.replace("/", "_").replace(":", "_")
 
 
-def look(root: Path, model: str | None = None) -> Tree | None:
+def look(root: Path, model: str | None = None, watched: Iterable[str] = ()) -> Tree | None:
     """What lies in the project at `root`; None if there is no index of the full cidx.
 
-    The collection is that of `model`; else the one with most vectors.  Raises `OSError`, and
-    `UntrustedError` for a `.code-indexer` that must not be used.
+    The collection is that of `model`; else the one with most vectors.  `watched` are paths that are
+    looked at, too.  Raises `OSError`, and `UntrustedError` for a `.code-indexer` that must not be
+    used.
     """
     files: dict[str, Signature] = {}
     refused: dict[str, str] = {}
-    collection = None
+    collection: str | None = None
+    others: tuple[str, ...] = ()
     with ExitStack() as stack:
         own = _opened(stack, root)
         if own is None:
             return None
         try:
-            collection = _collection(own, model, files)
+            collection, others = _collection(own, model, files)
         except UntrustedError as error:
             refused["semantic"] = str(error)
         try:
             _text(own, files)
         except UntrustedError as error:
             refused["fts"] = str(error)
+        seen = _statuses(own, watched)
     has_text = f"{FULLTEXT}/{TEXT_META}" in files
-    return Tree(collection, has_text, files, refused) if files else None
+    if not files and not refused:
+        return None
+    return Tree(collection, has_text, files, refused, seen, others)
+
+
+def statuses(root: Path, paths: Iterable[str]) -> dict[str, Signature]:
+    """What the files at `paths` below `.code-indexer` are; all zero of what is not there."""
+    with ExitStack() as stack:
+        own = _opened(stack, root)
+        return _statuses(own, paths) if own is not None else {}
 
 
 @contextmanager
@@ -150,43 +192,70 @@ def _text(own: Directory, files: dict[str, Signature]) -> None:
     text = _sub(own, FULLTEXT)
     if text is not None:
         with text:
-            meta = _status(text, TEXT_META)
+            meta = text.status(TEXT_META)
         if meta is not None:
             files[f"{FULLTEXT}/{TEXT_META}"] = signature(meta)
 
 
-def _collection(own: Directory, model: str | None, files: dict[str, Signature]) -> str | None:
+def _collection(
+    own: Directory, model: str | None, files: dict[str, Signature]
+) -> tuple[str | None, tuple[str, ...]]:
+    """The collection that is meant, and the others.  Raises `UntrustedError` where there is but a
+    part of one."""
     index = _sub(own, INDEX)
     if index is None:
-        return None
+        return None, ()
     with index:
         wanted = collection_of(model) if model else None
-        best: tuple[bool, int, str] | None = None
         found: dict[str, dict[str, Signature]] = {}
+        halves: list[str] = []
         for name in sorted(os.listdir(index.fd))[:_MAX_COLLECTIONS]:
             each = _signatures(index, name)
             if GRAPH in each and META in each:
                 found[name] = each
-                rank = name == wanted, each[GRAPH][2], name
-                best = max(best, rank) if best is not None else rank
-    if best is None:
-        return None
-    files.update({f"{INDEX}/{best[2]}/{name}": each for name, each in found[best[2]].items()})
-    return best[2]
+            elif GRAPH in each or IDS in each:  # one without vectors has but its description
+                missing = META if GRAPH in each else GRAPH
+                halves.append(f"{INDEX}/{name}/{missing}: missing")
+    if not found:
+        if halves:
+            raise UntrustedError(halves[0])
+        return None, ()
+    best = max(found, key=lambda name: (name == wanted, found[name][GRAPH][2], name))
+    files.update({f"{INDEX}/{best}/{name}": each for name, each in found[best].items()})
+    return best, tuple(name for name in found if name != best)
 
 
 def _signatures(index: Directory, name: str) -> dict[str, Signature]:
     """Of the files of a collection; none where it is no directory, or has nothing in it."""
-    if not is_plain(name) or not stat.S_ISDIR(index.status(name).st_mode):  # type: ignore[union-attr]
+    found = index.status(name) if is_plain(name) else None
+    if found is None or not stat.S_ISDIR(found.st_mode):
         return {}
     with Directory(_open(name, _OPEN_DIRECTORY, index.fd), index.path / name) as inner:
         inner.require_own()
-        every = {each: _status(inner, each) for each in (META, GRAPH, IDS)}
+        every = {each: inner.status(each) for each in (META, GRAPH, IDS)}
     return {each: signature(status) for each, status in every.items() if status is not None}
 
 
-def _status(directory: Directory, name: str) -> os.stat_result | None:
-    return directory.status(name)
+def _statuses(own: Directory, paths: Iterable[str]) -> dict[str, Signature]:
+    seen: dict[str, Signature] = {}
+    for path in paths:
+        with ExitStack() as stack, suppress(OSError):
+            seen[path] = _GONE
+            seen[path] = _on_the_way(stack, own, path.split("/"))
+    return seen
+
+
+def _on_the_way(stack: ExitStack, folder: Directory, names: list[str]) -> Signature:
+    """What the last of `names` is, or the first of them that is no directory."""
+    for number, name in enumerate(names):
+        found = folder.status(name)
+        if found is None:
+            return _GONE
+        if number == len(names) - 1 or not stat.S_ISDIR(found.st_mode):
+            return signature(found)
+        fd = _open(name, _OPEN_DIRECTORY, folder.fd)
+        folder = stack.enter_context(Directory(fd, folder.path / name))
+    return _GONE
 
 
 def _opened(stack: ExitStack, root: Path) -> Directory | None:

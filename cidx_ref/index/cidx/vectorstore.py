@@ -46,6 +46,8 @@ class FilesystemVectorStore:
     def _with_collection(self, do: Any) -> Any:
         try:
             found = tree.look(self.project_path, self._model)
+            if found is not None and "semantic" in found.refused:
+                raise UntrustedError(found.refused["semantic"])
             if found is None or found.collection is None:
                 raise NoIndexError("there are no vectors of the full cidx here")
             with tree.opened(self.project_path, tree.INDEX, found.collection) as collection:

@@ -23,7 +23,7 @@ from cidx_ref.index.cidx.meta import DamagedError, TornError
 from cidx_ref.index.cidx.tree import TEXT_META, Signature, open_quietly, read_whole, signature
 from cidx_ref.index.links import links_to
 
-__all__ = ["FIELDS", "TextFiles", "TextMeta", "check_sums", "opened_text"]
+__all__ = ["FIELDS", "TextFiles", "TextMeta", "check_sums", "opened_text", "text_names"]
 
 #: The fields that are asked for, or shown.
 FIELDS = {"path": ("text",), "content_raw": ("text",), "content": ("text",),
@@ -63,6 +63,11 @@ class TextFiles(NamedTuple):
         managed = json.dumps([TEXT_META, *self.fds]).encode()
         with links_to(targets, {TEXT_META: self.meta.data, ".managed.json": managed}) as links:
             yield links
+
+
+def text_names(directory: Directory) -> tuple[str, ...]:
+    """The files of the full text in `directory`.  Raises `DamagedError`."""
+    return _parsed(read_whole(directory, TEXT_META, _MAX_META_BYTES)[0]).names
 
 
 @contextmanager

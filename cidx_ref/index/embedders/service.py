@@ -38,6 +38,7 @@ _FEW_CHARS = 1000  # a text that is refused is cut in half, until it has no more
 _MAX_VECTOR_BYTES = 40  # of a number, in JSON
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 20.0
 _MAX_RETRY_AFTER_S = 90.0
+_NUMBERS = frozenset((int, float))
 _AGAIN = frozenset((408, 409, 425, 429))
 _TOO_MUCH = frozenset((400, 413, 422))
 
@@ -213,6 +214,9 @@ def _vectors_of(body: bytes, count: int, dim: int) -> NDArray[np.float32]:
     except (ValueError, RecursionError):
         raise AwayError("it answers with something else than JSON") from None
     rows = _in_order(document, count)
+    # Of a text or a truth numpy makes a number, too.
+    if not all(isinstance(row, list) and _NUMBERS.issuperset(map(type, row)) for row in rows):
+        raise EmbedderError("it answers with something else than vectors")
     try:
         with np.errstate(over="ignore"):
             found = np.array(rows, np.float32)

@@ -17,7 +17,7 @@ from cidx_ref.errors import ConfigError
 from cidx_ref.index.embedders.web import Endpoint, Key, Proxy
 from cidx_ref.shown import shown
 
-__all__ = ["API", "DIM", "KEY", "KEYS", "MODEL", "URL", "Settings"]
+__all__ = ["API", "DIM", "KEY", "MODEL", "URL", "Settings"]
 
 API, DIM, KEY, MODEL, URL = (
     f"CIDX_REF_EMBEDDER_{name}" for name in ("API", "DIM", "KEY", "MODEL", "URL")
@@ -74,8 +74,6 @@ PROVIDERS = {
         tells_kind=False,
     ),
 }
-#: The variables that hold keys: no process of somebody else's needs them.
-KEYS = (KEY, *(provider.key for provider in PROVIDERS.values()))
 
 
 @dataclass(frozen=True, slots=True)
