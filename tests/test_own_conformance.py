@@ -10,7 +10,7 @@ import pytest
 
 from cidx_ref.places import INDEX_DIRECTORY, STATE_DIRECTORY
 from cidx_ref.testing.conformance.mutants import plant
-from cidx_ref.testing.conformance.running import plan, verify
+from cidx_ref.testing.conformance.running import all_checks, plan, verify
 from cidx_ref.testing.own import zoo
 from cidx_ref.testing.own.conformance import TARGET
 from cidx_ref.testing.own.mutants import MUTANTS as ZOO
@@ -82,6 +82,8 @@ def test_what_no_door_shows_is_named_with_its_reason() -> None:
     here = [*zoo.PARTS, *zoo.INSIDE, *zoo.DEEP]
     assert len(here) == len(set(here)), "each is planted once"
     assert {*here, *zoo.DAEMONS} == MUTANTS.keys()
+    about = {check.name: check.promises for check in all_checks(TARGET)}
+    assert [name for name, by in SEEN_BY.items() if ZOO[name].promise not in about[by]] == []
 
 
 #: In this process, and quick.
