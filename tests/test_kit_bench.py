@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -282,3 +283,24 @@ def test_a_daemon_that_is_too_quick_is_told_what_would_show_it() -> None:
     assert all(words.startswith("no query takes 0.3 s, however long its text") for words in said)
     assert "(Target.corpus)" in said[0]
     assert "(Target.questions)" in said[1]
+
+
+@pytest.mark.parametrize("what", ["end", "rmtree"])
+def test_an_interrupt_while_a_bench_is_taken_down_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    home = Household if what == "end" else shutil
+    take_down, interrupts = getattr(home, what), [KeyboardInterrupt()]
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        if interrupts:
+            raise interrupts.pop()
+        return take_down(*args, **options)
+
+    bench = Bench(Target(Spawn(["sleep", "20"])), home=tmp_path).__enter__()
+    process = bench.launch(bench.project())
+    monkeypatch.setattr(home, what, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.__exit__()
+    assert not is_running(process.pid)
+    assert list(tmp_path.iterdir()) == []

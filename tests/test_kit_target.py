@@ -52,6 +52,11 @@ def test_what_is_right_is_taken_as_it_is_said() -> None:
 
 NOTHING = check("nothing", "SRV-1")(print)
 
+
+def test_a_graceful_stop_needs_no_method_because_sigterm_is_one() -> None:
+    assert target(methods=Methods(stop=""), capabilities={Cap.STOP}).offers(Cap.STOP)
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no start": ({"start": "otherd"}, "start: 'otherd': must be Spawn"),
     "no command": ({"start": Spawn("")}, "Spawn: there is no command"),

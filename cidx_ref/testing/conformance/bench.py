@@ -114,9 +114,9 @@ class Bench:
                 daemon.close()
         finally:
             try:
-                self.household.end()
+                _surely(self.household.end)
             finally:
-                shutil.rmtree(self.directory, ignore_errors=True)
+                _surely(lambda: shutil.rmtree(self.directory, ignore_errors=True))
 
     # What a check shows.
 
@@ -363,6 +363,15 @@ class Bench:
                 )
             )
         return found
+
+
+def _surely(end: Callable[[], object]) -> None:
+    """Do it, also where an interrupt comes meanwhile, which is raised then."""
+    try:
+        end()
+    except KeyboardInterrupt:
+        end()
+        raise
 
 
 def raised(outcomes: Iterable[Any]) -> None:
