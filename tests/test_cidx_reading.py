@@ -25,6 +25,7 @@ from cidx_ref.index.cidx.beneath import Beneath
 from cidx_ref.index.cidx.hollow import hollowed
 from cidx_ref.index.cidx.meta import DamagedError, parse_ids
 from cidx_ref.index.pythonic import python_outline
+from cidx_ref.index.semantic import SemanticIndex
 from cidx_ref.index.structure import Definition, Outline
 from cidx_ref.testing.own.fixtures import git
 
@@ -344,7 +345,7 @@ def test_a_graph_is_in_memory_before_an_engine_keeps_the_interpreter(
     index = adopted(tmp_path)
     read: list[int] = []
     seen: list[int] = []
-    preadv, semantic = os.preadv, snapshot.SemanticIndex
+    preadv, semantic = os.preadv, SemanticIndex
 
     def counted(fd: int, buffers: Any, at: int) -> int:
         found = preadv(fd, buffers, at)
