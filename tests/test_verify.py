@@ -469,17 +469,9 @@ def test_what_is_broken_without_the_mutant_kills_none(run: Run, project: Path) -
     assert "says nothing: without it, too" in out[0]
 
 
-STOPPING = """
-def stop(bench):
-    raise KeyboardInterrupt
-
-STOPPING = replace(GOOD, checks=[check("stopping", "CACHE-1")(stop)])
-MUTANTS = {"""
-
-
 def test_mutants_that_are_interrupted_are_reported_as_far_as_that(run: Run, project: Path) -> None:
-    zoo = MUTANTS.replace('Mutant("SRV-1", target=GOOD)', 'Mutant("CACHE-1", target=STOPPING)')
-    (project / "zoo3.py").write_text(zoo.replace("MUTANTS = {", STOPPING, 1))
+    zoo = MUTANTS.replace('Mutant("SRV-1", target=GOOD)', 'Mutant("CACHE-1", target=mine.STOPS)')
+    (project / "zoo3.py").write_text(zoo)
     (project / "mine.py").write_text(MODULE + SOUND)
     status, out, _ = run("mine:SOUND", "--mutants", "zoo3", "--json", "r.json")
     assert status == 130
