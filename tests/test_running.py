@@ -11,6 +11,7 @@ import pytest
 from cidx_ref.testing.conformance import at_once, running
 from cidx_ref.testing.conformance.bench import Bench, judged
 from cidx_ref.testing.conformance.checks import Check, check
+from cidx_ref.testing.conformance.mutants import Mutant, plant
 from cidx_ref.testing.conformance.running import UnknownNameError, plan, verify
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Subjects, Target
 from cidx_ref.testing.promises.excuses import Excuse
@@ -228,6 +229,15 @@ def test_at_once_they_find_the_same_in_the_same_order(
     found = judge(subject, at_once=3)
     assert [replace(f, seconds=0) for f in found] == [replace(f, seconds=0) for f in judge(subject)]
     assert counts == [1 if isinstance(start, Attach) else 3]
+
+
+def test_a_mutant_may_bring_a_check_that_the_target_has_not() -> None:
+    mutants = {
+        "brings": Mutant("SRV-2", target=target(breaks)),
+        "next": Mutant("SRV-2", target=target(keeps)),
+    }
+    came = list(plant(target(keeps), mutants, judge=on_a_bench))
+    assert [(each.name, each.killed) for each in came] == [("brings", True), ("next", False)]
 
 
 def test_parts_of_a_daemon_are_judged_like_checks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,9 +129,12 @@ def plant(
         findings = running.verify(target, only=[check], promises=[promise], **options)
         return next((found for found in findings if found.verdict is Verdict.BROKEN), None)
 
+    names = {check.name for check in running.all_checks(target)}
+
     def broken_without(*what: Any) -> Finding | None:
         if what not in sound:
-            sound[what] = broken(target, *what)
+            # What the mutant brings says nothing of a target that has it not.
+            sound[what] = broken(target, *what) if what[0] in names else None
         return sound[what]
 
     for name, mutant in mutants.items():
