@@ -56,7 +56,7 @@ def own(bench):
 
 @check("interrupted", "CACHE-1")
 def interrupted(bench):
-    os.kill(os.getppid(), signal.SIGINT)
+    os.kill(os.getppid(), signal.SIGTERM)  # SIGINT is ignored in the background of a shell
     signal.pause()  # until that has reached it from there
 
 GOOD = Target(Spawn("true"), checks=[serving])
@@ -307,7 +307,7 @@ FILES = {
     "leaves.py": "raise SystemExit(0)\n",
     "methods.py": "from cidx_ref.testing import Methods\nMethods(query='search')\n",
     "hits.py": "from cidx_ref.testing import Spawn, Target\n\nX = Target(Spawn('true'), hits=3)\n",
-    "there.py": """
+    "posts.py": """
 from dataclasses import replace
 from mine import *
 from cidx_ref.testing import Cap, Faults
@@ -335,10 +335,10 @@ MAKING = Making()
         (["huge.py:X"], "huge.py: 8,388,608 bytes are too many: at most 4,194,304"),
         (["./out:X"], "./out: Is a directory"),
         (["hits:X"], "hits: hits: 3: must be text (hits.py:3)"),
-        (["there:FILE"], "there:FILE: Attach: mine.py: not a socket"),
-        (["there:PROJECT"], "there:PROJECT: Attach: project: elsewhere: no such directory"),
-        (["there:LAUNCHER"], "there:LAUNCHER: launcher: command not found: no-such-launcher"),
-        (["there:CRASH"], "there:CRASH: faults: crash: command not found: no-such-crash"),
+        (["posts:FILE"], "posts:FILE: Attach: mine.py: not a socket"),
+        (["posts:PROJECT"], "posts:PROJECT: Attach: project: elsewhere: no such directory"),
+        (["posts:LAUNCHER"], "posts:LAUNCHER: launcher: command not found: no-such-launcher"),
+        (["posts:CRASH"], "posts:CRASH: faults: crash: command not found: no-such-crash"),
         (["mine:NOPE"], "mine:NOPE: mine has no 'NOPE'"),
         (["mine:NUMBER"], "mine:NUMBER: not a Target, but int"),
         (["mine:Target"], "mine:Target: not a Target, but the class Target"),
@@ -347,7 +347,7 @@ MAKING = Making()
         (["needs:X"], "needs: cannot be imported: ModuleNotFoundError: No module named 'no_such_l"),
         (["leaves:X"], "leaves: cannot be imported: SystemExit: 0"),
         (["methods:X"], "methods: methods: query: 'search': not of the form"),
-        (["there:MAKING.target"], "there:MAKING.target: OSError: a bug (there.py:11)"),
+        (["posts:MAKING.target"], "posts:MAKING.target: OSError: a bug (posts.py:11)"),
         (["mine:LOST"], "mine:LOST: Spawn: command not found: no-such-daemon"),
         (["mine:WRITER"], "mine:WRITER: writer: command not found: no-such-writer"),
         (["mine:GOOD", "--only", "servin"], "there is no check 'servin' (is it 'serving'?)"),

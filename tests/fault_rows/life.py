@@ -606,17 +606,17 @@ def stopped_daemon(place: Place) -> Iterator[Trial]:
     project = indexed(place.path / "project")
     lines = (["query", "retry"], ["status"], ["ping"], ["start"], ["stop"], ["serve"], ["index"],
              ["clear-cache"], ["skipped"])  # fmt: skip
-    with (
-        serving(project) as daemon,
-        patch.object(backend, "_IDENTITY_TIMEOUT_S", 0.2),
-        patch.object(launcher, "CONNECT_TIMEOUT_S", 0.2),
-    ):
+    with serving(project) as daemon:
 
         def check(number: int) -> None:
             line = lines[number % len(lines)]
             daemon.signal(signal.SIGSTOP)
             try:
-                life = Life(command(project, *line))
+                with (
+                    patch.object(backend, "_IDENTITY_TIMEOUT_S", 0.2),
+                    patch.object(launcher, "CONNECT_TIMEOUT_S", 0.2),
+                ):
+                    life = Life(command(project, *line))
                 status = life.ended(5.0)
             finally:
                 daemon.signal(signal.SIGCONT)
