@@ -21,6 +21,8 @@ from cidx_ref.testing.promises.findings import Verdict
 __all__ = ["Gate", "InFlight", "can", "gated", "launched"]
 
 _LOOK_S = 0.005
+#: What a query takes that is not held any more; one that is not answered ends with its daemon.
+_LET_GO_S = 5.0
 
 
 class Gate:
@@ -114,6 +116,8 @@ class InFlight:
 
     def __exit__(self, *_: object) -> None:
         self._gate.open()
+        # Before its connection is closed under it.
+        self._thread.join(_LET_GO_S)
 
     @property
     def has_returned(self) -> bool:
