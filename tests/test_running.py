@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -258,3 +259,15 @@ def test_parts_of_a_daemon_are_judged_like_checks(monkeypatch: pytest.MonkeyPatc
     absent = judge(target(asks))
     assert verdicts(absent)[0] == ("cache", "CACHE-1", Verdict.NOT_OFFERED)
     assert "Subjects.cache" in absent[0].words
+
+
+@check("dies", "SRV-1", "SRV-2", "SRV-3")
+def dies(bench: Bench) -> None:
+    os._exit(0)
+
+
+def test_of_a_check_that_ends_its_process_only_what_is_wanted_is_said() -> None:
+    left_out = target(dies, not_offered={"SRV-3": "some day"})
+    (found,) = verify(left_out, promises=["SRV-1"], only=["dies"], at_once=1, name="m:T")
+    assert (found.promise, found.verdict) == ("SRV-1", Verdict.NOT_TRIED)
+    assert found.replay == "cidx-verify m:T --only dies --seed 0"
