@@ -319,6 +319,7 @@ class Making:
     @property
     def target(self): raise OSError("a  bug")
 MAKING = Making()
+HOLD = replace(GOOD, faults=Faults(hold="no-such-hold {point} {gate}", query="search"))
 """,
 }
 
@@ -339,6 +340,7 @@ MAKING = Making()
         (["there:PROJECT"], "there:PROJECT: Attach: project: elsewhere: no such directory"),
         (["there:LAUNCHER"], "there:LAUNCHER: launcher: command not found: no-such-launcher"),
         (["there:CRASH"], "there:CRASH: faults: crash: command not found: no-such-crash"),
+        (["there:HOLD"], "there:HOLD: faults: hold: command not found: no-such-hold"),
         (["mine:NOPE"], "mine:NOPE: mine has no 'NOPE'"),
         (["mine:NUMBER"], "mine:NUMBER: not a Target, but int"),
         (["mine:Target"], "mine:Target: not a Target, but the class Target"),
@@ -510,6 +512,7 @@ def test_a_check_has_no_name_that_one_of_the_kit_has(
         ({"a": Mutant("SRV-1", replace={"x": print})}, "mutant a: Subjects has no 'x'"),
         ({"a": Mutant("SRV-1")}, "mutant a: it has one of target, patch and replace"),
         ({"a": Mutant("X-1", patch=nullcontext)}, "mutant a: X-1 is no promise"),
+        ({"a": Mutant("SRV-1", patch=nullcontext, deep="x")}, "mutant a: deep: 'x': must be True"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_wrong_with_a_mutant_is_told_by_its_name(mutants: Any, said: str) -> None:
