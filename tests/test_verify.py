@@ -520,3 +520,28 @@ def test_what_is_wrong_with_a_mutant_is_told_by_its_name(mutants: Any, said: str
     module.MUTANTS = mutants  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=f"^zoo: {said}"):
         mutants_of(module, {"SRV-1": ""})
+
+
+def gone_pipe() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def gone_terminal() -> int:
+    ours, theirs = os.openpty()
+    os.close(ours)
+    return theirs
+
+
+@pytest.mark.parametrize(("gone", "status"), [(gone_pipe, 3), (gone_terminal, 2)])
+def test_reports_are_written_where_nobody_reads_the_table(
+    gone: Callable[[], int], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(gone(), "w") as out, open(gone(), "w") as err:
+        monkeypatch.setattr("sys.stdout", out)
+        # A reader of both who has gone has seen enough.
+        if gone is gone_terminal:
+            monkeypatch.setattr("sys.stderr", err)
+        assert main(["mine:GOOD", "--json", "report.json"]) == status
+    assert json.loads(Path("report.json").read_text())["promises"]

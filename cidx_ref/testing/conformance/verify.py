@@ -55,19 +55,31 @@ def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> i
         sys.stdout.flush()
         return status
     except ValueError as error:  # of names, excuses and promises
-        print(f"{prog}: {one_line(str(error))}", file=sys.stderr)
+        _say(f"{prog}: {one_line(str(error))}")
         return UNUSABLE
     except BrokenPipeError:  # the reader has seen enough (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return NOT_KEPT
-    except OSError as error:  # of standard output: a full disk
+    except OSError as error:  # of standard output: a full disk, a terminal that is closed
         where = error.filename or "standard output"
-        print(f"{prog}: {where}: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(f"{prog}: {where}: {error.strerror}")
+        _silence(sys.stdout)
         return UNUSABLE
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        _say(f"{prog}: interrupted")
         return INTERRUPTED
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:  # to whom?
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Have what it could not write, and what follows, come to nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _fill_streams() -> None:
@@ -232,11 +244,13 @@ def _spelled(options: argparse.Namespace) -> str:
 def _report(judgement: Judgement, options: argparse.Namespace) -> None:
     is_terminal = sys.stdout.isatty()
     width = get_terminal_size().columns if is_terminal else 100
-    for line in lines(judgement, width, colour=is_terminal and "NO_COLOR" not in os.environ):
-        print(line)
-    sys.stdout.flush()
-    make = {"json": as_json, "junit": as_junit, "html": as_html}
-    write_all((path, make[name](judgement)) for name, path in _reports(options).items())
+    try:
+        for line in lines(judgement, width, colour=is_terminal and "NO_COLOR" not in os.environ):
+            print(line)
+        sys.stdout.flush()
+    finally:  # also where nobody reads that
+        make = {"json": as_json, "junit": as_junit, "html": as_html}
+        write_all((path, make[name](judgement)) for name, path in _reports(options).items())
 
 
 def _judge_mutants(options: argparse.Namespace) -> int:
@@ -337,8 +351,13 @@ class _Progress:
             self._write("\r\x1b[K")
 
     def _write(self, text: str) -> None:
-        self.stream.write(text)
-        self.stream.flush()
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:  # the reader has seen enough
+            raise
+        except OSError:  # a terminal that is closed: the run goes on
+            _silence(self.stream)
 
 
 def _list(options: argparse.Namespace) -> int:
