@@ -201,8 +201,9 @@ def test_promises_of_ones_own_are_known_from_a_file(run: Run, project: Path) -> 
 
 
 def test_an_interrupt_prints_what_is_known(run: Run, project: Path) -> None:
-    status, out, _ = run("mine:STOPS", "--json", "r.json", "--at-once", "1")
+    status, out, err = run("mine:STOPS", "--json", "r.json", "--at-once", "1")
     assert status == 130
+    assert err[-1] == "at work: interrupted"
     assert out[0].startswith("SRV-1  kept")
     assert "interrupted: what is not listed was not come to" in out
     assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
@@ -545,3 +546,38 @@ def test_reports_are_written_where_nobody_reads_the_table(
             monkeypatch.setattr("sys.stderr", err)
         assert main(["mine:GOOD", "--json", "report.json"]) == status
     assert json.loads(Path("report.json").read_text())["promises"]
+
+
+THREADS = """
+from threading import Event, Thread
+from cidx_ref.testing import Spawn, Target, check
+
+asked, answered, over = Event(), Event(), Event()
+
+def echo():
+    asked.wait(5)
+    answered.set()
+    over.wait(30)
+
+Thread(target=echo, name="echo", daemon=True).start()
+
+@check("answers", "SRV-1", inside=True)
+def answers(bench):
+    with bench.showing("SRV-1"):
+        asked.set()
+        assert answered.wait(1), "there is no echo"
+        over.set()
+
+TARGET = Target(Spawn("true"), checks=[answers])
+"""
+
+
+def test_a_target_that_starts_threads_is_judged_where_they_run(run: Run) -> None:
+    Path("echoes.py").write_text(THREADS)
+    status, _, err = run("echoes:TARGET")
+    assert (status, len(err)) == (0, 2)
+    assert err[0] == (
+        "importing the target has started threads (echo), which processes of the checks would "
+        "lack: checks run one by one, in this process"
+    )
+    assert err[1].startswith("[1/1] answers: SRV-1 kept")
