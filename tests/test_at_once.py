@@ -9,6 +9,7 @@ import signal
 import threading  # noqa: TID251 - what a project may leave
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 import pytest
@@ -250,3 +251,22 @@ def test_where_there_is_no_process_for_a_check_others_are_judged(
     assert [each.words for each in found["first"] + found["third"]] == [said] * 4
     assert found["second"] == keeps(make("second"))
     assert not multiprocessing.active_children()
+
+
+def test_where_processes_are_scarce_fewer_run_at_a_time_and_all_are_judged(
+    monkeypatch: Any,
+) -> None:
+    fork, calls = os.fork, count(1)
+
+    def forking() -> int:
+        if next(calls) == 3:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    monkeypatch.setattr(os, "fork", forking)
+    checks, begun = [make(f"{n}") for n in range(5)], list[str]()
+    pairs = run_at_once(checks, keeps, 4, lambda check: begun.append(check.name))
+    assert {check.name: found for check, found in pairs} == {
+        check.name: keeps(check) for check in checks
+    }
+    assert begun == ["0", "1", "2", "3", "4"]

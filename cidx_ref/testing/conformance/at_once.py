@@ -101,11 +101,14 @@ def _lanes(
         while left or at_work:
             while left and len(at_work) < count:
                 check = left.pop()
+                why = _start(check, run, at_work)
+                if why and at_work:  # fewer at a time, then
+                    left.append(check)
+                    count = len(at_work)
+                    break
                 begun(check)
-                try:
-                    _start(check, run, at_work)
-                except OSError as error:
-                    yield check, _untried(check, f"there is no process for it: {error.strerror}")
+                if why:
+                    yield check, _untried(check, f"there is no process for it: {why}")
             ends = [end for work in at_work for end in (work.answer, work.pidfd)]
             ready = wait(ends) if ends else []
             for work in [w for w in at_work if w.answer in ready or w.pidfd in ready]:
@@ -127,9 +130,12 @@ def _end_all(at_work: Iterable[_Work], within_s: float) -> None:
         work.end(max(0.0, until - SYSTEM.monotonic()))
 
 
-def _start(check: Check, run: Run, at_work: list[_Work]) -> None:
-    """Raises `OSError`."""
-    answer, to_answer = _FORK.Pipe(duplex=False)
+def _start(check: Check, run: Run, at_work: list[_Work]) -> str:
+    """Why there is no process; else nothing."""
+    try:
+        answer, to_answer = _FORK.Pipe(duplex=False)
+    except OSError as error:
+        return error.strerror or type(error).__name__
     # An interrupt comes when the process is known here, and there when it can be told of one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
     process = _FORK.Process(target=_work, args=(check, run, answer, to_answer, os.getpid(), before))
@@ -137,15 +143,16 @@ def _start(check: Check, run: Run, at_work: list[_Work]) -> None:
         process.start()
         assert process.pid is not None
         at_work.append(_Work(check, process, answer, os.pidfd_open(process.pid)))
-    except OSError:
+    except OSError as error:
         answer.close()
         if process.pid is not None:
             process.kill()
             process.join()
-        raise
+        return error.strerror or type(error).__name__
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         to_answer.close()
+    return ""
 
 
 def _work(
