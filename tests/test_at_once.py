@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
+import threading  # noqa: TID251 - what a project may leave
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 import pytest
 
+from cidx_ref.testing.conformance import at_once
 from cidx_ref.testing.conformance.at_once import run_at_once
 from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.processes import end_of
@@ -120,3 +124,149 @@ def test_who_listens_no_more_ends_those_at_work_which_may_tidy_up(tmp_path: Any)
     assert (tmp_path / "tidy").exists()
     assert end_of(int((tmp_path / "pid").read_text()), 0)
     assert begun == ["long", "quick"]
+
+
+class Unspeakable(str):
+    def __reduce__(self) -> Any:
+        raise TypeError("not me")
+
+
+def test_what_cannot_be_passed_on_is_said_in_words(capfd: Any) -> None:
+    def run(check: Check) -> list[Finding]:
+        return [Finding("SRV-1", Verdict.BROKEN, Unspeakable("x"))]
+
+    said = "what it found cannot be passed on: TypeError: not me"
+    assert [found.words for found in judge([make("odd")], run, 1)["odd"]] == [said] * 2
+    assert capfd.readouterr().err == ""
+
+
+def test_a_check_that_closes_all_files_is_not_tried(capfd: Any) -> None:
+    def run(check: Check) -> list[Finding]:
+        os.closerange(3, 1024)
+        return keeps(check)
+
+    said = "its process ended with status 1 without a verdict"
+    assert judge([make("closes")], run, 1)["closes"][0].words == said
+    assert capfd.readouterr().err == ""
+
+
+def test_a_process_that_a_check_leaves_is_not_waited_for() -> None:
+    go, gone = os.pipe()
+
+    def run(check: Check) -> list[Finding]:
+        if not os.fork():
+            os.close(gone)
+            os.read(go, 1)
+            os._exit(0)
+        os._exit(3)
+
+    try:
+        said = "its process ended with status 3 without a verdict"
+        assert judge([make("leaves")], run, 1)["leaves"][0].words == said
+    finally:
+        os.close(gone)
+        os.close(go)
+
+
+def test_a_thread_that_a_check_leaves_is_not_waited_for(monkeypatch: Any) -> None:
+    monkeypatch.setattr(at_once, "_LINGER_S", 0.0)
+
+    def run(check: Check) -> list[Finding]:
+        threading.Thread(target=threading.Event().wait).start()
+        return keeps(check)
+
+    assert judge([make("leaves")], run, 1)["leaves"] == keeps(make("leaves"))
+
+
+def _until_it_is_deaf(check: Check, at_work: Any) -> list[Finding]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    at_work.send(os.getpid())
+    while True:
+        signal.pause()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_one_that_does_not_end_when_it_is_told_is_ended(again: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr(at_once, "_TIDY_S", PATIENCE_S if again else 0.0)
+    monkeypatch.setattr(at_once, "_HASTY_S", 0.0)
+    here, there = FORK.Pipe(duplex=False)
+
+    def run(check: Check) -> list[Finding]:
+        if check.name == "deaf":
+            return _until_it_is_deaf(check, there)
+        return keeps(check)
+
+    running = run_at_once([make("deaf"), make("quick")], run, 2, lambda check: 0)
+    assert next(running)[0].name == "quick"
+    pid = here.recv()
+    if again:
+
+        def interrupted(*_: object) -> None:
+            monkeypatch.undo()
+            monkeypatch.setattr(at_once, "_HASTY_S", 0.0)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(at_once, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            running.close()
+    else:
+        running.close()
+    assert end_of(pid, 0)
+
+
+def test_a_run_that_is_killed_ends_those_at_work_too(tmp_path: Any) -> None:
+    here, there = FORK.Pipe(duplex=False)
+
+    def run(check: Check) -> list[Finding]:
+        try:
+            there.send(os.getpid())
+            signal.pause()
+        finally:
+            (tmp_path / "tidy").touch()
+        return []
+
+    run_of_all = FORK.Process(target=judge, args=([make("long")], run, 1))
+    run_of_all.start()
+    pid = here.recv()
+    run_of_all.kill()
+    run_of_all.join()
+    assert end_of(pid, PATIENCE_S)
+    assert (tmp_path / "tidy").exists()
+
+
+@pytest.mark.parametrize("starts", ["fork", "pidfd_open"])
+def test_where_there_is_no_process_for_a_check_others_are_judged(
+    starts: str, monkeypatch: Any
+) -> None:
+    start, names = getattr(os, starts), iter(["first", "second", "third"])
+
+    def starting(*args: Any) -> Any:
+        if next(names) == "second":
+            return start(*args)
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, starts, starting)
+    found = judge([make("first"), make("second"), make("third")], keeps, 1)
+    said = "there is no process for it: Resource temporarily unavailable"
+    assert [each.words for each in found["first"] + found["third"]] == [said] * 4
+    assert found["second"] == keeps(make("second"))
+    assert not multiprocessing.active_children()
+
+
+def test_where_processes_are_scarce_fewer_run_at_a_time_and_all_are_judged(
+    monkeypatch: Any,
+) -> None:
+    fork, calls = os.fork, count(1)
+
+    def forking() -> int:
+        if next(calls) == 3:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    monkeypatch.setattr(os, "fork", forking)
+    checks, begun = [make(f"{n}") for n in range(5)], list[str]()
+    pairs = run_at_once(checks, keeps, 4, lambda check: begun.append(check.name))
+    assert {check.name: found for check, found in pairs} == {
+        check.name: keeps(check) for check in checks
+    }
+    assert begun == ["0", "1", "2", "3", "4"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import kit_targets
@@ -19,7 +20,7 @@ from cidx_ref.testing.conformance.daemons import (
     stopping,
 )
 from cidx_ref.testing.conformance.peer import RpycPeer
-from cidx_ref.testing.conformance.target import Cap, Target
+from cidx_ref.testing.conformance.target import Cap, Faults, Spawn, Target
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 pytestmark = pytest.mark.once
@@ -163,6 +164,16 @@ def test_what_nobody_has_thought_of_is_told_and_counted(defect: str, promise: st
     target = kit_targets.target(defect=defect, gates=True)
     findings = found_by(BY_NAME["unforeseen-errors"], target)
     assert [f.promise for f in findings if f.verdict == Verdict.BROKEN] == [promise], findings
+
+
+def test_a_query_that_is_not_made_to_fail_says_nothing_of_errors() -> None:
+    target = kit_targets.target(gates=True)
+    assert isinstance(target.start, Spawn)
+    deaf = ("env", "POINT={point}", "GATE={gate}", *target.start.command)
+    deaf_to_faults = replace(target, faults=Faults(fail=deaf, query="search"))
+    findings = found_by(BY_NAME["unforeseen-errors"], deaf_to_faults)
+    assert {f.verdict for f in findings} == {Verdict.NOT_TRIED}, findings
+    assert findings[0].words.startswith("a query does not fail where it should: [")
 
 
 def test_what_is_declared_by_value_and_comes_by_reference_is_found() -> None:

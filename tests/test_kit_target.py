@@ -165,6 +165,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"checks": [check("a", "SRV-1", needs=["KILL"])(print)]},  # type: ignore[list-item]
         r"checks\[0\]: needs: .*: must be of Cap",
     ),
+    "a check of text": ({"checks": [check("a", "SRV-1")("x")]}, r"'x': @check is for a function"),  # type: ignore[arg-type]
+    "deep": ({"checks": [check("a", "SRV-1", deep=1)(print)]}, r"\[0\]: deep: 1: must be True or"),  # type: ignore[arg-type]
+    "inside": ({"checks": [check("a", "SRV-1", inside="no")(print)]}, "inside: 'no': must be"),  # type: ignore[arg-type]
+    "alone": ({"checks": [check("a", "SRV-1", alone=None)(print)]}, "alone: None: must be True"),  # type: ignore[arg-type]
     "a fault": ({"faults": Faults(crash="x")}, r"faults: crash: 'x': \{point\} is missing"),
     "no gate": ({"faults": Faults(hold="{point}")}, r"hold: '{point}': \{gate\} is missing"),
     "a point": ({"faults": Faults(query=("a",))}, r"faults: query: \('a',\): must be the name"),  # type: ignore[arg-type]

@@ -97,7 +97,7 @@ def test_the_page_says_of_each_promise_verdict_words_figures_steps_and_how_to_re
     shown = judgement()
     reader = read(as_html(shown))
     text = " ".join("".join(reader.text).split())
-    assert shown.sentence == "1 of 4 promises that were tried is broken."
+    assert shown.sentence == "1 of 4 promises that were tried is broken; 1 could not be tried."
     for said in (
         "mine:TARGET",
         shown.sentence,
@@ -174,6 +174,8 @@ def test_the_table_fits_and_steers_no_terminal() -> None:
         ("", 3, "Nothing was tried, so nothing is known."),
         ("o", 3, "Nothing was tried, so nothing is known."),
         ("k", 0, "The one promise that was tried is kept."),
+        ("b", 3, "The one promise that was tried is broken."),
+        ("bn", 3, "The one promise that was tried is broken; 1 could not be tried."),
         ("kk", 0, "All 2 promises that were tried are kept."),
         ("kkb", 3, "1 of 3 promises that were tried is broken."),
         ("kbbe", 3, "2 of 4 promises that were tried are broken."),
@@ -190,3 +192,14 @@ def test_the_sum_is_one_sentence_and_one_status(verdicts: str, status: int, said
         for letter, id_ in zip(verdicts, PROMISES, strict=False)
     ]
     assert (Judgement("m:T", found).status, Judgement("m:T", found).sentence) == (status, said)
+
+
+def test_the_table_says_which_check_of_a_promise_that_is_kept_was_not_tried() -> None:
+    found = [
+        Finding("SRV-1", Verdict.KEPT, "right", "asks"),
+        Finding("SRV-1", Verdict.NOT_TRIED, "its process was killed", "dies", replay="again"),
+        Finding("SRV-1", Verdict.NOT_OFFERED, "needs more", "needs"),
+    ]
+    shown = [line.strip() for line in lines(Judgement("m:T", found), 100)]
+    assert shown[0].endswith("right")
+    assert shown[1:3] == ["dies: not tried: its process was killed", ""]

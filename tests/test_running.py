@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -258,3 +260,55 @@ def test_parts_of_a_daemon_are_judged_like_checks(monkeypatch: pytest.MonkeyPatc
     absent = judge(target(asks))
     assert verdicts(absent)[0] == ("cache", "CACHE-1", Verdict.NOT_OFFERED)
     assert "Subjects.cache" in absent[0].words
+
+
+@check("dies", "SRV-1", "SRV-2", "SRV-3")
+def dies(bench: Bench) -> None:
+    os._exit(0)
+
+
+def test_of_a_check_that_ends_its_process_only_what_is_wanted_is_said() -> None:
+    left_out = target(dies, not_offered={"SRV-3": "some day"})
+    (found,) = verify(left_out, promises=["SRV-1"], only=["dies"], at_once=1, name="m:T")
+    assert (found.promise, found.verdict) == ("SRV-1", Verdict.NOT_TRIED)
+    assert found.replay == "cidx-verify m:T --only dies --seed 0"
+
+
+@contextmanager
+def raises_at_its_end() -> Iterator[None]:
+    yield
+    raise RuntimeError("not back")
+
+
+@check("within", "SRV-2", inside=True)
+def within(bench: Bench) -> None:
+    with bench.showing("SRV-2"):
+        pass
+
+
+@check("dies-within", "SRV-3", inside=True)
+def dies_within(bench: Bench) -> None:
+    os._exit(9)
+
+
+def test_a_mutant_that_cannot_be_planted_or_tried_is_told_and_others_are_judged() -> None:
+    def raises() -> Any:
+        raise RuntimeError("not now")
+
+    mutants = {
+        "raises": Mutant("SRV-2", patch=raises),
+        "no context": Mutant("SRV-2", patch=lambda: 3),  # type: ignore[arg-type, return-value]
+        "raises later": Mutant("SRV-2", patch=raises_at_its_end),
+        "dies": Mutant("SRV-3", patch=nullcontext),
+        "harmless": Mutant("SRV-2", patch=nullcontext),
+    }
+    came = list(plant(target(within, dies_within), mutants, at_once=1))
+    assert not any(each.killed for each in came)
+    assert {each.name: each.words for each in came} == {
+        "raises": "not noticed by within (its patch failed: RuntimeError: not now)",
+        "no context": "not noticed by within (its patch failed: TypeError: "
+        "'int' object does not support the context manager protocol)",
+        "raises later": "not noticed by within (its patch failed: RuntimeError: not back)",
+        "dies": "not noticed by dies-within (its process ended with status 9 without a verdict)",
+        "harmless": "not noticed by within",
+    }

@@ -201,8 +201,9 @@ def test_promises_of_ones_own_are_known_from_a_file(run: Run, project: Path) -> 
 
 
 def test_an_interrupt_prints_what_is_known(run: Run, project: Path) -> None:
-    status, out, _ = run("mine:STOPS", "--json", "r.json", "--at-once", "1")
+    status, out, err = run("mine:STOPS", "--json", "r.json", "--at-once", "1")
     assert status == 130
+    assert err[-1] == "at work: interrupted"
     assert out[0].startswith("SRV-1  kept")
     assert "interrupted: what is not listed was not come to" in out
     assert json.loads((project / "r.json").read_text("utf-8"))["interrupted"] is True
@@ -319,6 +320,7 @@ class Making:
     @property
     def target(self): raise OSError("a  bug")
 MAKING = Making()
+HOLD = replace(GOOD, faults=Faults(hold="no-such-hold {point} {gate}", query="search"))
 """,
 }
 
@@ -339,6 +341,7 @@ MAKING = Making()
         (["posts:PROJECT"], "posts:PROJECT: Attach: project: elsewhere: no such directory"),
         (["posts:LAUNCHER"], "posts:LAUNCHER: launcher: command not found: no-such-launcher"),
         (["posts:CRASH"], "posts:CRASH: faults: crash: command not found: no-such-crash"),
+        (["posts:HOLD"], "posts:HOLD: faults: hold: command not found: no-such-hold"),
         (["mine:NOPE"], "mine:NOPE: mine has no 'NOPE'"),
         (["mine:NUMBER"], "mine:NUMBER: not a Target, but int"),
         (["mine:Target"], "mine:Target: not a Target, but the class Target"),
@@ -510,6 +513,7 @@ def test_a_check_has_no_name_that_one_of_the_kit_has(
         ({"a": Mutant("SRV-1", replace={"x": print})}, "mutant a: Subjects has no 'x'"),
         ({"a": Mutant("SRV-1")}, "mutant a: it has one of target, patch and replace"),
         ({"a": Mutant("X-1", patch=nullcontext)}, "mutant a: X-1 is no promise"),
+        ({"a": Mutant("SRV-1", patch=nullcontext, deep="x")}, "mutant a: deep: 'x': must be True"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_wrong_with_a_mutant_is_told_by_its_name(mutants: Any, said: str) -> None:
@@ -517,3 +521,63 @@ def test_what_is_wrong_with_a_mutant_is_told_by_its_name(mutants: Any, said: str
     module.MUTANTS = mutants  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=f"^zoo: {said}"):
         mutants_of(module, {"SRV-1": ""})
+
+
+def gone_pipe() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def gone_terminal() -> int:
+    ours, theirs = os.openpty()
+    os.close(ours)
+    return theirs
+
+
+@pytest.mark.parametrize(("gone", "status"), [(gone_pipe, 3), (gone_terminal, 2)])
+def test_reports_are_written_where_nobody_reads_the_table(
+    gone: Callable[[], int], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(gone(), "w") as out, open(gone(), "w") as err:
+        monkeypatch.setattr("sys.stdout", out)
+        # A reader of both who has gone has seen enough.
+        if gone is gone_terminal:
+            monkeypatch.setattr("sys.stderr", err)
+        assert main(["mine:GOOD", "--json", "report.json"]) == status
+    assert json.loads(Path("report.json").read_text())["promises"]
+
+
+THREADS = """
+from threading import Event, Thread
+from cidx_ref.testing import Spawn, Target, check
+
+asked, answered, over = Event(), Event(), Event()
+
+def echo():
+    asked.wait(5)
+    answered.set()
+    over.wait(30)
+
+Thread(target=echo, name="echo", daemon=True).start()
+
+@check("answers", "SRV-1", inside=True)
+def answers(bench):
+    with bench.showing("SRV-1"):
+        asked.set()
+        assert answered.wait(1), "there is no echo"
+        over.set()
+
+TARGET = Target(Spawn("true"), checks=[answers])
+"""
+
+
+def test_a_target_that_starts_threads_is_judged_where_they_run(run: Run) -> None:
+    Path("echoes.py").write_text(THREADS)
+    status, _, err = run("echoes:TARGET")
+    assert (status, len(err)) == (0, 2)
+    assert err[0] == (
+        "importing the target has started threads (echo), which processes of the checks would "
+        "lack: checks run one by one, in this process"
+    )
+    assert err[1].startswith("[1/1] answers: SRV-1 kept")

@@ -1,27 +1,39 @@
 """Checks in processes of their own, several at once.
 
 Here belong those processes: forked, so that a target need not be imported anew or pickled; and
-ended with the run, whatever ends that.  What a check does to its process is nothing to another.
+ended with the run, whatever ends that.  What a check does to its process is nothing to another,
+and nothing to the run: that waits for a verdict, or the process's end, and for no more.
 Which checks there are, and what a finding is, is elsewhere (`running`).
 """
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = ["run_at_once"]
 
 _FORK = multiprocessing.get_context("fork")
 _INTERRUPTS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+#: What one that has given its verdict may take to end: it may have left a thread, or a process,
+#: that Python waits for.
+_LINGER_S = 5.0
+#: What one that is interrupted may take to end what it started; and if another interrupt comes.
+_TIDY_S, _HASTY_S = 20.0, 5.0
 
 #: Runs one check, and raises nothing that the check or its target does.
 Run = Callable[[Check], list[Finding]]
@@ -39,42 +51,118 @@ def run_at_once(
     yield from _lanes([check for check in checks if check.alone], run, 1, begun)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A check, and the process that is at it."""
+
+    check: Check
+    process: BaseProcess
+    answer: Connection
+    #: Ready when the process has ended: `answer` is not, where a process of its own has that, too.
+    pidfd: int
+
+    def found(self) -> list[Finding]:
+        """What it has sent, or why there is nothing; it has ended then."""
+        try:
+            if not self.answer.poll():
+                raise EOFError
+            found: list[Finding] = self.answer.recv()
+        except (EOFError, OSError):  # it has ended, perhaps in the midst of its words
+            self.end(_LINGER_S)
+            return _untried(self.check, f"its process {self._ended()} without a verdict")
+        except Exception as error:
+            return _untried(self.check, _untold(error))
+        finally:
+            self.end(_LINGER_S)
+        return found
+
+    def _ended(self) -> str:
+        status = self.process.exitcode or 0
+        return f"ended with status {status}" if status >= 0 else f"was killed by signal {-status}"
+
+    def end(self, within_s: float) -> None:
+        """Wait for its end, and make one when the time has passed."""
+        if self.answer.closed:  # it was here already
+            return
+        # Not `join`: that waits for processes of its own, too, which have what tells it.
+        if not wait([self.pidfd], within_s):
+            self.process.kill()
+        self.process.join()
+        self.answer.close()
+        os.close(self.pidfd)
+
+
 def _lanes(
     checks: Sequence[Check], run: Run, count: int, begun: Callable[[Check], object]
 ) -> Iterator[tuple[Check, list[Finding]]]:
     left = list(reversed(checks))
-    at_work: dict[Any, tuple[Check, BaseProcess]] = {}
+    at_work: list[_Work] = []
     try:
         while left or at_work:
             while left and len(at_work) < count:
                 check = left.pop()
+                why = _start(check, run, at_work)
+                if why and at_work:  # fewer at a time, then
+                    left.append(check)
+                    count = len(at_work)
+                    break
                 begun(check)
-                _start(check, run, at_work)
-            for ready in wait(list(at_work)):
-                check, process = at_work.pop(ready)
-                yield check, _found(ready, check, process)
+                if why:
+                    yield check, _untried(check, f"there is no process for it: {why}")
+            ends = [end for work in at_work for end in (work.answer, work.pidfd)]
+            ready = wait(ends) if ends else []
+            for work in [w for w in at_work if w.answer in ready or w.pidfd in ready]:
+                at_work.remove(work)
+                yield work.check, work.found()
     finally:
-        for _, process in at_work.values():
-            process.terminate()
-        for answer, (_, process) in at_work.items():
-            process.join()
-            answer.close()
+        for work in at_work:
+            work.process.terminate()
+        try:
+            _end_all(at_work, _TIDY_S)
+        except KeyboardInterrupt:
+            _end_all(at_work, _HASTY_S)
+            raise
 
 
-def _start(check: Check, run: Run, at_work: dict[Any, tuple[Check, BaseProcess]]) -> None:
-    answer, to_answer = _FORK.Pipe(duplex=False)
+def _end_all(at_work: Iterable[_Work], within_s: float) -> None:
+    until = SYSTEM.monotonic() + within_s
+    for work in at_work:
+        work.end(max(0.0, until - SYSTEM.monotonic()))
+
+
+def _start(check: Check, run: Run, at_work: list[_Work]) -> str:
+    """Why there is no process; else nothing."""
+    try:
+        answer, to_answer = _FORK.Pipe(duplex=False)
+    except OSError as error:
+        return error.strerror or type(error).__name__
     # An interrupt comes when the process is known here, and there when it can be told of one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    process = _FORK.Process(target=_work, args=(check, run, answer, to_answer, os.getpid(), before))
     try:
-        process = _FORK.Process(target=_work, args=(check, run, to_answer, before))
         process.start()
-        at_work[answer] = check, process
+        assert process.pid is not None
+        at_work.append(_Work(check, process, answer, os.pidfd_open(process.pid)))
+    except OSError as error:
+        answer.close()
+        if process.pid is not None:
+            process.kill()
+            process.join()
+        return error.strerror or type(error).__name__
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         to_answer.close()
+    return ""
 
 
-def _work(check: Check, run: Run, answer: Connection, mask: Iterable[int]) -> None:
+def _work(
+    check: Check,
+    run: Run,
+    not_ours: Connection,
+    answer: Connection,
+    judge: int,
+    mask: Iterable[int],
+) -> None:
     """What such a process does."""
     # Ctrl-C and a closed terminal reach all of them at once.  The run passes on what is for it, as
     # SIGTERM, once: a second interrupt would come while what was started is being ended.
@@ -82,9 +170,21 @@ def _work(check: Check, run: Run, answer: Connection, mask: Iterable[int]) -> No
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _ignore)
     signal.signal(signal.SIGTERM, _interrupt)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # where the run cannot: SIGKILL
+    not_ours.close()
     with suppress(KeyboardInterrupt, BrokenPipeError):  # nobody waits for it any more
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        answer.send(run(check))
+        if os.getppid() == judge:
+            _tell(answer, check, run(check))
+
+
+def _tell(answer: Connection, check: Check, found: list[Finding]) -> None:
+    try:
+        answer.send(found)
+    except OSError:  # the check has closed it, if it is not the run's end
+        raise SystemExit(1) from None
+    except Exception as error:  # the words of a project's code may be of any class
+        answer.send(_untried(check, _untold(error)))
 
 
 # Functions, and not SIG_IGN: what a check starts would be deaf as well.
@@ -97,18 +197,9 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _found(answer: Any, check: Check, process: BaseProcess) -> list[Finding]:
-    """What a process has sent that has ended, or is about to."""
-    try:
-        found: list[Finding] = answer.recv()
-    except EOFError:
-        process.join()
-        words = f"its process {_end(process.exitcode or 0)} without a verdict"
-        found = [Finding(id_, Verdict.NOT_TRIED, words, check.name) for id_ in check.promises]
-    process.join()
-    answer.close()
-    return found
+def _untold(error: Exception) -> str:
+    return f"what it found cannot be passed on: {type(error).__name__}: {error}"
 
 
-def _end(status: int) -> str:
-    return f"ended with status {status}" if status >= 0 else f"was killed by signal {-status}"
+def _untried(check: Check, words: str) -> list[Finding]:
+    return [Finding(id_, Verdict.NOT_TRIED, words, check.name) for id_ in check.promises]

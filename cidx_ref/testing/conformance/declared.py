@@ -267,10 +267,19 @@ def _checks(target: Target) -> Iterator[str]:
         if one.name in seen:
             yield f"{where}: {shown(one.name)}: another one has that name"
         seen.add(one.name)
-        if not one.promises or not all(isinstance(id_, str) for id_ in one.promises):
-            yield f"{where}: {shown(one.promises)}: @check needs ids of promises behind the name"
-        if not all(isinstance(cap, Cap) for cap in one.needs):
-            yield f"{where}: needs: {shown(set(one.needs))}: must be of Cap"
+        yield from (f"{where}: {wrong}" for wrong in _check(one))
+
+
+def _check(one: Check) -> Iterator[str]:
+    if not one.promises or not all(isinstance(id_, str) for id_ in one.promises):
+        yield f"{shown(one.promises)}: @check needs ids of promises behind the name"
+    if not all(isinstance(cap, Cap) for cap in one.needs):
+        yield f"needs: {shown(set(one.needs))}: must be of Cap"
+    if not callable(one.run):
+        yield f"{shown(one.run)}: @check is for a function"
+    for name in ("deep", "inside", "alone"):
+        if not isinstance(value := getattr(one, name), bool):
+            yield f"{name}: {shown(value)}: must be True or False"
 
 
 # What it offers.

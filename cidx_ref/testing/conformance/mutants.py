@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -102,6 +103,7 @@ def _misfits(name: object, mutant: Mutant) -> Iterator[str]:
             and all(isinstance(part, str) and callable(made[part]) for part in made),
             "must map names of Subjects to functions",
         ),
+        "deep": (mutant.deep, isinstance(mutant.deep, bool), "must be True or False"),
     }
     for field_, (value, is_right, words) in kinds.items():
         if not is_right:
@@ -124,29 +126,31 @@ def plant(
     """
     sound: dict[tuple[str, str, bool], Finding | None] = {}
 
-    def broken(target: Target, check: str, promise: str, deep: bool) -> Finding | None:
+    def told(target: Target, check: str, promise: str, deep: bool) -> Finding | None:
+        """That it is broken, or could not be tried; else nothing."""
         options: dict[str, Any] = {"deep": deep, "seed": seed, "judge": judge, "at_once": at_once}
         findings = running.verify(target, only=[check], promises=[promise], **options)
-        return next((found for found in findings if found.verdict is Verdict.BROKEN), None)
+        verdicts = (Verdict.BROKEN, Verdict.NOT_TRIED)
+        return next((f for verdict in verdicts for f in findings if f.verdict is verdict), None)
 
     names = {check.name for check in running.all_checks(target)}
 
     def broken_without(*what: Any) -> Finding | None:
         if what not in sound:
             # What the mutant brings says nothing of a target that has it not.
-            sound[what] = broken(target, *what) if what[0] in names else None
-        return sound[what]
+            sound[what] = told(target, *what) if what[0] in names else None
+        found = sound[what]
+        return found if found and found.verdict is Verdict.BROKEN else None
 
     for name, mutant in mutants.items():
         planted = _planted(target, mutant)
         is_deep = deep or mutant.deep
-        tried = []
+        tried = list[tuple[str, Finding | None]]()
         outcome = None
         for check in _checks(planted, mutant, only, deep=is_deep):
-            with mutant.patch() if mutant.patch else nullcontext():
-                seen = broken(planted, check, mutant.promise, is_deep)
-            tried.append(check)
-            if seen is not None:
+            seen = _patched(mutant, partial(told, planted, check, mutant.promise, is_deep))
+            tried.append((check, seen))
+            if seen is not None and seen.verdict is Verdict.BROKEN:
                 already = broken_without(check, mutant.promise, is_deep)
                 words = f"{check}: {seen.words}"
                 if already is not None:
@@ -156,8 +160,20 @@ def plant(
         yield outcome or Outcome(name, mutant.promise, False, _unseen(tried))
 
 
-def _unseen(tried: Sequence[str]) -> str:
-    return f"not noticed by {', '.join(tried)}" if tried else "no check of its promise could be run"
+def _patched(mutant: Mutant, judge: Callable[[], Finding | None]) -> Finding | None:
+    try:
+        with mutant.patch() if mutant.patch else nullcontext():
+            return judge()
+    except Exception as error:  # of the patch: a check raises nothing
+        words = f"its patch failed: {type(error).__name__}: {error}"
+        return Finding(mutant.promise, Verdict.NOT_TRIED, words)
+
+
+def _unseen(tried: Sequence[tuple[str, Finding | None]]) -> str:
+    if not tried:
+        return "no check of its promise could be run"
+    by = (f"{check} ({why.words})" if why else check for check, why in tried)
+    return f"not noticed by {', '.join(by)}"
 
 
 def _planted(target: Target, mutant: Mutant) -> Target:

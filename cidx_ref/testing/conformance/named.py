@@ -128,7 +128,7 @@ def check_target(target: Target, name: str) -> None:
         _check_command(target.start.command, f"{name}: Spawn")
     given = {"writer": target.writer, "launcher": target.launcher}
     if faults := target.faults:
-        for field in ("crash", "terminate", "crash_writer"):
+        for field in ("crash", "terminate", "crash_writer", "hold", "fail"):
             given[f"faults: {field}"] = getattr(faults, field)
     for field, command in given.items():
         if command:

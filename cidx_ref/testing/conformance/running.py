@@ -105,20 +105,24 @@ def verify(
             listener.started(check.name, next(numbers), len(planned.checks))
 
     def run(check: Check) -> list[Finding]:
+        return _run(check, target, runs, deep=deep, seed=seed)
+
+    def told(check: Check, findings: Iterable[Finding]) -> list[Finding]:
+        """What is wanted of them; of a check that has ended its process, too."""
         options = f"--only {check.name} --seed {seed}{' --deep' * deep}"
-        found = [
-            _completed(finding, check, f"cidx-verify {name or 'MODULE:TARGET'} {options}")
-            for finding in _run(check, target, runs, deep=deep, seed=seed)
+        replay = f"cidx-verify {name or 'MODULE:TARGET'} {options}"
+        return [
+            _completed(finding, check, replay)
+            for finding in findings
             if finding.promise not in target.not_offered
             and (not wanted or finding.promise in wanted)
         ]
-        return excused(found, excuses)
 
     found: dict[Check, list[Finding]] = {}
-    for check, told in _each(planned.checks, run, at_once, begun):
-        found[check] = told
+    for check, findings in _each(planned.checks, run, at_once, begun):
+        found[check] = excused(told(check, findings), excuses)
         if listener:
-            listener.finished(check.name, told)
+            listener.finished(check.name, found[check])
     return [*planned.settled, *chain.from_iterable(found[c] for c in planned.checks)]
 
 

@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import get_terminal_size
@@ -55,19 +55,31 @@ def main(arguments: Sequence[str] | None = None, prog: str = "cidx-verify") -> i
         sys.stdout.flush()
         return status
     except ValueError as error:  # of names, excuses and promises
-        print(f"{prog}: {one_line(str(error))}", file=sys.stderr)
+        _say(f"{prog}: {one_line(str(error))}")
         return UNUSABLE
     except BrokenPipeError:  # the reader has seen enough (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return NOT_KEPT
-    except OSError as error:  # of standard output: a full disk
+    except OSError as error:  # of standard output: a full disk, a terminal that is closed
         where = error.filename or "standard output"
-        print(f"{prog}: {where}: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(f"{prog}: {where}: {error.strerror}")
+        _silence(sys.stdout)
         return UNUSABLE
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        _say(f"{prog}: interrupted")
         return INTERRUPTED
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:  # to whom?
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Have what it could not write, and what follows, come to nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _fill_streams() -> None:
@@ -136,12 +148,15 @@ class _Asked:
     excuses: list[Excuse]
     plan: Plan
     mutants: dict[str, Mutant]
+    #: Those that importing all that has started.
+    threads: list[str]
 
 
 def _asked(options: argparse.Namespace) -> _Asked:
     """Raises `ValueError` in one sentence for whatever cannot be used."""
     if options.target is None:
         raise UnusableError("name a TARGET: module:NAME, or path/to/file.py:NAME (see --help)")
+    before = set(SYSTEM.threads())
     promises = known_promises(*([options.promises] if options.promises else []))
     excuses = read_excuses(options.excuses) if options.excuses else []
     check_excuses(excuses, promises, SYSTEM.now().date())
@@ -153,7 +168,20 @@ def _asked(options: argparse.Namespace) -> _Asked:
     if options.mutants is not None:
         mutants = mutants_of(module_named(options.mutants), promises)
     check_writable(_reports(options))  # last: what is refused has written nothing
-    return _Asked(options.target, target, promises, excuses, planned, mutants)
+    threads = [thread.name for thread in SYSTEM.threads() if thread not in before]
+    return _Asked(options.target, target, promises, excuses, planned, mutants, threads)
+
+
+def _at_once(count: int, asked: _Asked) -> int:
+    """How many are run at a time; 0 where processes of their own would wait for threads that these
+    have not."""
+    if not asked.threads:
+        return count
+    _say(
+        f"importing the target has started threads ({', '.join(asked.threads)}), which processes of"
+        " the checks would lack: checks run one by one, in this process"
+    )
+    return 0
 
 
 def _reports(options: argparse.Namespace) -> dict[str, Path]:
@@ -183,6 +211,7 @@ def _judge(options: argparse.Namespace) -> int:
     if options.mutants is not None:
         return _judge_mutants(options)
     asked = _asked(options)
+    at_once = _at_once(options.at_once, asked)
     progress = _Progress(sys.stderr)
     began, began_s, interrupted = SYSTEM.now(), SYSTEM.monotonic(), False
     with _tidy():
@@ -196,7 +225,7 @@ def _judge(options: argparse.Namespace) -> int:
                 listener=progress,
                 excuses=asked.excuses,
                 name=_spelled(options),
-                at_once=options.at_once,
+                at_once=at_once,
             )
         except KeyboardInterrupt:
             interrupted = True
@@ -232,11 +261,13 @@ def _spelled(options: argparse.Namespace) -> str:
 def _report(judgement: Judgement, options: argparse.Namespace) -> None:
     is_terminal = sys.stdout.isatty()
     width = get_terminal_size().columns if is_terminal else 100
-    for line in lines(judgement, width, colour=is_terminal and "NO_COLOR" not in os.environ):
-        print(line)
-    sys.stdout.flush()
-    make = {"json": as_json, "junit": as_junit, "html": as_html}
-    write_all((path, make[name](judgement)) for name, path in _reports(options).items())
+    try:
+        for line in lines(judgement, width, colour=is_terminal and "NO_COLOR" not in os.environ):
+            print(line)
+        sys.stdout.flush()
+    finally:  # also where nobody reads that
+        make = {"json": as_json, "junit": as_junit, "html": as_html}
+        write_all((path, make[name](judgement)) for name, path in _reports(options).items())
 
 
 def _judge_mutants(options: argparse.Namespace) -> int:
@@ -248,9 +279,10 @@ def _judge_mutants(options: argparse.Namespace) -> int:
     began, began_s, interrupted = SYSTEM.now(), SYSTEM.monotonic(), False
     width, came = max(map(len, asked.mutants)), list[Outcome]()
     tried = {"only": options.only, "deep": options.deep, "seed": options.seed}
+    tried["at_once"] = _at_once(1, asked)
     with _tidy():
         try:
-            for each in plant(asked.target, asked.mutants, **tried, at_once=1):
+            for each in plant(asked.target, asked.mutants, **tried):
                 came.append(each)
                 verdict = "killed" if each.killed else "SURVIVED"
                 said = one_line(each.words)
@@ -335,10 +367,18 @@ class _Progress:
     def end(self) -> None:
         if self.stream.isatty():
             self._write("\r\x1b[K")
+        if self._at:  # one of them may hang
+            with suppress(BrokenPipeError):  # Ctrl-C has ended `tee`, too
+                self._write(f"at work: {', '.join(self._at)}\n")
 
     def _write(self, text: str) -> None:
-        self.stream.write(text)
-        self.stream.flush()
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:  # the reader has seen enough
+            raise
+        except OSError:  # a terminal that is closed: the run goes on
+            _silence(self.stream)
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -107,13 +107,15 @@ class Judgement:
         counts = self.counts
         broken, untried = counts.get(Verdict.BROKEN, 0), counts.get(Verdict.NOT_TRIED, 0)
         kept, excused = counts.get(Verdict.KEPT, 0), counts.get(Verdict.EXCUSED, 0)
-        if broken:
-            tried = count_of(broken + kept + excused, "promise")
-            return f"{broken:,} of {tried} that were tried {'is' if broken == 1 else 'are'} broken."
-        if not kept + excused:
+        tried = broken + kept + excused
+        if not tried:
             return "Nothing was tried, so nothing is known."
-        if kept + excused == 1:
-            said = f"The one promise that was tried is {'kept' if kept else 'excused'}"
+        if tried == 1:
+            verdict = "broken" if broken else "kept" if kept else "excused"
+            said = f"The one promise that was tried is {verdict}"
+        elif broken:
+            are = "is" if broken == 1 else "are"
+            said = f"{broken:,} of {count_of(tried, 'promise')} that were tried {are} broken"
         else:
             said = f"All {count_of(kept, 'promise')} that were tried are kept"
             if excused:
