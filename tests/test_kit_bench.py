@@ -249,6 +249,20 @@ def test_what_has_emptied_its_environment_is_found_by_its_socket(tmp_path: Path)
     assert not is_running(pids[0])
 
 
+def test_what_has_only_just_been_started_and_has_no_environment_yet_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child's descriptors close, by which its parent knows it, before that is there."""
+    read = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: b"" if path.name == "environ" else read(path)
+    )
+    household = Household(tmp_path)
+    process = household.start(["sleep", "20"])
+    assert household.end() == []
+    assert process.status == -signal.SIGKILL
+
+
 INTERRUPTED = """
 import sys
 sys.path[:0] = sys.argv[1:]

@@ -160,7 +160,8 @@ class Household:
         """All that run: what was started, and what those have started."""
         mark = os.fsencode(f"{_MARK}={self._mark}")
         sockets = _bound_below(self._home) if self._home else set()
-        found = []
+        # One that has just been started has no environment yet.
+        found = [process.pid for process in self._started if process.status is None]
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 # Split, because another's environment may have it in the middle of something.
@@ -169,7 +170,7 @@ class Household:
                 is_own = int(entry.name) == os.getpid()
                 if has_mark or (sockets and not is_own and sockets & _sockets_of(entry)):
                     found.append(int(entry.name))
-        return found
+        return list(dict.fromkeys(found))
 
     def end(self, patience_s: float = 10.0) -> list[int]:
         """Kill all, and wait until they are gone; returns those that are not."""
