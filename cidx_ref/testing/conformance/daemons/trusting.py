@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import stat
 import warnings
 from collections.abc import Iterator
@@ -122,16 +123,19 @@ def _both_sides(asker: Asker, questions: list[Question]) -> None:
     if not pid:
         # A copy of everything: nothing of it is to run, or to be cleaned up, a second time.
         try:
+            os.write(begin, b"\n")
             os.write(begin, json.dumps(list(_wrong(asker, there))).encode()[:60_000])
         finally:
             os._exit(0)
     os.close(begin)
     try:
+        # Both sides ask at the same time, or neither has the other's answers.
+        select.select([end], [], [], 30.0)
         wrong = list(_wrong(asker, here, is_parent=True))
         ended = end_of(pid, 30.0)
         assert ended, "the child of a fork, which uses its parent's client, hangs"
         with open(end, "rb", closefd=False) as said:
-            wrong += json.loads(said.read() or b"[]")
+            wrong += json.loads(said.read().strip() or b"[]")
     finally:
         _end(pid)
         os.close(end)
