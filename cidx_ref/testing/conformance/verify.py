@@ -118,10 +118,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add(
         "--at-once",
         type=_count,
-        default=min(_MOST_AT_ONCE, os.cpu_count() or 1),
+        default=min(_MOST_AT_ONCE, 1 + (os.cpu_count() or 1)),
         metavar="N",
-        help="run so many checks at a time, but for those that measure (default: one for each core,"
-        f" at most {_MOST_AT_ONCE})",
+        help="run so many checks at a time, but for those that measure (default: one more than"
+        f" there are cores, at most {_MOST_AT_ONCE})",
     )
     add("--excuses", type=Path, metavar="FILE", help="what is known to be broken, and why (TOML)")
     add("--promises", type=Path, metavar="FILE", help="promises of your own (TOML)")
