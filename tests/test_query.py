@@ -30,9 +30,9 @@ from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.text import words
 from cidx_ref.project import Project
 from cidx_ref.results import ADDED_SIGNALS
-from cidx_ref.runtime import SYSTEM, Thread
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import MakeProject, build
+from cidx_ref.testing.own.inside.asked import Meeting
 from cidx_ref.testing.promises.report import RecordFigure
 
 #: Within a tuple: to mypy it is of no type that could be equal to a number.
@@ -377,34 +377,6 @@ def test_filters_let_through_exactly_what_they_say(
 # QRY-3
 
 
-class _Rendezvous(FakeRuntime):
-    """Holds the full text until the embedder has been entered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding, self.reading = SYSTEM.event("embedding"), SYSTEM.event("reading")
-        self.met: list[bool] = []
-
-    def thread(self, target: Callable[[], object], name: str) -> Thread:
-        if name != "full text":
-            return super().thread(target, name)
-
-        def run() -> None:
-            self.reading.set()
-            self.met.append(self.embedding.wait(10))
-            target()
-
-        def join(timeout: float | None = None) -> None:
-            if not self.embedding.is_set():  # who waits here is who would enter it
-                self.met.append(False)
-                self.embedding.set()
-            joined(timeout)
-
-        thread: Any = super().thread(run, name)
-        joined, thread.join = thread.join, join
-        return thread  # type: ignore[no-any-return]
-
-
 class _Embedder(HashingEmbedder):
     """The default, with something to do first."""
 
@@ -419,7 +391,7 @@ class _Embedder(HashingEmbedder):
 
 @pytest.mark.promise("QRY-3")
 def test_a_hybrid_search_asks_both_engines_at_once(project: Project) -> None:
-    runtime = _Rendezvous()
+    runtime = Meeting()
 
     def first() -> None:
         runtime.embedding.set()

@@ -34,7 +34,7 @@ from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.own.fixtures import SAMPLE, write
 from cidx_ref.testing.own.inside.examples import examples
 
-__all__ = ["CHECKS", "loaded"]
+__all__ = ["CHECKS", "Meeting", "loaded"]
 
 _PATIENCE_S = 10.0
 #: So few of the nearest are looked at here, and of so few dimensions: as if there were thousands.
@@ -210,7 +210,7 @@ def _any_text(root: Path) -> None:
 # Both engines.
 
 
-class _Meeting(FakeRuntime):
+class Meeting(FakeRuntime):
     """Holds the full text until the embedder has been entered."""
 
     def __init__(self) -> None:
@@ -254,7 +254,7 @@ _QUERY = "retry disconnect"
 
 def _at_once(root: Path) -> None:
     """A hybrid search asks both engines at once."""
-    runtime = _Meeting()
+    runtime = Meeting()
 
     def enter(text: str) -> Any:
         runtime.embedding.set()
