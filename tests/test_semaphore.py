@@ -35,8 +35,7 @@ def test_no_more_answers_are_worked_out_at_once_than_there_are_processors(
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
     # In its time nothing takes long.
     service = CIDXDaemonService(project.root, runtime=FakeRuntime())
-    assert service._served is not None
-    semaphore = service._served._at_once
+    semaphore = service._at_once
     go_on = SYSTEM.event("go on")
     inside: list[str] = []
     answer = IndexSnapshot.answer

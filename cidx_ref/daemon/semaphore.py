@@ -1,4 +1,4 @@
-"""A fair semaphore, which nobody holds for long: how many answers are worked out at once.
+"""A fair semaphore, which nobody holds for long: how many queries are worked on at once.
 
 An interpreter runs one thread at a time.  Where ten threads answer at once, each that leaves the
 interpreter for an engine waits for the other nine before it comes back, several times an answer:
@@ -7,6 +7,7 @@ together they take longer than in turn, and some far longer than others.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +38,11 @@ class FairSemaphore:
     """
 
     def __init__(
-        self, permits: int, runtime: Runtime = SYSTEM, *, patience_s: float = PATIENCE_S
+        self, permits: int = 0, runtime: Runtime = SYSTEM, *, patience_s: float = PATIENCE_S
     ) -> None:
+        """Without a number of `permits`, there are as many as processors, or two."""
+        # While one query is in the interpreter, others are in engines.
+        permits = permits or max(2, len(os.sched_getaffinity(0)))
         self._runtime = runtime
         self._patience_s = patience_s
         self._lock = runtime.lock("semaphore")

@@ -7,7 +7,6 @@ of how they work.
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -17,7 +16,6 @@ from cidx_ref.daemon.cache import CacheListener, IndexCache
 from cidx_ref.daemon.freshness import Freshness, MakeWatch, NoWatch
 from cidx_ref.daemon.indexing import IndexRuns
 from cidx_ref.daemon.memory import give_back
-from cidx_ref.daemon.semaphore import FairSemaphore
 from cidx_ref.daemon.singleflight import SingleFlight
 from cidx_ref.daemon.succession import Succession
 from cidx_ref.errors import NoIndexError
@@ -59,8 +57,6 @@ class Served:
         self.project = project
         self.index = index
         #: What `index.check` says: it may read all files, and once for all who ask at a time.
-        # While one is in the interpreter, others are in engines: as many as there are processors.
-        self._at_once = FairSemaphore(max(2, len(os.sched_getaffinity(0))), runtime)
         self.check = SingleFlight(index.check, runtime)
         self._configured = configured
         self._has_watch = make_watch is not None
@@ -105,7 +101,7 @@ class Served:
         What is not ours is not watched, and as fresh as it is made elsewhere.
         """
         if search.source == "cidx":
-            with self._beside.pin(search.source) as loaded, self._at_once.permit():
+            with self._beside.pin(search.source) as loaded:
                 return {**loaded.answer(search), "pending": None}
         with self.freshness.answering():
             said = self.freshness.before(**when)
@@ -122,12 +118,10 @@ class Served:
     def _search(self, search: Search) -> dict[str, Any]:
         """The answer; it says so itself if what the watch knows is of another generation."""
         with self.cache.pin() if not search.source else self._beside.pin(search.source) as loaded:
-            is_of_another = self.freshness.is_of_another(loaded.generation)
-            if is_of_another:
-                search = replace(search, is_unchanged=False)
-            with self._at_once.permit():
-                answer: dict[str, Any] = loaded.answer(search)
-            return {**answer, "pending": None} if is_of_another else answer
+            if self.freshness.is_of_another(loaded.generation):
+                return {**loaded.answer(replace(search, is_unchanged=False)), "pending": None}
+            answer: dict[str, Any] = loaded.answer(search)
+            return answer
 
     def options(self, **asked: Any) -> RunOptions:
         """Of an index run, by the configuration as it is now."""
