@@ -8,6 +8,7 @@ holds the interpreter, is printed; and what the check before it takes, in a proc
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sysconfig
@@ -19,8 +20,8 @@ from typing import Any
 import pytest
 from clients import TEXTS
 
+from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index.cidx.theirs import TheirIndex
-from cidx_ref.index.port import Search
 from cidx_ref.keys import account_key
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.cidx_format import MODEL, StandIn, pieces_of, write_index
@@ -47,9 +48,8 @@ def children_s() -> float:
 
 
 @pytest.fixture(scope="module")
-def snapshot(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Any]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CIDXDaemonService]:
+    """Of a project with such an index, which it has loaded."""
     root = tmp_path_factory.mktemp("theirs")
     files = sources(int(os.environ.get("CIDX_REF_THEIR_CHUNKS", "10000")))
     embedder = StandIn(1024, MODEL)
@@ -59,6 +59,7 @@ def snapshot(
     index.adopt()
     took, used = perf_counter() - began, children_s() - used
     print(f"\nadopted in {took:.2f} s, with {used:.2f} s of processor time")
+    service = CIDXDaemonService(root, embedder=embedder)
     done, gaps = SYSTEM.event("loaded"), [0.0]
 
     def tick() -> None:
@@ -69,13 +70,24 @@ def snapshot(
 
     ticking = SYSTEM.thread(tick, "ticker")
     began = perf_counter()
-    loaded = index.load(index.current())
+    answers(service, TEXTS[0], "fts")
     took = perf_counter() - began
     done.set()
     ticking.join()
     print(f"{chunks} chunks: loaded in {took:.2f} s, longest gap {gaps[0] * 1000:.0f} ms")
-    yield loaded
-    loaded.close()
+    yield service
+    service.exposed_clear_cache()
+
+
+def answers(service: CIDXDaemonService, text: str, mode: str) -> dict[str, Any]:
+    """As a client has it."""
+    method = {"semantic": "query", "fts": "query_fts"}[mode]
+    asked = json.dumps(
+        {"project_path": str(service.project and service.project.root), "query": text}
+    )
+    answer: dict[str, Any] = json.loads(service.exposed_call(method, asked))["answer"]
+    assert answer["results"]
+    return answer
 
 
 @pytest.mark.promise("PERF-1", "PERF-2", "PERF-3")
@@ -83,23 +95,22 @@ def snapshot(
                          [("semantic", "PERF-1", 100), ("fts", "PERF-2", 20)])  # fmt: skip
 @pytest.mark.parametrize("readers", [1, 10])
 def test_the_full_cidxs_index_answers_within_the_gates(
-    snapshot: Any,
+    service: CIDXDaemonService,
     gate: Callable[..., None],
     mode: str,
     promise: str,
     limit_ms: float,
     readers: int,
 ) -> None:
-    assert snapshot.unavailable == {}
+    assert "unavailable" not in service.exposed_get_status()
 
     def measure() -> list[float]:
         times: list[float] = []
 
         def read(first: int) -> None:
             for n in range(first, first + 40):
-                text = f"{TEXTS[n % len(TEXTS)]} {n}"
                 began = perf_counter()
-                assert snapshot.answer(Search(text, mode=mode))["results"]
+                answers(service, f"{TEXTS[n % len(TEXTS)]} {n}", mode)
                 times.append((perf_counter() - began) * 1000)
 
         threads = [SYSTEM.thread(lambda f=n: read(100 * f), f"{n}") for n in range(readers)]  # type: ignore[misc]
@@ -112,8 +123,12 @@ def test_the_full_cidxs_index_answers_within_the_gates(
 
 
 @pytest.mark.promise("QRY-1")
-def test_the_graph_misses_few_of_the_nearest(snapshot: Any, aim: Callable[..., None]) -> None:
+def test_the_graph_misses_few_of_the_nearest(
+    service: CIDXDaemonService, aim: Callable[..., None]
+) -> None:
     """Beside what the full cidx itself finds: it asks for the ten nearest, with `ef` 50."""
+    assert service.cache_entry is not None
+    snapshot: Any = service.cache_entry.snapshot
     graph = snapshot.semantic._index._graph
     found = theirs = 0
     for n, text in enumerate((*TEXTS, *(" ".join(TEXTS[n:] + TEXTS[:n]) for n in range(8)))):

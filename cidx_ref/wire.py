@@ -77,6 +77,7 @@ class Caller:
     def __init__(self, sock: socket.socket, runtime: Runtime = SYSTEM) -> None:
         self._sock = sock
         self._runtime = runtime
+        self._ahead = b""  # has been read, and not asked for
         self._sequence = 0
         self._root: Any = None
         self._pid = os.getpid()
@@ -123,15 +124,17 @@ class Caller:
             raise NoAnswerError(str(error)) from None
 
     def _read(self, count: int, deadline: float | None) -> bytes:
-        parts = []
-        while count > 0:
+        parts, missing = [self._ahead], count - len(self._ahead)
+        while missing > 0:
             self._until(deadline)
-            part = self._sock.recv(min(count, 1 << 16))
+            part = self._sock.recv(1 << 16)  # most answers, at once
             if not part:
                 raise EOFError("connection closed by the daemon")
             parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            missing -= len(part)
+        data = b"".join(parts)
+        self._ahead = data[count:]
+        return data[:count]
 
     def _until(self, deadline: float | None) -> None:
         if deadline is not None:

@@ -168,4 +168,5 @@ SOONEST_SEARCH: dict[str, str] = {
     "each_request_makes_a_run": "SharedIndexRun",
     "a_run_begins_beside_a_merge": "RunsAndMerges",
     "named_before_it_listens": "ClientAndStarter",
+    "slow_answers_count_for_ever": "SlowHolders",
 }

@@ -173,7 +173,8 @@ FLOORS_WITHIN = {
     "daemon": [
         [
             *["claim", "entry", "eviction", "gate", "health", "indexing", "installation", "log"],
-            *["gitindex", "inotify", "looked", "memory", "relevance", "room", "singleflight"],
+            *["gitindex", "inotify", "looked", "memory", "relevance", "room", "semaphore"],
+            *["singleflight"],
         ],
         ["cache", "gitstate"],
         ["beside", "freshness", "outside", "succession"],

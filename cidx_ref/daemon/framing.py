@@ -45,8 +45,10 @@ T = TypeVar("T")
 FRAME_TIMEOUT_S = 10.0
 #: Seconds within which the client must have taken a whole reply.
 SEND_TIMEOUT_S = 30.0
-#: Bytes that are read from a socket at once, at most.
+#: Bytes that are read from a socket at once, at most;
 _CHUNK_BYTES = 64_000
+#: and before it is known how many there are: of a call, all.
+_AHEAD_BYTES = 4096
 #: The largest frame that is passed over; larger ones are no messages of RPyC's.
 _MAX_PASSED_BYTES = 1 << 26
 #: Frames up to this size count for nothing among those that are being received;
@@ -83,14 +85,16 @@ class Stream:
     `read`, `write` and `poll` raise `EOFError` once the connection is lost, or too slow.
     """
 
-    __slots__ = ("_patience_s", "_runtime", "_sock")
+    __slots__ = ("_ahead", "_patience_s", "_runtime", "_sock")
 
     def __init__(self, sock: socket.socket, runtime: Runtime, patience_s: float = inf) -> None:
         """`patience_s` is the most that any read or write may take."""
-        # A read takes what is there without first asking the system whether something is there:
-        # the question would cost as much as the read.
-        sock.setblocking(False)
+        # Each call of the system lets go of the interpreter, which takes a while to come back
+        # where others want it, too.  So the first bytes of a message are waited for by reading
+        # them, with all that has come; and a read does not ask first whether something is there.
+        sock.setblocking(True)
         self._sock = sock
+        self._ahead = b""  # has been read, and not asked for
         self._runtime = runtime
         self._patience_s = patience_s
 
@@ -102,13 +106,28 @@ class Stream:
 
     def poll(self, timeout: Timeout) -> bool:
         """Wait for something to read; False if nothing comes in time."""
+        if self._ahead:
+            return True
         if self._sock.fileno() < 0:
             raise EOFError("stream has been closed")
         left = timeout.timeleft()
-        return self._is_ready(select.POLLIN, None if left is None else left * 1000)
+        if left is not None:
+            return self._is_ready(select.POLLIN, left * 1000)
+        try:
+            self._ahead = self._sock.recv(_AHEAD_BYTES)
+        except OSError as error:
+            self.close()
+            raise EOFError(str(error)) from None
+        if not self._ahead:
+            self._end()
+        return True
 
     def read(self, count: int) -> bytes:
         """Exactly `count` bytes, within `FRAME_TIMEOUT_S`."""
+        ahead = self._ahead
+        if len(ahead) >= count:
+            self._ahead = ahead[count:]
+            return ahead[:count]
         return b"".join(self._parts(count))
 
     def skip(self, count: int) -> None:
@@ -118,14 +137,20 @@ class Stream:
 
     def _parts(self, count: int) -> Iterator[bytes]:
         deadline = self._runtime.monotonic() + min(FRAME_TIMEOUT_S, self._patience_s)
+        part, self._ahead = self._ahead[:count], self._ahead[count:]
+        count -= len(part)
+        yield part
         while count > 0:
             wanted = min(count, _CHUNK_BYTES)
             part = self._before(deadline, select.POLLIN, self._sock.recv, wanted)
             if not part:
-                self.close()
-                raise EOFError("connection closed by peer")
+                self._end()
             count -= len(part)
             yield part
+
+    def _end(self) -> NoReturn:
+        self.close()
+        raise EOFError("connection closed by peer")
 
     def write(self, data: bytes) -> None:
         """Send all of `data`, within `SEND_TIMEOUT_S`."""
@@ -134,11 +159,11 @@ class Stream:
         while rest:
             rest = rest[self._before(deadline, select.POLLOUT, self._sock.send, rest) :]
 
-    def _before(self, deadline: float, ready: int, act: Callable[[A], T], argument: A) -> T:
+    def _before(self, deadline: float, ready: int, act: Callable[[A, int], T], argument: A) -> T:
         try:
             while True:
                 try:
-                    return act(argument)
+                    return act(argument, socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     self._wait(deadline, ready)
         except OSError as error:

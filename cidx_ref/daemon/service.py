@@ -1,8 +1,8 @@
 """What the daemon offers: the exposed methods, and the parts they are made of.
 
 One instance serves one project and all its clients.  Every call takes the same way, from top to
-bottom: arguments are checked, without a lock (QRY-5); the gate lets it in; the work is done, for a
-query with the snapshot pinned; the outcome is counted.
+bottom: arguments are checked, without a lock (QRY-5); the gate lets it in; a query waits for its
+turn; the work is done, for a query with the snapshot pinned; the outcome is counted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.installation import Guarded, Installation
 from cidx_ref.daemon.progress import relay
 from cidx_ref.daemon.room import Room, shortage
+from cidx_ref.daemon.semaphore import FairSemaphore
 from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import BadArgumentError, CidxError, InternalError
@@ -81,6 +82,7 @@ class CIDXDaemonService(ExposedService):
         self.runtime = runtime
         self.config = Config()
         self.gate = Gate(runtime, max_calls=max_calls)
+        self._at_once = FairSemaphore(runtime=runtime)
         self.metrics = Metrics(runtime)
         self.installation = installation or Installation()
         self.health_monitor = HealthMonitor(self, runtime=runtime, problem=self._problem)
@@ -336,11 +338,10 @@ class CIDXDaemonService(ExposedService):
         self, method: str, mode: str, project_path: Any, query: Any, limit: Any, extra: Any
     ) -> dict[str, Any]:
         with self._counted(method):
-            asked = arguments.search_options(query, limit, extra, mode, project_path)
-            search = Search(**asked)
+            search = Search(**arguments.search_options(query, limit, extra, mode, project_path))
             when = arguments.freshness_options(extra)
             served = self._admit(project_path)
-            with self.gate.call(method, is_use=True):
+            with self.gate.call(method, is_use=True), self._at_once.permit():
                 answer: dict[str, Any] = served.answer(search, when)
                 return answer
 

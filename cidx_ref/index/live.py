@@ -28,6 +28,7 @@ __all__ = ["FileSet", "FilterMask", "LiveChunks", "Part", "key_of"]
 
 _REMEMBERED = 64  # filters
 _ORDINAL_BITS = 20  # a file has fewer than a million chunks
+_ORDINALS = (1 << _ORDINAL_BITS) - 1
 
 
 def key_of(file_id: int, ordinal: int) -> int:
@@ -111,6 +112,8 @@ class LiveChunks:
             len(p.segment.store) if p.alive is None else int(p.alive.sum()) for p in self.parts
         )
         self._count = sum(alive)
+        #: The size of all names and texts.
+        self.size_bytes = sum(part.segment.store.size_bytes for part in self.parts)
 
     def __len__(self) -> int:
         """The number of live chunks."""
@@ -120,11 +123,6 @@ class LiveChunks:
     def file_count(self) -> int:
         """The number of live files."""
         return len(self._ids)
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of all names and texts."""
-        return sum(part.segment.store.size_bytes for part in self.parts)
 
     def read(self, chunk: int) -> StoredChunk:
         part = self.parts[bisect_right(self._first_chunks, chunk) - 1]
@@ -189,16 +187,12 @@ class LiveChunks:
         """
         if not keys:
             return []
-        wanted = np.array(keys, np.uint64)
-        ids = (wanted >> np.uint64(_ORDINAL_BITS)).astype(np.int64)
-        at = np.searchsorted(self._ids, ids)
-        if not len(self._ids) or not np.array_equal(
-            self._ids[at.clip(max=len(self._ids) - 1)], ids
-        ):
+        ids = [key >> _ORDINAL_BITS for key in keys]
+        at = self._ids.searchsorted(ids)
+        if not len(self._ids) or self._ids.take(at, mode="clip").tolist() != ids:
             raise IndexUnusableError("the full text has files that are in no segment")
-        ordinals = (wanted & np.uint64((1 << _ORDINAL_BITS) - 1)).astype(np.int64)
-        numbers: list[int] = (self._starts[at] + ordinals).tolist()
-        return numbers
+        starts = self._starts.take(at).tolist()
+        return [start + (key & _ORDINALS) for start, key in zip(starts, keys, strict=True)]
 
     def mask(self, filters: Filters) -> FilterMask | None:
         """Which files and chunks `filters` let through; None where they let everything through."""

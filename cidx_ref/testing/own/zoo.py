@@ -105,8 +105,7 @@ INSIDE = (
     *("each_request_makes_a_run", "successor_is_left_open", "entry_is_used_unseen"),
     *("first_query_loads_what_was_published", "memory_is_kept", "a_merge_is_not_cancelled"),
     *("a_segment_is_closed_with_its_first_generation", "live_before_it_is_there"),
-    "swept_under_a_reader",
-    "looks_and_then_closes",
+    *("swept_under_a_reader", "looks_and_then_closes", "slow_answers_count_for_ever"),
     # What a search finds, beside what a look at every chunk finds.
     *("nearest_in_the_order_of_the_files", "collisions_are_hits", "no_match_without_a_last_look"),
     *("rare_words_are_left_to_the_graph", "filters_are_ignored", "filtered_afterwards"),

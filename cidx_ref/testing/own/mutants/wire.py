@@ -16,6 +16,7 @@ from cidx_ref.daemon import framing, transport, values
 from cidx_ref.daemon.cache import IndexCache
 from cidx_ref.daemon.gate import Call, Gate
 from cidx_ref.daemon.proxy import RemoteCallback, RemoteObject
+from cidx_ref.daemon.semaphore import FairSemaphore
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import CidxError, InternalError
@@ -158,6 +159,13 @@ def queries_take_turns() -> Iterator[None]:
         patch.object(IndexCache, "_begin_use", wait_for_my_turn),
         patch.object(IndexCache, "_release", whose_turn_is_it),
     ):
+        yield
+
+
+@mutant("RPC-4", "a slow one was waited for")
+def slow_answers_count_for_ever() -> Iterator[None]:
+    """A permit is not taken back, however long it is held."""
+    with patch.object(FairSemaphore, "_take_back_what_is_held_for_long", lambda self: None):
         yield
 
 

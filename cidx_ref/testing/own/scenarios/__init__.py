@@ -9,14 +9,21 @@ another thread that opened the file itself just as it keeps out another process.
 from __future__ import annotations
 
 from cidx_ref.testing.concurrency.explore import Scenario
-from cidx_ref.testing.own.scenarios import caching, claiming, merging, serving, storing
+from cidx_ref.testing.own.scenarios import (
+    caching,
+    claiming,
+    letting,
+    merging,
+    serving,
+    storing,
+)
 
 __all__ = ["SCENARIOS"]
 
 #: All of them, but for what they have in common.
 SCENARIOS: tuple[type[Scenario], ...] = tuple(
     found
-    for module in (caching, serving, storing, claiming, merging)
+    for module in (caching, letting, serving, storing, claiming, merging)
     for found in vars(module).values()
     if isinstance(found, type)
     and issubclass(found, Scenario)

@@ -1,0 +1,107 @@
+"""A fair semaphore, which nobody holds for long: how many queries are worked on at once.
+
+An interpreter runs one thread at a time.  Where ten threads answer at once, each that leaves the
+interpreter for an engine waits for the other nine before it comes back, several times an answer:
+together they take longer than in turn, and some far longer than others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cidx_ref.runtime import SYSTEM, Event, Runtime
+
+__all__ = ["PATIENCE_S", "FairSemaphore"]
+
+#: Most answers take a tenth of it.
+PATIENCE_S = 0.02
+
+
+class _Permit:
+    """One who wants to be let in, or is in since `since`."""
+
+    __slots__ = ("granted", "since")
+
+    def __init__(self) -> None:
+        self.since = 0.0
+        self.granted: Event | None = None  # made where somebody has to wait
+
+
+class FairSemaphore:
+    """Lets so many in at once, who have waited longest.  Thread-safe.
+
+    A permit that is held for `patience_s` while others wait is taken back, and its holder goes on
+    without one: a slow answer delays nobody (RPC-4), whatever it waits for.
+    """
+
+    def __init__(
+        self, permits: int = 0, runtime: Runtime = SYSTEM, *, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Without a number of `permits`, there are as many as processors, or two."""
+        # While one query is in the interpreter, others are in engines.
+        permits = permits or max(2, len(os.sched_getaffinity(0)))
+        self._runtime = runtime
+        self._patience_s = patience_s
+        self._lock = runtime.lock("semaphore")
+        self._free = permits
+        self._held: dict[_Permit, None] = {}  # in the order in which they were granted
+        self._waiting: deque[_Permit] = deque()
+
+    @property
+    def free(self) -> int:
+        """How many permits nobody holds."""
+        return self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a permit."""
+        return len(self._waiting)
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Hold a permit while the block runs; wait for it until it is there."""
+        permit = _Permit()
+        try:
+            self._take(permit)
+            yield
+        finally:
+            self._give_back(permit)
+
+    def _take(self, permit: _Permit) -> None:
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                self._grant(permit)
+                return
+            granted = permit.granted = self._runtime.event("permit")
+            self._waiting.append(permit)
+        while not granted.wait(self._patience_s):
+            with self._lock:
+                self._take_back_what_is_held_for_long()
+
+    def _take_back_what_is_held_for_long(self) -> None:
+        overdue = self._runtime.monotonic() - self._patience_s
+        held_for_long = [each for each in self._held if each.since <= overdue]
+        for each in held_for_long[: len(self._waiting)]:
+            del self._held[each]
+            self._grant(self._waiting.popleft())
+
+    def _give_back(self, permit: _Permit) -> None:
+        with self._lock:
+            if permit in self._held:
+                del self._held[permit]
+                if self._waiting:
+                    self._grant(self._waiting.popleft())
+                else:
+                    self._free += 1
+            elif permit in self._waiting:  # an exception ended its waiting
+                self._waiting.remove(permit)
+
+    def _grant(self, permit: _Permit) -> None:
+        permit.since = self._runtime.monotonic()
+        self._held[permit] = None
+        if permit.granted is not None:
+            permit.granted.set()

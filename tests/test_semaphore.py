@@ -1,0 +1,64 @@
+"""How many answers are worked out at once, and that a permit is given back, whatever ends its
+holder's work; all else is in the scenarios of `own/scenarios/letting.py`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cidx_ref.daemon.semaphore import FairSemaphore
+from cidx_ref.daemon.service import CIDXDaemonService
+from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.runtime import SYSTEM
+from cidx_ref.testing.clock import FakeRuntime
+from cidx_ref.testing.own.fixtures import MakeProject, build
+
+
+@pytest.mark.promise("RPC-4", "RPC-5")
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit])
+def test_what_ends_badly_gives_its_permit_back(error: type[BaseException]) -> None:
+    semaphore = FairSemaphore(2, FakeRuntime())
+    for _ in range(3):
+        with pytest.raises(error), semaphore.permit():
+            raise error if semaphore.free == 1 else AssertionError("came in without a permit")
+        assert semaphore.free == 2
+
+
+@pytest.mark.promise("PERF-3")
+def test_no_more_answers_are_worked_out_at_once_than_there_are_processors(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project()
+    build(project)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
+    # In its time nothing takes long.
+    service = CIDXDaemonService(project.root, runtime=FakeRuntime())
+    semaphore = service._at_once
+    go_on = SYSTEM.event("go on")
+    inside: list[str] = []
+    answer = IndexSnapshot.answer
+
+    def held(self: IndexSnapshot, *arguments: Any, **named: Any) -> Any:
+        inside.append("somebody")
+        assert go_on.wait(30.0)
+        return answer(self, *arguments, **named)
+
+    monkeypatch.setattr(IndexSnapshot, "answer", held)
+    asked = json.dumps({"project_path": str(project.root), "query": "retry"})
+    answers: list[str] = []
+    askers = [
+        SYSTEM.thread(lambda: answers.append(service.exposed_call("query_fts", asked)), f"{n}")
+        for n in range(8)
+    ]
+    deadline = SYSTEM.monotonic() + 30.0
+    while semaphore.waiting < 5 or len(inside) < 3:
+        assert SYSTEM.monotonic() < deadline, "they do not wait"
+        SYSTEM.sleep(0.001)
+    assert len(inside) == 3
+    go_on.set()
+    for asker in askers:
+        asker.join(30.0)
+    assert len(inside) == len(answers) == 8
+    assert all("answer" in json.loads(said) for said in answers)
