@@ -21,7 +21,7 @@ PATIENCE_S = 0.02
 
 
 class _Permit:
-    """One who wants to be let in, or is in since `since`."""
+    """One who wants to be let in, or was at `since`."""
 
     __slots__ = ("granted", "since")
 
@@ -42,18 +42,19 @@ class FairSemaphore:
     ) -> None:
         """Without a number of `permits`, there are as many as processors, or two."""
         # While one query is in the interpreter, others are in engines.
-        permits = permits or max(2, len(os.sched_getaffinity(0)))
+        self._permits = permits or max(2, len(os.sched_getaffinity(0)))
         self._runtime = runtime
         self._patience_s = patience_s
         self._lock = runtime.lock("semaphore")
-        self._free = permits
+        # What is held is counted, and nothing else; and what waits is granted before it leaves its
+        # place: an interrupt at any place loses neither a permit nor somebody who waits.
         self._held: dict[_Permit, None] = {}  # in the order in which they were granted
         self._waiting: deque[_Permit] = deque()
 
     @property
     def free(self) -> int:
         """How many permits nobody holds."""
-        return self._free
+        return self._permits - len(self._held)
 
     @property
     def waiting(self) -> int:
@@ -72,33 +73,36 @@ class FairSemaphore:
 
     def _take(self, permit: _Permit) -> None:
         with self._lock:
-            if self._free > 0:
-                self._free -= 1
+            if self.free > 0 and not self._waiting:
                 self._grant(permit)
                 return
             granted = permit.granted = self._runtime.event("permit")
             self._waiting.append(permit)
-        while not granted.wait(self._patience_s):
+        while not (granted.wait(self._patience_s) or permit.since):
             with self._lock:
-                self._take_back_what_is_held_for_long()
-
-    def _take_back_what_is_held_for_long(self) -> None:
-        overdue = self._runtime.monotonic() - self._patience_s
-        held_for_long = [each for each in self._held if each.since <= overdue]
-        for each in held_for_long[: len(self._waiting)]:
-            del self._held[each]
-            self._grant(self._waiting.popleft())
+                self._let_in()
 
     def _give_back(self, permit: _Permit) -> None:
         with self._lock:
-            if permit in self._held:
-                del self._held[permit]
-                if self._waiting:
-                    self._grant(self._waiting.popleft())
-                else:
-                    self._free += 1
-            elif permit in self._waiting:  # an exception ended its waiting
+            self._held.pop(permit, None)  # or it has been taken back
+            if permit in self._waiting:  # an exception ended its waiting
                 self._waiting.remove(permit)
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """Grant what can be granted; for that, what has been held for long is taken back."""
+        if not self._waiting:
+            return
+        missing = max(0, len(self._waiting) - self.free)
+        for permit in self._held_for_long()[:missing]:
+            del self._held[permit]
+        while self._waiting and self.free > 0:
+            self._grant(self._waiting[0])
+            self._waiting.popleft()
+
+    def _held_for_long(self) -> list[_Permit]:
+        overdue = self._runtime.monotonic() - self._patience_s
+        return [permit for permit in self._held if permit.since <= overdue]
 
     def _grant(self, permit: _Permit) -> None:
         permit.since = self._runtime.monotonic()
