@@ -95,7 +95,7 @@ def test_a_check_that_ends_its_process_is_not_tried_and_others_are(
 
     found = judge([make("keeps"), make("dies"), make("keeps too")], run, 2)
     assert found["dies"] == [
-        Finding(id_, Verdict.NOT_TRIED, said, "dies") for id_ in ("SRV-1", "SRV-2")
+        Finding(id_, Verdict.NOT_TRIED, said, "dies", unfinished=True) for id_ in ("SRV-1", "SRV-2")
     ]
     assert [found[name][0].verdict for name in ("keeps", "keeps too")] == [Verdict.KEPT] * 2
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from cidx_ref.testing.conformance import at_once, running
-from cidx_ref.testing.conformance.bench import Bench, judged
+from cidx_ref.testing.conformance.bench import Bench, NotTried, judged
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.mutants import Mutant, plant
 from cidx_ref.testing.conformance.running import UnknownNameError, plan, verify
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Subjects, Target
 from cidx_ref.testing.promises.excuses import Excuse
-from cidx_ref.testing.promises.findings import Finding, Verdict
+from cidx_ref.testing.promises.findings import Finding, Verdict, by_promise
 
 pytestmark = pytest.mark.once
 
@@ -312,3 +312,65 @@ def test_a_mutant_that_cannot_be_planted_or_tried_is_told_and_others_are_judged(
         "dies": "not noticed by dies-within (its process ended with status 9 without a verdict)",
         "harmless": "not noticed by within",
     }
+
+
+def shown_first(bench: Bench, *ids: str) -> None:
+    with bench.showing(*ids):
+        pass
+
+
+def raises_behind_it(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    raise TypeError("a bug")
+
+
+def leaves_behind_it(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    raise SystemExit(0)
+
+
+def dies_behind_it(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    os._exit(0)
+
+
+def cannot_show_it(bench: Bench) -> None:
+    raise NotTried("no query takes long enough")
+
+
+def cannot_show_more(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    raise NotTried("no query takes long enough")
+
+
+@pytest.mark.parametrize(
+    ("run", "at_once", "verdict"),
+    [
+        (fails.run, 0, Verdict.NOT_TRIED),
+        (raises_behind_it, 0, Verdict.NOT_TRIED),
+        (leaves_behind_it, 0, Verdict.NOT_TRIED),
+        (dies_behind_it, 1, Verdict.NOT_TRIED),
+        (cannot_show_it, 0, Verdict.KEPT),
+        (cannot_show_more, 0, Verdict.KEPT),
+        (silent.run, 0, Verdict.KEPT),
+    ],
+)
+def test_what_another_check_kept_is_not_kept_where_one_did_not_come_to_its_end(
+    run: Callable[[Bench], None], at_once: int, verdict: Verdict
+) -> None:
+    other = check("other", "SRV-1")(run)
+    found = by_promise(judge(target(keeps, other), at_once=at_once))
+    assert found["SRV-1"][0].verdict is verdict
+    assert found["SRV-2"][0].verdict is Verdict.KEPT
+
+
+def test_what_was_seen_to_be_broken_stays_so_where_the_check_fails_later() -> None:
+    def sees_and_fails(bench: Bench) -> None:
+        bench.note("SRV-1", Verdict.BROKEN, "two of them")
+        raise pytest.fail.Exception("no")
+
+    found = judge(target(check("other", "SRV-1", "SRV-2")(sees_and_fails)))
+    assert [(each.verdict, each.unfinished) for each in found] == [
+        (Verdict.BROKEN, False),
+        (Verdict.NOT_TRIED, True),
+    ]

@@ -202,4 +202,7 @@ def _untold(error: Exception) -> str:
 
 
 def _untried(check: Check, words: str) -> list[Finding]:
-    return [Finding(id_, Verdict.NOT_TRIED, words, check.name) for id_ in check.promises]
+    return [
+        Finding(id_, Verdict.NOT_TRIED, words, check.name, unfinished=True)
+        for id_ in check.promises
+    ]

@@ -13,7 +13,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -344,10 +344,14 @@ class Bench:
     def findings(self, check: Check, error: BaseException | None, seconds: float) -> list[Finding]:
         """What the check found of each promise that it is about, or has noted."""
         found = []
+        is_cut_short = error is not None and not isinstance(error, (NotTried, NotOffered))
         for promise in dict.fromkeys((*check.promises, *self._notes)):
             note = self._note(promise)
-            if note.verdict is None:
-                note.note(Verdict.NOT_TRIED, _unreached(error), _traced(error))
+            # What it has kept so far is not all that the check would have shown.
+            is_open = note.verdict is None or (is_cut_short and note.verdict is Verdict.KEPT)
+            if is_open:
+                note.verdict = Verdict.NOT_TRIED
+                note.words, note.trace = _unreached(error), _traced(error)
             assert note.verdict is not None
             found.append(
                 Finding(
@@ -360,6 +364,7 @@ class Bench:
                     note.replay,
                     tried=dict(note.tried),
                     seconds=seconds,
+                    unfinished=is_open and is_cut_short,
                 )
             )
         return found
@@ -390,13 +395,14 @@ def judged(
     """
     started = SYSTEM.monotonic()
     ended: BaseException | None = None
-    with Bench(target, deep=deep, seed=seed, home=home, inside=check.inside) as bench:
-        try:
+    bench = Bench(target, deep=deep, seed=seed, home=home, inside=check.inside)
+    try:
+        with bench, suppress(_Told):
             check.run(bench)
-        except _Told:
-            pass
-        except Exception as error:
-            ended = error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # `pytest.fail` and `sys.exit` too; also of what it leaves
+        ended = error
     return bench.findings(check, ended, SYSTEM.monotonic() - started)
 
 

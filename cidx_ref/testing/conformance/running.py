@@ -227,7 +227,7 @@ def _judge_part(check: _Part, **given: Any) -> list[Finding]:
 def _run(check: Check, target: Target, judge: Judge, *, deep: bool, seed: int) -> list[Finding]:
     """What one check found; of what it did not come to, why."""
     began = SYSTEM.monotonic()
-    found, why = [], "the check ended without a verdict"
+    found, why, unfinished = [], "the check ended without a verdict", False
     try:
         if isinstance(check, _Part):
             found = _judge_part(check, deep=deep, seed=seed, not_offered=target.not_offered)
@@ -238,14 +238,12 @@ def _run(check: Check, target: Target, judge: Judge, *, deep: bool, seed: int) -
     except (
         BaseException
     ) as error:  # `pytest.fail` and `sys.exit` too, which a project's code may use
-        why = _words(error)
+        why, unfinished = _words(error), True
     settled = {finding.promise for finding in found}
     untried = [promise for promise in check.promises if promise not in settled]
     seconds = SYSTEM.monotonic() - began
-    return [
-        replace(finding, seconds=finding.seconds or seconds)
-        for finding in (*found, *(Finding(p, Verdict.NOT_TRIED, why) for p in untried))
-    ]
+    found += [Finding(p, Verdict.NOT_TRIED, why, unfinished=unfinished) for p in untried]
+    return [replace(finding, seconds=finding.seconds or seconds) for finding in found]
 
 
 def _completed(finding: Finding, check: Check, replay: str) -> Finding:
