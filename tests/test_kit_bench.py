@@ -262,6 +262,8 @@ def test_what_has_only_just_been_started_and_has_no_environment_yet_is_ended(
     )
     household = Household(tmp_path)
     process = household.start(["sleep", "20"])
+    another = Household(tmp_path)
+    assert another.processes() == household.processes() == [process.pid]
     assert household.end() == []
     assert process.status == -signal.SIGKILL
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from cidx_ref.testing.conformance import at_once, running
+from cidx_ref.testing.conformance import at_once, overdue, running
 from cidx_ref.testing.conformance.bench import Bench, NotTried, judged
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.mutants import Mutant, plant
 from cidx_ref.testing.conformance.running import UnknownNameError, plan, verify
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Subjects, Target
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.excuses import Excuse
 from cidx_ref.testing.promises.findings import Finding, Verdict, by_promise
 
@@ -374,3 +376,89 @@ def test_what_was_seen_to_be_broken_stays_so_where_the_check_fails_later() -> No
         (Verdict.BROKEN, False),
         (Verdict.NOT_TRIED, True),
     ]
+
+
+def hangs(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    with bench.showing("SRV-2"):
+        SYSTEM.event("never set").wait()
+
+
+def sees_and_hangs(bench: Bench) -> None:
+    bench.note("SRV-1", Verdict.BROKEN, "two of them")
+    hangs(bench)
+
+
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_a_check_that_does_not_end_is_ended_and_what_it_saw_counts(at_once: int) -> None:
+    slow = [
+        check("hangs", "SRV-1", "SRV-2", limit_s=0.01)(hangs),
+        check("sees", "SRV-1", "SRV-2", limit_s=0.01)(sees_and_hangs),
+    ]
+    found = judge(target(*slow, keeps), at_once=at_once)
+    assert verdicts(found) == [
+        ("hangs", "SRV-1", Verdict.NOT_TRIED),
+        ("hangs", "SRV-2", Verdict.NOT_TRIED),
+        ("sees", "SRV-1", Verdict.BROKEN),
+        ("sees", "SRV-2", Verdict.NOT_TRIED),
+        ("keeps", "SRV-1", Verdict.KEPT),
+        ("keeps", "SRV-2", Verdict.KEPT),
+    ]
+    assert found[1].words == "the check was ended: it does not end within 0.01 s"
+    assert found[1].unfinished
+    assert "in hangs" in found[1].trace, "where it was"
+
+
+def test_a_part_that_does_not_end_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "check_cache", lambda make: make(), raising=False)
+    monkeypatch.setattr(running, "CACHE_PROMISES", ("CACHE-1",), raising=False)
+    monkeypatch.setattr(
+        running, "SUBJECTS", {"cache": ("running", "check_cache", "CACHE_PROMISES")}
+    )
+    monkeypatch.setattr(running, "within", lambda seconds: overdue.within(0.01))
+    never = SYSTEM.event("never set")
+    found = judge(target(asks, subjects=Subjects(cache=never.wait)))
+    assert found[0].words == "the check was ended: it does not end within 0.01 s"
+    assert (found[0].promise, found[0].unfinished) == ("CACHE-1", True)
+
+
+def test_in_depth_a_check_may_take_ten_times_as_long() -> None:
+    one = replace(keeps, limit_s=7)
+    assert [plan(target(one), deep=deep).checks[0].limit_s for deep in (False, True)] == [7, 70]
+
+
+@pytest.fixture
+def alarms() -> Iterator[list[int]]:
+    """The alarms of a test's own time limit."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
+    yield heard
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_somebody_elses_alarm_goes_on_behind_the_checks(alarms: list[int]) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 900, 7)
+    with overdue.within(500):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] <= 500
+    left_s, every_s = signal.getitimer(signal.ITIMER_REAL)
+    assert 800 < left_s <= 900
+    assert every_s == 7
+    signal.raise_signal(signal.SIGALRM)
+    assert alarms, "its handler is there again"
+
+
+def test_somebody_elses_alarm_that_comes_sooner_is_left_alone(alarms: list[int]) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 400)
+    with overdue.within(500):
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 400
+        signal.raise_signal(signal.SIGALRM)
+    assert alarms
+    assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def test_a_check_in_another_thread_has_no_limit() -> None:
+    found: list[Finding] = []
+    thread = SYSTEM.thread(lambda: found.extend(judge(target(keeps))), "judge")
+    thread.join()
+    assert [each.verdict for each in found] == [Verdict.KEPT, Verdict.KEPT]

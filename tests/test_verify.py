@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from io import StringIO
@@ -21,6 +22,7 @@ from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.conformance import running, verify
 from cidx_ref.testing.conformance.checks import check
+from cidx_ref.testing.conformance.homes import RUN, Home
 from cidx_ref.testing.conformance.mutants import Mutant, mutants_of
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.verify import main
@@ -481,6 +483,16 @@ def test_mutants_that_are_interrupted_are_reported_as_far_as_that(run: Run, proj
     assert out[1:] == ["interrupted: what is not listed was not come to", "mutants: 1 of 3 killed"]
     told = json.loads((project / "r.json").read_text("utf-8"))
     assert (told["interrupted"], told["killed"], len(told["mutants"])) == (True, 1, 1)
+
+
+def test_what_a_run_left_that_was_killed_goes_with_the_next(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = Home(RUN)
+    left.release()
+    assert run("mine:GOOD")[0] == 0
+    assert not list(tmp_path.glob(f"{RUN}*"))
 
 
 def test_a_report_that_cannot_be_written_any_more_hides_no_other(run: Run, project: Path) -> None:

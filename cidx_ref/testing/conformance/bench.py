@@ -6,10 +6,7 @@ Ctrl-C too, what was started is ended and what was written is removed.
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +19,8 @@ from cidx_ref.testing.concurrency.explore import Counterexample, NothingExplored
 from cidx_ref.testing.conformance import corpus, subject
 from cidx_ref.testing.conformance.asking import Gone, Refused, Unreadable, open_socket
 from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.homes import BENCH, Home, short
+from cidx_ref.testing.conformance.overdue import Overdue
 from cidx_ref.testing.conformance.parts.judging import in_words, is_judged, reason
 from cidx_ref.testing.conformance.processes import Household, Process, end_of
 from cidx_ref.testing.conformance.subject import Daemon, NotStarted, Project, WriterFailed
@@ -42,8 +41,8 @@ _FAULTS = (
     Unreadable,
     WriterFailed,
 )
-#: So that a socket's path has room for what a target puts below it.
-_MAX_HOME_CHARS = 40
+#: Of a check that does not end, so many calls are shown, its own first.
+_FRAMES = 12
 
 
 class NotOffered(Exception):  # noqa: N818 - a turn of events
@@ -102,7 +101,8 @@ class Bench:
         self._began = SYSTEM.monotonic()
 
     def __enter__(self) -> Bench:
-        self.directory = Path(tempfile.mkdtemp(prefix="k", dir=self._home or _short())).resolve()
+        self._made = Home(BENCH, self._home or short())
+        self.directory = self._made.path
         logs = self.directory / "log"
         logs.mkdir()
         self.household = Household(logs, self.directory)
@@ -116,7 +116,7 @@ class Bench:
             try:
                 _surely(self.household.end)
             finally:
-                _surely(lambda: shutil.rmtree(self.directory, ignore_errors=True))
+                _surely(self._made.remove)
 
     # What a check shows.
 
@@ -399,9 +399,9 @@ def judged(
     try:
         with bench, suppress(_Told):
             check.run(bench)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # `pytest.fail` and `sys.exit` too; also of what it leaves
+        if isinstance(error, KeyboardInterrupt) and not isinstance(error, Overdue):
+            raise
         ended = error
     return bench.findings(check, ended, SYSTEM.monotonic() - started)
 
@@ -413,6 +413,8 @@ def _unreached(error: BaseException | None) -> str:
         return str(error)
     if isinstance(error, _FAULTS):
         return f"it did not come to that: {_worded(error)}"
+    if isinstance(error, Overdue):
+        return f"the check was ended: {error}"
     return f"the check itself failed: {type(error).__name__}: {error}"
 
 
@@ -434,6 +436,8 @@ def _traced(error: BaseException | None) -> str:
         return ""
     if notes := getattr(error, "__notes__", None):
         return "\n".join(notes)
+    if isinstance(error, Overdue):  # from the check to where it was, without the alarm
+        return "".join(traceback.format_tb(error.__traceback__)[1:-1][:_FRAMES])
     return "" if isinstance(error, _FAULTS) else "".join(traceback.format_exception(error)[-4:])
 
 
@@ -443,8 +447,3 @@ def _put_down(daemon: Daemon) -> None:
     daemon.signal(9)
     for pid in {daemon.pid, daemon.process.pid} - {0}:
         end_of(pid, subject.PROMPT_S)
-
-
-def _short() -> str:
-    default = tempfile.gettempdir()
-    return default if len(default) <= _MAX_HOME_CHARS or not os.access("/tmp", os.W_OK) else "/tmp"

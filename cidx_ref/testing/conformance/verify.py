@@ -17,12 +17,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import get_terminal_size
-from tempfile import TemporaryDirectory
 from typing import NoReturn, TextIO
 
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.homes import RUN, Home, sweep
 from cidx_ref.testing.conformance.mutants import Mutant, Outcome, mutants_of, plant
 from cidx_ref.testing.conformance.named import UnusableError, module_named, target_named
 from cidx_ref.testing.conformance.planted import Planted
@@ -298,9 +298,9 @@ def _judge_mutants(options: argparse.Namespace) -> int:
     return INTERRUPTED if interrupted else planted.status
 
 
-def _temporary() -> TemporaryDirectory[str]:
+def _home() -> Home:
     try:
-        return TemporaryDirectory(prefix="cidx-verify-")
+        return Home(RUN)
     except OSError as error:
         raise UnusableError(f"there is no temporary directory: {error.strerror}") from None
 
@@ -308,7 +308,7 @@ def _temporary() -> TemporaryDirectory[str]:
 @contextmanager
 def _tidy() -> Iterator[None]:
     """Have SIGTERM, and a terminal that is closed, end what was started, as Ctrl-C does, and
-    Hypothesis write nothing here."""
+    Hypothesis write nothing here.  What a run left that was killed goes first."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -319,10 +319,14 @@ def _tidy() -> Iterator[None]:
         for number in (signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) is not signal.SIG_IGN
     }
+    sweep()
     try:
-        with _temporary() as home:
-            set_hypothesis_home_dir(home)
+        home = _home()
+        try:
+            set_hypothesis_home_dir(home.path)
             yield
+        finally:
+            home.remove()
     finally:
         set_hypothesis_home_dir(None)
         for number, handler in before.items():
