@@ -37,6 +37,8 @@ _PR_SET_PDEATHSIG = 1
 _LINGER_S = 5.0
 #: What one that is interrupted may take to end what it started; and if another interrupt comes.
 _TIDY_S, _HASTY_S = 20.0, 5.0
+#: It is waited for no longer at a time, because what waits takes no number that is too large.
+_LOOK_S = 3600.0
 
 #: Runs one check, and raises nothing that the check or its target does.
 Run = Callable[[Check], list[Finding]]
@@ -145,7 +147,7 @@ def _ready(at_work: Sequence[_Work]) -> list[_Work]:
         return []
     ends = [end for work in at_work for end in (work.answer, work.pidfd)]
     until = min(work.until for work in at_work)
-    ready = wait(ends, max(0.0, until - SYSTEM.monotonic()))
+    ready = wait(ends, min(max(0.0, until - SYSTEM.monotonic()), _LOOK_S))
     now = SYSTEM.monotonic()
     return [w for w in at_work if w.answer in ready or w.pidfd in ready or w.until <= now]
 

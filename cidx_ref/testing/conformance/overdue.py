@@ -17,6 +17,8 @@ __all__ = ["Overdue", "overdue", "within"]
 
 #: What is left of another's time when it is over here: 0 would be none.
 _AT_ONCE_S = 1e-6
+#: An alarm takes no more.
+_MOST_S = 1e9
 
 
 class Overdue(KeyboardInterrupt):
@@ -47,7 +49,7 @@ def within(seconds: float) -> Iterator[None]:
         yield
         return
     began = SYSTEM.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, _MOST_S))
     try:
         yield
     finally:
