@@ -84,6 +84,25 @@ def test_where_nothing_can_be_locked_nothing_is_swept(
     home.remove()
 
 
+def test_a_process_that_has_closed_all_files_can_fork_and_tidy_up(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def closes() -> None:
+        home = Home(RUN, tmp_path)
+        os.closerange(3, 1024)
+        if not (fork := os.fork()):
+            os._exit(0)
+        os.waitpid(fork, 0)
+        home.remove()
+
+    process = FORK.Process(target=closes)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr().err == ""
+
+
 def test_a_fork_does_not_hold_what_its_parent_has_locked(tmp_path: Path) -> None:
     home = Home(RUN, tmp_path)
     ready, go = FORK.Event(), FORK.Event()

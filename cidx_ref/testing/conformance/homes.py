@@ -34,9 +34,8 @@ _held: set[int] = set()
 
 def _let_go() -> None:
     """Close them in a fork, which would hold them for as long as it lives."""
-    for lock in _held:
-        os.close(lock)
-    _held.clear()
+    while _held:
+        _close(_held.pop())
 
 
 os.register_at_fork(after_in_child=_let_go)
@@ -62,7 +61,12 @@ class Home:
         """Let go of it, as the end of the process does."""
         if self._lock in _held:
             _held.remove(self._lock)
-            os.close(self._lock)
+            _close(self._lock)
+
+
+def _close(lock: int) -> None:
+    with suppress(OSError):  # a check may have closed all files
+        os.close(lock)
 
 
 def _open(path: Path) -> int:
