@@ -158,10 +158,9 @@ def skipped(options: argparse.Namespace) -> int:
 def adopt(options: argparse.Namespace) -> int:
     """Check an index that was made elsewhere, and take it."""
     from cidx_ref.index.adopting import adopt as take
-
-    report = take(_project(options), source=options.source, wait_s=options.wait)
     from cidx_ref.terminal import adoption_lines
 
+    report = take(_project(options), source=options.source, wait_s=options.wait)
     return _report(options, report, *adoption_lines(report))
 
 

@@ -6,30 +6,4 @@ They are in `cidx_ref.testing.load.scenarios`, so that they come with the packag
 
 from __future__ import annotations
 
-from cidx_ref.testing.load.scenarios.all import (
-    Churn,
-    ColdHerd,
-    Crash,
-    Edits,
-    Expiry,
-    OpenLoop,
-    Ramp,
-    Readers,
-    ReadersAndWriter,
-    Soak,
-    SoakIndexing,
-)
-
-__all__ = [
-    "Churn",
-    "ColdHerd",
-    "Crash",
-    "Edits",
-    "Expiry",
-    "OpenLoop",
-    "Ramp",
-    "Readers",
-    "ReadersAndWriter",
-    "Soak",
-    "SoakIndexing",
-]
+from cidx_ref.testing.load.scenarios.all import *  # noqa: F403

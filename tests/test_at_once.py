@@ -6,18 +6,24 @@ import errno
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading  # noqa: TID251 - what a project may leave
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+import kit_targets
 import pytest
 
 from cidx_ref.testing.conformance import at_once
 from cidx_ref.testing.conformance.at_once import run_at_once
+from cidx_ref.testing.conformance.bench import Bench
 from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.homes import RUN, Home
 from cidx_ref.testing.conformance.processes import end_of
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 pytestmark = pytest.mark.once
@@ -26,8 +32,8 @@ FORK = multiprocessing.get_context("fork")
 PATIENCE_S = 30.0
 
 
-def make(name: str, *, alone: bool = False) -> Check:
-    return Check(name, ("SRV-1", "SRV-2"), frozenset(), lambda bench: None, alone=alone)
+def make(name: str, **options: Any) -> Check:
+    return Check(name, ("SRV-1", "SRV-2"), frozenset(), lambda bench: None, **options)
 
 
 def keeps(check: Check) -> list[Finding]:
@@ -95,7 +101,7 @@ def test_a_check_that_ends_its_process_is_not_tried_and_others_are(
 
     found = judge([make("keeps"), make("dies"), make("keeps too")], run, 2)
     assert found["dies"] == [
-        Finding(id_, Verdict.NOT_TRIED, said, "dies") for id_ in ("SRV-1", "SRV-2")
+        Finding(id_, Verdict.NOT_TRIED, said, "dies", unfinished=True) for id_ in ("SRV-1", "SRV-2")
     ]
     assert [found[name][0].verdict for name in ("keeps", "keeps too")] == [Verdict.KEPT] * 2
 
@@ -214,7 +220,59 @@ def test_one_that_does_not_end_when_it_is_told_is_ended(again: bool, monkeypatch
     assert end_of(pid, 0)
 
 
-def test_a_run_that_is_killed_ends_those_at_work_too(tmp_path: Any) -> None:
+def _started_and_deaf(check: Check, at_work: Any) -> list[Finding]:
+    """All that may outlive it: what it started, what it forked, and a directory."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGTERM])
+    with Bench(kit_targets.target(), home=Path(tempfile.gettempdir())) as bench:
+        started = bench.household.start(["sleep", "60"])
+        if not (forked := os.fork()):
+            SYSTEM.sleep(60)  # to be ended before
+            os._exit(0)
+        at_work.send([bench.directory, started.pid, forked, os.getpid()])
+        if check.name == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        signal.pause()
+    return []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("hangs", "it does not end within 0.05 s, nor when it is told to"),
+        ("dies", "its process was killed by signal 9 without a verdict"),
+    ],
+)
+def test_all_that_was_started_ends_with_a_check_that_does_not_tidy_up(
+    name: str, said: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where nobody else sweeps
+    monkeypatch.setattr(at_once, "_TIDY_S", 0.0)
+    here, there = FORK.Pipe(duplex=False)
+
+    class Clock:
+        """Time passes when it is at work."""
+
+        def monotonic(self) -> float:
+            return 1e9 if name == "hangs" and here.poll() else 0.0
+
+    monkeypatch.setattr(at_once, "SYSTEM", Clock())
+    check = make(name, limit_s=0.05)
+    found = judge(
+        [check, make("keeps")],
+        lambda check: keeps(check) if check.name == "keeps" else _started_and_deaf(check, there),
+        1,
+    )
+    assert found["keeps"] == keeps(make("keeps"))
+    assert {(each.words, each.unfinished) for each in found[name]} == {(said, True)}
+    directory, *pids = here.recv()
+    assert all(end_of(pid, PATIENCE_S) for pid in pids)
+    assert not directory.exists()
+
+
+def test_a_run_that_is_killed_ends_those_at_work_too_and_leaves_no_directory(
+    tmp_path: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     here, there = FORK.Pipe(duplex=False)
 
     def run(check: Check) -> list[Finding]:
@@ -225,13 +283,19 @@ def test_a_run_that_is_killed_ends_those_at_work_too(tmp_path: Any) -> None:
             (tmp_path / "tidy").touch()
         return []
 
-    run_of_all = FORK.Process(target=judge, args=([make("long")], run, 1))
+    def judge_at_home() -> None:
+        there.send(Home(RUN).path)
+        judge([make("long")], run, 1)
+
+    run_of_all = FORK.Process(target=judge_at_home)
     run_of_all.start()
-    pid = here.recv()
+    home, pid = here.recv(), here.recv()
+    assert home.parent == tmp_path
     run_of_all.kill()
     run_of_all.join()
     assert end_of(pid, PATIENCE_S)
     assert (tmp_path / "tidy").exists()
+    assert not home.exists()
 
 
 @pytest.mark.parametrize("starts", ["fork", "pidfd_open"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -447,11 +447,8 @@ def _text(made: random.Random, number: int) -> str:
 @contextmanager
 def _loaded(root: Path) -> Iterator[IndexSnapshot]:
     source = GenerationSource(Project.at(root).generations, EMBEDDER)
-    snapshot = source.load(source.current())
-    try:
+    with closing(source.load(source.current())) as snapshot:
         yield snapshot
-    finally:
-        snapshot.close()
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cidx_ref.project import Project
-from cidx_ref.steps import Step
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.edits import (
     IGNORES,
@@ -50,6 +48,7 @@ from cidx_ref.testing.own.lives import (
     scratch,
     small_segments,
 )
+from cidx_ref.testing.own.turns import leave_something_dead, on_disk, overtake_a_merge
 
 pytestmark = pytest.mark.once
 
@@ -67,17 +66,6 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place() -> Iterator[Path]:
     with scratch() as directory:
         yield directory
-
-
-def leave_something_dead(life: Life) -> None:
-    """Have a segment of which a part is dead, and a full text that counts it."""
-    life.run()
-    for edit in (Write("a.py", 1, 1), Delete("sub/c.py")):
-        edit(life.root)
-    life.run()
-    life.reload()
-    assert life.snapshot.manifest["dead_documents"]
-    assert any(part.alive is not None for part in life.snapshot.chunks.parts)
 
 
 @pytest.fixture
@@ -105,17 +93,7 @@ def test_merged_it_says_what_an_index_built_anew_says(life: Life) -> None:
 @pytest.mark.promise("FRESH-4")
 def test_a_merge_that_waits_for_a_writer_merges_what_that_has_published(life: Life) -> None:
     leave_something_dead(life)
-    runtime, runs = FakeRuntime(), list[str]()
-
-    def be_first() -> None:
-        if not runs:
-            Write("a.py", 3, 2)(life.root)
-            runs.append(life.run(merge=False)["generation"])
-
-    # The merge has been begun, and does not have the writers' lock yet.
-    runtime.at(Step.DIRECTORY_OPENED, be_first)
-    life.compact(runtime=runtime)
-    assert len(runs) == 1
+    overtake_a_merge(life)
 
 
 @pytest.mark.promise("FRESH-4")
@@ -295,7 +273,7 @@ def test_a_run_for_one_file_embeds_writes_and_hashes_what_is_new(
     large: Life, figure: Callable[..., None]
 ) -> None:
     for seed in (1, 2):  # the second time the new segment takes in a small one
-        before, old = on_disk(large), large.snapshot.manifest
+        before, old = on_disk(large.project), large.snapshot.manifest
         Write("many/m007.py", seed, 3)(large.root)
         reading = Reading()
         with patch.object(hashlib, "file_digest", reading):
@@ -306,7 +284,7 @@ def test_a_run_for_one_file_embeds_writes_and_hashes_what_is_new(
         segments = large.snapshot.manifest["segments"]
         added = [each["chunks"] for name, each in segments.items() if name not in old["segments"]]
         assert added == [3]
-        written = sum(size for inode, size in on_disk(large).items() if inode not in before)
+        written = sum(size for inode, size in on_disk(large.project).items() if inode not in before)
         # Twice: by the writer, and by the reader, which believes nobody.
         hashed = sum(size for inode, size in reading.hashed.items() if inode in before)
         assert written < 64_000
@@ -320,11 +298,11 @@ def test_a_run_for_one_file_embeds_writes_and_hashes_what_is_new(
 @pytest.mark.promise("FRESH-5")
 def test_what_is_kept_is_the_same_files_on_disk_and_the_same_memory(large: Life) -> None:
     kept = {id(part.segment) for part in large.snapshot.chunks.parts}
-    before = on_disk(large)
+    before = on_disk(large.project)
     Write("many/m007.py", 1, 3)(large.root)
     large.run()
     large.reload()
-    after = on_disk(large)
+    after = on_disk(large.project)
     shared = sum(size for inode, size in after.items() if inode in before)
     assert shared > 0.9 * sum(before.values())
     assert kept <= {id(part.segment) for part in large.snapshot.chunks.parts}
@@ -358,13 +336,6 @@ def test_many_edits_embed_each_new_chunk_once_and_merges_embed_none(
     life.check()
 
 
-def on_disk(indexed: Life | Project) -> dict[int, int]:
-    """The size of each file of the index, by inode: one that has two names counts once."""
-    project = indexed.project if isinstance(indexed, Life) else indexed
-    found = [path.lstat() for path in project.index_directory.rglob("*")]
-    return {each.st_ino: each.st_size for each in found if stat.S_ISREG(each.st_mode)}
-
-
 def looks_of(life: Life) -> dict[str, tuple[int, ...]]:
     """What would tell that a file of the index was written, by path."""
     return {
@@ -392,7 +363,7 @@ def test_after_many_edits_the_index_is_at_most_half_as_large_again_as_one_built_
         for _ in range(number):
             Write(f"many/m{random.randrange(120):03}.py", random.randrange(64), 3)(life.root)
             life.run()
-            most = max(most, sum(on_disk(life).values()))
+            most = max(most, sum(on_disk(life.project).values()))
             assert len(os.listdir(life.project.generations)) == 2, "it, and the link to it"
         life.check()
         ratio = most / sum(on_disk(life.anew).values())

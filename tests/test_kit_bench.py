@@ -72,7 +72,10 @@ def test_what_is_raised_while_something_is_shown_is_a_finding(
         with bench.showing("A"):
             raise raised
 
-    assert found(run) == {"A": (verdict, words), "B": (Verdict.KEPT, "")}
+    kept = (verdict, words) if isinstance(raised, KeyError) else (Verdict.KEPT, "")
+    assert found(run) == {"A": (verdict, words), "B": kept}, (
+        "of a check that fails, nothing is kept"
+    )
 
 
 def test_what_was_broken_once_stays_so() -> None:
@@ -259,6 +262,8 @@ def test_what_has_only_just_been_started_and_has_no_environment_yet_is_ended(
     )
     household = Household(tmp_path)
     process = household.start(["sleep", "20"])
+    another = Household(tmp_path)
+    assert another.processes() == household.processes() == [process.pid]
     assert household.end() == []
     assert process.status == -signal.SIGKILL
 

@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -168,6 +169,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a check of text": ({"checks": [check("a", "SRV-1")("x")]}, r"'x': @check is for a function"),  # type: ignore[arg-type]
     "deep": ({"checks": [check("a", "SRV-1", deep=1)(print)]}, r"\[0\]: deep: 1: must be True or"),  # type: ignore[arg-type]
     "inside": ({"checks": [check("a", "SRV-1", inside="no")(print)]}, "inside: 'no': must be"),  # type: ignore[arg-type]
+    "limit": ({"checks": [check("a", "SRV-1", limit_s=0)(print)]}, "limit_s: 0: must be a number"),
+    "no limit": ({"checks": [check("a", "SRV-1", limit_s=inf)(print)]}, "limit_s: inf: must be a"),
     "alone": ({"checks": [check("a", "SRV-1", alone=None)(print)]}, "alone: None: must be True"),  # type: ignore[arg-type]
     "a fault": ({"faults": Faults(crash="x")}, r"faults: crash: 'x': \{point\} is missing"),
     "no gate": ({"faults": Faults(hold="{point}")}, r"hold: '{point}': \{gate\} is missing"),

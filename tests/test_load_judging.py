@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cidx_ref.testing import load
 from cidx_ref.testing.conformance.asking import Answer, Hit
 from cidx_ref.testing.conformance.target import Cap
 from cidx_ref.testing.load import editions, saves
@@ -161,18 +159,3 @@ def test_a_place_is_judged_by_content_where_hits_have_paths() -> None:
     blind = Place(replace(place.target, hits=""), place.host, place.root)
     assert not blind.is_judged_by_content
     assert blind.complaint(Question("a tree", "shutil.py")) is None
-
-
-def test_the_locustfile_has_every_scenario_of_the_package() -> None:
-    here = Path(__file__).parent.parent
-    listed = {}
-    for path in (Path(load.__file__).parent / "scenarios/all.py", here / "loadtests/locustfile.py"):
-        if not path.is_file():
-            pytest.skip("needs the checkout")
-        (names,) = (
-            node.value
-            for node in ast.parse(path.read_text("utf-8")).body
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        )
-        listed[path.name] = ast.literal_eval(names)
-    assert listed["all.py"] == listed["locustfile.py"]

@@ -203,3 +203,33 @@ def test_the_table_says_which_check_of_a_promise_that_is_kept_was_not_tried() ->
     shown = [line.strip() for line in lines(Judgement("m:T", found), 100)]
     assert shown[0].endswith("right")
     assert shown[1:3] == ["dies: not tried: its process was killed", ""]
+
+
+CUT_SHORT = [
+    Finding("SRV-1", Verdict.KEPT, "right", "asks"),
+    Finding("SRV-1", Verdict.NOT_TRIED, "it was killed", "dies", replay="again", unfinished=True),
+    Finding("SRV-2", Verdict.KEPT, "right", "asks"),
+]
+
+
+def test_a_check_that_was_cut_short_decides_before_one_that_kept_and_reports_name_both() -> None:
+    judgement = Judgement("m:T", CUT_SHORT)
+    assert judgement.status == 3
+    assert judgement.sentence == "The one promise that was tried is kept; 1 could not be tried."
+    shown = [line.strip() for line in lines(judgement, 100)]
+    assert shown[:3] == ["SRV-1  not tried    it was killed", "asks: kept", "replay: again"]
+    (row, other) = json.loads(as_json(judgement))["promises"]
+    assert (row["verdict"], other["verdict"]) == ("not tried", "kept")
+    assert [finding["unfinished"] for finding in row["findings"]] == [True, False]
+    cases = list(ET.fromstring(as_junit(judgement))[0])
+    error = cases[0].find("error")
+    assert error is not None
+    assert error.get("message") == "it was killed"
+    assert "asks: kept" in str(error.text).splitlines()
+    assert "dies" in as_html(judgement)
+    assert "asks: kept" in as_html(judgement)
+
+
+def test_what_is_known_to_be_broken_stays_excused_where_another_check_was_cut_short() -> None:
+    known = Finding("SRV-1", Verdict.EXCUSED, "143 (excused: known)", "stopping")
+    assert Judgement("m:T", [*CUT_SHORT, known]).status == 0

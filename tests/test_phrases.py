@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -96,11 +96,8 @@ def _loaded(root: Path, files: dict[str, str]) -> Iterator[IndexSnapshot]:
     project = Project.at(root)
     build(project)
     source = GenerationSource(project.generations, EMBEDDER)
-    snapshot = source.load(source.current())
-    try:
+    with closing(source.load(source.current())) as snapshot:
         yield snapshot
-    finally:
-        snapshot.close()
 
 
 @pytest.fixture(scope="module")

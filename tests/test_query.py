@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,8 @@ def _check_lines(root: Path, answer: Mapping[str, Any]) -> int:
 @contextmanager
 def _loaded(project: Project) -> Iterator[IndexSnapshot]:
     source = GenerationSource(project.generations, HashingEmbedder())
-    snapshot = source.load(source.current())
-    try:
+    with closing(source.load(source.current())) as snapshot:
         yield snapshot
-    finally:
-        snapshot.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -10,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from cidx_ref.testing.conformance import at_once, running
-from cidx_ref.testing.conformance.bench import Bench, judged
+from cidx_ref.testing.conformance import at_once, overdue, running
+from cidx_ref.testing.conformance.bench import Bench, NotTried, judged
 from cidx_ref.testing.conformance.checks import Check, check
 from cidx_ref.testing.conformance.mutants import Mutant, plant
 from cidx_ref.testing.conformance.running import UnknownNameError, plan, verify
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Subjects, Target
+from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.excuses import Excuse
-from cidx_ref.testing.promises.findings import Finding, Verdict
+from cidx_ref.testing.promises.findings import Finding, Verdict, by_promise
 
 pytestmark = pytest.mark.once
 
@@ -312,3 +314,160 @@ def test_a_mutant_that_cannot_be_planted_or_tried_is_told_and_others_are_judged(
         "dies": "not noticed by dies-within (its process ended with status 9 without a verdict)",
         "harmless": "not noticed by within",
     }
+
+
+def shown_first(bench: Bench, *ids: str) -> None:
+    with bench.showing(*ids):
+        pass
+
+
+def raises_behind_it(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    raise TypeError("a bug")
+
+
+def leaves_behind_it(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    raise SystemExit(0)
+
+
+def dies_behind_it(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    os._exit(0)
+
+
+def cannot_show_it(bench: Bench) -> None:
+    raise NotTried("no query takes long enough")
+
+
+def cannot_show_more(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    raise NotTried("no query takes long enough")
+
+
+@pytest.mark.parametrize(
+    ("run", "at_once", "verdict"),
+    [
+        (fails.run, 0, Verdict.NOT_TRIED),
+        (raises_behind_it, 0, Verdict.NOT_TRIED),
+        (leaves_behind_it, 0, Verdict.NOT_TRIED),
+        (dies_behind_it, 1, Verdict.NOT_TRIED),
+        (cannot_show_it, 0, Verdict.KEPT),
+        (cannot_show_more, 0, Verdict.KEPT),
+        (silent.run, 0, Verdict.KEPT),
+    ],
+)
+def test_what_another_check_kept_is_not_kept_where_one_did_not_come_to_its_end(
+    run: Callable[[Bench], None], at_once: int, verdict: Verdict
+) -> None:
+    other = check("other", "SRV-1")(run)
+    found = by_promise(judge(target(keeps, other), at_once=at_once))
+    assert found["SRV-1"][0].verdict is verdict
+    assert found["SRV-2"][0].verdict is Verdict.KEPT
+
+
+def test_what_was_seen_to_be_broken_stays_so_where_the_check_fails_later() -> None:
+    def sees_and_fails(bench: Bench) -> None:
+        bench.note("SRV-1", Verdict.BROKEN, "two of them")
+        raise pytest.fail.Exception("no")
+
+    found = judge(target(check("other", "SRV-1", "SRV-2")(sees_and_fails)))
+    assert [(each.verdict, each.unfinished) for each in found] == [
+        (Verdict.BROKEN, False),
+        (Verdict.NOT_TRIED, True),
+    ]
+
+
+def hangs(bench: Bench) -> None:
+    shown_first(bench, "SRV-1")
+    with bench.showing("SRV-2"):
+        left_s, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert 0 < left_s <= 300
+        signal.setitimer(signal.ITIMER_REAL, 0.001)  # until then nothing is in a hurry
+        SYSTEM.event("never set").wait()
+
+
+def sees_and_hangs(bench: Bench) -> None:
+    bench.note("SRV-1", Verdict.BROKEN, "two of them")
+    hangs(bench)
+
+
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_a_check_that_does_not_end_is_ended_and_what_it_saw_counts(at_once: int) -> None:
+    slow = [
+        check("hangs", "SRV-1", "SRV-2")(hangs),
+        check("sees", "SRV-1", "SRV-2")(sees_and_hangs),
+    ]
+    found = judge(target(*slow, keeps), at_once=at_once)
+    assert verdicts(found) == [
+        ("hangs", "SRV-1", Verdict.NOT_TRIED),
+        ("hangs", "SRV-2", Verdict.NOT_TRIED),
+        ("sees", "SRV-1", Verdict.BROKEN),
+        ("sees", "SRV-2", Verdict.NOT_TRIED),
+        ("keeps", "SRV-1", Verdict.KEPT),
+        ("keeps", "SRV-2", Verdict.KEPT),
+    ]
+    assert found[1].words == "the check was ended: it does not end within 300 s"
+    assert found[1].unfinished
+    assert "in hangs" in found[1].trace, "where it was"
+
+
+def test_a_part_that_does_not_end_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "check_cache", lambda make: make(), raising=False)
+    monkeypatch.setattr(running, "CACHE_PROMISES", ("CACHE-1",), raising=False)
+    monkeypatch.setattr(
+        running, "SUBJECTS", {"cache": ("running", "check_cache", "CACHE_PROMISES")}
+    )
+    monkeypatch.setattr(running, "within", lambda seconds: overdue.within(0.01))
+    never = SYSTEM.event("never set")
+    found = judge(target(asks, subjects=Subjects(cache=never.wait)))
+    assert found[0].words == "the check was ended: it does not end within 0.01 s"
+    assert (found[0].promise, found[0].unfinished) == ("CACHE-1", True)
+
+
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_a_limit_may_be_longer_than_anybody_waits(at_once: int) -> None:
+    found = judge(target(replace(keeps, limit_s=1e9)), at_once=at_once, deep=True)
+    assert [each.verdict for each in found] == [Verdict.KEPT, Verdict.KEPT]
+
+
+def test_in_depth_a_check_may_take_ten_times_as_long() -> None:
+    one = replace(keeps, limit_s=7)
+    assert [plan(target(one), deep=deep).checks[0].limit_s for deep in (False, True)] == [7, 70]
+
+
+@pytest.fixture
+def alarms() -> Iterator[list[int]]:
+    """The alarms of a test's own time limit."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
+    yield heard
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_somebody_elses_alarm_goes_on_behind_the_checks(alarms: list[int]) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 900, 7)
+    with overdue.within(500):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] <= 500
+    left_s, every_s = signal.getitimer(signal.ITIMER_REAL)
+    assert 800 < left_s <= 900
+    assert every_s == 7
+    signal.raise_signal(signal.SIGALRM)
+    assert alarms, "its handler is there again"
+
+
+def test_somebody_elses_alarm_that_comes_sooner_is_left_alone(alarms: list[int]) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 400)
+    with overdue.within(500):
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 400
+        signal.raise_signal(signal.SIGALRM)
+    assert alarms
+    assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def test_a_check_in_another_thread_has_no_limit() -> None:
+    found: list[Finding] = []
+    thread = SYSTEM.thread(lambda: found.extend(judge(target(keeps))), "judge")
+    thread.join()
+    assert [each.verdict for each in found] == [Verdict.KEPT, Verdict.KEPT]

@@ -10,7 +10,7 @@ import random
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -59,11 +59,8 @@ PLANTED = {
 @contextmanager
 def loaded(project: Project) -> Iterator[IndexSnapshot]:
     source = GenerationSource(project.generations, EMBEDDER)
-    snapshot = source.load(source.current())
-    try:
+    with closing(source.load(source.current())) as snapshot:
         yield snapshot
-    finally:
-        snapshot.close()
 
 
 def found(snapshot: IndexSnapshot, text: str, mode: str = "semantic", **options: Any) -> list[str]:

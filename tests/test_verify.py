@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from io import StringIO
@@ -19,8 +21,9 @@ import pytest
 
 from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
-from cidx_ref.testing.conformance import running, verify
+from cidx_ref.testing.conformance import arguments, running, verify
 from cidx_ref.testing.conformance.checks import check
+from cidx_ref.testing.conformance.homes import RUN, Home
 from cidx_ref.testing.conformance.mutants import Mutant, mutants_of
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.verify import main
@@ -483,6 +486,16 @@ def test_mutants_that_are_interrupted_are_reported_as_far_as_that(run: Run, proj
     assert (told["interrupted"], told["killed"], len(told["mutants"])) == (True, 1, 1)
 
 
+def test_what_a_run_left_that_was_killed_goes_with_the_next(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = Home(RUN)
+    left.release()
+    assert run("mine:GOOD")[0] == 0
+    assert not list(tmp_path.glob(f"{RUN}*"))
+
+
 def test_a_report_that_cannot_be_written_any_more_hides_no_other(run: Run, project: Path) -> None:
     status, out, err = run("mine:GOOD", "--json", "/dev/full", "--junit", "new/r.xml")
     assert status == 2
@@ -494,7 +507,7 @@ def test_a_report_that_cannot_be_written_any_more_hides_no_other(run: Run, proje
 def test_a_check_has_no_name_that_one_of_the_kit_has(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "all_checks", lambda: [check("serving", "SRV-1")(print)])
+    monkeypatch.setattr(arguments, "all_checks", lambda: [check("serving", "SRV-1")(print)])
     status, out, (said,) = run("mine:GOOD")
     assert (status, out) == (2, [])
     assert said == "cidx-verify: checks[0]: 'serving': the kit has one of that name"
@@ -535,17 +548,62 @@ def gone_terminal() -> int:
     return theirs
 
 
-@pytest.mark.parametrize(("gone", "status"), [(gone_pipe, 3), (gone_terminal, 2)])
+def full_disk() -> int:
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+@pytest.mark.parametrize("command", [["mine:GOOD"], ["mine:GOOD", "--mutants", "zoo"]])
+@pytest.mark.parametrize(("gone", "status"), [(gone_pipe, 3), (gone_terminal, 2), (full_disk, 2)])
+@pytest.mark.parametrize("both", [False, True])
 def test_reports_are_written_where_nobody_reads_the_table(
-    gone: Callable[[], int], status: int, monkeypatch: pytest.MonkeyPatch
+    command: list[str],
+    gone: Callable[[], int],
+    status: int,
+    both: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    Path("zoo.py").write_text(MUTANTS)
     with open(gone(), "w") as out, open(gone(), "w") as err:
         monkeypatch.setattr("sys.stdout", out)
-        # A reader of both who has gone has seen enough.
-        if gone is gone_terminal:
+        if both:
             monkeypatch.setattr("sys.stderr", err)
-        assert main(["mine:GOOD", "--json", "report.json"]) == status
-    assert json.loads(Path("report.json").read_text())["promises"]
+        assert main([*command, "--json", "report.json", "--junit", "report.xml"]) == status
+    told = json.loads(Path("report.json").read_text())
+    assert len(told.get("mutants", told.get("promises"))) == (3 if "--mutants" in command else 2)
+    assert ET.parse("report.xml").getroot()[0]
+
+
+@pytest.mark.parametrize("command", [["mine:BAD"], ["mine:GOOD", "--mutants", "zoo"]])
+def test_where_nothing_is_to_be_written_a_run_ends_with_its_reader(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("zoo.py").write_text(MUTANTS)
+    with open(gone_pipe(), "w") as out, open(gone_pipe(), "w") as err:
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr("sys.stderr", err)
+        monkeypatch.setattr(verify, "lines", None)  # not come to
+        assert main(command) == 3
+
+
+def test_of_a_report_for_which_there_is_no_room_no_half_stays(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def half(path: Path, text: str, *how: Any, **more: Any) -> int:
+        if path.name != "r.json":
+            return write(path, text, *how, **more)
+        write(path, text[: len(text) // 2], *how, **more)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", half)
+    status, _, err = run("mine:GOOD", "--json", "r.json", "--junit", "r.xml")
+    assert (status, err[-1]) == (
+        2,
+        "cidx-verify: r.json: cannot be written: No space left on device",
+    )
+    assert not (project / "r.json").exists()
+    assert (project / "r.xml").exists()
 
 
 THREADS = """

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from cidx_ref.testing.conformance.asking import Refused as Refused
     from cidx_ref.testing.conformance.asking import Unreadable as Unreadable
     from cidx_ref.testing.conformance.bench import Bench as Bench
-    from cidx_ref.testing.conformance.bench import NotOffered as NotOffered
-    from cidx_ref.testing.conformance.bench import NotTried as NotTried
     from cidx_ref.testing.conformance.checks import Check as Check
     from cidx_ref.testing.conformance.checks import check as check
     from cidx_ref.testing.conformance.latency import check_latency as check_latency
@@ -52,6 +50,8 @@ if TYPE_CHECKING:
     from cidx_ref.testing.conformance.lifecycle import Lifecycle as Lifecycle
     from cidx_ref.testing.conformance.lives import check_lifecycle as check_lifecycle
     from cidx_ref.testing.conformance.mutants import Mutant as Mutant
+    from cidx_ref.testing.conformance.notes import NotOffered as NotOffered
+    from cidx_ref.testing.conformance.notes import NotTried as NotTried
     from cidx_ref.testing.conformance.parts.cache import check_cache as check_cache
     from cidx_ref.testing.conformance.parts.cache import check_ttl as check_ttl
     from cidx_ref.testing.conformance.parts.claim import check_claim as check_claim
@@ -121,8 +121,8 @@ _HOME = {
     "check": "conformance.checks",
     "Check": "conformance.checks",
     "Bench": "conformance.bench",
-    "NotOffered": "conformance.bench",
-    "NotTried": "conformance.bench",
+    "NotOffered": "conformance.notes",
+    "NotTried": "conformance.notes",
     "Gone": "conformance.asking",
     "Refused": "conformance.asking",
     "Unreadable": "conformance.asking",

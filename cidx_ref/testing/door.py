@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-__all__ = ["INTERRUPTED", "enter"]
+__all__ = ["INTERRUPTED", "enter", "enter_package"]
 
 INTERRUPTED = 130
 #: Until an interrupt comes again that came where it cannot be raised.
@@ -60,6 +60,18 @@ def enter(prog: str, load: Callable[[], Callable[[], int]], *, is_program: bool 
     if is_program and status == INTERRUPTED:
         _leave()
     return status
+
+
+def enter_package(package: str, module: str) -> int:
+    """Have `main` of that module run, as `python -m package`; return the exit status."""
+
+    def load() -> Callable[[], int]:
+        from importlib import import_module
+
+        main: Callable[[], int] = import_module(f"{package}.{module}").main
+        return main
+
+    return enter(f"python -m {package}", load)
 
 
 def _handle_interrupts(handler: object) -> None:

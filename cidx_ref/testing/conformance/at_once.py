@@ -2,7 +2,8 @@
 
 Here belong those processes: forked, so that a target need not be imported anew or pickled; and
 ended with the run, whatever ends that.  What a check does to its process is nothing to another,
-and nothing to the run: that waits for a verdict, or the process's end, and for no more.
+and nothing to the run: that waits for a verdict, or the process's end, or the end of its time, and
+for no more.
 Which checks there are, and what a finding is, is elsewhere (`running`).
 """
 
@@ -19,6 +20,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.homes import sweep
+from cidx_ref.testing.conformance.overdue import overdue
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
@@ -34,6 +37,8 @@ _PR_SET_PDEATHSIG = 1
 _LINGER_S = 5.0
 #: What one that is interrupted may take to end what it started; and if another interrupt comes.
 _TIDY_S, _HASTY_S = 20.0, 5.0
+#: It is waited for no longer at a time, because what waits takes no number that is too large.
+_LOOK_S = 3600.0
 
 #: Runs one check, and raises nothing that the check or its target does.
 Run = Callable[[Check], list[Finding]]
@@ -60,6 +65,8 @@ class _Work:
     answer: Connection
     #: Ready when the process has ended: `answer` is not, where a process of its own has that, too.
     pidfd: int
+    #: When it must have ended: where it runs it is told so some time before (`overdue`).
+    until: float
 
     def found(self) -> list[Finding]:
         """What it has sent, or why there is nothing; it has ended then."""
@@ -68,7 +75,13 @@ class _Work:
                 raise EOFError
             found: list[Finding] = self.answer.recv()
         except (EOFError, OSError):  # it has ended, perhaps in the midst of its words
-            self.end(_LINGER_S)
+            is_late = SYSTEM.monotonic() >= self.until
+            self.end(0.0 if is_late else _LINGER_S)
+            if is_late:
+                return _untried(
+                    self.check, overdue(self.check.limit_s) + ", nor when it is told to"
+                )
+            sweep()
             return _untried(self.check, f"its process {self._ended()} without a verdict")
         except Exception as error:
             return _untried(self.check, _untold(error))
@@ -85,11 +98,17 @@ class _Work:
         if self.answer.closed:  # it was here already
             return
         # Not `join`: that waits for processes of its own, too, which have what tells it.
-        if not wait([self.pidfd], within_s):
+        is_deaf = not wait([self.pidfd], within_s)
+        if is_deaf:
             self.process.kill()
+        assert self.process.pid
+        with suppress(ProcessLookupError, PermissionError):  # what it has forked, if it has
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.join()
         self.answer.close()
         os.close(self.pidfd)
+        if is_deaf:
+            sweep()
 
 
 def _lanes(
@@ -109,9 +128,7 @@ def _lanes(
                 begun(check)
                 if why:
                     yield check, _untried(check, f"there is no process for it: {why}")
-            ends = [end for work in at_work for end in (work.answer, work.pidfd)]
-            ready = wait(ends) if ends else []
-            for work in [w for w in at_work if w.answer in ready or w.pidfd in ready]:
+            for work in _ready(at_work):
                 at_work.remove(work)
                 yield work.check, work.found()
     finally:
@@ -122,6 +139,17 @@ def _lanes(
         except KeyboardInterrupt:
             _end_all(at_work, _HASTY_S)
             raise
+
+
+def _ready(at_work: Sequence[_Work]) -> list[_Work]:
+    """Wait for those that have a verdict, or have ended, or whose time is over."""
+    if not at_work:
+        return []
+    ends = [end for work in at_work for end in (work.answer, work.pidfd)]
+    until = min(work.until for work in at_work)
+    ready = wait(ends, min(max(0.0, until - SYSTEM.monotonic()), _LOOK_S))
+    now = SYSTEM.monotonic()
+    return [w for w in at_work if w.answer in ready or w.pidfd in ready or w.until <= now]
 
 
 def _end_all(at_work: Iterable[_Work], within_s: float) -> None:
@@ -142,7 +170,8 @@ def _start(check: Check, run: Run, at_work: list[_Work]) -> str:
     try:
         process.start()
         assert process.pid is not None
-        at_work.append(_Work(check, process, answer, os.pidfd_open(process.pid)))
+        until = SYSTEM.monotonic() + check.limit_s + _TIDY_S
+        at_work.append(_Work(check, process, answer, os.pidfd_open(process.pid), until))
     except OSError as error:
         answer.close()
         if process.pid is not None:
@@ -164,8 +193,9 @@ def _work(
     mask: Iterable[int],
 ) -> None:
     """What such a process does."""
-    # Ctrl-C and a closed terminal reach all of them at once.  The run passes on what is for it, as
-    # SIGTERM, once: a second interrupt would come while what was started is being ended.
+    os.setpgid(0, 0)  # so that what the check forks is known
+    # The run passes on what is for it, as SIGTERM, once: a second interrupt would come while what
+    # was started is being ended.
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _ignore)
@@ -176,6 +206,8 @@ def _work(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if os.getppid() == judge:
             _tell(answer, check, run(check))
+    if os.getppid() != judge:  # it was killed, and has left a directory of its own
+        sweep()
 
 
 def _tell(answer: Connection, check: Check, found: list[Finding]) -> None:
@@ -202,4 +234,7 @@ def _untold(error: Exception) -> str:
 
 
 def _untried(check: Check, words: str) -> list[Finding]:
-    return [Finding(id_, Verdict.NOT_TRIED, words, check.name) for id_ in check.promises]
+    return [
+        Finding(id_, Verdict.NOT_TRIED, words, check.name, unfinished=True)
+        for id_ in check.promises
+    ]

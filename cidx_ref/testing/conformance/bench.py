@@ -1,82 +1,33 @@
-"""What a check works at: a directory and processes of its own, and a note of what it shows.
+"""What a check works at: a directory and processes of its own.
 
-Here belong benches, and how what happens on one becomes findings (`judged`).  Whatever happens,
-Ctrl-C too, what was started is ended and what was written is removed.
+Here belong benches, and how a check is run on one (`judged`); what it shows there is in `notes`.
+Whatever happens, Ctrl-C too, what was started is ended and what was written is removed.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import tempfile
-import traceback
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cidx_ref.testing.concurrency.explore import Counterexample, NothingExplored
 from cidx_ref.testing.conformance import corpus, subject
-from cidx_ref.testing.conformance.asking import Gone, Refused, Unreadable, open_socket
+from cidx_ref.testing.conformance.asking import open_socket
 from cidx_ref.testing.conformance.checks import Check
-from cidx_ref.testing.conformance.parts.judging import in_words, is_judged, reason
+from cidx_ref.testing.conformance.homes import BENCH, Home, short
+from cidx_ref.testing.conformance.notes import Notes, NotOffered, NotTried, Told
+from cidx_ref.testing.conformance.overdue import Overdue
 from cidx_ref.testing.conformance.processes import Household, Process, end_of
-from cidx_ref.testing.conformance.subject import Daemon, NotStarted, Project, WriterFailed
+from cidx_ref.testing.conformance.subject import Daemon, NotStarted, Project
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Target
 from cidx_ref.testing.ground import SYSTEM, peer_pid
-from cidx_ref.testing.promises.findings import Finding, Measured, Verdict
+from cidx_ref.testing.promises.findings import Finding
 
 __all__ = ["Bench", "NotOffered", "NotTried", "judged", "raised"]
 
-#: What counts against a promise where it is raised while that is shown.
-_FAULTS = (
-    AssertionError,
-    Gone,
-    NotStarted,
-    OSError,  # a TimeoutError is one
-    EOFError,
-    Refused,
-    Unreadable,
-    WriterFailed,
-)
-#: So that a socket's path has room for what a target puts below it.
-_MAX_HOME_CHARS = 40
 
-
-class NotOffered(Exception):  # noqa: N818 - a turn of events
-    """The target does not have what is to be shown; the words say what is missing."""
-
-
-class NotTried(Exception):  # noqa: N818 - a turn of events
-    """It cannot be shown here; the words say why."""
-
-
-@dataclass
-class _Noted:
-    """What is known of one promise so far."""
-
-    verdict: Verdict | None = None
-    words: str = ""
-    trace: str = ""
-    replay: str = ""
-    figures: list[Measured] = field(default_factory=list)
-    tried: Counter[str] = field(default_factory=Counter)
-
-    def note(self, verdict: Verdict, words: str = "", trace: str = "") -> None:
-        order = list(Verdict)
-        # What was broken once stays so.
-        if self.verdict is None or order.index(verdict) < order.index(self.verdict):
-            self.verdict, self.words, self.trace = verdict, words or self.words, trace or self.trace
-
-
-class _Told(Exception):  # noqa: N818 - a turn of events
-    """A check has ended, and it is noted why."""
-
-
-class Bench:
+class Bench(Notes):
     """One check's, and used up with it: a context manager."""
 
     def __init__(
@@ -88,21 +39,20 @@ class Bench:
         home: Path | None = None,
         inside: bool = False,
     ) -> None:
+        super().__init__(inside=inside)
         self.target = target
         self.deep = deep
         self.seed = seed
         #: Drawn from by what is left to chance.
         self.random = random.Random(seed)
         self._home = home
-        # What runs in this process is the project's own code, whatever it raises.
-        self._faults: tuple[type[Exception], ...] = (Exception,) if inside else _FAULTS
-        self._notes: dict[str, _Noted] = {}
         self._projects = 0
         self._daemons: list[Daemon] = []
         self._began = SYSTEM.monotonic()
 
     def __enter__(self) -> Bench:
-        self.directory = Path(tempfile.mkdtemp(prefix="k", dir=self._home or _short())).resolve()
+        self._made = Home(BENCH, self._home or short())
+        self.directory = self._made.path
         logs = self.directory / "log"
         logs.mkdir()
         self.household = Household(logs, self.directory)
@@ -116,75 +66,13 @@ class Bench:
             try:
                 _surely(self.household.end)
             finally:
-                _surely(lambda: shutil.rmtree(self.directory, ignore_errors=True))
+                _surely(self._made.remove)
 
-    # What a check shows.
+    # What a check works with.
 
     def seconds(self, default: float, deep: float) -> float:
         """How long to try: longer with `--deep`."""
         return deep if self.deep else default
-
-    @contextmanager
-    def showing(self, *promises: str) -> Iterator[None]:
-        """While the block runs, what the daemon does wrong counts against `promises`; where it
-        comes to its end, they were kept there."""
-        notes = [self._note(promise) for promise in promises]
-        try:
-            yield
-        except NotOffered as said:
-            self._end(notes, Verdict.NOT_OFFERED, str(said))
-        except NotTried as said:
-            self._end(notes, Verdict.NOT_TRIED, str(said))
-        except NothingExplored as nothing:
-            self._end(notes, Verdict.NOT_TRIED, str(nothing))
-        except Counterexample as found:
-            self._tell(notes, found)
-        except self._faults as error:
-            self._end(notes, Verdict.BROKEN, _worded(error), _traced(error))
-        for note in notes:
-            note.note(Verdict.KEPT)
-
-    def _tell(self, notes: list[_Noted], found: Counterexample) -> None:
-        """What an explorer has found; of what it cannot judge, why."""
-        for note in notes:
-            note.tried["schedules"] += found.tried
-        if not is_judged(found.error):
-            self._end(notes, Verdict.NOT_TRIED, reason(found.error))
-        for note in notes:
-            note.replay = note.replay or found.replay_line
-        self._end(notes, Verdict.BROKEN, in_words(found.error), found.table)
-
-    def _end(self, notes: list[_Noted], verdict: Verdict, words: str, trace: str = "") -> None:
-        for note in notes:
-            note.note(verdict, words, trace)
-        raise _Told
-
-    def note(self, promise: str, verdict: Verdict, words: str = "", trace: str = "") -> None:
-        """What is known of a promise, for a check that goes on after it."""
-        self._note(promise).note(verdict, words, trace)
-
-    def says(self, promise: str, words: str) -> None:
-        """What is said of a promise that was kept."""
-        self._note(promise).words = words
-
-    def figure(
-        self, promise: str, name: str, value: float, unit: str = "", limit: float | None = None
-    ) -> None:
-        """Attach a measured figure to the finding; it judges nothing by itself."""
-        self._note(promise).figures.append(Measured(name, value, unit, limit))
-
-    def tried(self, promise: str, count: int, unit: str) -> None:
-        """Add to how many schedules, examples, rounds and so on were tried."""
-        self._note(promise).tried[unit] += count
-
-    def trace(self, promise: str, text: str) -> None:
-        """Attach the steps that led to what was found."""
-        self._note(promise).trace = text
-
-    def _note(self, promise: str) -> _Noted:
-        return self._notes.setdefault(promise, _Noted())
-
-    # What a check works with.
 
     @property
     def age_s(self) -> float:
@@ -341,29 +229,6 @@ class Bench:
                 pid = peer_pid(sock)
         return Daemon(project, None, pid)
 
-    def findings(self, check: Check, error: BaseException | None, seconds: float) -> list[Finding]:
-        """What the check found of each promise that it is about, or has noted."""
-        found = []
-        for promise in dict.fromkeys((*check.promises, *self._notes)):
-            note = self._note(promise)
-            if note.verdict is None:
-                note.note(Verdict.NOT_TRIED, _unreached(error), _traced(error))
-            assert note.verdict is not None
-            found.append(
-                Finding(
-                    promise,
-                    note.verdict,
-                    note.words,
-                    check.name,
-                    tuple(note.figures),
-                    note.trace,
-                    note.replay,
-                    tried=dict(note.tried),
-                    seconds=seconds,
-                )
-            )
-        return found
-
 
 def _surely(end: Callable[[], object]) -> None:
     """Do it, also where an interrupt comes meanwhile, which is raised then."""
@@ -390,45 +255,15 @@ def judged(
     """
     started = SYSTEM.monotonic()
     ended: BaseException | None = None
-    with Bench(target, deep=deep, seed=seed, home=home, inside=check.inside) as bench:
-        try:
+    bench = Bench(target, deep=deep, seed=seed, home=home, inside=check.inside)
+    try:
+        with bench, suppress(Told):
             check.run(bench)
-        except _Told:
-            pass
-        except Exception as error:
-            ended = error
+    except BaseException as error:  # `pytest.fail` and `sys.exit` too; also of what it leaves
+        if isinstance(error, KeyboardInterrupt) and not isinstance(error, Overdue):
+            raise
+        ended = error
     return bench.findings(check, ended, SYSTEM.monotonic() - started)
-
-
-def _unreached(error: BaseException | None) -> str:
-    if error is None:
-        return "the check came to its end before it"
-    if isinstance(error, (NotTried, NotOffered)):
-        return str(error)
-    if isinstance(error, _FAULTS):
-        return f"it did not come to that: {_worded(error)}"
-    return f"the check itself failed: {type(error).__name__}: {error}"
-
-
-def _worded(error: BaseException) -> str:
-    """The error in one sentence; of a check's own assertion, its words."""
-    text = str(error).strip()
-    if isinstance(error, AssertionError):
-        return text.partition("\nassert ")[0] or "an assertion failed"
-    if isinstance(error, Refused):
-        return f"it was refused: {text}"
-    if not isinstance(error, _FAULTS):
-        return in_words(error)
-    return text or type(error).__name__
-
-
-def _traced(error: BaseException | None) -> str:
-    """Where in the check; the notes of an error, where it has some, instead."""
-    if error is None:
-        return ""
-    if notes := getattr(error, "__notes__", None):
-        return "\n".join(notes)
-    return "" if isinstance(error, _FAULTS) else "".join(traceback.format_exception(error)[-4:])
 
 
 def _put_down(daemon: Daemon) -> None:
@@ -437,8 +272,3 @@ def _put_down(daemon: Daemon) -> None:
     daemon.signal(9)
     for pid in {daemon.pid, daemon.process.pid} - {0}:
         end_of(pid, subject.PROMPT_S)
-
-
-def _short() -> str:
-    default = tempfile.gettempdir()
-    return default if len(default) <= _MAX_HOME_CHARS or not os.access("/tmp", os.W_OK) else "/tmp"

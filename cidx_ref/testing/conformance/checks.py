@@ -26,11 +26,14 @@ patch.  Within `showing` whatever that code raises is a finding; an explorer's h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cidx_ref.testing.conformance.target import Cap
 
-__all__ = ["Check", "check"]
+__all__ = ["LIMIT_S", "Check", "check"]
+
+#: What a check may take, unless it says otherwise; and how often that in depth.
+LIMIT_S, _DEEP_TIMES = 300.0, 10
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ class Check:
     inside: bool = False
     #: It measures time or memory, so no other check runs beside it.
     alone: bool = False
+    #: What it may take, in seconds: it is ended then, and is not tried.
+    limit_s: float = LIMIT_S
+
+    def in_depth(self) -> Check:
+        """The same with the time that it may take with `--deep`."""
+        return replace(self, limit_s=self.limit_s * _DEEP_TIMES)
 
 
 def check(
@@ -60,7 +69,11 @@ def check(
     spawns: bool = True,
     inside: bool = False,
     alone: bool = False,
+    limit_s: float = LIMIT_S,
 ) -> Callable[[Callable[..., None]], Check]:
-    """Make a check of a function; the name is what `verify --only` takes."""
+    """Make a check of a function; the name is what `verify --only` takes.
+
+    `limit_s` is what it may take, in seconds, and ten times that with `--deep`; it is ended then.
+    """
     wanted, spawns = frozenset({Cap.BASE, *needs}), spawns and not inside
-    return lambda run: Check(name, promises, wanted, run, deep, spawns, inside, alone)
+    return lambda run: Check(name, promises, wanted, run, deep, spawns, inside, alone, limit_s)

@@ -277,9 +277,7 @@ def _check(one: Check) -> Iterator[str]:
         yield f"needs: {shown(set(one.needs))}: must be of Cap"
     if not callable(one.run):
         yield f"{shown(one.run)}: @check is for a function"
-    for name in ("deep", "inside", "alone"):
-        if not isinstance(value := getattr(one, name), bool):
-            yield f"{name}: {shown(value)}: must be True or False"
+    yield from misfits(one)
 
 
 # What it offers.

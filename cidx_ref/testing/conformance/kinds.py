@@ -1,4 +1,4 @@
-"""Of what kind each field of a target is: text, a command, a function, seconds.
+"""Of what kind each field of a target, and of a check, is: text, a command, a function, seconds.
 
 Here belongs what can be told of a value by itself; what several say together is in `declared`.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.target import (
     Attach,
     Beyond,
@@ -103,6 +104,7 @@ _COMMAND = _Kind(
 _TEXTS = _Kind("must map text to text", _maps(_is_text, _is_text))
 _FUNCTION = _Kind("must be a function", lambda value: value is None or callable(value))
 _FLAG = _Kind("must be True or False", lambda value: isinstance(value, bool))
+_DURATION = _Kind("must be a number of seconds above 0", _seconds(lambda value: value > 0))
 _STATUS = _Kind("must be an exit status: a number from -64 (a signal's) to 255", _is_status)
 _POINTS = _Kind(
     "must be a list of text", lambda value: _is_list(value) and all(map(_is_passable, value))
@@ -145,8 +147,9 @@ KINDS: Mapping[type, Mapping[str, _Kind]] = {
         "taken": _TEXT,
         "taken_status": _STATUS,
         "stopped_status": _STATUS,
-        "patience_s": _Kind("must be a number of seconds above 0", _seconds(lambda v: v > 0)),
+        "patience_s": _DURATION,
     },
+    Check: {**dict.fromkeys(("deep", "inside", "alone"), _FLAG), "limit_s": _DURATION},
     Attach: {"address": _PASSED, "project": _PASSED},
     Methods: dict.fromkeys(Methods.__dataclass_fields__, _TEXT),
     Faults: {

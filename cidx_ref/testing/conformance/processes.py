@@ -1,14 +1,13 @@
 """Processes that the kit starts: their output kept, every wait with an end, and none left behind.
 
-All that one `Household` starts, and what those start in turn, carry its mark in their environment,
+All that one `Household` starts, and what those start in turn, carry its home in their environment,
 by which they are found and ended.  One that has emptied its environment is found by a socket that
-it has bound in the household's home.  Nothing else is ever ended.
+it has bound there.  Nothing else is ever ended.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import signal
 import subprocess
@@ -21,7 +20,7 @@ from cidx_ref.testing.ground import SYSTEM
 
 __all__ = ["Household", "Process", "end_of", "is_running"]
 
-#: Of a household, and of one process of it.
+#: The home of a household, and the mark of one process of it.
 _MARK, _OWN_MARK = "CIDX_KIT", "CIDX_KIT_START"
 #: How often it is looked for what nothing tells of: a socket that accepts, a line in a file.
 _LOOK_S = 0.005
@@ -112,13 +111,13 @@ class Process:
 
 
 class Household:
-    """What was started for one purpose, and is ended with it."""
+    """What was started for one purpose, and is ended with it; by whom it was started is nothing to
+    it: what another process of the same home has left is ended, too."""
 
     def __init__(self, directory: Path, home: Path | None = None) -> None:
         """Their output is kept in `directory`; `home` is nobody else's, and they serve there."""
         self._directory = directory
-        self._home = home
-        self._mark = secrets.token_hex(8)
+        self._home = home or directory
         self._started: list[Process] = []
 
     def __enter__(self) -> Household:
@@ -134,7 +133,7 @@ class Household:
     ) -> Process:
         """Raises `OSError`."""
         log = self._directory / f"output-{len(self._started) + 1}"
-        own = f"{self._mark}-{len(self._started) + 1}"
+        own = str(log)
         with log.open("wb") as file:
             # A group of its own: Ctrl-C is for the kit, which ends what it has started.
             child = subprocess.Popen(
@@ -143,7 +142,7 @@ class Household:
                     **os.environ,
                     "PYTHONUNBUFFERED": "1",  # what says that it is ready must come out
                     **(environment or {}),
-                    _MARK: self._mark,
+                    _MARK: str(self._home),
                     _OWN_MARK: own,
                 },
                 stdin=subprocess.DEVNULL,
@@ -158,17 +157,17 @@ class Household:
 
     def processes(self) -> list[int]:
         """All that run: what was started, and what those have started."""
-        mark = os.fsencode(f"{_MARK}={self._mark}")
-        sockets = _bound_below(self._home) if self._home else set()
+        home = os.fsencode(self._home)
+        sockets = _bound_below(self._home)
         # One that has just been started has no environment yet.
         found = [process.pid for process in self._started if process.status is None]
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                # Split, because another's environment may have it in the middle of something.
-                has_mark = mark in (entry / "environ").read_bytes().split(b"\0")
                 # The kit itself binds some, too.
                 is_own = int(entry.name) == os.getpid()
-                if has_mark or (sockets and not is_own and sockets & _sockets_of(entry)):
+                if _was_started(entry, home) or (
+                    sockets and not is_own and sockets & _sockets_of(entry)
+                ):
                     found.append(int(entry.name))
         return list(dict.fromkeys(found))
 
@@ -190,6 +189,19 @@ class Household:
     def _reap(self) -> None:
         for process in self._started:
             _ = process.status
+
+
+def _was_started(process: Path, home: bytes) -> bool:
+    """Whether it is of that home, or of one below it.  Raises `OSError` where that is not known."""
+    environment = (process / "environ").read_bytes()
+    if not environment:  # it is just being started, and is in its directory already
+        places = [os.fsencode(os.readlink(process / "cwd"))]
+    else:
+        # Split, because another's environment may have it in the middle of something.
+        start = b"%s=" % _MARK.encode()
+        words = [word for word in environment.split(b"\0") if word.startswith(start)]
+        places = [word.removeprefix(start) for word in words]
+    return any(place == home or place.startswith(home + b"/") for place in places)
 
 
 def _bound_below(directory: Path) -> set[bytes]:

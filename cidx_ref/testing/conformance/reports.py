@@ -58,5 +58,8 @@ def write_all(texts: Iterable[tuple[Path, str]]) -> None:
             path.write_text(text, "utf-8", errors="backslashreplace")
         except OSError as error:
             failed = failed or f"{path}: cannot be written: {error.strerror}"
+            if path.is_file():  # half of a report would be taken for one
+                with suppress(OSError):
+                    path.unlink()
     if failed:
         raise UnusableError(failed)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from cidx_ref.testing.conformance.at_once import run_at_once
 from cidx_ref.testing.conformance.checks import Check
+from cidx_ref.testing.conformance.overdue import Overdue, within
 from cidx_ref.testing.conformance.target import Attach, Cap, Target
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.excuses import Excuse, excused
@@ -177,7 +178,7 @@ def plan(
     tried = {promise for check in shallow for promise in check.promises}
     left = dict.fromkeys(p for check in run for p in check.promises if p not in tried)
     return Plan(
-        tuple(shallow),
+        tuple(check.in_depth() for check in shallow) if deep else tuple(shallow),
         tuple(settled),
         tuple(p for p in left if p not in target.not_offered and (not promises or p in promises)),
     )
@@ -227,25 +228,25 @@ def _judge_part(check: _Part, **given: Any) -> list[Finding]:
 def _run(check: Check, target: Target, judge: Judge, *, deep: bool, seed: int) -> list[Finding]:
     """What one check found; of what it did not come to, why."""
     began = SYSTEM.monotonic()
-    found, why = [], "the check ended without a verdict"
+    found, why, unfinished = [], "the check ended without a verdict", False
     try:
-        if isinstance(check, _Part):
-            found = _judge_part(check, deep=deep, seed=seed, not_offered=target.not_offered)
-        else:
-            found = judge(check, target, deep=deep, seed=seed)
+        with within(check.limit_s):
+            if isinstance(check, _Part):
+                found = _judge_part(check, deep=deep, seed=seed, not_offered=target.not_offered)
+            else:
+                found = judge(check, target, deep=deep, seed=seed)
+    except Overdue as error:
+        why, unfinished = f"the check was ended: {error}", True
     except KeyboardInterrupt:
         raise
-    except (
-        BaseException
-    ) as error:  # `pytest.fail` and `sys.exit` too, which a project's code may use
-        why = _words(error)
+    except BaseException as error:
+        # `pytest.fail` and `sys.exit` too, which a project's code may use
+        why, unfinished = _words(error), True
     settled = {finding.promise for finding in found}
     untried = [promise for promise in check.promises if promise not in settled]
     seconds = SYSTEM.monotonic() - began
-    return [
-        replace(finding, seconds=finding.seconds or seconds)
-        for finding in (*found, *(Finding(p, Verdict.NOT_TRIED, why) for p in untried))
-    ]
+    found += [Finding(p, Verdict.NOT_TRIED, why, unfinished=unfinished) for p in untried]
+    return [replace(finding, seconds=finding.seconds or seconds) for finding in found]
 
 
 def _completed(finding: Finding, check: Check, replay: str) -> Finding:

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 try:
-    from cidx_ref.testing.door import enter
+    from cidx_ref.testing.door import enter_package
 except KeyboardInterrupt:
     raise SystemExit(130) from None
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def _load() -> Callable[[], int]:
-    from cidx_ref.testing.load.command import main
-
-    return main
-
-
 if __name__ == "__main__":
-    raise SystemExit(enter(f"python -m {__package__}", _load))
+    assert __package__
+    raise SystemExit(enter_package(__package__, "command"))

@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -366,11 +366,8 @@ def _built(project: Project) -> Iterator[IndexSnapshot]:
     embedder = HashingEmbedder()
     bring_up_to_date(project, embedder, full=True, max_file_size_bytes=MAX_BYTES)
     source = GenerationSource(project.generations, embedder)
-    snapshot = source.load(source.current())
-    try:
+    with closing(source.load(source.current())) as snapshot:
         yield snapshot
-    finally:
-        snapshot.close()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     #: Broken, and the project says that it knows, and why.
     EXCUSED = "excused"
     KEPT = "kept"
-    #: A check was there, and came to no verdict.
+    #: A check was there, and came to no verdict; or not to its end, whatever others found kept.
     NOT_TRIED = "not tried"
     #: The target does not have what the promise is about; `words` says what is missing.
     NOT_OFFERED = "not offered"
@@ -62,6 +62,8 @@ class Finding:
     #: How many schedules, examples, rounds and so on were tried.
     tried: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    #: Not tried, because the check did not come to its end: what others kept is not all then.
+    unfinished: bool = False
 
     def excused(self, reason: str) -> Finding:
         """The same, known and excused for that reason."""
@@ -70,8 +72,14 @@ class Finding:
 
 def by_promise(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
     """The findings of each promise, the one that decides its verdict first."""
-    order = list(Verdict)
     grouped: dict[str, list[Finding]] = {}
-    for finding in sorted(findings, key=lambda found: order.index(found.verdict)):
+    for finding in sorted(findings, key=_rank):
         grouped.setdefault(finding.promise, []).append(finding)
     return grouped
+
+
+def _rank(finding: Finding) -> float:
+    order = list(Verdict)
+    if finding.unfinished:
+        return order.index(Verdict.KEPT) - 0.5
+    return order.index(finding.verdict)

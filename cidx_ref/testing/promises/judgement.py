@@ -48,6 +48,19 @@ class Row:
         """One sentence: what was seen, or else what was promised."""
         return self.finding.words or self.text
 
+    @property
+    def beside(self) -> list[str]:
+        """What is to be known of other checks: which had no verdict; or kept it, where one has
+        not come to its end."""
+        if self.verdict is Verdict.BROKEN:
+            return []
+        return [
+            f"{found.check}: {found.verdict}"
+            + (f": {found.words}" if found.verdict is Verdict.NOT_TRIED else "")
+            for found in self.findings[1:]
+            if found.verdict in (Verdict.KEPT, Verdict.NOT_TRIED) and found.verdict != self.verdict
+        ]
+
 
 @dataclass(frozen=True)
 class Judgement:

@@ -28,7 +28,10 @@ _SIGNS = {
 }
 _HEADINGS = {
     Verdict.BROKEN: ("Broken", "A check has seen that this is not so."),
-    Verdict.NOT_TRIED: ("Not tried", "A check was there, and came to no verdict."),
+    Verdict.NOT_TRIED: (
+        "Not tried",
+        "A check was there, and came to no verdict, or not to its end.",
+    ),
     Verdict.EXCUSED: ("Excused", "Broken, and the project knows, for the reason given."),
     Verdict.KEPT: ("Kept", "Tried, and found as promised."),
     Verdict.NOT_OFFERED: ("Not offered", "The target does not have what the promise is about."),

@@ -50,6 +50,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "trace": finding.trace,
         "replay": finding.replay,
         "seconds": round(finding.seconds, 3),
+        "unfinished": finding.unfinished,
     }
 
 
@@ -115,8 +116,8 @@ def _case(suite: ET.Element, row: Row, target: str) -> None:
         told = ET.SubElement(case, kind, {"message": one_line(row.words)})
         if kind != "skipped":
             told.set("type", str(row.verdict))
-            told.text = printable(
-                "\n".join(filter(None, (row.text, finding.trace, finding.replay)))
-            )
+            parts = (row.text, finding.trace, *map(one_line, row.beside), finding.replay)
+            told.text = printable("\n".join(filter(None, parts)))
     elif row.text:
-        ET.SubElement(case, "system-out").text = f"{printable(row.text)}: {one_line(row.words)}"
+        said = [f"{row.text}: {one_line(row.words)}", *map(one_line, row.beside)]
+        ET.SubElement(case, "system-out").text = printable("\n".join(said))

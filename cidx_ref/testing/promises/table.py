@@ -74,8 +74,7 @@ def _notes(row: Row) -> Iterator[str]:
             tried[unit] = tried.get(unit, 0) + count
         for figure in finding.figures:
             yield one_line(str(figure))
-        if finding.verdict is Verdict.NOT_TRIED and row.verdict in (Verdict.KEPT, Verdict.EXCUSED):
-            yield one_line(f"{finding.check}: not tried: {finding.words}")
+    yield from map(one_line, row.beside)
     if tried:
         yield one_line("tried: " + ", ".join(f"{n:,} {unit}" for unit, n in sorted(tried.items())))
     if row.verdict is Verdict.BROKEN and row.text:

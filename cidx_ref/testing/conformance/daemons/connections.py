@@ -16,7 +16,7 @@ from cidx_ref.testing.conformance.daemons.sought import (
     beside_a_held,
     long_query,
     modes,
-    right,
+    must_be_right,
     sound,
 )
 from cidx_ref.testing.conformance.holding import can, gated
@@ -107,7 +107,7 @@ def _slowest(daemon: Daemon, questions: list[Question]) -> float:
                 answer = asker.query(question[0])
         except (Gone, TimeoutError) as error:
             raise AssertionError(f"beside slow clients, another is kept waiting: {error}") from None
-        assert right(answer, question), f"{question[0]!r} finds {answer}, not {question[1]}"
+        must_be_right(answer, question)
         slowest = max(slowest, SYSTEM.monotonic() - began)
     return slowest
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cidx_ref.testing.conformance.bench import Bench
 from cidx_ref.testing.conformance.checks import check
-from cidx_ref.testing.conformance.daemons.sought import Question, right, sound
+from cidx_ref.testing.conformance.daemons.sought import Question, must_be_right, sound
 from cidx_ref.testing.conformance.peer import open_socket
 from cidx_ref.testing.conformance.subject import Daemon
 from cidx_ref.testing.conformance.target import Cap
@@ -147,7 +147,7 @@ def _others_are_answered(daemon: Daemon, questions: list[Question], seconds: flo
                 raise AssertionError(
                     f"beside hostile clients, another is not served: {error}"
                 ) from None
-            assert right(answer, question), f"{question[0]!r} finds {answer}, not {question[1]}"
+            must_be_right(answer, question)
             count += 1
     return count
 

@@ -72,6 +72,11 @@ def right(answer: Answer, question: Question) -> bool:
     return question[1] in answer.paths
 
 
+def must_be_right(answer: Answer, question: Question) -> None:
+    """Raises `AssertionError`."""
+    assert right(answer, question), f"{question[0]!r} finds {answer}, not {question[1]}"
+
+
 def beside_a_held(daemon: Daemon, gate: Gate, questions: Sequence[Question]) -> None:
     """While one query is held in its search, others are answered, and it is in the end."""
     first, *others = questions
@@ -84,9 +89,9 @@ def beside_a_held(daemon: Daemon, gate: Gate, questions: Sequence[Question]) -> 
                 raise AssertionError(
                     f"one query is in its search, another waits: {error}"
                 ) from None
-            assert right(answer, question), f"{question[0]!r} finds {answer}, not {question[1]}"
+            must_be_right(answer, question)
         answer = held.answered()
-    assert right(answer, first), f"{first[0]!r} finds {answer}, not {first[1]}"
+    must_be_right(answer, first)
 
 
 #: In which a query is answered that waits for nobody.

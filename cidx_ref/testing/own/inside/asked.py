@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,8 @@ def loaded(
     project, embedder = Project.at(root), embedder or HashingEmbedder()
     bring_up_to_date(project, HashingEmbedder(embedder.dim))
     source = GenerationSource(project.generations, embedder, runtime)
-    snapshot = source.load(source.current())
-    try:
+    with closing(source.load(source.current())) as snapshot:
         yield snapshot
-    finally:
-        snapshot.close()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +15,8 @@ from unittest.mock import patch
 
 from cidx_ref.index import making
 from cidx_ref.index.plan import SegmentSize
-from cidx_ref.steps import Step
-from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.conformance.checks import Check
-from cidx_ref.testing.own.edits import PATHS, Delete, Write, content, put
+from cidx_ref.testing.own.edits import PATHS, Write, content, put
 from cidx_ref.testing.own.inside.examples import examples
 from cidx_ref.testing.own.lives import (
     Life,
@@ -29,6 +26,7 @@ from cidx_ref.testing.own.lives import (
     scratch,
     small_segments,
 )
+from cidx_ref.testing.own.turns import leave_something_dead, on_disk, overtake_a_merge
 
 __all__ = ["CHECKS", "life_of"]
 
@@ -49,19 +47,10 @@ def life_of(beginning: Path) -> Iterator[Life]:
         yield life
 
 
-def _leave_something_dead(life: Life) -> None:
-    """Have a segment of which a part is dead, and a full text that counts it."""
-    life.run()
-    for edit in (Write("a.py", 1, 1), Delete("sub/c.py")):
-        edit(life.root)
-    life.run()
-    life.reload()
-
-
 def _edits_and_merges(root: Path) -> None:
     """What is gone is in no answer; merged, the index says what one built anew says."""
     with life_of(root) as life:
-        _leave_something_dead(life)
+        leave_something_dead(life)
         life.check()
         life.compact()
         Write("a.py", 2, 3)(life.root)
@@ -71,17 +60,8 @@ def _edits_and_merges(root: Path) -> None:
 def _a_merge_waits(root: Path) -> None:
     """A merge that waits for a writer merges what that has published."""
     with life_of(root) as life:
-        _leave_something_dead(life)
-        runtime, runs = FakeRuntime(), list[str]()
-
-        def be_first() -> None:
-            if not runs:
-                Write("a.py", 3, 2)(life.root)
-                runs.append(life.run(merge=False)["generation"])
-
-        # The merge has been begun, and does not have the writers' lock yet.
-        runtime.at(Step.DIRECTORY_OPENED, be_first)
-        life.compact(runtime=runtime)
+        leave_something_dead(life)
+        overtake_a_merge(life)
 
 
 def _damaged(root: Path) -> None:
@@ -123,12 +103,6 @@ def _large(beginning: Path) -> Iterator[Life]:
         yield life
 
 
-def _on_disk(life: Life) -> dict[int, int]:
-    """The size of each file of the index, by inode: one that has two names counts once."""
-    found = [path.lstat() for path in life.project.index_directory.rglob("*")]
-    return {each.st_ino: each.st_size for each in found if stat.S_ISREG(each.st_mode)}
-
-
 def _one_edit(root: Path) -> None:
     """A run for one file embeds, writes and hashes what is new; the rest is shared."""
     digest, hashed = hashlib.file_digest, Counter[int]()
@@ -140,7 +114,7 @@ def _one_edit(root: Path) -> None:
 
     with _large(root) as life:
         for seed in (1, 2):  # the second time the new segment takes in a small one
-            before, old = _on_disk(life), life.snapshot.manifest["segments"]
+            before, old = on_disk(life.project), life.snapshot.manifest["segments"]
             hashed.clear()
             Write("many/m007.py", seed, 3)(life.root)
             with patch.object(hashlib, "file_digest", noted):
@@ -154,7 +128,9 @@ def _one_edit(root: Path) -> None:
             segments = life.snapshot.manifest["segments"]
             added = [each["chunks"] for name, each in segments.items() if name not in old]
             assert added == [3], f"for three chunks the new segments have {added}"
-            written = sum(number for inode, number in _on_disk(life).items() if inode not in before)
+            written = sum(
+                number for inode, number in on_disk(life.project).items() if inode not in before
+            )
             assert written < 0.5 * size, f"beside {size} bytes a run for one file writes {written}"
             assert again < 0.25 * size, f"of {size} bytes a run for one file hashes {again} again"
         first = life.snapshot.chunks.parts[0].segment
