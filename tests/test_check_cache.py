@@ -241,6 +241,7 @@ UNSEEN = {
         "what is read of a disk",
     ),
     "memory_is_kept": "what the allocator does",
+    "slow_answers_count_for_ever": "before a query comes to the cache",
     "error_ends_the_clockwork": "an error in a check that is not of a value",
     "checks_late": "when within the first interval a check comes",
 }
