@@ -26,8 +26,9 @@ from cidx_ref.errors import DaemonUnavailableError, IndexingError
 from cidx_ref.index import child, links
 from cidx_ref.interpreter import python_command
 from cidx_ref.launcher import require_answer, start_process, stop
+from cidx_ref.places import LOCK
 from cidx_ref.processes import advice, holder, is_alive
-from cidx_ref.project import LOCK, Project
+from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import MakeProject, end_daemon, served
 

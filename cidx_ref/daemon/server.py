@@ -23,7 +23,7 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import DaemonUnavailableError
 from cidx_ref.index.port import Open
-from cidx_ref.places import is_gone
+from cidx_ref.places import can_be_written, is_gone
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -94,18 +94,24 @@ class Daemon:
         if not self._claim.is_intact():
             self._reason = "the socket or the project is gone"
             return False
+        if self._project.places.is_read_only and can_be_written(self._project.root):
+            self._reason = "the project's tree can be written now, and its daemon serves from there"
+            return False
         if (change := self.service.installation.change()) is not None:
             self._reason = f"its installation has changed: {change}"
             return False
         return True
 
     def _leave_if_moved(self) -> None:
-        """End where the project is gone, and socket and lock lie elsewhere, and so are not.
+        """Where socket and lock lie elsewhere: end if the project is gone, which these are not, and
+        if a daemon serves it from its tree.
 
         Not in the thread that accepts: a network file system may take its time to answer.
         """
         if self._project.places.base is not None and is_gone(self._project.root):
             self.stop("the project is gone")
+        elif self._project.places.is_read_only and not self._project.anew().places.is_read_only:
+            self.stop("a daemon serves the project from its tree")
 
     def _close(self) -> None:
         _log.info("stopping: %s", self._reason)
@@ -148,6 +154,7 @@ def serve(
     with _signals(on_signal):
         try:
             if claim.acquire():
+                project = claim.project
                 room = make_room()
                 with logging_to(project, runtime):
                     service = CIDXDaemonService(
