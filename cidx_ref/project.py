@@ -23,6 +23,7 @@ from cidx_ref.places import (
     INDEX_DIRECTORY,
     LOCK,
     SOCKET,
+    STATE_DIRECTORY,
     Places,
     anew,
     chosen,
@@ -266,7 +267,15 @@ class Project:
             with suppress(FileNotFoundError):
                 self.open().close()
         except OSError as error:
-            raise UntrustedError(f"{error.filename}: {error.strerror}") from None
+            at = Path(str(error.filename))
+            raise UntrustedError(f"{at}: {error.strerror}: {self._remedy(at)}") from None
+
+    def _remedy(self, at: Path) -> str:
+        tree = self.root / DIRECTORY
+        if self.places.base is None or at.is_relative_to(tree):
+            return f"{tree} is to be a directory of your own, mode 700"
+        setting = STATE_DIRECTORY if self.places.is_read_only else INDEX_DIRECTORY
+        return f"{setting} names another directory for what a daemon writes"
 
     def create_directory(self, runtime: Runtime = SYSTEM) -> Path:
         """Make the directory of socket, lock and log, which ignores itself in git; return it."""

@@ -6,29 +6,35 @@ and, where that can be had, the flag itself (`chattr +i`).
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import Waiting
 
-from cidx_ref import places, processes
+from cidx_ref import mounts, places, processes
 from cidx_ref.client import DaemonClient
+from cidx_ref.daemon import server
 from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.errors import DaemonUnavailableError
+from cidx_ref.errors import DaemonUnavailableError, IndexingError, UntrustedError
 from cidx_ref.files import Directory
+from cidx_ref.index.unwritable import not_written
 from cidx_ref.launcher import start_process, stop
 from cidx_ref.project import Project
 from cidx_ref.sockets import is_answered
 from cidx_ref.testing.clock import FakeRuntime
-from cidx_ref.testing.own.fixtures import MakeProject, end_daemon, served
+from cidx_ref.testing.own.fixtures import MakeProject, build, end_daemon, served, write
 
-pytestmark = [pytest.mark.once, pytest.mark.promise("SRV-2")]
+pytestmark = pytest.mark.once
 
 
 def chattr(flag: str, path: Path) -> bool:
@@ -127,6 +133,7 @@ def resting(project: Project) -> Iterator[Resting]:
         made.end()
 
 
+@pytest.mark.promise("SRV-2")
 def test_a_daemon_stays_where_it_is_and_is_found_when_its_tree_cannot_be_written_any_more(
     tree: Tree,
 ) -> None:
@@ -140,6 +147,7 @@ def test_a_daemon_stays_where_it_is_and_is_found_when_its_tree_cannot_be_written
     assert not is_answered(tree.path / places.SOCKET)
 
 
+@pytest.mark.promise("SRV-2")
 def test_who_found_a_tree_that_cannot_be_written_learns_of_a_daemon_in_it(tree: Tree) -> None:
     tree.close()
     late = tree.found()
@@ -152,6 +160,7 @@ def test_who_found_a_tree_that_cannot_be_written_learns_of_a_daemon_in_it(tree: 
         tree.free()
 
 
+@pytest.mark.promise("SRV-2")
 def test_who_finds_that_a_tree_can_be_written_waits_until_the_daemon_beside_it_has_ended(
     tree: Tree,
 ) -> None:
@@ -171,6 +180,7 @@ def test_who_finds_that_a_tree_can_be_written_waits_until_the_daemon_beside_it_h
         claim.release()
 
 
+@pytest.mark.promise("SRV-2")
 def test_who_waits_for_a_daemon_in_a_tree_that_cannot_be_written_begins_beside_it(
     tree: Tree,
 ) -> None:
@@ -187,6 +197,7 @@ def test_who_waits_for_a_daemon_in_a_tree_that_cannot_be_written_begins_beside_i
     claim.release()
 
 
+@pytest.mark.promise("SRV-2")
 def test_a_place_that_is_none_any_more_is_not_claimed(said: SaidTree) -> None:
     early = said.found()
     assert early.directory == said.path
@@ -197,6 +208,7 @@ def test_a_place_that_is_none_any_more_is_not_claimed(said: SaidTree) -> None:
     claim.release()
 
 
+@pytest.mark.promise("SRV-2")
 def test_a_daemon_whose_socket_cannot_be_removed_lets_go_of_the_project(
     said: SaidTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +232,7 @@ def test_a_daemon_whose_socket_cannot_be_removed_lets_go_of_the_project(
     following.release()
 
 
+@pytest.mark.promise("SRV-2")
 def test_a_client_follows_to_the_next_daemon_wherever_that_is(tree: Tree) -> None:
     tree.found()
     with ExitStack() as first, ExitStack() as second:
@@ -239,6 +252,7 @@ def test_a_client_follows_to_the_next_daemon_wherever_that_is(tree: Tree) -> Non
         client.close()
 
 
+@pytest.mark.promise("SRV-2")
 def test_a_daemon_that_has_other_mounts_is_none_of_ours(
     said: SaidTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +265,7 @@ def test_a_daemon_that_has_other_mounts_is_none_of_ours(
         claim.release()
 
 
+@pytest.mark.promise("SRV-2")
 def test_a_daemon_beside_a_tree_that_another_name_of_is_served_ends(said: SaidTree) -> None:
     said.close()
     beside = said.found()
@@ -262,7 +277,108 @@ def test_a_daemon_beside_a_tree_that_another_name_of_is_served_ends(said: SaidTr
         assert not is_answered(beside.socket_path)
 
 
+# What is said.
+
+
+@pytest.mark.parametrize(("flag", "words"), [(0x10, "immutable: `chattr -i`"),
+                                             (0x20, "append-only: `chattr -a`")])  # fmt: skip
+def test_a_flag_that_keeps_an_index_from_being_written_is_named_with_what_takes_it_off(
+    project: Project, monkeypatch: pytest.MonkeyPatch, flag: int, words: str
+) -> None:
+    def told(fd: int, request: int, data: bytes) -> bytes:
+        is_it = os.path.samestat(os.fstat(fd), project.generations.stat())
+        return (0x80000 | flag * is_it).to_bytes(8, sys.byteorder)
+
+    before = sorted(os.listdir(project.generations))
+    monkeypatch.setattr(fcntl, "ioctl", told)
+    with pytest.raises(IndexingError, match=f"write the index: {project.generations} is {words}"):
+        build(project)
+    assert sorted(os.listdir(project.generations)) == before
+    with served(project), DaemonClient(project, start=False) as client:
+        assert client.query("retry_on_disconnect")[0].path == "net/retry.py"
+
+
+def test_by_the_flag_the_index_stays_as_it_was_and_is_brought_up_to_date_later(
+    project: Project,
+) -> None:
+    write(project.root, "new.py", "def quokka(): pass\n")
+    tree = FlaggedTree(project)
+    tree.path = project.generations
+    tree.close()
+    try:
+        with pytest.raises(IndexingError, match="generations is immutable: `chattr -i` lets"):
+            build(project)
+    finally:
+        tree.free()
+    build(project)
+
+
+def test_what_a_tree_that_cannot_be_written_is_kept_by_is_named(
+    said: SaidTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said.close()
+    monkeypatch.setattr(
+        mounts, "flagged", lambda at: f"{at} has a flag" if at == said.path else None
+    )
+    with pytest.raises(IndexingError, match=f"{said.path} has a flag; or name a directory on a"):
+        build(said.found())
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_permissions_that_keep_an_index_from_being_written_are_named(
+    project: Project, number: int
+) -> None:
+    said = str(not_written(OSError(number, "Not you", "x"), project))
+    where = ".code-indexer/generations, which is to be your own, mode 700"
+    assert said == f"cannot write the index: Not you (in {where}); the index stays as it was"
+
+
+def test_a_directory_that_keeps_its_owner_out_is_named_with_how_it_should_be(
+    said: SaidTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.stat
+
+    def refuse(path: Any, **options: Any) -> os.stat_result:
+        if path == ".gitignore":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    refused = f"^{said.path}/.gitignore: Permission denied: {said.path} is to be a directory of "
+    for _ in range(2):
+        with pytest.raises(UntrustedError, match=refused):
+            said.found().check()
+        said.close()
+
+
+def test_where_nothing_can_be_made_beside_a_tree_either_the_setting_is_named(
+    said: SaidTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(places.STATE_DIRECTORY, str(tmp_path / "file"))
+    said.close()
+    with pytest.raises(UntrustedError, match=f"Not a directory: {places.STATE_DIRECTORY} names an"):
+        said.found().check()
+
+
+def test_a_daemon_that_a_flag_keeps_from_serving_says_so(
+    said: SaidTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(claim: Claim) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", "daemon.sock")
+
+    monkeypatch.setattr(Claim, "listen", refuse)
+    monkeypatch.setattr(server, "flagged", lambda at: f"{at} has a flag")
+    with pytest.raises(DaemonUnavailableError, match=f"sock: Operation.*: {said.path} has a flag$"):
+        server.serve(said.found())
+    assert processes.holder(said.path / places.LOCK) == 0
+
+
+# As from the shell.
+
+
 @pytest.mark.deep
+@pytest.mark.promise("SRV-2")
 def test_by_the_flag_there_is_one_daemon_at_each_time(
     make_project: MakeProject, running: Callable[[Project], int]
 ) -> None:

@@ -23,6 +23,7 @@ from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
 from cidx_ref.errors import DaemonUnavailableError
 from cidx_ref.index.port import Open
+from cidx_ref.mounts import flagged
 from cidx_ref.places import can_be_written, is_gone
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -172,7 +173,9 @@ def serve(
                 return
         except OSError as error:
             where = f"{error.filename2 or error.filename}: " if error.filename else ""
-            raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}") from error
+            flag = flagged(claim.project.directory)
+            why = f": {flag}" if flag is not None else ""
+            raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}{why}") from error
         except (MemoryError, RuntimeError) as error:
             if (what := shortage(error)) is None:
                 raise
