@@ -291,9 +291,9 @@ def test_links_for_the_full_text_lie_with_the_users_state_where_nothing_else_can
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     monkeypatch.setenv("CIDX_REF_STATE_DIR", str(tmp_path / "state"))
-    made = links._make_scratch()
-    assert made.parent == tmp_path / "state"
-    assert made.stat().st_mode & 0o777 == 0o700
+    with links._make_scratch() as made:
+        assert made.parent == tmp_path / "state"
+        assert made.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_last_words_of_an_indexing_process_are_shown_without_directories(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import tempfile
 import traceback
 from collections import Counter
@@ -26,7 +25,7 @@ from cidx_ref.testing.conformance.parts.judging import in_words, is_judged, reas
 from cidx_ref.testing.conformance.processes import Household, Process, end_of
 from cidx_ref.testing.conformance.subject import Daemon, NotStarted, Project, WriterFailed
 from cidx_ref.testing.conformance.target import Attach, Cap, Spawn, Target
-from cidx_ref.testing.ground import SYSTEM, peer_pid
+from cidx_ref.testing.ground import SYSTEM, Scratch, peer_pid
 from cidx_ref.testing.promises.findings import Finding, Measured, Verdict
 
 __all__ = ["Bench", "NotOffered", "NotTried", "judged", "raised"]
@@ -102,7 +101,8 @@ class Bench:
         self._began = SYSTEM.monotonic()
 
     def __enter__(self) -> Bench:
-        self.directory = Path(tempfile.mkdtemp(prefix="k", dir=self._home or _short())).resolve()
+        self._scratch = Scratch("k", self._home or _short())
+        self.directory = self._scratch.path.resolve()
         logs = self.directory / "log"
         logs.mkdir()
         self.household = Household(logs, self.directory)
@@ -116,7 +116,7 @@ class Bench:
             try:
                 _surely(self.household.end)
             finally:
-                _surely(lambda: shutil.rmtree(self.directory, ignore_errors=True))
+                _surely(self._scratch.close)
 
     # What a check shows.
 

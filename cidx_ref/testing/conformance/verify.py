@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import get_terminal_size
-from tempfile import TemporaryDirectory
 from typing import NoReturn, TextIO
 
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -29,7 +28,7 @@ from cidx_ref.testing.conformance.planted import Planted
 from cidx_ref.testing.conformance.reports import check_writable, write_all
 from cidx_ref.testing.conformance.running import Plan, all_checks, needs, plan, verify
 from cidx_ref.testing.conformance.target import Cap, Target
-from cidx_ref.testing.ground import SYSTEM, __version__
+from cidx_ref.testing.ground import SYSTEM, Scratch, __version__
 from cidx_ref.testing.promises.excuses import Excuse, check_excuses, read_excuses, without_use
 from cidx_ref.testing.promises.findings import Finding, Verdict
 from cidx_ref.testing.promises.judgement import NOT_KEPT, UNUSABLE, Judgement
@@ -298,9 +297,9 @@ def _judge_mutants(options: argparse.Namespace) -> int:
     return INTERRUPTED if interrupted else planted.status
 
 
-def _temporary() -> TemporaryDirectory[str]:
+def _temporary() -> Scratch:
     try:
-        return TemporaryDirectory(prefix="cidx-verify-")
+        return Scratch("cidx-verify-")
     except OSError as error:
         raise UnusableError(f"there is no temporary directory: {error.strerror}") from None
 
