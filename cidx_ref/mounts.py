@@ -30,6 +30,8 @@ _NETWORK = re.compile(
 )
 
 
+#: The system takes 4,096 bytes; what engines call their files has to be in it.
+_MAX_PATH_BYTES = 3_900
 _GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS, where a `long` has 64 bits
 _FLAGS = {0x10: ("immutable", "i"), 0x20: ("append-only", "a")}
 
@@ -87,12 +89,20 @@ def network_problem(project: Project) -> str | None:
 
 def write_problem(project: Project) -> str | None:
     """Why no index of the project can be written; None if it can."""
+    if len(os.fsencode(project.generations)) > _MAX_PATH_BYTES:
+        return f"its path is too long: {_remedy()}"
     if project.places.is_read_only:
-        if (flag := flagged(project.root / DIRECTORY) or flagged(project.root)) is not None:
+        there = _unwritable(project.root)
+        if (flag := flagged(there)) is not None:
             return f"{flag}; or {_remedy()}"
-        kind = kind_of(project.index_directory)
-        return f"{project.root} {_why(project.root, kind)}: {_remedy()}"
+        return f"{there} {_why(there, kind_of(there))}: {_remedy()}"
     return network_problem(project) or flagged(project.generations)
+
+
+def _unwritable(root: Path) -> Path:
+    """The part of a tree that cannot be written: all of it, or `.code-indexer/` only."""
+    tree = root / DIRECTORY
+    return tree if tree.exists() and os.access(root, os.W_OK, effective_ids=True) else root
 
 
 def _remedy() -> str:
@@ -102,10 +112,10 @@ def _remedy() -> str:
     )
 
 
-def _why(root: Path, kind: str) -> str:
+def _why(directory: Path, kind: str) -> str:
     named = f" ({kind})" if kind else ""
     try:
-        if os.statvfs(root).f_flag & os.ST_RDONLY:
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
             return f"is on a read-only file system{named}"
     except OSError:
         pass

@@ -268,9 +268,10 @@ class Project:
                 self.open().close()
         except OSError as error:
             at = Path(str(error.filename))
-            raise UntrustedError(f"{at}: {error.strerror}: {self._remedy(at)}") from None
+            raise UntrustedError(f"{at}: {error.strerror}: {self.remedy(at)}") from None
 
-    def _remedy(self, at: Path) -> str:
+    def remedy(self, at: Path) -> str:
+        """What to do where the system refuses what is called `at`."""
         tree = self.root / DIRECTORY
         if self.places.base is None or at.is_relative_to(tree):
             return f"{tree} is to be a directory of your own, mode 700"

@@ -21,7 +21,7 @@ from waiting import Waiting
 
 from cidx_ref import mounts, places, processes
 from cidx_ref.client import DaemonClient
-from cidx_ref.daemon import server
+from cidx_ref.daemon import claim, server
 from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
@@ -322,6 +322,34 @@ def test_what_a_tree_that_cannot_be_written_is_kept_by_is_named(
     )
     with pytest.raises(IndexingError, match=f"{said.path} has a flag; or name a directory on a"):
         build(said.found())
+
+
+def test_of_a_tree_the_part_that_cannot_be_written_is_named(said: SaidTree) -> None:
+    said.close()  # as where that is a mount of its own
+    with pytest.raises(IndexingError, match=f"{said.path} cannot be written by you .its file sys"):
+        build(said.found())
+
+
+def test_a_path_in_which_engines_have_no_room_for_their_files_is_too_long() -> None:
+    said = [mounts.write_problem(Project(Path("/", *["p" * 99] * parts))) for parts in (38, 40)]
+    assert said[0] is None
+    assert str(said[1]).startswith("its path is too long: name a directory")
+
+
+def test_where_no_lock_can_be_made_a_flag_is_named_or_else_the_setting(
+    said: SaidTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(directory: Directory, name: str) -> int:
+        raise PermissionError(errno.EPERM, "Not you", str(directory.path / name))
+
+    monkeypatch.setattr(Directory, "open_for_append", refuse)
+    monkeypatch.setenv(places.INDEX_DIRECTORY, str(tmp_path / "elsewhere"))
+    project = said.found()
+    with pytest.raises(DaemonUnavailableError, match=f"Not you: {places.INDEX_DIRECTORY} names"):
+        Claim(project).acquire()
+    monkeypatch.setattr(claim, "flagged", lambda at: f"{at} has a flag")
+    with pytest.raises(DaemonUnavailableError, match=f"Not you: {project.directory} has a flag$"):
+        Claim(project).acquire()
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])

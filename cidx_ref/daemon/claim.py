@@ -32,8 +32,8 @@ from pathlib import Path
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.locks import try_lock
-from cidx_ref.mounts import network_problem
-from cidx_ref.places import LOCK, STATE_DIRECTORY, is_served, other
+from cidx_ref.mounts import flagged, network_problem
+from cidx_ref.places import LOCK, is_served, other
 from cidx_ref.processes import advice, holder
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -177,17 +177,20 @@ class Claim:
         except OSError as error:
             if is_served(self._project.directory):  # by one that is about to end
                 return False
-            hint = f": {STATE_DIRECTORY} names another directory for what a daemon writes"
-            raise DaemonUnavailableError(
-                f"{error.filename}: {error.strerror}"
-                f"{hint if self._project.places.is_read_only else ''}"
-            ) from None
+            raise DaemonUnavailableError(self._refused(error)) from None
         if try_lock(fd, self._project.directory / LOCK) and not self._is_amiss():
             self._lock = fd
             self._runtime.step(Step.CLAIMED)
             return True
         os.close(fd)
         return False
+
+    def _refused(self, error: OSError) -> str:
+        at = Path(str(error.filename))
+        said = f"{at}: {error.strerror}"
+        if isinstance(error, FileNotFoundError):  # the project is gone
+            return said
+        return f"{said}: {flagged(at.parent) or self._project.remedy(at)}"
 
     def _is_amiss(self) -> bool:
         """Whether this is not the place any more, or another daemon serves from the other one."""
