@@ -21,10 +21,10 @@ from cidx_ref.daemon.memory import be_frugal
 from cidx_ref.daemon.room import Room, make_room, shortage
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
-from cidx_ref.errors import DaemonUnavailableError
+from cidx_ref.errors import ConfigError, DaemonUnavailableError
 from cidx_ref.index.port import Open
 from cidx_ref.mounts import flagged
-from cidx_ref.places import can_be_written, is_gone
+from cidx_ref.places import can_be_written, chosen_directory, is_gone, locate
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -104,15 +104,24 @@ class Daemon:
         return True
 
     def _leave_if_moved(self) -> None:
-        """Where socket and lock lie elsewhere: end if the project is gone, which these are not, and
-        if a daemon serves it from its tree.
+        """End where clients look for a daemon elsewhere, or where the project is gone, and socket
+        and lock are not, because they lie elsewhere.
 
         Not in the thread that accepts: a network file system may take its time to answer.
         """
         if self._project.places.base is not None and is_gone(self._project.root):
             self.stop("the project is gone")
-        elif self._project.places.is_read_only and not self._project.anew().places.is_read_only:
-            self.stop("a daemon serves the project from its tree")
+        with suppress(ConfigError):  # of which each client is told
+            if self._belongs_elsewhere():
+                self.stop("its files belong elsewhere now")
+
+    def _belongs_elsewhere(self) -> bool:
+        """By the user's setting, as it is now; or a daemon serves from the tree, that beside which
+        this one is."""
+        places = self._project.places
+        if places.base is None:  # the tree keeps its daemon, whether it can be written or not
+            return chosen_directory() is not None
+        return locate(self._project.root) != places
 
     def _close(self) -> None:
         _log.info("stopping: %s", self._reason)
