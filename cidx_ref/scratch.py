@@ -44,9 +44,9 @@ class Scratch:
 
     def close(self) -> None:
         """Remove it, and all that lies in it, as far as possible; doing so twice does nothing."""
-        lock, self._lock = self._lock, -1
-        if lock >= 0:
-            _remove(self.path)
+        if self._lock >= 0:
+            _remove(self.path)  # who is interrupted here may try again
+            lock, self._lock = self._lock, -1
             os.close(lock)
 
     def __enter__(self) -> Path:

@@ -74,6 +74,22 @@ def test_one_is_gone_with_all_that_lies_in_it(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["kept"]
 
 
+def test_one_whose_removal_is_interrupted_is_removed_by_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Scratch("x-", tmp_path)
+
+    def interrupt(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scratch, "_remove", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            made.close()
+    made.close()
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_a_killed_process_has_left_goes_and_what_a_living_one_has_stays(
     tmp_path: Path,
 ) -> None:
