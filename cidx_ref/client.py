@@ -372,6 +372,7 @@ class DaemonClient:
         backend, self._backend = self._backend, None
         if backend is not None:
             backend.close()
+        self.project = self.project.anew()  # the next one may have its files elsewhere
 
     def _begin_anew(self) -> None:
         """In a forked child, whose only thread this is: the lock's owner may be in the parent."""

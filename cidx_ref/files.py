@@ -84,10 +84,9 @@ class Directory:
 
     def status(self, name: str) -> os.stat_result | None:
         """What the entry `name` itself is; None if there is none."""
-        try:
+        with suppress(FileNotFoundError), _told(self.path, name):
             return os.stat(_plain(name), dir_fd=self.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+        return None
 
     def check(self, name: str, kind: int) -> os.stat_result | None:
         """The entry `name`, which must be of `kind` (`stat.S_IFREG` and its like) and the user's.

@@ -20,8 +20,9 @@ from cidx_ref._version import __version__
 from cidx_ref.backend import CONNECT_TIMEOUT_S, ConnectionLostError, Remote, decode
 from cidx_ref.errors import DaemonUnavailableError, ShuttingDownError, UntrustedError
 from cidx_ref.interpreter import python_command
+from cidx_ref.places import LOCK
 from cidx_ref.processes import advice, holder, is_alive
-from cidx_ref.project import LOCK, Project
+from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape, why
 from cidx_ref.sockets import connect, is_answered, peer_pid

@@ -6,6 +6,10 @@ setting and the tree cannot be written, an index in it is read there, and the da
 below the state directory.  Every client and every daemon of the user goes by this rule, so they
 meet.  Nothing of it comes from the tree.
 
+Whether the tree can be written may change while a daemon serves: a flag, a mount, a permission.  A
+daemon that has its files in the tree keeps it then, and is found there (`is_served`); one that has
+them in the state directory ends, and makes room for one in the tree.
+
 A query from the shell imports this, so it imports little, and asks the system little.
 """
 
@@ -24,21 +28,30 @@ from cidx_ref.shown import owner_name, shown
 __all__ = [
     "DIRECTORY",
     "INDEX_DIRECTORY",
+    "LOCK",
+    "SOCKET",
     "STATE_DIRECTORY",
     "Places",
+    "anew",
+    "can_be_written",
     "chosen_directory",
     "is_gone",
+    "is_served",
     "locate",
     "make",
+    "other",
     "state_directory",
 ]
 
 DIRECTORY = ".code-indexer"
 INDEX_DIRECTORY = "CIDX_REF_INDEX_DIR"
 STATE_DIRECTORY = "CIDX_REF_STATE_DIR"
+SOCKET, LOCK = "daemon.sock", "daemon.lock"
 _KEY = "index_directory"
 _MAX_BYTES = 1 << 18
 _MAX_NAME_CHARS = 24
+#: A daemon that listens accepts at once, if it has any room.
+_CONNECT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +80,21 @@ def locate(root: Path) -> Places:
     """The places of the project with the resolved root `root`.  Raises `ConfigError`."""
     if (base := chosen_directory()) is not None:
         return chosen(root, base)
-    tree = root / DIRECTORY
-    if _can_be_written(root, tree):
-        return Places(tree, tree)
-    base = state_directory() / "projects"
-    return Places(base / _name(root), tree, base)
+    return _by_tree(root)
+
+
+def anew(root: Path, places: Places) -> Places:
+    """`places` as they would be now, by what has become of the tree; the user's setting stays what
+    it was."""
+    return places if places.is_chosen else _by_tree(root)
+
+
+def other(root: Path, places: Places) -> Path | None:
+    """Where socket and lock of a daemon lie that found the tree otherwise: that could write it, or
+    could not.  None where the user's setting says where they lie."""
+    if places.is_chosen:
+        return None
+    return root / DIRECTORY if places.is_read_only else _beside(root).running
 
 
 def chosen(root: Path, base: Path) -> Places:
@@ -106,6 +129,40 @@ def state_directory() -> Path:
     if (state := Path(os.environ.get("XDG_STATE_HOME", ""))).is_absolute():
         return state / "cidx-ref"
     return _home() / ".local" / "state" / "cidx-ref"
+
+
+def can_be_written(root: Path) -> bool:
+    """Whether the tree takes files of ours."""
+    tree = root / DIRECTORY
+    if os.access(tree, os.W_OK | os.X_OK, effective_ids=True):  # the usual case: one call
+        return True
+    try:
+        tree.lstat()
+    except FileNotFoundError:
+        # A root that is not there is no tree that is read only.
+        return os.access(root, os.W_OK | os.X_OK, effective_ids=True) or not root.is_dir()
+    except OSError:
+        return False
+    # It may have been made between the two, by another starter: then both must find the same place.
+    return os.access(tree, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def is_served(directory: Path) -> bool:
+    """Whether a daemon that can be asked from here serves from `directory`, or another process is
+    about to, or about to end.
+
+    Not one that has other mounts, as that of a container's host has: to it the project is another
+    directory, if it knows it at all.
+    """
+    from cidx_ref.processes import has_our_mounts, holder
+    from cidx_ref.sockets import connect, peer_pid
+
+    try:
+        with connect(directory / SOCKET, _CONNECT_S) as sock:
+            return has_our_mounts(peer_pid(sock))
+    except OSError:
+        pid = holder(directory / LOCK)
+        return pid != os.getpid() and has_our_mounts(pid)
 
 
 def is_gone(root: Path) -> bool:
@@ -209,18 +266,17 @@ def _is_path(value: str) -> bool:
         return False
 
 
-def _can_be_written(root: Path, tree: Path) -> bool:
-    if os.access(tree, os.W_OK | os.X_OK, effective_ids=True):  # the usual case: one call
-        return True
-    try:
-        tree.lstat()
-    except FileNotFoundError:
-        # A root that is not there is no tree that is read only.
-        return os.access(root, os.W_OK | os.X_OK, effective_ids=True) or not root.is_dir()
-    except OSError:
-        return False
-    # It may have been made between the two, by another starter: then both must find the same place.
-    return os.access(tree, os.W_OK | os.X_OK, effective_ids=True)
+def _by_tree(root: Path) -> Places:
+    tree = root / DIRECTORY
+    if can_be_written(root) or is_served(tree):
+        return Places(tree, tree)
+    return _beside(root)
+
+
+def _beside(root: Path) -> Places:
+    """The places where the tree cannot be written."""
+    base = state_directory() / "projects"
+    return Places(base / _name(root), root / DIRECTORY, base)
 
 
 def _name(root: Path) -> str:

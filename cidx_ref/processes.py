@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["advice", "holder", "is_alive"]
+__all__ = ["advice", "has_our_mounts", "holder", "is_alive"]
 
 
 def is_alive(pid: int) -> bool:
@@ -51,6 +51,15 @@ def holder(path: Path) -> int:
         if words[1:2] == ["FLOCK"] and device in words:
             return int(words[words.index(device) - 1])
     return 0
+
+
+def has_our_mounts(pid: int) -> bool:
+    """Whether a path leads the process to where it leads this one; not where that cannot be seen,
+    as of a process in another container."""
+    try:
+        return pid > 0 and Path(f"/proc/{pid}/ns/mnt").samefile("/proc/self/ns/mnt")
+    except OSError:
+        return False
 
 
 def _state(pid: int) -> str | None:

@@ -21,7 +21,11 @@ from cidx_ref.files import Directory
 from cidx_ref.places import (
     DIRECTORY,
     INDEX_DIRECTORY,
+    LOCK,
+    SOCKET,
+    STATE_DIRECTORY,
     Places,
+    anew,
     chosen,
     chosen_directory,
     locate,
@@ -32,16 +36,16 @@ from cidx_ref.shown import escape, owner_name, shown
 
 __all__ = ["DIRECTORY", "Project"]
 
-LOG, LOCK, SKIPPED, SEEN = "daemon.log", "daemon.lock", "skipped.json", "seen.bin"
+LOG, SKIPPED, SEEN = "daemon.log", "skipped.json", "seen.bin"
 #: What is ours in it, each with what it must be; anything else there belongs to other programs.
 _OURS = {
     ".gitignore": stat.S_IFREG,
     "config.json": stat.S_IFREG,
-    "daemon.lock": stat.S_IFREG,
+    LOCK: stat.S_IFREG,
     "daemon.log": stat.S_IFREG,
     "daemon.log.1": stat.S_IFREG,
     "daemon.log.2": stat.S_IFREG,
-    "daemon.sock": stat.S_IFSOCK,
+    SOCKET: stat.S_IFSOCK,
     "generations": stat.S_IFDIR,
     "kept-vectors": stat.S_IFDIR,
     "seen.bin": stat.S_IFREG,
@@ -150,6 +154,13 @@ class Project:
         assert self._places is not None
         return self._places
 
+    def anew(self) -> Project:
+        """The project as it would be found now, for who does not reach it where it was: its tree
+        may have become one that can be written, or cannot."""
+        found = Project(self.root)
+        object.__setattr__(found, "_places", anew(self.root, self.places))
+        return found
+
     @property
     def directory(self) -> Path:
         """What socket, lock and log lie in."""
@@ -173,7 +184,7 @@ class Project:
 
     @property
     def socket_path(self) -> Path:
-        return self.directory / "daemon.sock"
+        return self.directory / SOCKET
 
     @property
     def log_path(self) -> Path:
@@ -256,7 +267,16 @@ class Project:
             with suppress(FileNotFoundError):
                 self.open().close()
         except OSError as error:
-            raise UntrustedError(f"{error.filename}: {error.strerror}") from None
+            at = Path(str(error.filename))
+            raise UntrustedError(f"{at}: {error.strerror}: {self.remedy(at)}") from None
+
+    def remedy(self, at: Path) -> str:
+        """What to do where the system refuses what is called `at`."""
+        tree = self.root / DIRECTORY
+        if self.places.base is None or at.is_relative_to(tree):
+            return f"{tree} is to be a directory of your own, mode 700"
+        setting = STATE_DIRECTORY if self.places.is_read_only else INDEX_DIRECTORY
+        return f"{setting} names another directory for what a daemon writes"
 
     def create_directory(self, runtime: Runtime = SYSTEM) -> Path:
         """Make the directory of socket, lock and log, which ignores itself in git; return it."""

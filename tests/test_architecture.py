@@ -20,7 +20,7 @@ ROOT = Path(cidx_ref.__file__).parent
 
 #: The floors, from the ground up.  A module may import from lower floors, and from its own.
 FLOORS = [
-    ["_version", "cidx_ref", "errors", "interpreter", "processes", "runtime", "steps"],
+    ["_version", "cidx_ref", "errors", "interpreter", "processes", "runtime", "scratch", "steps"],
     [
         "braces",
         "columns",
@@ -30,12 +30,13 @@ FLOORS = [
         "reports",
         "results",
         "shown",
+        "sockets",
         "typed",
         "wire",
     ],
     ["files"],
     ["places"],
-    ["keys", "project", "sockets"],
+    ["keys", "project"],
     ["mounts"],
     ["config"],
     ["index"],

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+from waiting import Waiting
 
 from cidx_ref.daemon.claim import Claim
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
@@ -44,20 +45,6 @@ def claim_on(bare: Project, fake: FakeRuntime) -> Iterator[MakeClaim]:
     yield make
     for claim in made:
         claim.release()
-
-
-class Waiting(FakeRuntime):
-    """Does something the first time that somebody waits."""
-
-    def __init__(self, meanwhile: Callable[[], object]) -> None:
-        super().__init__()
-        self._meanwhile: Callable[[], object] | None = meanwhile
-
-    def sleep(self, seconds: float) -> None:
-        super().sleep(seconds)
-        meanwhile, self._meanwhile = self._meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
 
 
 def names(project: Project) -> list[str]:

@@ -306,6 +306,27 @@ def test_a_daemon_whose_project_was_moved_notices_and_the_next_one_makes_a_new_i
     assert moved.generations.is_dir()
 
 
+@pytest.mark.promise("SRV-2")
+def test_a_daemon_ends_where_the_setting_has_clients_look_for_another_one(
+    make_project: MakeProject, settings: Path, tmp_path: Path
+) -> None:
+    in_tree, elsewhere = "{}", json.dumps({"index_directory": str(tmp_path / "indexes")})
+    for before, after in ((in_tree, elsewhere), (elsewhere, in_tree)):
+        settings.write_text(before)
+        project = make_project()
+        claim = Claim(project)
+        assert claim.acquire()
+        daemon = Daemon(project, CIDXDaemonService(project.root), claim)
+        daemon._leave_if_moved()
+        settings.write_text("no JSON")
+        daemon._leave_if_moved()
+        assert project.socket_path.exists()
+        settings.write_text(after)
+        daemon._leave_if_moved()
+        assert not project.socket_path.exists()
+        daemon.run()  # which has been told to end
+
+
 @pytest.mark.parametrize("error", [PermissionError, TimeoutError])
 def test_a_project_that_cannot_be_looked_at_for_a_moment_is_not_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]

@@ -447,6 +447,7 @@ ELSEWHERE = {
     "daemon/background.py": {"os.write"},  # a pipe
     "index/child.py": {"os.write"},  # a pipe
     "places.py": {"each.mkdir"},  # the account's own, and those above
+    "scratch.py": {"path.rmdir"},  # its own, in the directory for temporary files
 }
 CHANGES = frozenset(
     "mkdir rename replace unlink rmdir symlink link fsync chmod fchmod truncate ftruncate write "

@@ -26,8 +26,9 @@ from cidx_ref.errors import DaemonUnavailableError, IndexingError
 from cidx_ref.index import child, links
 from cidx_ref.interpreter import python_command
 from cidx_ref.launcher import require_answer, start_process, stop
+from cidx_ref.places import LOCK
 from cidx_ref.processes import advice, holder, is_alive
-from cidx_ref.project import LOCK, Project
+from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.fixtures import MakeProject, end_daemon, served
 
@@ -290,9 +291,9 @@ def test_links_for_the_full_text_lie_with_the_users_state_where_nothing_else_can
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     monkeypatch.setenv("CIDX_REF_STATE_DIR", str(tmp_path / "state"))
-    made = links._make_scratch()
-    assert made.parent == tmp_path / "state"
-    assert made.stat().st_mode & 0o777 == 0o700
+    with links._make_scratch() as made:
+        assert made.parent == tmp_path / "state"
+        assert made.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_last_words_of_an_indexing_process_are_shown_without_directories(

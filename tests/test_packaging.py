@@ -62,7 +62,7 @@ def test_the_kit_carries_what_it_stands_on_as_the_package_has_it(
 ) -> None:
     package, kit = wheels
     copies = {name for name in modules(kit) if "/_ground/" in name}
-    assert len(copies) == 4
+    assert len(copies) == 5
     for name in copies:
         assert kit[name] == package[name.replace("testing/_ground/", "")]
 

@@ -10,6 +10,9 @@ unlink the socket of a daemon that is just starting.  So:
 2.  Only its holder touches `daemon.sock`: it binds a temporary name, listens, and renames that
     over it.  So the path always leads to a daemon that accepts, or to none.
 3.  It unlinks the path on leaving, if it still is its own, before the lock goes.
+4.  Where the tree cannot be written, socket and lock lie elsewhere (`places`), and a tree may come
+    to be written, or not, while a daemon serves.  So who has one lock looks whether a daemon serves
+    from the other place, and lets go then: of two who do so, one at least sees the other.
 
 A starter that finds the lock held and the socket answered has nothing to do.  One that finds the
 lock held and the socket not answered sees a daemon coming or going, and waits until it is clear
@@ -29,10 +32,10 @@ from pathlib import Path
 from cidx_ref.errors import DaemonUnavailableError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.locks import try_lock
-from cidx_ref.mounts import network_problem
-from cidx_ref.places import STATE_DIRECTORY
+from cidx_ref.mounts import flagged, network_problem
+from cidx_ref.places import LOCK, is_served, other
 from cidx_ref.processes import advice, holder
-from cidx_ref.project import LOCK, Project
+from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.sockets import is_addressable, is_answered
 from cidx_ref.steps import Step
@@ -54,6 +57,11 @@ class Claim:
         self._kept = -1
         self._inode: tuple[int, int] | None = None
 
+    @property
+    def project(self) -> Project:
+        """The project, with the places that it is claimed at."""
+        return self._project
+
     def acquire(self, timeout_s: float = _TIMEOUT_S) -> bool:
         """Become the project's one daemon; False if there is one that answers.
 
@@ -71,11 +79,13 @@ class Claim:
             if is_answered(self._project.socket_path):
                 return False
             if self._runtime.monotonic() >= deadline:
+                held = self._served_elsewhere() or self._project.directory
                 raise DaemonUnavailableError(
-                    f"another process holds {self._project.directory} and does not answer"
-                    + advice(holder(self._project.directory / LOCK))
+                    f"another process holds {held} and does not answer"
+                    + advice(holder(held / LOCK))
                 )
             self._runtime.sleep(_POLL_S)
+            self._project = self._project.anew()
         return True
 
     @property
@@ -151,7 +161,8 @@ class Claim:
 
     def release(self) -> None:
         """Let the next daemon have the project."""
-        self.unlink()
+        with suppress(OSError):  # nothing can be written there any more: the next one replaces it
+            self.unlink()
         self._runtime.step(Step.UNLINKED)
         held, self._kept, self._lock = (self._kept, self._lock), -1, -1
         for fd in held:
@@ -164,17 +175,32 @@ class Claim:
                 fd = directory.open_for_append(LOCK)
             self._runtime.step(Step.LOCK_OPENED)
         except OSError as error:
-            other = f": {STATE_DIRECTORY} names another directory for what a daemon writes"
-            raise DaemonUnavailableError(
-                f"{error.filename}: {error.strerror}"
-                f"{other if self._project.places.is_read_only else ''}"
-            ) from None
-        if try_lock(fd, self._project.directory / LOCK):
+            if is_served(self._project.directory):  # by one that is about to end
+                return False
+            raise DaemonUnavailableError(self._refused(error)) from None
+        if try_lock(fd, self._project.directory / LOCK) and not self._is_amiss():
             self._lock = fd
             self._runtime.step(Step.CLAIMED)
             return True
         os.close(fd)
         return False
+
+    def _refused(self, error: OSError) -> str:
+        at = Path(str(error.filename))
+        said = f"{at}: {error.strerror}"
+        if isinstance(error, FileNotFoundError):  # the project is gone
+            return said
+        return f"{said}: {flagged(at.parent) or self._project.remedy(at)}"
+
+    def _is_amiss(self) -> bool:
+        """Whether this is not the place any more, or another daemon serves from the other one."""
+        is_there = self._project.anew().places == self._project.places
+        return not is_there or self._served_elsewhere() is not None
+
+    def _served_elsewhere(self) -> Path | None:
+        """The other place, if a daemon serves from there."""
+        there = other(self._project.root, self._project.places)
+        return there if there is not None and is_served(there) else None
 
     @staticmethod
     def _found(path: Path) -> tuple[int, int] | None:

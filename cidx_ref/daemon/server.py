@@ -21,9 +21,10 @@ from cidx_ref.daemon.memory import be_frugal
 from cidx_ref.daemon.room import Room, make_room, shortage
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.daemon.watch import Watch
-from cidx_ref.errors import DaemonUnavailableError
+from cidx_ref.errors import ConfigError, DaemonUnavailableError
 from cidx_ref.index.port import Open
-from cidx_ref.places import is_gone
+from cidx_ref.mounts import flagged
+from cidx_ref.places import can_be_written, chosen_directory, is_gone, locate
 from cidx_ref.project import Project
 from cidx_ref.runtime import SYSTEM, Runtime
 
@@ -94,18 +95,33 @@ class Daemon:
         if not self._claim.is_intact():
             self._reason = "the socket or the project is gone"
             return False
+        if self._project.places.is_read_only and can_be_written(self._project.root):
+            self._reason = "the project's tree can be written now, and its daemon serves from there"
+            return False
         if (change := self.service.installation.change()) is not None:
             self._reason = f"its installation has changed: {change}"
             return False
         return True
 
     def _leave_if_moved(self) -> None:
-        """End where the project is gone, and socket and lock lie elsewhere, and so are not.
+        """End where clients look for a daemon elsewhere, or where the project is gone, and socket
+        and lock are not, because they lie elsewhere.
 
         Not in the thread that accepts: a network file system may take its time to answer.
         """
         if self._project.places.base is not None and is_gone(self._project.root):
             self.stop("the project is gone")
+        with suppress(ConfigError):  # of which each client is told
+            if self._belongs_elsewhere():
+                self.stop("its files belong elsewhere now")
+
+    def _belongs_elsewhere(self) -> bool:
+        """By the user's setting, as it is now; or a daemon serves from the tree, that beside which
+        this one is."""
+        places = self._project.places
+        if places.base is None:  # the tree keeps its daemon, whether it can be written or not
+            return chosen_directory() is not None
+        return locate(self._project.root) != places
 
     def _close(self) -> None:
         _log.info("stopping: %s", self._reason)
@@ -148,6 +164,7 @@ def serve(
     with _signals(on_signal):
         try:
             if claim.acquire():
+                project = claim.project
                 room = make_room()
                 with logging_to(project, runtime):
                     service = CIDXDaemonService(
@@ -165,7 +182,9 @@ def serve(
                 return
         except OSError as error:
             where = f"{error.filename2 or error.filename}: " if error.filename else ""
-            raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}") from error
+            flag = flagged(claim.project.directory)
+            why = f": {flag}" if flag is not None else ""
+            raise DaemonUnavailableError(f"cannot serve: {where}{error.strerror}{why}") from error
         except (MemoryError, RuntimeError) as error:
             if (what := shortage(error)) is None:
                 raise

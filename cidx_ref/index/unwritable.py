@@ -40,6 +40,9 @@ def not_written(error: OSError, project: Project) -> IndexingError:
     if is_gone(project.root):
         return IndexingError("the project is gone: its directory was removed, or moved")
     said = f"cannot write the index: {error.strerror or why(error)}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        said += f" ({_where(project)}, which is to be your own, mode 700)"
+        return IndexingError(f"{said}; the index stays as it was")
     if error.errno not in (*_FULL, errno.EROFS, errno.EIO, errno.EFBIG):
         return IndexingError(said)
     said += f" ({_where(project)}{_free(project) if error.errno in _FULL else ''})"

@@ -1,4 +1,4 @@
-"""The ground that the kit stands on: time, locks and threads; sockets; its own interpreter.
+"""The ground that the kit stands on: time, locks, threads; sockets; its interpreter; scratch.
 
 The one door of the kit to the rest of `cidx_ref`.  Where that is installed, the things are its own,
 so that a fake runtime is a runtime to the daemon, too.  Where the kit is alone, they are those of
@@ -11,6 +11,7 @@ try:
     from cidx_ref._version import __version__
     from cidx_ref.interpreter import python_command
     from cidx_ref.runtime import SYSTEM, Condition, Event, Lock, Runtime, Thread, get_ident
+    from cidx_ref.scratch import Scratch
     from cidx_ref.sockets import address_of, connect, is_answered, peer_pid
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("cidx_ref"):
@@ -26,6 +27,7 @@ except ModuleNotFoundError as error:
         Thread,
         get_ident,
     )
+    from cidx_ref.testing._ground.scratch import Scratch  # type: ignore[assignment, no-redef, unused-ignore]
     from cidx_ref.testing._ground.sockets import address_of, connect, is_answered, peer_pid  # type: ignore[assignment, no-redef, unused-ignore]
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Event",
     "Lock",
     "Runtime",
+    "Scratch",
     "Thread",
     "__version__",
     "address_of",

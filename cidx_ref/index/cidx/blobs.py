@@ -11,7 +11,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from hashlib import sha1, sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cidx_ref.errors import UntrustedError
 from cidx_ref.files import Directory, own_directory
@@ -26,6 +25,7 @@ from cidx_ref.index.gitdir import (
 from cidx_ref.index.gitrun import Git
 from cidx_ref.index.limited import FailedError, Limits
 from cidx_ref.runtime import SYSTEM, Runtime
+from cidx_ref.scratch import Scratch
 
 __all__ = ["AT_ONCE", "Committed", "blob_hash"]
 
@@ -68,7 +68,7 @@ class Committed:
         return found
 
     def _read_from(self, top: Path, wanted: list[str]) -> Iterator[Iterable[tuple[str, bytes]]]:
-        with TemporaryDirectory(prefix="cidx-ref-") as scratch, Directory.open(top) as above:
+        with Scratch("cidx-ref-") as scratch, Directory.open(top) as above:
             trusted = {os.geteuid(), self._root.stat().st_uid}
             require_owner(above, trusted)
             with open_git_directory(above) as own, open_shared_directory(own) as common:
@@ -76,7 +76,7 @@ class Committed:
                 require_owner(common, trusted)
                 with open_below(common, "objects") as objects:
                     require_owner(objects, trusted)
-                    git = _borrowing(Path(scratch), self._root, top, common, objects, self._runtime)
+                    git = _borrowing(scratch, self._root, top, common, objects, self._runtime)
                     for start in range(0, len(wanted), AT_ONCE):
                         yield _read(git, wanted[start : start + AT_ONCE])
 

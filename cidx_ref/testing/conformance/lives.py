@@ -9,7 +9,6 @@ again, so that others are looked for, too.
 from __future__ import annotations
 
 import random
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,7 +25,7 @@ from cidx_ref.testing.conformance.editions import BY_PATH, BY_TEXT, Reading, fin
 from cidx_ref.testing.conformance.life_model import Violation
 from cidx_ref.testing.conformance.lifecycle import RULES, Lifecycle, Rule
 from cidx_ref.testing.conformance.target import Cap, Target
-from cidx_ref.testing.ground import SYSTEM
+from cidx_ref.testing.ground import SYSTEM, Scratch
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = ["CHECKS", "Lived", "Step", "check_lifecycle", "live", "replayed"]
@@ -329,8 +328,7 @@ def check_lifecycle(
 ) -> list[Finding]:
     """Have `target` live through so many steps, each kind among them: what was found of each
     promise that the steps are about.  `tally` is told how often each step was taken."""
-    with tempfile.TemporaryDirectory(prefix="k", dir=home) as made:
-        directory = Path(made)
+    with Scratch("k", home) as directory:
         reading = find_reading(target, directory)
         began = SYSTEM.monotonic()
         lived = live(

@@ -35,7 +35,6 @@ import select
 import signal
 import socket
 import sys
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +44,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from cidx_ref.testing.ground import SYSTEM, connect, peer_pid
+from cidx_ref.testing.ground import SYSTEM, Scratch, connect, peer_pid
 
 __all__ = ["PATHS", "Arena", "ClaimLike", "Place", "churn", "main", "start"]
 
@@ -475,11 +474,11 @@ def main(argv: Sequence[str]) -> int:
         project = place(Path(options.directory).resolve())
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    with tempfile.TemporaryDirectory() as elsewhere:
+    with Scratch("race-") as elsewhere:
         arena = Arena(
             project,
             make_claim,
-            Path(elsewhere, "witness"),
+            elsewhere / "witness",
             options.patience,
         )
         if options.race == "churn":

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +24,7 @@ from cidx_ref import launcher
 from cidx_ref.client import DaemonClient
 from cidx_ref.config import Config
 from cidx_ref.project import Project
+from cidx_ref.scratch import Scratch
 from cidx_ref.testing.load.corpus import copy_source
 from cidx_ref.testing.own.load import launching
 
@@ -50,8 +49,8 @@ def main(argv: Sequence[str]) -> int:
     # Ctrl-C reaches the whole terminal; this process ends when the session has ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    directory = Path(tempfile.mkdtemp(prefix="cidx-load-")).resolve()
-    root = directory / "source"
+    scratch = Scratch("cidx-load-")
+    root = scratch.path.resolve() / "source"
     try:
         where = json.dumps(_set_up(root, given))
         with suppress(BrokenPipeError):  # the session has ended meanwhile
@@ -62,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     finally:
         _end(root)
-        shutil.rmtree(directory, ignore_errors=True)
+        scratch.close()
     return 0
 
 

@@ -22,11 +22,9 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,7 +46,7 @@ from cidx_ref.testing.conformance.parts.judging import (
     reason,
     run_trials,
 )
-from cidx_ref.testing.ground import SYSTEM, python_command
+from cidx_ref.testing.ground import SYSTEM, Scratch, python_command
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
 __all__ = ["CLAIM_PROMISES", "CLAIM_SCENARIOS", "Place", "check_claim", "raced"]
@@ -143,8 +141,9 @@ class ClaimScenario(PartScenario):
     blames = "SRV-2"
 
     def set_up(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="claim-", dir=_SCRATCH))
-        self._remove_files = finalize(self, shutil.rmtree, self.root, ignore_errors=True)
+        scratch = Scratch("claim-", _SCRATCH)
+        self.root = scratch.path
+        self._remove_files = finalize(self, scratch.close)
         self.place = _place(self.root, _SOCKET)
         self.owners: dict[str, tuple[Any, socket.socket | None]] = {}
         self.owned = 0
@@ -338,9 +337,9 @@ def _racing(race: _Race, make_claim: MakeClaim) -> Callable[[Tally], None]:
 def _run(arguments: tuple[str, ...], name: str) -> tuple[dict[str, Any], str, str]:
     race, *rest = arguments
     options = ["--claim", f"{__name__}:raced", "--processes", str(_PROCESSES)]
-    with tempfile.TemporaryDirectory(prefix="claim-") as root:
+    with Scratch("claim-") as root:
         command, environment = python_command(
-            _RACES, race, *options, "--patience", str(_PATIENCE_S), *rest, root
+            _RACES, race, *options, "--patience", str(_PATIENCE_S), *rest, str(root)
         )
         environment[_NAMED] = name
         # As it can be imported here: the race may be run from anywhere.
@@ -364,6 +363,6 @@ def _run(arguments: tuple[str, ...], name: str) -> tuple[dict[str, Any], str, st
 def _listens(name: str) -> bool:
     module, _, attribute = name.partition(":")
     make = getattr(import_module(module), attribute)
-    with tempfile.TemporaryDirectory(prefix="claim-") as root:
-        claim = _made(make, _place(Path(root), _SOCKET), SYSTEM)
+    with Scratch("claim-") as root:
+        claim = _made(make, _place(root, _SOCKET), SYSTEM)
         return callable(getattr(claim, "listen", None))

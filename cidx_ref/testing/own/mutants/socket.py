@@ -16,7 +16,7 @@ from cidx_ref.daemon.claim import Claim
 from cidx_ref.daemon.gate import Gate
 from cidx_ref.daemon.server import Daemon
 from cidx_ref.daemon.service import CIDXDaemonService
-from cidx_ref.project import LOCK
+from cidx_ref.places import LOCK
 from cidx_ref.sockets import address_of, is_answered
 from cidx_ref.testing.own.mutants.registry import mutant
 
