@@ -21,7 +21,7 @@ from cidx_ref.testing.conformance import at_once
 from cidx_ref.testing.conformance.at_once import run_at_once
 from cidx_ref.testing.conformance.bench import Bench
 from cidx_ref.testing.conformance.checks import Check
-from cidx_ref.testing.conformance.homes import RUN, Home
+from cidx_ref.testing.conformance.homes import RUN, home
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
@@ -284,18 +284,18 @@ def test_a_run_that_is_killed_ends_those_at_work_too_and_leaves_no_directory(
         return []
 
     def judge_at_home() -> None:
-        there.send(Home(RUN).path)
+        there.send(home(RUN).path)
         judge([make("long")], run, 1)
 
     run_of_all = FORK.Process(target=judge_at_home)
     run_of_all.start()
-    home, pid = here.recv(), here.recv()
-    assert home.parent == tmp_path
+    where, pid = here.recv(), here.recv()
+    assert where.parent == tmp_path
     run_of_all.kill()
     run_of_all.join()
     assert end_of(pid, PATIENCE_S)
     assert (tmp_path / "tidy").exists()
-    assert not home.exists()
+    assert not where.exists()
 
 
 @pytest.mark.parametrize("starts", ["fork", "pidfd_open"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cidx_ref.testing.conformance.homes import BENCH, RUN, Home, sweep
+from cidx_ref.testing.conformance.homes import BENCH, RUN, home, sweep
 from cidx_ref.testing.conformance.processes import Household, end_of, is_running
 
 pytestmark = pytest.mark.once
@@ -21,11 +21,11 @@ def test_what_a_killed_process_left_is_ended_and_removed(tmp_path: Path) -> None
     here, there = FORK.Pipe(duplex=False)
 
     def lives_and_dies() -> None:
-        home = Home(BENCH, tmp_path)
+        made = home(BENCH, tmp_path)
         # A household within, as that of a daemon's life.
-        (home.path / "life").mkdir()
-        started = Household(home.path / "life").start(["sleep", "60"])
-        there.send((home.path, Home(RUN, tmp_path).path, started.pid))
+        (made.path / "life").mkdir()
+        started = Household(made.path / "life").start(["sleep", "60"])
+        there.send((made.path, home(RUN, tmp_path).path, started.pid))
         os.kill(os.getpid(), signal.SIGKILL)
 
     process = FORK.Process(target=lives_and_dies)
@@ -42,28 +42,28 @@ def test_what_a_killed_process_left_is_ended_and_removed(tmp_path: Path) -> None
 def test_what_is_somebodys_or_not_the_kits_is_left_alone(tmp_path: Path) -> None:
     other = tmp_path / "others"
     other.mkdir()
-    home = Home(BENCH, tmp_path)
+    made = home(BENCH, tmp_path)
     plain = tmp_path / f"{BENCH}12345678"
-    plain.mkdir()
-    dead = Home(RUN, other)
+    plain.mkdir(mode=0o700)
+    dead = home(RUN, other)
     dead.release()
-    marked = dead.path.rename(tmp_path / "keep-this-one")
+    marked = dead.path.rename(tmp_path / "what-is-kept")
     (tmp_path / f"{BENCH}87654321").symlink_to(marked)
     (tmp_path / f"{BENCH}abcdefgh").touch()
     there = sorted(tmp_path.rglob("*"))
-    with Household(home.path) as household:
+    with Household(made.path) as household:
         started = household.start(["sleep", "60"])
         there = sorted(tmp_path.rglob("*"))
         sweep([tmp_path, tmp_path / "nowhere"])
         assert sorted(tmp_path.rglob("*")) == there
         assert is_running(started.pid)
-    home.remove()
-    assert not home.path.exists()
-    home.remove()
+    made.close()
+    assert not made.path.exists()
+    made.close()
 
 
 def test_of_another_user_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dead = Home(RUN, tmp_path)
+    dead = home(RUN, tmp_path)
     dead.release()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     sweep([tmp_path])
@@ -78,22 +78,22 @@ def test_where_nothing_can_be_locked_nothing_is_swept(
 
     with monkeypatch.context() as patched:
         patched.setattr("fcntl.flock", refuses)
-        home = Home(RUN, tmp_path)
+        made = home(RUN, tmp_path)
     sweep([tmp_path])
-    assert home.path.exists()
-    home.remove()
+    assert made.path.exists()
+    made.close()
 
 
 def test_a_process_that_has_closed_all_files_can_fork_and_tidy_up(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def closes() -> None:
-        home = Home(RUN, tmp_path)
+        made = home(RUN, tmp_path)
         os.closerange(3, 1024)
         if not (fork := os.fork()):
             os._exit(0)
         os.waitpid(fork, 0)
-        home.remove()
+        made.close()
 
     process = FORK.Process(target=closes)
     process.start()
@@ -104,7 +104,7 @@ def test_a_process_that_has_closed_all_files_can_fork_and_tidy_up(
 
 
 def test_a_fork_does_not_hold_what_its_parent_has_locked(tmp_path: Path) -> None:
-    home = Home(RUN, tmp_path)
+    made = home(RUN, tmp_path)
     ready, go = FORK.Event(), FORK.Event()
 
     def waits() -> None:
@@ -114,8 +114,8 @@ def test_a_fork_does_not_hold_what_its_parent_has_locked(tmp_path: Path) -> None
     fork = FORK.Process(target=waits)
     fork.start()
     assert ready.wait(30)
-    home.release()
+    made.release()
     sweep([tmp_path])
-    assert not home.path.exists()
+    assert not made.path.exists()
     go.set()
     fork.join()

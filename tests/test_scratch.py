@@ -89,25 +89,37 @@ def test_one_whose_removal_is_interrupted_is_removed_by_another_try(
 def test_what_a_killed_process_has_left_goes_and_what_a_living_one_has_stays(
     tmp_path: Path,
 ) -> None:
-    with make(tmp_path) as dead, make(tmp_path, "and a child") as parent:
-        dead.kill()
+    # A child that outlives its parent has inherited nothing.
+    with make(tmp_path, "and a child") as dead, make(tmp_path) as living:
+        dead.send_signal(signal.SIGKILL)
         dead.wait()
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()  # and its child, which has inherited what it had, lives
-        living = set(tmp_path.iterdir())
-        assert len(living) == 4
+        there = set(tmp_path.iterdir())
+        assert len(there) == 4
         with closing(Scratch("y-", tmp_path)):
             assert len(os.listdir(tmp_path)) == 5, "another kind"
         with closing(Scratch("x-", tmp_path)) as mine:
             left = set(tmp_path.iterdir()) - {mine.path}
             assert len(left) == 2
-            assert left < living
-        assert parent.stdin is not None
-        assert parent.stdout is not None
-        parent.stdin.close()
-        parent.stdout.read()  # to its child's end
+            assert left < there
+        for process in (dead, living):
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.close()
+            process.stdout.read()  # to the child's end
     scratch._swept.clear()
     Scratch("x-", tmp_path).close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_fork_removes_nothing_of_its_parents(tmp_path: Path) -> None:
+    made = Scratch("x-", tmp_path)
+    if not (child := os.fork()):
+        made.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    Scratch.sweep("x-", tmp_path)
+    assert made.path.is_dir()
+    made.close()
     assert os.listdir(tmp_path) == []
 
 
@@ -150,7 +162,7 @@ def test_one_that_is_taken_for_a_dead_ones_as_it_is_made_is_made_again(
         if options and not lost:  # another one's sweep was quicker
             lost.append(path.parent)
             os.close(fd)
-            scratch._remove_dead(path.parent)
+            Scratch.sweep("x-", tmp_path)
             return -1
         return fd
 
@@ -188,7 +200,7 @@ def test_each_place_and_kind_is_looked_through_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[Path] = []
-    monkeypatch.setattr(scratch, "_remove_dead", looked.append)
+    monkeypatch.setattr(scratch, "_remove_dead", lambda path, end: looked.append(path))
     (tmp_path / "x-1").mkdir()
     (tmp_path / "z-1").mkdir()
     for prefix in ("x-", "x-", "y-"):

@@ -23,7 +23,7 @@ from cidx_ref.interpreter import python_command
 from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.conformance import arguments, running, verify
 from cidx_ref.testing.conformance.checks import check
-from cidx_ref.testing.conformance.homes import RUN, Home
+from cidx_ref.testing.conformance.homes import RUN, home
 from cidx_ref.testing.conformance.mutants import Mutant, mutants_of
 from cidx_ref.testing.conformance.processes import end_of
 from cidx_ref.testing.conformance.verify import main
@@ -490,7 +490,7 @@ def test_what_a_run_left_that_was_killed_goes_with_the_next(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left = Home(RUN)
+    left = home(RUN)
     left.release()
     assert run("mine:GOOD")[0] == 0
     assert not list(tmp_path.glob(f"{RUN}*"))

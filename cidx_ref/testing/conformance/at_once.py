@@ -22,6 +22,7 @@ from multiprocessing.process import BaseProcess
 from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.homes import sweep
 from cidx_ref.testing.conformance.overdue import overdue
+from cidx_ref.testing.conformance.processes import await_group
 from cidx_ref.testing.ground import SYSTEM
 from cidx_ref.testing.promises.findings import Finding, Verdict
 
@@ -105,6 +106,7 @@ class _Work:
         with suppress(ProcessLookupError, PermissionError):  # what it has forked, if it has
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.join()
+        await_group(self.process.pid)
         self.answer.close()
         os.close(self.pidfd)
         if is_deaf:
@@ -120,13 +122,13 @@ def _lanes(
         while left or at_work:
             while left and len(at_work) < count:
                 check = left.pop()
-                why = _start(check, run, at_work)
+                why = _start(check, run, at_work, begun)
                 if why and at_work:  # fewer at a time, then
                     left.append(check)
                     count = len(at_work)
                     break
-                begun(check)
                 if why:
+                    begun(check)
                     yield check, _untried(check, f"there is no process for it: {why}")
             for work in _ready(at_work):
                 at_work.remove(work)
@@ -158,13 +160,14 @@ def _end_all(at_work: Iterable[_Work], within_s: float) -> None:
         work.end(max(0.0, until - SYSTEM.monotonic()))
 
 
-def _start(check: Check, run: Run, at_work: list[_Work]) -> str:
+def _start(check: Check, run: Run, at_work: list[_Work], begun: Callable[[Check], object]) -> str:
     """Why there is no process; else nothing."""
     try:
         answer, to_answer = _FORK.Pipe(duplex=False)
     except OSError as error:
         return error.strerror or type(error).__name__
-    # An interrupt comes when the process is known here, and there when it can be told of one.
+    # An interrupt comes when the process is known here, and is said to be at work; and there when it
+    # can be told of one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
     process = _FORK.Process(target=_work, args=(check, run, answer, to_answer, os.getpid(), before))
     try:
@@ -178,6 +181,8 @@ def _start(check: Check, run: Run, at_work: list[_Work]) -> str:
             process.kill()
             process.join()
         return error.strerror or type(error).__name__
+    else:
+        begun(check)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         to_answer.close()

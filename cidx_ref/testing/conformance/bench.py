@@ -15,7 +15,7 @@ from typing import Any
 from cidx_ref.testing.conformance import corpus, subject
 from cidx_ref.testing.conformance.asking import open_socket
 from cidx_ref.testing.conformance.checks import Check
-from cidx_ref.testing.conformance.homes import BENCH, Home, short
+from cidx_ref.testing.conformance.homes import BENCH, home, short
 from cidx_ref.testing.conformance.notes import Notes, NotOffered, NotTried, Told
 from cidx_ref.testing.conformance.overdue import Overdue
 from cidx_ref.testing.conformance.processes import Household, Process, end_of
@@ -51,8 +51,8 @@ class Bench(Notes):
         self._began = SYSTEM.monotonic()
 
     def __enter__(self) -> Bench:
-        self._made = Home(BENCH, self._home or short())
-        self.directory = self._made.path
+        self._made = home(BENCH, self._home or short())
+        self.directory = self._made.path.resolve()
         logs = self.directory / "log"
         logs.mkdir()
         self.household = Household(logs, self.directory)
@@ -66,7 +66,7 @@ class Bench(Notes):
             try:
                 _surely(self.household.end)
             finally:
-                _surely(self._made.remove)
+                _surely(self._made.close)
 
     # What a check works with.
 

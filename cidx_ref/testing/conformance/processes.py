@@ -18,12 +18,13 @@ from types import TracebackType
 
 from cidx_ref.testing.ground import SYSTEM
 
-__all__ = ["Household", "Process", "end_of", "is_running"]
+__all__ = ["Household", "Process", "await_group", "end_of", "is_running"]
 
 #: The home of a household, and the mark of one process of it.
 _MARK, _OWN_MARK = "CIDX_KIT", "CIDX_KIT_START"
 #: How often it is looked for what nothing tells of: a socket that accepts, a line in a file.
 _LOOK_S = 0.005
+_MOMENT_S = 1.0
 #: Of what a process wrote, what is shown.
 _SHOWN_CHARS = 4000
 
@@ -40,6 +41,16 @@ def end_of(pid: int, timeout_s: float) -> bool:
         return bool(poller.poll(max(0.0, timeout_s) * 1000))
     finally:
         os.close(fd)
+
+
+def await_group(group: int) -> None:
+    """Wait, for a moment at most, until a process group that was killed has let go of what it
+    held."""
+    deadline = SYSTEM.monotonic() + _MOMENT_S
+    with suppress(ProcessLookupError, PermissionError):  # there is none any more
+        while SYSTEM.monotonic() < deadline:
+            os.killpg(group, 0)
+            SYSTEM.sleep(_LOOK_S)
 
 
 def is_running(pid: int) -> bool:

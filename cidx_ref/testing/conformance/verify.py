@@ -20,7 +20,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from cidx_ref.testing.conformance.arguments import Asked, make_parser, read, reports, spelled
 from cidx_ref.testing.conformance.checks import Check
-from cidx_ref.testing.conformance.homes import RUN, Home, sweep
+from cidx_ref.testing.conformance.homes import RUN, home, sweep
 from cidx_ref.testing.conformance.mutants import Outcome, plant
 from cidx_ref.testing.conformance.named import UnusableError, target_named
 from cidx_ref.testing.conformance.planted import Planted
@@ -28,7 +28,7 @@ from cidx_ref.testing.conformance.printed import Output, Progress, fill_streams,
 from cidx_ref.testing.conformance.reports import write_all
 from cidx_ref.testing.conformance.running import all_checks, needs, plan, verify
 from cidx_ref.testing.conformance.target import Cap
-from cidx_ref.testing.ground import SYSTEM
+from cidx_ref.testing.ground import SYSTEM, Scratch
 from cidx_ref.testing.promises.excuses import without_use
 from cidx_ref.testing.promises.judgement import NOT_KEPT, UNUSABLE, Judgement
 from cidx_ref.testing.promises.page import as_html
@@ -163,9 +163,9 @@ def _judge_mutants(options: argparse.Namespace) -> int:
     return INTERRUPTED if interrupted else planted.status
 
 
-def _home() -> Home:
+def _scratch() -> Scratch:
     try:
-        return Home(RUN)
+        return home(RUN)
     except OSError as error:
         raise UnusableError(f"there is no temporary directory: {error.strerror}") from None
 
@@ -186,12 +186,12 @@ def _tidy() -> Iterator[None]:
     }
     sweep()
     try:
-        home = _home()
+        scratch = _scratch()
         try:
-            set_hypothesis_home_dir(home.path)
+            set_hypothesis_home_dir(scratch.path)
             yield
         finally:
-            home.remove()
+            scratch.close()
     finally:
         set_hypothesis_home_dir(None)
         for number, handler in before.items():
