@@ -75,9 +75,11 @@ class Matches:
     def glance(self, text: str) -> Seen:
         """See which spellings stand in `text` as they are."""
         seen = Seen(text)
-        find = seen.lower.find
-        places = ((find(spelling.letters), spelling) for spelling in self._wanted.spelled)
-        seen.here = [(at, spelling) for at, spelling in places if at >= 0]
+        find, here = seen.lower.find, seen.here
+        for spelling in self._wanted.spelled:
+            at = find(spelling.letters)
+            if at >= 0:
+                here.append((at, spelling))
         self._looks -= len(self._wanted.spelled)
         return seen
 

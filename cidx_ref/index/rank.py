@@ -225,8 +225,9 @@ class Lightly:
                 signals["repeat"] = weights.repeat
             met.add(number)
             self._signals[chunk] = signals
-        products = ((chunk, prod(each.values())) for chunk, each in self._signals.items())
-        self.order = sorted(products, key=itemgetter(1), reverse=True)
+        products = [(chunk, prod(each.values())) for chunk, each in self._signals.items()]
+        products.sort(key=itemgetter(1), reverse=True)
+        self.order = products
 
     def is_of_words(self, chunk: int) -> bool:
         return True

@@ -166,8 +166,8 @@ def _start(check: Check, run: Run, at_work: list[_Work], begun: Callable[[Check]
         answer, to_answer = _FORK.Pipe(duplex=False)
     except OSError as error:
         return error.strerror or type(error).__name__
-    # An interrupt comes when the process is known here, and is said to be at work; and there when it
-    # can be told of one.
+    # An interrupt comes when the process is known here, and is said to be at work; and it comes
+    # there when it can be told of one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
     process = _FORK.Process(target=_work, args=(check, run, answer, to_answer, os.getpid(), before))
     try:
