@@ -158,6 +158,12 @@ def is_served(directory: Path) -> bool:
     from cidx_ref.sockets import connect, peer_pid
 
     try:
+        found = directory.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return False  # what lies there is not ours, and a link leads anywhere (TRUST-1)
+    try:
         with connect(directory / SOCKET, _CONNECT_S) as sock:
             return has_our_mounts(peer_pid(sock))
     except OSError:

@@ -185,7 +185,7 @@ def test_no_fresh_answer_is_from_before_the_save_that_it_follows(
 @pytest.mark.parametrize(
     ("how", "number"),
     [
-        (WATCHED, 12),
+        (WATCHED, 6),
         pytest.param(WATCHED, 1000, marks=pytest.mark.deep),
         pytest.param(EXHAUSTED, 1000, marks=pytest.mark.deep),
     ],
@@ -390,7 +390,7 @@ def _left_open(pid: int) -> list[str]:
 @pytest.mark.parametrize(
     ("number", "seed"),
     [
-        (5, 0),
+        (3, 0),
         pytest.param(150, 1, marks=pytest.mark.deep),
         pytest.param(150, 2, marks=pytest.mark.deep),
     ],

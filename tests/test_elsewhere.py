@@ -379,16 +379,16 @@ def test_from_a_folder_of_a_project_without_git_its_index_elsewhere_is_found(
     assert Project.around(project.root / "net", consent=False) == project
 
 
-def test_a_daemon_goes_on_building_where_it_reads_though_the_setting_has_changed(
+def test_a_service_goes_on_building_where_it_reads_though_the_setting_has_changed(
     make_project: MakeProject, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = make_project()
-    with served(project) as service:
-        for changed in ("", str(base) + "-new"):
-            monkeypatch.setenv(INDEX_DIRECTORY, changed)
-            write(project.root, "new.py", f"def new_function_{len(changed)}(): pass\n")
-            service.exposed_index(str(project.root))
-            assert service.exposed_get_status()["files"] == 5
+    service = CIDXDaemonService(project.root)  # its daemon would end within a minute
+    for changed in ("", str(base) + "-new"):
+        monkeypatch.setenv(INDEX_DIRECTORY, changed)
+        write(project.root, "new.py", f"def new_function_{len(changed)}(): pass\n")
+        service.exposed_index(str(project.root))
+        assert service.exposed_get_status()["files"] == 5
     assert not (project.root / DIRECTORY).exists()
 
 

@@ -312,6 +312,12 @@ def assert_closed_but(opened: set[str], doing: list[str]) -> None:
     raise AssertionError(f"left open by a failure before: {doing}")
 
 
+def copy_of(whole: Project, name: str) -> Project:
+    """With its index, which was built once."""
+    root = shutil.copytree(whole.root, whole.root.with_name(name), symlinks=True)
+    return Project.at(root)
+
+
 def left_by_writers(project: Project) -> list[str]:
     """What lies beside the generations, and is not the live one."""
     live = Generations(project.generations).current()
@@ -324,9 +330,10 @@ def outcomes(
     """An index run over a change, for each of its operations: which one it was, whether the new
     index is live, and what was raised.  The last one is of no operation: all went well."""
     found: list[tuple[str, bool, BaseException | None]] = []
+    whole = make_project(name="whole")
+    old = bring_up_to_date(whole, HashingEmbedder())["generation"]
     for number in count(1):
-        project = make_project(name=f"p{number}")
-        old = bring_up_to_date(project, HashingEmbedder())["generation"]
+        project = copy_of(whole, f"p{number}")
         (project.root / "new.py").write_text("new = 1\n")
         runtime = FakeRuntime()
         runtime.fail_at(number, error, dies=dies)
@@ -395,9 +402,7 @@ def test_a_merge_of_which_any_operation_fails_leaves_nothing_that_was_written(
     monkeypatch.setattr(merging, "is_merge_due", lambda *_: True)
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     for number in count(1):
-        root = whole.root.parent / f"p{number}"
-        shutil.copytree(whole.root, root, symlinks=True)
-        project = Project.at(root)
+        project = copy_of(whole, f"p{number}")
         runtime = FakeRuntime()
         runtime.fail_at(number, full)
         raised = None
@@ -420,9 +425,10 @@ def test_a_failure_of_any_operation_of_an_adoption_is_said_and_leaves_nothing_op
     make_project: Callable[..., Project],
 ) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    whole = make_project(name="whole")
+    bring_up_to_date(whole, HashingEmbedder(), key=Key(b"another's" * 4))
     for number in count(1):
-        project = make_project(name=f"p{number}")
-        bring_up_to_date(project, HashingEmbedder(), key=Key(b"another's" * 4))
+        project = copy_of(whole, f"p{number}")
         runtime = FakeRuntime()
         runtime.fail_at(number, full)
         opened = set(os.listdir("/proc/self/fd"))

@@ -88,7 +88,7 @@ def listed(root: Path, limits: Limits = QUICK) -> Listing:
     before = os.listdir("/proc/self/fd")
     with TemporaryDirectory() as scratch:
         listing = list_files(root, Path(scratch), SYSTEM, limits)
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)  # others may have been closed
     return listing
 
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.once
 @pytest.mark.parametrize(
     ("steps", "seed"),
     [
-        (40, 0),
+        (25, 0),
         pytest.param(2500, 1, marks=pytest.mark.deep),
         pytest.param(2500, 2, marks=pytest.mark.deep),
     ],

@@ -228,4 +228,5 @@ def test_a_socket_that_may_not_be_opened_is_said_to_be_so_at_once(project: Proje
 
         said = ended(process_of(STRANGER, project.root, try_it)).decode()
     assert said.startswith("UntrustedError: ")
-    assert said.endswith("Permission denied")
+    assert "Permission denied: " in said
+    assert said.endswith(".code-indexer is to be a directory of your own, mode 700")

@@ -449,7 +449,7 @@ def test_reading_leaves_no_file_open(tree: Path) -> None:
     before = os.listdir("/proc/self/fd")
     for path in ("a.txt", "folder", "fifo", "gone"):
         read_file(tree, path, LIMIT)
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)  # others may have been closed
 
 
 def test_a_scan_pairs_each_path_with_its_file_or_the_reason(repository: Path) -> None:

@@ -402,7 +402,7 @@ def rare_words(chunks: list[StoredChunk]) -> list[str]:
 
 
 @pytest.mark.promise("QRY-1")
-@pytest.mark.parametrize("sample", [50, pytest.param(1000, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("sample", [20, pytest.param(1000, marks=pytest.mark.deep)])
 def test_of_rare_words_the_first_hit_is_that_of_exact_search(
     stdlib: Project, figure: RecordFigure, sample: int
 ) -> None:
