@@ -27,15 +27,16 @@ def test_what_ends_badly_gives_its_permit_back(error: type[BaseException]) -> No
 
 
 @pytest.mark.promise("PERF-3")
-def test_no_more_answers_are_worked_out_at_once_than_there_are_processors(
-    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("mode", "together"), [("hybrid", 3), ("fts", 1)])
+def test_as_many_are_worked_on_at_once_as_there_are_processors_and_of_full_text_one(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch, mode: str, together: int
 ) -> None:
     project = make_project()
     build(project)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
     # In its time nothing takes long.
     service = CIDXDaemonService(project.root, runtime=FakeRuntime())
-    semaphore = service._at_once
+    semaphore = service._turns.of(mode)
     go_on = SYSTEM.event("go on")
     inside: list[str] = []
     answer = IndexSnapshot.answer
@@ -49,14 +50,14 @@ def test_no_more_answers_are_worked_out_at_once_than_there_are_processors(
     asked = json.dumps({"project_path": str(project.root), "query": "retry"})
     answers: list[str] = []
     askers = [
-        SYSTEM.thread(lambda: answers.append(service.exposed_call("query_fts", asked)), f"{n}")
+        SYSTEM.thread(lambda: answers.append(service.exposed_call(f"query_{mode}", asked)), f"{n}")
         for n in range(8)
     ]
     deadline = SYSTEM.monotonic() + 30.0
-    while semaphore.waiting < 5 or len(inside) < 3:
+    while semaphore.waiting < 8 - together or len(inside) < together:
         assert SYSTEM.monotonic() < deadline, "they do not wait"
         SYSTEM.sleep(0.001)
-    assert len(inside) == 3
+    assert len(inside) == together
     go_on.set()
     for asker in askers:
         asker.join(30.0)

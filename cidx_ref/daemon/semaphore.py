@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from cidx_ref.runtime import SYSTEM, Event, Runtime
 
-__all__ = ["PATIENCE_S", "FairSemaphore"]
+__all__ = ["PATIENCE_S", "FairSemaphore", "Turns"]
 
 #: Most answers take a tenth of it.
 PATIENCE_S = 0.02
@@ -109,3 +109,23 @@ class FairSemaphore:
         self._held[permit] = None
         if permit.granted is not None:
             permit.granted.set()
+
+
+class Turns:
+    """Whose turn it is, of all queries of a daemon.  Thread-safe.
+
+    Full text is nearly all Python, and two at once are in each other's way; who asks a graph is out
+    of the interpreter meanwhile.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._fulltext = FairSemaphore(1, runtime)
+        self._others = FairSemaphore(runtime=runtime)
+
+    def of(self, mode: str) -> FairSemaphore:
+        """What a query in `mode` waits for."""
+        return self._fulltext if mode == "fts" else self._others
+
+    def turn(self, mode: str) -> AbstractContextManager[None]:
+        """Wait for a turn, and have it while the block runs."""
+        return self.of(mode).permit()

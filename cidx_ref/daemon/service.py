@@ -23,7 +23,7 @@ from cidx_ref.daemon.health import HealthMonitor, Metrics
 from cidx_ref.daemon.installation import Guarded, Installation
 from cidx_ref.daemon.progress import relay
 from cidx_ref.daemon.room import Room, shortage
-from cidx_ref.daemon.semaphore import FairSemaphore
+from cidx_ref.daemon.semaphore import Turns
 from cidx_ref.daemon.served import Served
 from cidx_ref.daemon.transport import ExposedService
 from cidx_ref.errors import BadArgumentError, CidxError, InternalError
@@ -82,7 +82,7 @@ class CIDXDaemonService(ExposedService):
         self.runtime = runtime
         self.config = Config()
         self.gate = Gate(runtime, max_calls=max_calls)
-        self._at_once = FairSemaphore(runtime=runtime)
+        self._turns = Turns(runtime)
         self.metrics = Metrics(runtime)
         self.installation = installation or Installation()
         self.health_monitor = HealthMonitor(self, runtime=runtime, problem=self._problem)
@@ -341,7 +341,7 @@ class CIDXDaemonService(ExposedService):
             search = Search(**arguments.search_options(query, limit, extra, mode, project_path))
             when = arguments.freshness_options(extra)
             served = self._admit(project_path)
-            with self.gate.call(method, is_use=True), self._at_once.permit():
+            with self.gate.call(method, is_use=True), self._turns.turn(mode):
                 answer: dict[str, Any] = served.answer(search, when)
                 return answer
 
