@@ -2,12 +2,13 @@
 
 from conformance import TARGET
 
-from cidx_ref.testing import Verdict, verify
+from cidx_ref.testing import Verdict, by_promise, verify
 
 KEPT = {"SRV-1", "QRY-5", "RPC-2"}
 
 
 def test_what_was_kept_is_kept() -> None:
-    found = verify(TARGET, promises=KEPT)
-    assert {finding.promise for finding in found} == KEPT
-    assert all(finding.verdict is Verdict.KEPT for finding in found)
+    found = by_promise(verify(TARGET, promises=KEPT))
+    assert {promise: first.verdict for promise, (first, *_) in found.items()} == dict.fromkeys(
+        KEPT, Verdict.KEPT
+    )
