@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from trees import open_below
 
 from cidx_ref.config import Config
 from cidx_ref.errors import ConfigError
@@ -48,11 +49,11 @@ def write(root: Path, *paths: str, **texts: str) -> None:
 
 
 def listed(root: Path, include: list[str] | None = None, *exclude: str) -> Listing:
-    before = os.listdir("/proc/self/fd")
+    before = open_below(Path("/"))
     with TemporaryDirectory() as scratch:
         rules = Rules(tuple(include or ()), exclude)
         listing = list_files(root, Path(scratch), rules=rules)
-    assert set(os.listdir("/proc/self/fd")) <= set(before)  # others may have been closed
+    assert open_below(Path("/")) <= before
     return listing
 
 

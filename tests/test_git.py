@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from trees import open_below
 
 from cidx_ref.index.git import GitListing, _sort
 from cidx_ref.index.limited import Limits
@@ -85,10 +86,10 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 def listed(root: Path, limits: Limits = QUICK) -> Listing:
-    before = os.listdir("/proc/self/fd")
+    before = open_below(Path("/"))
     with TemporaryDirectory() as scratch:
         listing = list_files(root, Path(scratch), SYSTEM, limits)
-    assert set(os.listdir("/proc/self/fd")) <= set(before)  # others may have been closed
+    assert open_below(Path("/")) <= before
     return listing
 
 

@@ -159,19 +159,19 @@ def rules(include: list[str], exclude: list[str]) -> Any:
 
 def listed(root: Path, include: list[str] | None = None, exclude: list[str] | None = None) -> Any:
     """The listing of `root`, and no descriptor is left open by it."""
-    before = _open_below(root)
+    before = open_below(root)
     told: dict[str, Any] = {}
     if include or exclude:
         told["rules"] = rules(include or [], exclude or [])
     with TemporaryDirectory() as scratch:
         found: Listing = list_files(root, Path(scratch), SYSTEM, **told)
-        assert _open_below(Path(scratch)) == set()
+        assert open_below(Path(scratch)) == set()
     # Fewer, if the collector has closed what an earlier test left to it.
-    assert _open_below(root) <= before
+    assert open_below(root) <= before
     return found
 
 
-def _open_below(directory: Path) -> set[tuple[str, str]]:
+def open_below(directory: Path) -> set[tuple[str, str]]:
     """What this process has open there; what threads of earlier tests have is their matter."""
     found = set()
     for fd in os.listdir("/proc/self/fd"):
