@@ -185,6 +185,26 @@ def test_what_lies_in_the_place_of_a_lock_is_named_and_repaired_by_indexing(
     assert_whole(segmented)
 
 
+@pytest.mark.promise("WRITE-3")
+def test_no_manifest_names_a_lock_however_late_the_engine_makes_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tantivy looks at a new index from a thread of its own, which may come after the commit."""
+    commit = fulltext.FullTextWriter.commit
+
+    def commit_and_look_late(writer: fulltext.FullTextWriter) -> None:
+        commit(writer)
+        with writer._directory.writer(".tantivy-meta.lock"):
+            pass
+
+    monkeypatch.setattr(fulltext.FullTextWriter, "commit", commit_and_look_late)
+    write(project.root, "new.py", "def new():\n    return 1\n")
+    index(project)
+    named = read_manifest(live(project))["files"]
+    assert "fulltext/meta.json" in named
+    assert not [name for name in named if ".tantivy-" in name]
+
+
 @pytest.mark.promise("QRY-3")
 def test_of_a_folder_that_is_empty_some_files_are_named_and_the_others_counted(
     segmented: Project,

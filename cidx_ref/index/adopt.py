@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from contextlib import closing
 from io import BytesIO
@@ -35,6 +34,7 @@ from cidx_ref.index.manifest import (
     GRAPH,
     MATRIX,
     damaged_files,
+    is_engine_lock,
     parse_manifest,
     read_dead,
     unlisted,
@@ -60,7 +60,6 @@ _MAX_FILE_BYTES = 1 << 28
 _MAX_ID = 1 << 40  # with the number of a chunk, it must go into 64 bits (`live.key_of`)
 _MAX_SEGMENT = 10**11  # of twelve digits, in a name (`manifest.is_segment_id`): there is room
 _FILES, _ROWS, _TEXTS = FILES
-_LOCK = re.compile(rf"{FULLTEXT}/\.tantivy-.*\.lock")
 
 
 def adopt(
@@ -162,8 +161,8 @@ def _checked(directory: Directory) -> dict[str, Any]:
     folders = (FULLTEXT, *manifest["segments"])
     for name in chain.from_iterable(unlisted(directory, manifest, f) for f in ("", *folders)):
         # Nor are locks taken over, which tantivy leaves where it reads.
-        expected = name in folders or _LOCK.fullmatch(name)
-        _require(bool(expected), f"{name}: not in the manifest")
+        expected = name in folders or is_engine_lock(name)
+        _require(expected, f"{name}: not in the manifest")
     for name, problem in damaged_files(directory, manifest).items():
         raise IndexUnusableError(f"{name}: {problem}")
     _require(DEAD in manifest["files"], f"{DEAD}: not in the manifest")

@@ -44,6 +44,7 @@ from cidx_ref.index.manifest import (
     BUILDING,
     DIGEST,
     MANIFEST,
+    is_engine_lock,
     not_ours,
     read_manifest,
     written_manifest,
@@ -209,7 +210,12 @@ class Generations:
         shared = shared or {}
         files = [path for path in sorted(building.rglob("*")) if path.is_file()]
         names = {path.relative_to(building).as_posix(): path for path in files}
-        manifest["files"] = {name: shared.get(name) or _described(names[name]) for name in names}
+        manifest["files"] = {
+            name: shared.get(name) or _described(names[name])
+            for name in names
+            # A thread of tantivy's, which looks for changes, may make one after the commit.
+            if not is_engine_lock(name)
+        }
         manifest[DIGEST] = self.key.digest(manifest)
         self._runtime.step(Step.UNSEALED)
         with own_directory(building, runtime=self._runtime) as directory:

@@ -32,6 +32,7 @@ __all__ = [
     "MATRIX",
     "SEGMENT_FILES",
     "damaged_files",
+    "is_engine_lock",
     "is_intact",
     "is_segment_id",
     "missized_files",
@@ -236,6 +237,12 @@ def unnamed_files(manifest: dict[str, Any]) -> list[str]:
     for name, described in manifest["segments"].items():
         needed += [f"{name}/{each}" for each in (*SEGMENT_FILES, described["vectors"])]
     return [name for name in needed if name not in manifest["files"]]
+
+
+def is_engine_lock(name: str) -> bool:
+    """Whether the file `name` of a generation is a lock of tantivy's: no part of the index, and
+    made by readers, too."""
+    return re.fullmatch(rf"{FULLTEXT}/\.tantivy-.*\.lock", name) is not None
 
 
 def is_intact(directory: Directory, manifest: dict[str, Any], name: str) -> bool:

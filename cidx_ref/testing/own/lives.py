@@ -313,7 +313,8 @@ class Life:
             for path in directory.rglob("*")
             if path.is_file() and not path.name.startswith(".tantivy-")  # a reader's locks
         }
-        assert found.keys() == {*manifest["files"], MANIFEST}, "litter is left"
+        listed = {*manifest["files"], MANIFEST}
+        assert found.keys() == listed, f"litter is left: {sorted(found.keys() ^ listed)}"
         assert set(found.values()) == {1}, "a file is somewhere else, too"
 
     def _check_chunks(self, new: IndexSnapshot) -> None:
