@@ -128,6 +128,14 @@ def test_what_is_not_there_is_not_called_damaged_and_each_says_what_to_do(
     assert "`cidx index" in problem
 
 
+def test_an_index_from_which_neither_engine_would_answer_is_not_taken(root: Path) -> None:
+    SAID["no full text"][0](root)
+    index = theirs(root, StandIn(32))
+    with pytest.raises(IndexUnusableError, match=r"neither engine.* with the model.* no full text"):
+        index.adopt()
+    assert not index.is_adopted
+
+
 def test_what_is_there_and_must_not_be_used_is_no_absence(root: Path) -> None:
     for name in ("index", "tantivy_index"):
         (root / DIRECTORY / name).rename(root / name)

@@ -26,6 +26,7 @@ from cidx_ref.index.cidx.keeping import Keeping
 from cidx_ref.index.cidx.meta import DamagedError, TornError
 from cidx_ref.index.cidx.said import model_of, problems_of
 from cidx_ref.index.embed import Embedder
+from cidx_ref.index.port import ENGINES
 from cidx_ref.index.stale import Staleness
 from cidx_ref.keys import Key
 from cidx_ref.runtime import SYSTEM, Runtime
@@ -115,11 +116,17 @@ class TheirIndex:
         )
 
     def adopt(self) -> dict[str, Any]:
-        """Check what lies there, and take it from now on; what it holds.
+        """Check what lies there, and take it from now on, if an engine can answer from it; what it
+        holds.
 
         Raises `NoIndexError`, `IndexUnusableError`, `UntrustedError`.
         """
         found, record = self._settled()
+        problems = problems_of(found, record, self._embedder)
+        if problems.keys() >= set(ENGINES):
+            raise IndexUnusableError(
+                f"neither engine could answer from it: {'; '.join(problems.values())}"
+            )
         try:
             self._keeping.adopt(found.watched)
         except OSError as error:
@@ -135,7 +142,7 @@ class TheirIndex:
             "documents": record["documents"],
             "left_out": record["left_out"],
             "missing_files": record["missing_files"],
-            "problems": problems_of(found, record, self._embedder),
+            "problems": problems,
         }
 
     def describe(self) -> dict[str, Any]:
