@@ -77,23 +77,34 @@ def index_is_answered(bench: Bench) -> None:
     _published(bench, "CACHE-5", by_writer=False)
     with bench.showing("CACHE-5"), bench.daemon(ttl_s=_LONG_S) as daemon:
         reading = reading_at(bench, daemon)
-        for number in range(6 if bench.deep else 3):
-            _index_beside_another(bench, daemon, reading, number)
+        began = SYSTEM.monotonic()
+        _add_ballast(daemon, "first")
+        bench.index(daemon)
+        took_s = SYSTEM.monotonic() - began
+        rounds = 6 if bench.deep else 3
+        for number in range(rounds):
+            # Somewhere in its middle part, each time in another one.
+            share = 0.25 + 0.7 * (number + bench.random.random()) / rounds
+            _add_ballast(daemon, f"more{'e' * number}")
+            _index_beside_another(bench, daemon, reading, share * took_s)
 
 
-def _index_beside_another(bench: Bench, daemon: Daemon, reading: Reading, number: int) -> None:
-    """A run is under way, and has looked at the files before they change; the next request is for
-    what has changed since."""
-    more = daemon.project.root / f"more{'e' * number}"
-    more.mkdir()
-    ballast(more, 150)
+def _add_ballast(daemon: Daemon, name: str) -> None:
+    place = daemon.project.root / name
+    place.mkdir()
+    ballast(place, 150)
+
+
+def _index_beside_another(bench: Bench, daemon: Daemon, reading: Reading, after_s: float) -> None:
+    """A run is under way, and has looked at the files before they change, `after_s` seconds after
+    its beginning; the next request is for what has changed since."""
 
     def run() -> None:
         with suppress(Exception):
             bench.index(daemon)
 
     first = SYSTEM.thread(run, "run")
-    SYSTEM.sleep(bench.random.uniform(0.05, 0.4))
+    SYSTEM.sleep(after_s)
     edition = daemon.project.edition + 1
     daemon.project.write(edition)
     has_run = _indexes(bench, daemon)
