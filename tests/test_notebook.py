@@ -313,6 +313,18 @@ def test_a_cell_is_found_among_thousands_of_pieces(make_project: MakeProject) ->
         assert asked(project, "wombatfigure wombatoutput", mode) == [], "outputs are not indexed"
 
 
+@pytest.mark.parametrize("mode", ["fts", "semantic", "hybrid"])
+def test_cells_that_say_the_same_are_hits_of_their_own(
+    make_project: MakeProject, mode: str
+) -> None:
+    """Each has a first line, which another one does not show again."""
+    same = [cell("def quokka():\n    return 1\n") for _ in range(3)]
+    project = make_project({"nb/a.ipynb": notebook(cell("import os"), *same)})
+    bring_up_to_date(project, HashingEmbedder())
+    found = [hit["name"] for hit in asked(project, "quokka", mode)]
+    assert found == [f"cell {number}: quokka" for number in (2, 3, 4)]
+
+
 def test_the_number_of_a_cell_is_not_embedded() -> None:
     assert embedded_text("a.ipynb", "cell 3: Model.fit", "x") == "a.ipynb Model.fit\nx"
     assert embedded_text("a.ipynb", "cell 3", "x") == "a.ipynb \nx"

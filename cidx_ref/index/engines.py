@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.asking import ALONE_S, BESIDE_S, QueryVectors
+from cidx_ref.index.notebook import cell_of
 from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
@@ -313,14 +314,15 @@ class Engines:
 
 
 class _Shown:
-    """The snippets that an answer shows already, by their files."""
+    """The snippets that an answer shows already, by what their lines are counted in."""
 
     def __init__(self) -> None:
-        self._hits: dict[str, list[dict[str, Any]]] = {}
+        self._hits: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def add(self, hit: dict[str, Any]) -> bool:
         """Add `hit`, unless the line with its first mark is shown by another one."""
-        before = self._hits.setdefault(hit["path"], [])
+        path = hit["path"]
+        before = self._hits.setdefault((path, cell_of(path, hit["name"])), [])
         if before:
             text, marks = hit["snippet"], hit["marks"]
             best = text.count("\n", 0, marks[0][0]) if marks else 0

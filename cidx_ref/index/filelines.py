@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cidx_ref.index.notebook import is_notebook
+from cidx_ref.index import notebook
 from cidx_ref.index.store import ChunkStore
 
 __all__ = ["FileLines", "Place", "cell_of", "cut_lines", "whole"]
@@ -131,7 +131,6 @@ def _part(store: ChunkStore, chunk: int, line: int) -> tuple[int, str]:
 
 
 def cell_of(store: ChunkStore, file: int, chunk: int) -> str:
-    """In a notebook, the cell that a chunk is of: lines are counted within it."""
-    if not is_notebook(store.files[file].path):
-        return ""
-    return store.name_of(chunk).partition(":")[0]
+    """See `notebook.cell_of`; the name of a chunk is read where it matters."""
+    path = store.files[file].path
+    return notebook.cell_of(path, store.name_of(chunk)) if notebook.is_notebook(path) else ""

@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 from cidx_ref.index import languages
 from cidx_ref.index.chunk import Chunk, chunk
 
-__all__ = ["MAX_FILE_BYTES", "Cell", "Notebook", "is_notebook", "read_notebook"]
+__all__ = ["MAX_FILE_BYTES", "Cell", "Notebook", "cell_of", "is_notebook", "read_notebook"]
 
 #: A notebook may be larger than other files, because of what is left out of it.
 MAX_FILE_BYTES = 8 << 20
@@ -75,6 +75,11 @@ class Notebook:
 def is_notebook(path: str) -> bool:
     """Whether the file at `path` is one by its name."""
     return path.lower().endswith(".ipynb")
+
+
+def cell_of(path: str, name: str) -> str:
+    """In a notebook, the cell that a piece of that name is of: lines are counted within it."""
+    return name.partition(":")[0] if is_notebook(path) else ""
 
 
 def read_notebook(text: str) -> Notebook | None:
