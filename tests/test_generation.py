@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from segments import graphs, indexed, live, nothing_tiny, segment
+from trees import open_below
 
 from cidx_ref.cli import main
 from cidx_ref.daemon.service import CIDXDaemonService
@@ -203,6 +204,24 @@ def test_no_manifest_names_a_lock_however_late_the_engine_makes_it(
     named = read_manifest(live(project))["files"]
     assert "fulltext/meta.json" in named
     assert not [name for name in named if ".tantivy-" in name]
+
+
+@pytest.mark.promise("CACHE-7")
+@pytest.mark.parametrize("functions", [1, 2])
+def test_what_was_closed_has_no_file_of_its_segments_open(
+    make_project: MakeProject, functions: int
+) -> None:
+    """Whoever still has a part of it: one that is in a cycle waits for the collector."""
+    text = "".join(f"def quokka_{n}(x):\n    return x\n\n\n" for n in range(functions))
+    project = make_project({"a.py": text})
+    index(project)
+    source = GenerationSource(project.generations, HashingEmbedder())
+    snapshot = source.load(source.current())
+    parts = snapshot.chunks.parts
+    assert len(snapshot.chunks) == functions
+    snapshot.close()
+    left = {path for _, path in open_below(project.generations) if "fulltext" not in path}
+    assert not left, parts
 
 
 @pytest.mark.promise("QRY-3")

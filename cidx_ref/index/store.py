@@ -51,8 +51,9 @@ class ChunkStore:
             raise IndexUnusableError(f"chunk store: {why(error)}") from None
         # In one piece: a column of the table would be copied for every search in it.
         self._offsets = self._rows["offset"].astype(np.int64)
-        self._file_of = np.ascontiguousarray(self._rows["file"])
-        self._name_sizes = np.ascontiguousarray(self._rows["name_size"])
+        # And copies in any case: a view keeps the file open.
+        self._file_of = self._rows["file"].copy()
+        self._name_sizes = self._rows["name_size"].copy()
         #: Of each file the number of its first chunk, and after the last one, of all.
         self.firsts = np.searchsorted(self._file_of, np.arange(len(self.files) + 1))
         #: The ids of the files.
