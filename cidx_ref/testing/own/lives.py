@@ -21,7 +21,7 @@ from cidx_ref.index import assembly, merging, plan, semantic, writing
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.generation import Generations
-from cidx_ref.index.manifest import MANIFEST, damaged_files, read_manifest
+from cidx_ref.index.manifest import MANIFEST, damaged_files, is_engine_lock, read_manifest
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import parsed
 from cidx_ref.index.skipped import read_skipped
@@ -309,9 +309,9 @@ class Life:
         manifest = read_manifest(directory)
         assert damaged_files(directory, manifest) == {}
         found = {
-            path.relative_to(directory).as_posix(): path.stat().st_nlink
+            name: path.stat().st_nlink
             for path in directory.rglob("*")
-            if path.is_file() and not path.name.startswith(".tantivy-")  # a reader's locks
+            if path.is_file() and not is_engine_lock(name := path.relative_to(directory).as_posix())
         }
         listed = {*manifest["files"], MANIFEST}
         assert found.keys() == listed, f"litter is left: {sorted(found.keys() ^ listed)}"
