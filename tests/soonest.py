@@ -23,6 +23,10 @@ SOONEST: dict[str, str] = {
     "what_the_full_cidx_publishes_is_not_seen": (
         "test_cidx_serving.py::test_what_is_published_there_is_picked_up_by_the_next_query"
     ),
+    "a_look_counts_for_ever": (
+        "test_cidx_looks.py::"
+        "test_a_look_is_as_good_as_a_new_one_whatever_has_changed[the graph is replaced]"
+    ),
     "a_graph_and_its_description_are_taken_as_they_are_met": (
         "test_cidx_index.py::test_a_new_graph_with_an_old_description_is_read_again"
     ),

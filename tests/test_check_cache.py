@@ -236,6 +236,7 @@ UNSEEN = {
     **dict.fromkeys(
         (
             "what_the_full_cidx_publishes_is_not_seen",
+            "a_look_counts_for_ever",
             "a_graph_and_its_description_are_taken_as_they_are_met",
         ),
         "what is read of a disk",

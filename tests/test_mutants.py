@@ -273,7 +273,7 @@ def _patched() -> list[Any]:
         writing,
     )
     from cidx_ref.index import watched as watched_folders
-    from cidx_ref.index.cidx import check, keeping, rows, tree, words
+    from cidx_ref.index.cidx import check, keeping, looks, rows, tree, words
     from cidx_ref.index.embedders import settings, web
 
     places: list[Any] = [
@@ -300,6 +300,7 @@ def _patched() -> list[Any]:
         check,
         graphs,
         keeping.Keeping,
+        looks,
         rows,
         tree.Tree,
         words.TextFiles,

@@ -25,6 +25,7 @@ class Notes:
     def __init__(self, generation: str, lines: list[str]) -> None:
         self.generation = generation
         self.lines = lines
+        self.count = len(lines)
         self.is_open = True
 
     def answer(self, search: Search) -> dict[str, Any]:

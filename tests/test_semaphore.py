@@ -27,16 +27,28 @@ def test_what_ends_badly_gives_its_permit_back(error: type[BaseException]) -> No
 
 
 @pytest.mark.promise("PERF-3")
-@pytest.mark.parametrize(("mode", "together"), [("hybrid", 3), ("fts", 1)])
-def test_as_many_are_worked_on_at_once_as_there_are_processors_and_of_full_text_one(
-    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch, mode: str, together: int
+@pytest.mark.parametrize(
+    ("mode", "is_large", "together"),
+    [("hybrid", False, 3), ("fts", False, 1), ("fts", True, 3), ("hybrid", True, 3)],
+)
+def test_as_many_are_worked_on_at_once_as_there_are_processors_and_of_quick_full_text_one(
+    make_project: MakeProject,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    is_large: bool,
+    together: int,
 ) -> None:
     project = make_project()
     build(project)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
     # In its time nothing takes long.
     service = CIDXDaemonService(project.root, runtime=FakeRuntime())
-    semaphore = service._turns.of(mode)
+    answered = service.exposed_query(str(project.root), "retry")  # it is loaded from now on
+    chunks = service._served.chunks if service._served is not None else 0
+    assert answered["results"]
+    assert chunks == service.exposed_get_status()["chunks"]
+    monkeypatch.setattr("cidx_ref.daemon.semaphore.LARGE", chunks + 1 - is_large)
+    semaphore = service._turns.of(mode, chunks)
     go_on = SYSTEM.event("go on")
     inside: list[str] = []
     answer = IndexSnapshot.answer

@@ -14,10 +14,12 @@ from contextlib import AbstractContextManager, contextmanager
 
 from cidx_ref.runtime import SYSTEM, Event, Runtime
 
-__all__ = ["PATIENCE_S", "FairSemaphore", "Turns"]
+__all__ = ["LARGE", "PATIENCE_S", "FairSemaphore", "Turns"]
 
 #: Most answers take a tenth of it.
 PATIENCE_S = 0.02
+#: Chunks from which on tantivy takes half of a full-text answer.
+LARGE = 50_000
 
 
 class _Permit:
@@ -114,18 +116,21 @@ class FairSemaphore:
 class Turns:
     """Whose turn it is, of all queries of a daemon.  Thread-safe.
 
-    Full text is nearly all Python, and two at once are in each other's way; who asks a graph is out
-    of the interpreter meanwhile.
+    Full text of a small index is nearly all Python, and two at once are in each other's way; who
+    asks a graph, or tantivy for words of many chunks, is out of the interpreter meanwhile.
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._fulltext = FairSemaphore(1, runtime)
+        self._quick = FairSemaphore(1, runtime)
+        self._fulltext = FairSemaphore(runtime=runtime)
         self._others = FairSemaphore(runtime=runtime)
 
-    def of(self, mode: str) -> FairSemaphore:
-        """What a query in `mode` waits for."""
-        return self._fulltext if mode == "fts" else self._others
+    def of(self, mode: str, chunks: int) -> FairSemaphore:
+        """What a query in `mode` waits for, of an index with so many chunks."""
+        if mode != "fts":
+            return self._others
+        return self._fulltext if chunks >= LARGE else self._quick
 
-    def turn(self, mode: str) -> AbstractContextManager[None]:
+    def turn(self, mode: str, chunks: int) -> AbstractContextManager[None]:
         """Wait for a turn, and have it while the block runs."""
-        return self.of(mode).permit()
+        return self.of(mode, chunks).permit()

@@ -95,6 +95,13 @@ class Served:
             runtime=runtime,
         )
 
+    @property
+    def chunks(self) -> int:
+        """How many there are in what is loaded."""
+        entry = self.cache.entry
+        loaded = entry.snapshot if entry is not None else None
+        return 0 if loaded is None else int(loaded.count)
+
     def answer(self, search: Search, when: dict[str, Any]) -> Any:
         """The answer, and how fresh it is; `when` is as in `Freshness.before`.
 

@@ -341,7 +341,7 @@ class CIDXDaemonService(ExposedService):
             search = Search(**arguments.search_options(query, limit, extra, mode, project_path))
             when = arguments.freshness_options(extra)
             served = self._admit(project_path)
-            with self.gate.call(method, is_use=True), self._turns.turn(mode):
+            with self.gate.call(method, is_use=True), self._turns.turn(mode, served.chunks):
                 answer: dict[str, Any] = served.answer(search, when)
                 return answer
 

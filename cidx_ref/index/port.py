@@ -57,6 +57,10 @@ class Loaded(Protocol):
         """Which one it is."""
 
     @property
+    def count(self) -> int:
+        """How many chunks it has: by it, some queries are worked on one at a time."""
+
+    @property
     def unavailable(self) -> Mapping[str, str]:
         """Of each missing engine (see `ENGINES`) why it is missing."""
 

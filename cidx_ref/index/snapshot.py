@@ -86,9 +86,10 @@ class IndexSnapshot:
         mismatch = self._mismatch()
         taken = {name: self._take(name, mismatch) for name in self.manifest["segments"]}
         self.chunks = LiveChunks(taken, read_dead(self._lease.files, self.manifest))
-        if len(self.chunks) != self.manifest["counts"]["chunks"]:
+        self.count = len(self.chunks)
+        if self.count != self.manifest["counts"]["chunks"]:
             raise IndexUnusableError(
-                f"the index is damaged ({len(self.chunks)} chunks, expected "
+                f"the index is damaged ({self.count} chunks, expected "
                 f"{self.manifest['counts']['chunks']}): run `cidx-ref index --full`"
             )
         problems = [mismatch, *(segment.problem for segment in taken.values())]

@@ -44,6 +44,7 @@ class Keeping:
         self._key = key
         self._runtime = runtime
         self.path = chosen(root, state_directory() / "cidx").running
+        self._note_path = self.path / _ADOPTED  # each query asks for it
         self._adopted: tuple[tuple[int, int, int], dict[str, Any] | None] | None = None
 
     @property
@@ -58,7 +59,7 @@ class Keeping:
 
     def _adoption(self) -> dict[str, Any] | None:
         try:
-            found = (self.path / _ADOPTED).lstat()
+            found = self._note_path.lstat()
         except OSError:
             return None
         now = found.st_ino, found.st_mtime_ns, found.st_ctime_ns

@@ -61,6 +61,7 @@ class TheirSnapshot:
         newest = datetime.fromtimestamp(found.newest_ns / 1e9).astimezone()
         self._indexed_at = newest.isoformat(timespec="milliseconds")
         self.chunks = catalogue.chunks
+        self.count = len(self.chunks)
         self.semantic: TheirVectors | None = None
         self.fulltext: TheirText | None = None
         try:

@@ -23,6 +23,7 @@ from cidx_ref.files import Directory
 from cidx_ref.index.cidx import tree
 from cidx_ref.index.cidx.checking import Check, check_apart
 from cidx_ref.index.cidx.keeping import Keeping
+from cidx_ref.index.cidx.looks import Looks
 from cidx_ref.index.cidx.meta import DamagedError, TornError
 from cidx_ref.index.cidx.said import model_of, problems_of
 from cidx_ref.index.embed import Embedder
@@ -63,6 +64,7 @@ class TheirIndex:
         self._keeping = Keeping(root, key, runtime)
         self._staleness = Staleness(root, runtime)
         self._model = model_of(embedder)
+        self._looks = Looks(root, self._model, runtime)
 
     @property
     def is_adopted(self) -> bool:
@@ -184,7 +186,7 @@ class TheirIndex:
         raise IndexUnusableError("the full cidx's index changes all the time: try again later")
 
     def _look(self) -> tree.Tree | None:
-        return tree.look(self._root, self._model, self._keeping.watched)
+        return self._looks.look(self._keeping.watched)
 
     def _found(self) -> tree.Tree:
         try:

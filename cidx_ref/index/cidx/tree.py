@@ -78,13 +78,14 @@ class Tree:
     refused: dict[str, str] = field(default_factory=dict)
     watched: dict[str, Signature] = field(default_factory=dict)
     others: tuple[str, ...] = field(default=(), compare=False)
+    #: A name that is another one as soon as one of the files is.
+    generation: str = field(init=False, compare=False)
 
-    @property
-    def generation(self) -> str:
-        """A name that is another one as soon as one of the files is."""
+    def __post_init__(self) -> None:
         every = (self.files, self.refused, self.watched)
         said = repr((self.collection, *(sorted(each.items()) for each in every)))
-        return f"cidx-{blake2b(said.encode(), digest_size=8).hexdigest()}"
+        name = f"cidx-{blake2b(said.encode(), digest_size=8).hexdigest()}"
+        object.__setattr__(self, "generation", name)
 
     @property
     def newest_ns(self) -> int:
@@ -112,34 +113,42 @@ def collection_of(model: str) -> str:
     return model.replace("/", "_").replace(":", "_")
 
 
-def look(root: Path, model: str | None = None, watched: Iterable[str] = ()) -> Tree | None:
+def look(
+    root: Path,
+    model: str | None = None,
+    watched: Iterable[str] = (),
+    seen: dict[str, Signature] | None = None,
+) -> Tree | None:
     """What lies in the project at `root`; None if there is no index of the full cidx.
 
     The collection is that of `model`; else the one with most vectors.  `watched` are paths that are
-    looked at, too.  Raises `OSError`, and `UntrustedError` for a `.code-indexer` that must not be
-    used.
+    looked at, too.  `seen` is told of each folder and file that was asked for, by its path below
+    `.code-indexer`, what it was: of a folder, before anything in it.  Raises `OSError`, and
+    `UntrustedError` for a `.code-indexer` that must not be used.
     """
     files: dict[str, Signature] = {}
     refused: dict[str, str] = {}
     collection: str | None = None
     others: tuple[str, ...] = ()
+    seen = {} if seen is None else seen
     with ExitStack() as stack:
         own = _opened(stack, root)
         if own is None:
             return None
+        seen[""] = _now(own)
         try:
-            collection, others = _collection(own, model, files)
+            collection, others = _collection(own, model, files, seen)
         except UntrustedError as error:
             refused["semantic"] = str(error)
         try:
-            _text(own, files)
+            _text(own, files, seen)
         except UntrustedError as error:
             refused["fts"] = str(error)
-        seen = _statuses(own, watched)
+        beside = _statuses(own, watched)
     has_text = f"{FULLTEXT}/{TEXT_META}" in files
     if not files and not refused:
         return None
-    return Tree(collection, has_text, files, refused, seen, others)
+    return Tree(collection, has_text, files, refused, beside, others)
 
 
 def statuses(root: Path, paths: Iterable[str]) -> dict[str, Signature]:
@@ -188,17 +197,23 @@ def read_whole(directory: Directory, name: str, at_most: int) -> tuple[bytes, Si
         return file.read(found.st_size), signature(found)
 
 
-def _text(own: Directory, files: dict[str, Signature]) -> None:
+def _now(directory: Directory) -> Signature:
+    return signature(os.fstat(directory.fd))
+
+
+def _text(own: Directory, files: dict[str, Signature], seen: dict[str, Signature]) -> None:
     text = _sub(own, FULLTEXT)
     if text is not None:
         with text:
+            seen[FULLTEXT] = _now(text)
             meta = text.status(TEXT_META)
         if meta is not None:
-            files[f"{FULLTEXT}/{TEXT_META}"] = signature(meta)
+            path = f"{FULLTEXT}/{TEXT_META}"
+            files[path] = seen[path] = signature(meta)
 
 
 def _collection(
-    own: Directory, model: str | None, files: dict[str, Signature]
+    own: Directory, model: str | None, files: dict[str, Signature], seen: dict[str, Signature]
 ) -> tuple[str | None, tuple[str, ...]]:
     """The collection that is meant, and the others.  Raises `UntrustedError` where there is but a
     part of one."""
@@ -206,11 +221,12 @@ def _collection(
     if index is None:
         return None, ()
     with index:
+        seen[INDEX] = _now(index)
         wanted = collection_of(model) if model else None
         found: dict[str, dict[str, Signature]] = {}
         halves: list[str] = []
         for name in sorted(os.listdir(index.fd))[:_MAX_COLLECTIONS]:
-            each = _signatures(index, name)
+            each = _signatures(index, name, seen)
             if GRAPH in each and META in each:
                 found[name] = each
             elif GRAPH in each or IDS in each:  # one without vectors has but its description
@@ -225,15 +241,18 @@ def _collection(
     return best, tuple(name for name in found if name != best)
 
 
-def _signatures(index: Directory, name: str) -> dict[str, Signature]:
+def _signatures(index: Directory, name: str, seen: dict[str, Signature]) -> dict[str, Signature]:
     """Of the files of a collection; none where it is no directory, or has nothing in it."""
     found = index.status(name) if is_plain(name) else None
     if found is None or not stat.S_ISDIR(found.st_mode):
         return {}
     with Directory(_open(name, _OPEN_DIRECTORY, index.fd), index.path / name) as inner:
         inner.require_own()
+        seen[f"{INDEX}/{name}"] = _now(inner)
         every = {each: inner.status(each) for each in (META, GRAPH, IDS)}
-    return {each: signature(status) for each, status in every.items() if status is not None}
+    there = {each: signature(status) for each, status in every.items() if status is not None}
+    seen.update({f"{INDEX}/{name}/{each}": found for each, found in there.items()})
+    return there
 
 
 def _statuses(own: Directory, paths: Iterable[str]) -> dict[str, Signature]:

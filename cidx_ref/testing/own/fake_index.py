@@ -31,6 +31,10 @@ class FakeSnapshot(Value):
         self.use()
 
     @property
+    def count(self) -> int:
+        return 1
+
+    @property
     def unavailable(self) -> dict[str, str]:
         return {}
 

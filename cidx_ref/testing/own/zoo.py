@@ -92,7 +92,7 @@ _CHECKS = {
         *("a_full_text_is_opened_where_it_lies", "whatever_the_full_cidx_wrote_is_taken"),
         *("links_in_a_graph_are_believed", "what_the_full_cidx_publishes_is_not_seen"),
         "a_graph_and_its_description_are_taken_as_they_are_met",
-        "the_working_tree_has_every_version",
+        *("the_working_tree_has_every_version", "a_look_counts_for_ever"),
     ),
 }
 #: By the name of a mutant, the check that is known to see it.

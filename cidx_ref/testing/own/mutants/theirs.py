@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import PropertyMock, patch
 
 from cidx_ref.index import graphs
-from cidx_ref.index.cidx import check, rows, tree
+from cidx_ref.index.cidx import check, looks, rows, tree
 from cidx_ref.index.cidx.keeping import Keeping
 from cidx_ref.index.cidx.words import TextFiles
 from cidx_ref.testing.own.mutants.registry import mutant
@@ -53,6 +53,13 @@ def what_the_full_cidx_publishes_is_not_seen() -> Iterator[None]:
     """A generation is known by its collection only."""
     named = PropertyMock(return_value="cidx-always")
     with patch.object(tree.Tree, "generation", named):
+        yield
+
+
+@mutant("CACHE-8")
+def a_look_counts_for_ever() -> Iterator[None]:
+    """What the full cidx writes is not looked for once there was a look."""
+    with patch.object(looks, "_are", lambda seen: True):
         yield
 
 
