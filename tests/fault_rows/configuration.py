@@ -135,7 +135,10 @@ def _judged(data: bytes) -> bool | None:
         document = json.loads(data)
     except (ValueError, RecursionError):
         return False
-    block = document.get("daemon", {}) if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        return False
+    if (block := document.get("daemon")) is None:
+        block = {}  # null is the full cidx's, where it has no daemon
     if not isinstance(block, dict):
         return False
     known = {key: value for key, value in block.items() if key in ALLOWED}
