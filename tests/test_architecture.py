@@ -223,7 +223,7 @@ FLOORS_WITHIN = {
         ["attributes", "base", "ownignores", "vocabulary", "walk"],
         ["checkouts"],
         ["belongs"],
-        ["embed", "port", "scan", "storing", "ways"],
+        ["definitions", "embed", "port", "scan", "storing", "ways"],
         ["asking", "embedders", "embedders.tensors", "embedders.web", "rank", "store"],
         ["embedders.model", "embedders.settings"],
         ["embedders.encoder", "embedders.service", "embedders.static"],

@@ -214,6 +214,45 @@ class Engine {
 CASES = [(language, name) for language, (_, names, _) in LANGUAGES.items() for name in names]
 
 
+#: Of one name several definitions, and how each is asked for.
+TWINS = {
+    "go/alpha/store.go": "package alpha\n\nfunc OpenVault(n int) int {\n\treturn n * 2\n}\n",
+    "go/beta/store.go": "package beta\n\nfunc OpenVault(n int) int {\n\treturn n - 2\n}\n",
+    "php/Mail/Courier.php": "<?php\nnamespace App\\Mail;\n\nclass Courier {\n  public $a = 1;\n}\n",
+    "php/Bus/Courier.php": "<?php\nnamespace App\\Bus;\n\nclass Courier {\n  public $b = 2;\n}\n",
+    "lua/knit.lua": (
+        "local knit = {}\n\nfunction knit.add_yarn(n)\n  return n * 2\nend\n\nreturn knit\n"
+    ),
+    "lua/weave.lua": (
+        "local weave = {}\n\nfunction weave.add_yarn(n)\n  return n - 2\nend\n\nreturn weave\n"
+    ),
+    "typescript/ledger_types.ts": (
+        "export interface ILedger {\n  postEntry(n: number): void;\n  closeBook(): void;\n}\n"
+    ),
+    "typescript/ledger.ts": (
+        "export class Ledger implements ILedger {\n  postEntry(n: number) {\n    this.n = n;\n  }\n"
+        "  closeBook() {\n    this.n = 0;\n  }\n}\n"
+    ),
+    "ruby/parcel.rb": (
+        "class Parcel\n  def weigh\n    2\n  end\n\n  def sealed?\n    @sealed\n  end\nend\n"
+    ),
+    "ruby/seal.rb": "class Seal\n  def seal\n    seals.each(&:seal)\n  end\nend\n",
+}
+ASKED = [
+    ("alpha.OpenVault", "go/alpha/store.go"),
+    ("beta.OpenVault()", "go/beta/store.go"),
+    ("App\\Mail\\Courier", "php/Mail/Courier.php"),
+    ("\\App\\Bus\\Courier", "php/Bus/Courier.php"),
+    ("knit.add_yarn", "lua/knit.lua"),
+    ("weave.add_yarn", "lua/weave.lua"),
+    ("ILedger.postEntry", "typescript/ledger_types.ts"),
+    ("Ledger.postEntry", "typescript/ledger.ts"),
+    ("Ledger<T>.closeBook", "typescript/ledger.ts"),
+    ("sealed?", "ruby/parcel.rb"),
+    ("Parcel#sealed?", "ruby/parcel.rb"),
+]
+
+
 def _path(language: str, name: str) -> str:
     ending, names, _ = LANGUAGES[language]
     return f"{language}/part{list(names).index(name)}.{ending}"
@@ -227,6 +266,9 @@ def _files() -> Iterator[tuple[str, str]]:
                 where = f"{language}/use/{name.lower()}{n}.{ending}"
                 yield where, use.format(name=name, n=n)
     yield from HEADERS.items()
+    yield from TWINS.items()
+    for n in range(USERS):
+        yield f"use/twins{n}.py", "\n".join(f"use({asked!r})" for asked, _ in ASKED) + "\n"
     rng = random.Random(7)
     vocabulary = ["".join(rng.choices("bcdfghklmnprtvz", k=7)) for _ in range(3000)]
     for n in range(3000):
@@ -271,3 +313,13 @@ def test_the_header_that_declares_it_comes_next(
     found = answer(snapshot, Search(name, mode), EMBEDDER)["results"]
     assert found[0]["path"] == _path(header.partition("/")[0], name)
     assert found[1]["path"] == header
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("mode", ["hybrid", "fts"])
+@pytest.mark.parametrize(("asked", "path"), ASKED)
+def test_of_definitions_of_one_name_the_one_that_is_qualified_so_comes_first(
+    snapshot: IndexSnapshot, asked: str, path: str, mode: str
+) -> None:
+    found = answer(snapshot, Search(asked, mode), EMBEDDER)["results"]
+    assert found[0]["path"] == path

@@ -18,11 +18,18 @@ OFF = reduce(Weights.without, SIGNALS, WEIGHTS)
 
 
 class _Tree:
-    """Files with a chunk for each name: chunks are numbered through all of them."""
+    """Files with a chunk for each name: chunks are numbered through all of them.
+
+    A chunk defines the last part of its name, or what stands behind a colon.
+    """
 
     def __init__(self, files: dict[str, list[str]]) -> None:
         self._paths = list(files)
-        self._chunks = [(n, name) for n, names in enumerate(files.values()) for name in names]
+        self._chunks = [
+            (n, *name.partition(": ")[::2])
+            for n, names in enumerate(files.values())
+            for name in names
+        ]
 
     def __len__(self) -> int:
         return len(self._chunks)
@@ -34,7 +41,8 @@ class _Tree:
         return self._chunks[chunk][0]
 
     def defines_of(self, chunk: int) -> tuple[str, ...]:
-        return (self._chunks[chunk][1].rpartition(".")[2],)
+        _, name, told = self._chunks[chunk]
+        return tuple(told.split()) or (name.rpartition(".")[2],)
 
     def file(self, number: int) -> StoredFile:
         return StoredFile(number, self._paths[number], "python", "", False, 1)
@@ -146,6 +154,64 @@ def test_modules_before_a_qualified_name_do_no_harm() -> None:
         assert _order(files, query, found, WEIGHTS)[0] == 0
 
 
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize(
+    ("query", "files", "first"),
+    [
+        # Its module, by the folder or the file.
+        ("fs.open", {"net/a.py": ["Net.open"], "lib/fs/b.py": ["open"]}, 1),
+        ("make.options", {"cmd/remake.lua": ["x.options"], "cmd/make.lua": [": options"]}, 1),
+        # An interface that has it among others, beside what implements it.
+        (
+            "IBuffer.drop",
+            {"buffer.ts": ["Buffer.drop"], "types.d.ts": ["IBuffer: IBuffer grow drop"]},
+            1,
+        ),
+        # A class and what is in it, in a chunk of several definitions.
+        ("Pool.start", {"a.h": ["Pool: Pool start"], "a.cc": [": kSize Pool start"]}, 1),
+        # What makes it is called as it is.
+        ("Reader.Reader", {"states.java": ["ReaderState"], "reader.java": ["Reader"]}, 1),
+        # Names that end with a sign.
+        ("ready?", {"a.rb": ["Made.READY"], "b.rb": ["Task: stop ready?"]}, 1),
+        ("Task.ready?", {"a.rb": ["Made.ready?"], "b.rb": ["Task: stop ready?"]}, 1),
+        # A package that nothing here tells.
+        ("cobra.Command", {"root.go": [": command"], "a.go": ["Command: Command Use"]}, 1),
+    ],
+)
+def test_what_a_qualified_name_is_part_of_may_be_told_in_several_ways(
+    query: str, files: dict[str, list[str]], first: int
+) -> None:
+    # The other one has more of the words.
+    found = Found([(0, 2.0), (1, 1.0)], [(0, 0.5)], [(0, 1.0), (1, 1.0)])
+    assert _order(files, query, found, WEIGHTS)[0] == first
+
+
+@pytest.mark.promise("QRY-3")
+def test_a_definition_comes_first_that_is_not_among_those_with_most_words() -> None:
+    """Of a word that stands everywhere, the longer texts are not candidates."""
+    files = {f"request/use{n}.py": ["Used.request_it"] for n in range(9)}
+    files |= {"errors.py": ["RequestError: RequestError request"], "models.py": ["Request"]}
+    found = Found([(n, 9.0) for n in range(10)], [(9, 1.0)], [(9, 1.0), (10, 1.0)])
+    assert _order(files, "Request", found, WEIGHTS)[0] == 10
+
+
+@pytest.mark.promise("QRY-3")
+def test_a_declaration_is_one_only_beside_a_definition_that_is_no_test() -> None:
+    files = {"list.h": ["SnapshotList"], "db.h": [": kMajor Snapshot"]}
+    tests = {"db_test.cc": ["DBTest.Snapshot"], "options.h": ["Options: fill snapshot"]}
+    found = Found(
+        [(0, 9.0), (2, 8.0), (1, 4.0)], [(0, 0.9)], [(2, 1.0), (3, 1.0), (1, 1.0)]
+    )  # fmt: skip
+    assert _order(files | tests, "Snapshot", found, WEIGHTS)[0] == 1
+
+
+@pytest.mark.promise("QRY-3")
+def test_what_is_written_otherwise_is_first_where_nothing_is_written_as_asked_for() -> None:
+    files = {f"use{n}.py": ["Used.get_user"] for n in range(3)} | {"lib.py": ["getUser"]}
+    found = Found([(n, 9.0) for n in range(3)], [(0, 1.0)], [(3, 1.0)])
+    assert _order(files, "get_user", found, WEIGHTS)[0] == 3
+
+
 @pytest.mark.parametrize(
     ("text", "parts", "symbols"),
     [
@@ -157,6 +223,20 @@ def test_modules_before_a_qualified_name_do_no_harm() -> None:
         ("--limit-rate", ["limit-rate"], ["limitrate"]),
         ("@decorator", ["decorator"], ["decorator"]),
         ("save!", ["save"], ["save"]),
+        ("Monolog\\Handler\\Socket", ["Monolog", "Handler", "Socket"], ["socket"]),
+        ("\\Monolog\\Logger", ["Monolog", "Logger"], ["logger"]),
+        ("Cache<K, V>::get", ["Cache", "get"], ["get"]),
+        ("Vec<T>", ["Vec"], ["vec"]),
+        ("std::map<int, std::string>", ["std", "map"], ["map"]),
+        ("(*Server).Serve", ["Server", "Serve"], ["serve"]),
+        ("Enum.map/2", ["Enum", "map"], ["map"]),
+        ("valid?/1", ["valid"], ["valid"]),
+        ("#count", ["count"], ["count"]),
+        ("file::~file", ["file", "file"], ["file"]),
+        ("a < b", [], []),
+        ("a <b> c", [], []),
+        ("src/2/x", [], []),
+        ("<div>", [], []),
         ("a/b.py", [], []),
         ("x = 1", [], []),
         ("two words", [], []),

@@ -38,7 +38,12 @@ _FEW_WORDS = 4
 # Not `Validate.notEmpty`: who asks for that wants where it is defined, and not where it is used so.
 _WITH_ENDING = re.compile(r"(?<![\w.])[^\W\d_]\w{0,31}\.[^\W\d_]{1,3}(?![\w.(])")
 #: One name: of letters, digits and underscores, with what joins its parts, and maybe called.
-_NAME = re.compile(r"[@$:]{0,2}\w+(?:(?:\.|::|->|#)~?\w+)*(?:\(\)|[?!])?;?")
+_NAME = re.compile(r"[@$:#~\\]{0,2}\w+(?:(?:\.|::|->|#|\\)~?\w+)*(?:\(\)|[?!])?;?")
+#: What names are written with that is no part of them: of `Cache<K, V>::get`, of Go's
+#: `(*Server).Serve`, and of `Enum.map/2`.
+_ARGUMENTS = re.compile(r"<[\w\s,.:&*?\[\]]*>(?=$|\.|::|\()")
+_RECEIVER = re.compile(r"^\(\*?(\w+)\)(?=\.)")
+_ARITY = re.compile(r"(?<=[\w?!])/\d{1,2}$")
 _HYPHENED = re.compile(r"-{0,2}[^\W_]\w*(?:-\w+)+")
 _MAX_NAME_CHARS = 256
 _CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
@@ -175,7 +180,10 @@ class Query:
         """The parts of the one name that all of it is, as they are written: two of `A.b`, one of
         `max-size`; none if it is more than a name."""
         text = self.text.strip()
-        if len(text) > _MAX_NAME_CHARS or not (_NAME.fullmatch(text) or _HYPHENED.fullmatch(text)):
+        if len(text) > _MAX_NAME_CHARS:
+            return []
+        text = _ARITY.sub("", _RECEIVER.sub(r"\1", _ARGUMENTS.sub("", text)))
+        if not (_NAME.fullmatch(text) or _HYPHENED.fullmatch(text)):
             return []
         return [text.strip("-")] if "-" in text and "->" not in text else words(text)
 

@@ -18,6 +18,7 @@ from math import prod
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
+from cidx_ref.index.definitions import Definition, shares
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import asked_for, purpose
 from cidx_ref.index.query import Query
@@ -35,7 +36,7 @@ class Weights:
 
     fulltext: float = 1.0
     semantic: float = 0.3
-    definition: float = 2.0  # where the query is a name: more than all else together
+    definition: float = 3.0  # where the query is a name: more than all else together
     name: float = 0.4
     siblings: float = 0.1
     path: float = 0.3
@@ -71,10 +72,6 @@ _SIBLINGS = 5
 _FADE = 0.7
 _STEEP = 1.2  # the best stand out a little more than their scores say
 _LEAST_PART = 4  # letters of a term that counts as a part of a word
-_OTHERWISE_QUALIFIED = 0.25
-_OTHERWISE_WRITTEN = 0.6
-_DECLARED = 0.6
-_HEADERS = (".h", ".hh", ".hpp", ".hxx")
 
 
 class Found(NamedTuple):
@@ -135,30 +132,18 @@ class Ranked:
         self.order = sorted(self._scored(), key=itemgetter(1), reverse=True)
 
     def _prefer(self, parts: Sequence[str], called: Mapping[int, str]) -> None:
-        """What is written as it is asked for defines it rather than what differs in case or joints,
-        of a qualified name, what has all of it rather than its last part, and what has a body
-        rather than a header's prototype."""
-        definitions = self._parts["definition"]
-        asked = [part.lower() for part in parts]
-        for chunk in self._declarations(asked[-1], called):
-            definitions[chunk] *= _DECLARED
-        for chunk in definitions:
-            if parts[-1] not in self._files.defines_of(chunk):
-                definitions[chunk] *= _OTHERWISE_WRITTEN
-            # Modules and namespaces are no part of a name here, but may be of what is asked for.
-            if len(parts) > 1 and asked[-2:] != called.get(chunk, "").split(".")[-2:]:
-                definitions[chunk] *= _OTHERWISE_QUALIFIED
-
-    def _declarations(self, asked: str, called: Mapping[int, str]) -> list[int]:
-        """The chunks that only declare what others define: of headers, and not called like it."""
-        definitions = self._parts["definition"]
-        path_of = {chunk: self._files.file(self._file_of[chunk]).path for chunk in definitions}
-        declaring = [
-            chunk
-            for chunk, path in path_of.items()
-            if path.endswith(_HEADERS) and called.get(chunk, "").rpartition(".")[2] != asked
-        ]
-        return declaring if len(declaring) < len(definitions) else []
+        """The definition that is asked for counts more than others of that name."""
+        weighed, files = self._parts["definition"], self._files
+        definitions = {
+            chunk: Definition(
+                called.get(chunk, ""),
+                files.defines_of(chunk),
+                files.file(self._file_of[chunk]).path,
+            )
+            for chunk in weighed
+        }
+        for chunk, share in shares(parts, definitions).items():
+            weighed[chunk] *= share
 
     def is_of_words(self, chunk: int) -> bool:
         """Whether more than the semantic search found it."""
