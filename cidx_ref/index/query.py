@@ -44,6 +44,12 @@ _NAME = re.compile(r"[@$:#~\\]{0,2}\w+(?:(?:\.|::|->|#|\\)~?\w+)*(?:\(\)|[?!])?;
 _ARGUMENTS = re.compile(r"<[\w\s,.:&*?\[\]]*>(?=$|\.|::|\()")
 _RECEIVER = re.compile(r"^\(\*?(\w+)\)(?=\.)")
 _ARITY = re.compile(r"(?<=[\w?!])/\d{1,2}$")
+#: What a definition begins with, before a name that looks like code: a class decorator is no name.
+_DEFINING = re.compile(
+    r"^(?:class|struct|interface|enum|trait|type|typedef|union|record|protocol|object|module|"
+    r"namespace|impl|macro|const|defp?|defmodule|func|fun|fn|function|sub|proc|#define)"
+    r"\s+(?=\S*[A-Z_\d]\S*$)"
+)
 _HYPHENED = re.compile(r"-{0,2}[^\W_]\w*(?:-\w+)+")
 _MAX_NAME_CHARS = 256
 _CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
@@ -182,7 +188,8 @@ class Query:
         text = self.text.strip()
         if len(text) > _MAX_NAME_CHARS:
             return []
-        text = _ARITY.sub("", _RECEIVER.sub(r"\1", _ARGUMENTS.sub("", text)))
+        text = _ARITY.sub("", _ARGUMENTS.sub("", _DEFINING.sub("", text)))
+        text = _RECEIVER.sub(r"\1", text)
         if not (_NAME.fullmatch(text) or _HYPHENED.fullmatch(text)):
             return []
         return [text.strip("-")] if "-" in text and "->" not in text else words(text)
