@@ -41,7 +41,7 @@ class Weights:
     siblings: float = 0.1
     path: float = 0.3
     repeat: float = 0.72
-    repeat_of_name: float = 0.5  # where the query is a name: who else uses it is next
+    repeat_of_name: float = 0.2  # where the query is a name: who else uses it is next
     purpose: Mapping[str, float] = field(
         default_factory=lambda: {
             "test": 0.5,
