@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -197,6 +198,18 @@ def test_a_slope_comes_with_its_error() -> None:
     assert 0 < line.error < 0.2
     assert slope([1.0] * 9, range(9)) is None
     assert slope(range(3), range(3)) is None
+
+
+def test_what_wanders_and_comes_back_is_no_growth_however_often_it_is_looked_at() -> None:
+    """Readings that follow each other are nearly the same: many of them are not surer than few."""
+    called_growth = 0
+    for seed in range(40):
+        rng, off, readings = random.Random(seed), 0.0, []
+        for n in range(3600):
+            off = 0.98 * off + rng.gauss(0, 10)
+            readings.append(Reading(7, 15 * n, 70_000 + off, 15, 20))
+        called_growth += growth(readings)["rss_kb"]["surely_above"] > 0
+    assert called_growth <= 4
 
 
 @pytest.mark.parametrize(("kb_per_call", "grows"), [(0.0, False), (5.0, True)])

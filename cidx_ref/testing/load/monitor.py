@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 __all__ = ["Reading", "Slope", "growth", "slope"]
@@ -13,6 +14,9 @@ __all__ = ["Reading", "Slope", "growth", "slope"]
 #: a daemon may keep what it needs to judge its health of the last minutes.
 _WARM_UP = 0.5
 _FEWEST = 5
+#: The readings of so many stretches are one point each, where there are more than twice as many:
+#: those that follow each other say much the same, and as so many points would look sure of it.
+_STRETCHES = 30
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def growth(readings: Sequence[Reading]) -> dict[str, Any]:
     found: dict[str, Any] = {"readings": len(kept), "calls": kept[-1].calls - kept[0].calls}
     for name in ("rss_kb", "threads", "descriptors"):
         values = [float(getattr(reading, name)) for reading in kept]
-        line = slope(thousands, values)
+        line = slope(_means(thousands), _means(values))
         found[name] = {
             "first": values[0],
             "last": values[-1],
@@ -73,3 +77,11 @@ def growth(readings: Sequence[Reading]) -> dict[str, Any]:
             "surely_above": round(line.surely_above(), 4) if line else None,
         }
     return found
+
+
+def _means(values: Sequence[float]) -> Sequence[float]:
+    """The means of `_STRETCHES` stretches as long as each other; the values, if they are few."""
+    if len(values) <= 2 * _STRETCHES:
+        return values
+    bounds = [len(values) * n // _STRETCHES for n in range(_STRETCHES + 1)]
+    return [math.fsum(values[a:b]) / (b - a) for a, b in pairwise(bounds)]
