@@ -167,6 +167,18 @@ SOONEST: dict[str, str] = {
 
 #: By the name of a mutant that `test_interleavings` kills: a search of its promise that others with
 #: some seconds of processor time would come before.
+#: Those that their tests take seven seconds and more to see: others of the same promise are seen by
+#: default.
+SLOW = frozenset(
+    {
+        "an_embedder_is_waited_for_as_long_as_it_takes",
+        "bombs_are_inflated",
+        "matches_in_the_order_of_the_files",
+        "no_match_without_a_last_look",
+        "nothing_dead_is_cleared_away",
+        "patient_with_every_byte",
+    }
+)
 SOONEST_SEARCH: dict[str, str] = {
     "disk_is_asked_before_the_lock": "PublishAndTwoQueries",
     "each_request_makes_a_run": "SharedIndexRun",

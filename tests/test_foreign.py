@@ -75,7 +75,13 @@ QUICK = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", DAEMONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sample",
+        *(pytest.param(each, marks=pytest.mark.deep) for each in DAEMONS if each != "sample"),
+    ],
+)
 def test_quick_checks_find_what_analysis_found(name: str) -> None:
     found = verify(target(name), name=f"{name}:TARGET", only=QUICK[name].split())
     about = {finding.promise for finding in found}

@@ -35,6 +35,8 @@ from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.own.mutants import MUTANTS
 from cidx_ref.testing.promises.latency import check_gate
 
+pytestmark = pytest.mark.once
+
 PLUGINS = ("-p", "cidx_ref.testing.promises.report", "-p", "cidx_ref.testing.promises.gates")
 
 GATED = """

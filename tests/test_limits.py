@@ -28,6 +28,8 @@ from cidx_ref.sockets import connect as connect_socket
 from cidx_ref.testing.own.fixtures import served
 from cidx_ref.testing.promises.report import RecordFigure
 
+pytestmark = pytest.mark.once
+
 WAIT_S = 30.0
 #: So long after its time has come, a connection that is to be dropped has been.
 DROPPED_S = 5.0

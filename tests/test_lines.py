@@ -38,6 +38,8 @@ from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import MakeProject, build, served, write
 
+pytestmark = pytest.mark.once
+
 SOURCE = random.Random(13)
 LONG = " ".join(f"w{SOURCE.randrange(10**6)}" for _ in range(2500))  # some 19,000 characters
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from planter import Planter
-from soonest import SOONEST
+from soonest import SLOW, SOONEST
 
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant
 from cidx_ref.testing.own.searches import searches_of
@@ -35,7 +35,11 @@ LAST = (
 
 EVERY = [pytest.param(mutant, id=name) for name, mutant in MUTANTS.items()]
 DIES = [
-    pytest.param(mutant, id=name, marks=pytest.mark.promise(mutant.promise))
+    pytest.param(
+        mutant,
+        id=name,
+        marks=[pytest.mark.promise(mutant.promise), *[pytest.mark.deep] * (name in SLOW)],
+    )
     for name, mutant in MUTANTS.items()
     if not (mutant.complaint and searches_of(mutant.promise))
 ]
@@ -132,6 +136,12 @@ def _files_that_name(promise: str) -> list[str]:
 
 def test_the_entries_of_who_sees_it_soonest_are_for_mutants_that_are_planted_here() -> None:
     assert SOONEST.keys() <= {str(each.id) for each in DIES}
+
+
+def test_of_each_promise_of_a_slow_mutant_another_one_is_seen_by_default() -> None:
+    assert {str(each.id) for each in DIES} >= SLOW
+    by_default = {mutant.promise for name, mutant in MUTANTS.items() if name not in SLOW}
+    assert {MUTANTS[name].promise for name in SLOW} <= by_default
 
 
 KILLED = (1, "F\nFAILED tests/test_a.py::test_x[a - b] - assert 1 == 2\n1 failed\n")

@@ -41,6 +41,8 @@ from cidx_ref.sockets import connect as connect_socket
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.own.fixtures import served
 
+pytestmark = pytest.mark.once
+
 WAIT_S = 30.0
 FULL = r"^the daemon has 5 connections, its limit"
 
