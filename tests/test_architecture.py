@@ -204,7 +204,7 @@ FLOORS_WITHIN = {
             *["layout", "patterns", "pythonic"],
         ],
         ["outlines", "text"],
-        ["purpose"],
+        ["asked", "purpose"],
         ["chunk"],
         ["gitdir", "gitrun", "unwritable"],
         [

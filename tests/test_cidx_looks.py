@@ -31,6 +31,16 @@ class Later(Runtime):
         return SYSTEM.now() + timedelta(seconds=self._seconds)
 
 
+class At(Runtime):
+    """The real thing, at this time by the wall clock."""
+
+    def __init__(self, timestamp: float) -> None:
+        self._timestamp = timestamp
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._timestamp)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A project with such an index."""
@@ -170,12 +180,15 @@ def test_while_nothing_changes_no_folder_is_opened(root: Path, looked: list[Path
     assert len(looked) == 1
 
 
-def test_what_was_written_just_now_is_looked_at_anew(root: Path, looked: list[Path]) -> None:
-    """It may be written again within one tick of the file system's clock."""
-    # By a clock that is late, all of it was.
-    again = Looks(root, MODEL, Later(-3600))
+@pytest.mark.parametrize(("seconds", "looks"), [(-3600.0, 2), (2.5, 2), (3.5, 1)])
+def test_what_was_written_just_now_is_looked_at_anew(
+    root: Path, looked: list[Path], seconds: float, looks: int
+) -> None:
+    """It may be written again within one tick of the file system's clock: two seconds, of some."""
+    newest = max(path.lstat().st_ctime for path in (root / DIRECTORY).rglob("*"))
+    again = Looks(root, MODEL, At(newest + seconds))
     assert again.look() == again.look()
-    assert len(looked) == 2
+    assert len(looked) == looks
 
 
 def test_what_is_watched_beside_it_is_looked_at_each_time(root: Path, looked: list[Path]) -> None:

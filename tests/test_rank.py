@@ -187,6 +187,28 @@ def test_what_a_qualified_name_is_part_of_may_be_told_in_several_ways(
 
 
 @pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize(
+    ("query", "worse", "better"),
+    [
+        ("Server.serve", ["Server.Handler.serve"], ["Server.serve"]),
+        ("Server.serve", [": server serve"], ["Server.serve"]),
+        ("valid?", ["Parcel.valid"], ["Ticket: valid?"]),
+        ("save!", ["Doc.save"], ["Sheet: save!"]),
+        ("valid", ["Ticket: valid?"], ["Parcel.valid"]),
+        ("~Pool", ["Pool.Pool"], ["Pool.~Pool"]),
+        ("Pool", ["Pool.Pool: Pool"], ["Pool: Pool start"]),
+        ("A\\Mail\\Courier", ["B.Mail.Courier"], ["A.Mail.Courier"]),
+        ("utils.io.read", ["other.io.read"], ["utils.io.read"]),
+    ],
+)
+def test_what_has_all_of_a_name_comes_before_what_has_most_of_it(
+    query: str, worse: list[str], better: list[str]
+) -> None:
+    found = Found([(0, 1.02), (1, 1.0)], (), [(0, 1.0), (1, 1.0)])
+    assert _order({"one.py": worse, "two.py": better}, query, found, WEIGHTS)[0] == 1
+
+
+@pytest.mark.promise("QRY-3")
 def test_a_definition_comes_first_that_is_not_among_those_with_most_words() -> None:
     """Of a word that stands everywhere, the longer texts are not candidates."""
     files = {f"request/use{n}.py": ["Used.request_it"] for n in range(9)}
@@ -231,7 +253,27 @@ def test_what_is_written_otherwise_is_first_where_nothing_is_written_as_asked_fo
         ("(*Server).Serve", ["Server", "Serve"], ["serve"]),
         ("Enum.map/2", ["Enum", "map"], ["map"]),
         ("valid?/1", ["valid"], ["valid"]),
-        ("#count", ["count"], ["count"]),
+        ("\\App\\x86\\next", ["App", "x86", "next"], ["next"]),
+        ("\\Exception", ["Exception"], ["exception"]),
+        ("A\\B::c()", ["A", "B", "c"], ["c"]),
+        ("Vec<Option<T>>::new", ["Vec", "new"], ["new"]),
+        ("HashMap<String, Vec<u8>>", ["HashMap"], ["hashmap"]),
+        ("(s *Server).Serve", ["Server", "Serve"], ["serve"]),
+        ("(*http.Server).Serve()", ["Server", "Serve"], ["serve"]),
+        ("func (s *Server) Serve", ["Server", "Serve"], ["serve"]),
+        ("~Pool", ["Pool"], ["pool"]),
+        ("ring-buffer?", ["ring-buffer"], ["ringbuffer"]),
+        ("enum class TokenKind {", ["TokenKind"], ["tokenkind"]),
+        ("export class HttpClient {", ["HttpClient"], ["httpclient"]),
+        ("async def read_all():", ["read_all"], ["readall"]),
+        ("Cafe\u0301.run", ["Caf\xe9", "run"], ["run"]),
+        *(
+            (phrase, [], [])
+            for phrase in (
+                *("HTTP/2", "page/2", "24/7", "protocol TCP", "type Error", "class A", "module 3"),
+                *("#123", "#TODO", "~user", "~5", "\\n", "foo\\n", "and\\or", "__", "gettext._"),
+            )
+        ),
         ("file::~file", ["file", "file"], ["file"]),
         ("struct format_tree", ["format_tree"], ["formattree"]),
         ("class HTTPServer", ["HTTPServer"], ["httpserver"]),
@@ -257,9 +299,9 @@ def test_what_is_written_otherwise_is_first_where_nothing_is_written_as_asked_fo
 def test_one_name_is_told_from_what_is_more(
     text: str, parts: list[str], symbols: list[str]
 ) -> None:
-    assert Query(text).name_parts == parts
+    assert list(Query(text).name.parts) == parts
     assert Query(text).is_name is bool(parts)
-    if parts or " " in text:
+    if parts or symbols:
         assert Query(text).symbols == symbols
 
 

@@ -6,17 +6,21 @@ its path says.  It may define more than it is called, such as the members of an 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from cidx_ref.index.asked import Name
 from cidx_ref.index.purpose import purpose
 
 __all__ = ["Definition", "shares"]
 
-_OTHERWISE_WRITTEN = 0.5
+_OTHERWISE_WRITTEN, _WITHOUT_SIGNS = 0.5, 0.8
 _DECLARED = 0.6
-# Of a qualified name: what is qualified by its path, by something else, and where nothing is.
-_BY_PATH, _OTHERWISE_QUALIFIED, _UNQUALIFIED = 0.8, 0.1, 0.8
+_CONSTRUCTOR = 0.9
+# Of a qualified name: what is qualified by something around or beside it, or by its path; by
+# something else; and where nothing is qualified.
+_AROUND, _OTHERWISE_QUALIFIED, _UNQUALIFIED = 0.85, 0.1, 0.8
+_FURTHER = 0.1  # what the qualifiers before the last one say, all together
 _HEADERS = (".h", ".hh", ".hpp", ".hxx")
 #: What names of some languages begin or end with: `valid?`, `save!`, `name=`, `~Pool`, `$fields`.
 _SIGNS = "?!=~$"
@@ -29,57 +33,68 @@ class Definition(NamedTuple):
     defines: tuple[str, ...]
     path: str
 
-    def is_written(self, name: str) -> bool:
-        """Whether it defines what is written so, but for signs: `valid?` of `valid`."""
-        return any(name in (each, each.strip(_SIGNS)) for each in self.defines)
+    def is_written(self, name: Name) -> float:
+        """How much it defines what is written so: `valid?` is nearly what `valid` asks for."""
+        if name.written in self.defines:
+            return 1.0
+        bare = name.parts[-1]
+        is_nearly = any(bare == each.strip(_SIGNS) for each in self.defines)
+        return _WITHOUT_SIGNS if is_nearly else _OTHERWISE_WRITTEN
 
-    def qualifies(self, qualifier: str, name: str) -> float:
-        """How much of it `qualifier` says, both in small letters."""
+    def qualified(self, name: Name) -> float:
+        """How much of a qualified name it has, or what it is a part of."""
+        *further, qualifier, last = (part.lower() for part in name.parts)
         called = self.called.split(".")
-        if [qualifier, name] == called[-2:] or qualifier in called:
-            return 1.0
-        if qualifier in (each.lower() for each in self.defines):
-            return 1.0
         *folders, file = self.path.lower().split("/")
-        return _BY_PATH if qualifier in (*folders, file.partition(".")[0]) else 0.0
+        around = {*called, *(each.lower() for each in self.defines), *folders, *file.split(".")[:1]}
+        if [qualifier, last] == called[-2:]:
+            share = 1.0
+        elif qualifier in around:
+            share = _AROUND
+        else:
+            return 0.0
+        missing = [part for part in further if part not in around]
+        return share * (1 - _FURTHER * len(missing) / max(1, len(further)))
 
 
-def shares(parts: Sequence[str], found: Mapping[int, Definition]) -> dict[int, float]:
-    """How much each of the definitions that were `found` is what is asked for by a name of `parts`.
+def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
+    """How much each of the definitions that were `found` is what is asked for by `name`.
 
-    What is written as it is asked for, rather than what differs in case or joints; what has a body,
-    rather than a header's prototype; and of a qualified name, what has all of it, rather than its
-    last part.  The best of them by the first two has all: somebody must be meant.
+    What is written as it is asked for, rather than what differs in signs, case or joints; what has
+    a body, rather than a header's prototype; a class, rather than what makes one; and of a
+    qualified name, what has all of it, rather than its last part.  The best of them by all but the
+    last has all: somebody must be meant.
     """
-    declaring = _declarations(parts[-1], found)
-    share = {
-        chunk: (1.0 if each.is_written(parts[-1]) else _OTHERWISE_WRITTEN)
-        * (_DECLARED if chunk in declaring else 1.0)
-        for chunk, each in found.items()
-    }
+    if not name.parts:
+        return dict.fromkeys(found, 1.0)
+    declaring = _declarations(name, found)
+    last = name.parts[-1].lower()
+    share: dict[int, float] = {}
+    for chunk, each in found.items():
+        share[chunk] = each.is_written(name) * (_DECLARED if chunk in declaring else 1.0)
+        if len(name.parts) == 1 and each.called.split(".")[-2:] == [last, last]:
+            share[chunk] *= _CONSTRUCTOR
     best = max(share.values(), default=1.0)
-    qualified = _qualified(parts, {n: each for n, each in found.items() if n not in declaring})
-    least = 1.0 if len(parts) == 1 else _OTHERWISE_QUALIFIED if qualified else _UNQUALIFIED
+    if len(name.parts) == 1:
+        return {chunk: each / best for chunk, each in share.items()}
+    said = {n: each.qualified(name) for n, each in found.items() if n not in declaring}
+    qualified = {chunk: each for chunk, each in said.items() if each}
+    least = _OTHERWISE_QUALIFIED if qualified else _UNQUALIFIED
     return {chunk: each / best * qualified.get(chunk, least) for chunk, each in share.items()}
 
 
-def _qualified(parts: Sequence[str], found: Mapping[int, Definition]) -> dict[int, float]:
-    if len(parts) == 1:
-        return {}
-    qualifier, name = (part.lower() for part in parts[-2:])
-    said = {chunk: each.qualifies(qualifier, name) for chunk, each in found.items()}
-    return {chunk: share for chunk, share in said.items() if share}
-
-
-def _declarations(name: str, found: Mapping[int, Definition]) -> Collection[int]:
+def _declarations(name: Name, found: Mapping[int, Definition]) -> Collection[int]:
     """Those that only declare what others define: of headers, and not called like it."""
+    last = name.parts[-1].lower()
     declaring = {
         chunk
         for chunk, each in found.items()
-        if each.path.endswith(_HEADERS) and each.called.rpartition(".")[2] != name.lower()
+        if each.path.endswith(_HEADERS) and each.called.rpartition(".")[2] != last
     }
     is_defined = any(
-        chunk not in declaring and purpose(each.path) != "test" and each.is_written(name)
+        chunk not in declaring
+        and purpose(each.path) != "test"
+        and each.is_written(name) > _OTHERWISE_WRITTEN
         for chunk, each in found.items()
     )
     return declaring if is_defined else ()

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import chain, islice, pairwise
 from typing import Any, Generic, TypeVar
 
+from cidx_ref.index.asked import Name, name_in, without_backslashes
 from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.stems import rarities, singular
 from cidx_ref.index.text import (
@@ -37,21 +38,6 @@ _FEW_WORDS = 4
 
 # Not `Validate.notEmpty`: who asks for that wants where it is defined, and not where it is used so.
 _WITH_ENDING = re.compile(r"(?<![\w.])[^\W\d_]\w{0,31}\.[^\W\d_]{1,3}(?![\w.(])")
-#: One name: of letters, digits and underscores, with what joins its parts, and maybe called.
-_NAME = re.compile(r"[@$:#~\\]{0,2}\w+(?:(?:\.|::|->|#|\\)~?\w+)*(?:\(\)|[?!])?;?")
-#: What names are written with that is no part of them: of `Cache<K, V>::get`, of Go's
-#: `(*Server).Serve`, and of `Enum.map/2`.
-_ARGUMENTS = re.compile(r"<[\w\s,.:&*?\[\]]*>(?=$|\.|::|\()")
-_RECEIVER = re.compile(r"^\(\*?(\w+)\)(?=\.)")
-_ARITY = re.compile(r"(?<=[\w?!])/\d{1,2}$")
-#: What a definition begins with, before a name that looks like code: a class decorator is no name.
-_DEFINING = re.compile(
-    r"^(?:class|struct|interface|enum|trait|type|typedef|union|record|protocol|object|module|"
-    r"namespace|impl|macro|const|defp?|defmodule|func|fun|fn|function|sub|proc|#define)"
-    r"\s+(?=\S*[A-Z_\d]\S*$)"
-)
-_HYPHENED = re.compile(r"-{0,2}[^\W_]\w*(?:-\w+)+")
-_MAX_NAME_CHARS = 256
 _CODE_LIKE = re.compile(r"[a-z][A-Z]|[^\W_]_[^\W_]|[A-Za-z]\d")
 
 # Left out of queries only, and only where something else remains: in a question they carry no
@@ -171,7 +157,7 @@ class Query:
         Not every word: "split a string" does not mean what is called `split`.
         """
         if self.is_name:  # of a qualified one, its last part; of one with hyphens, all as one
-            return symbols([self.name_parts[-1].replace("-", "")])
+            return symbols([self.name.parts[-1].replace("-", "")])
         found = list(self._said)
         named = found if len(found) == 1 else filter(_CODE_LIKE.search, found)
         return symbols(islice(chain(named, self._hyphened), MAX_TERMS))
@@ -179,20 +165,12 @@ class Query:
     @_Lazy
     def is_name(self) -> bool:
         """Whether all of it is one name, be it a qualified one: `parse`, `Parser.parse`."""
-        return bool(self.name_parts) and not self.phrases
+        return bool(self.name.parts) and not self.phrases
 
     @_Lazy
-    def name_parts(self) -> list[str]:
-        """The parts of the one name that all of it is, as they are written: two of `A.b`, one of
-        `max-size`; none if it is more than a name."""
-        text = self.text.strip()
-        if len(text) > _MAX_NAME_CHARS:
-            return []
-        text = _ARITY.sub("", _ARGUMENTS.sub("", _DEFINING.sub("", text)))
-        text = _RECEIVER.sub(r"\1", text)
-        if not (_NAME.fullmatch(text) or _HYPHENED.fullmatch(text)):
-            return []
-        return [text.strip("-")] if "-" in text and "->" not in text else words(text)
+    def name(self) -> Name:
+        """The one name that all of it is; `NO_NAME` if it is more than a name."""
+        return name_in(self.text)
 
     @_Lazy
     def quotes(self) -> Quotes:
@@ -278,7 +256,8 @@ class Query:
     @_Lazy
     def _found(self) -> list[str]:
         """All words, in order, with those of another reading (see `codes`) at the end."""
-        return words(self.text) + said(self.text)[1]
+        text = without_backslashes(self.text)
+        return words(text) + said(text)[1]
 
     @_Lazy
     def _said(self) -> dict[str, None]:

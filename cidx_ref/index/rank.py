@@ -18,6 +18,7 @@ from math import prod
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
+from cidx_ref.index.asked import Name
 from cidx_ref.index.definitions import Definition, shares
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import asked_for, purpose
@@ -122,7 +123,7 @@ class Ranked:
         }
         self._file_of = dict(zip(chunks, numbers, strict=True))
         if self._parts["definition"]:
-            self._prefer(query.name_parts, called)
+            self._prefer(query.name, called)
         self._own = _together(self._parts.values())
         self._of_file: dict[int, list[int]] = {}
         # Within a file a lower number is an earlier line: ties do not depend on who found them.
@@ -131,7 +132,7 @@ class Ranked:
         #: (chunk, score), best first.
         self.order = sorted(self._scored(), key=itemgetter(1), reverse=True)
 
-    def _prefer(self, parts: Sequence[str], called: Mapping[int, str]) -> None:
+    def _prefer(self, name: Name, called: Mapping[int, str]) -> None:
         """The definition that is asked for counts more than others of that name."""
         weighed, files = self._parts["definition"], self._files
         definitions = {
@@ -142,7 +143,7 @@ class Ranked:
             )
             for chunk in weighed
         }
-        for chunk, share in shares(parts, definitions).items():
+        for chunk, share in shares(name, definitions).items():
             weighed[chunk] *= share
 
     def is_of_words(self, chunk: int) -> bool:

@@ -13,8 +13,9 @@ from cidx_ref.runtime import Runtime
 
 __all__ = ["Looks"]
 
-#: What was touched so shortly before a look may be touched again, and have the same times.
-_RACY_NS = 50_000_000
+#: What was touched so shortly before a look may be touched again, and have the same times: those of
+#: some file systems are of two seconds.
+_RACY_NS = 3_000_000_000
 
 
 class Looks:
