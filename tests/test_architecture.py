@@ -158,7 +158,7 @@ FOR_ANY = ("concurrency", "promises", "conformance", "load")
 
 #: The floors within `index.cidx`, which stands upon the rest of `index`.
 CIDX_FLOORS = [
-    ["beneath", "blobs", "hollow", "keeping", "meta", "near", "tree"],
+    ["beneath", "blobs", "forms", "hollow", "keeping", "meta", "near", "tree"],
     ["looks", "points", "said", "words"],
     ["rows"],
     ["catalogue"],

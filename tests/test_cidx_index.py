@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -533,3 +534,25 @@ def test_files_that_were_exchanged_have_right_checksums_and_are_noticed(tmp_path
     assert "full text" in snapshot.unavailable["fts"]
     assert asked(snapshot, "retry", "semantic")["results"]
     snapshot.close()
+
+
+@pytest.mark.promise("QRY-2")
+def test_a_word_as_it_was_typed_comes_before_its_other_forms_and_all_forms_are_one_word(
+    tmp_path: Path,
+) -> None:
+    noise = {f"noise/n{n}.py": f"zebra_{n} = {n}\n" * 3 for n in range(60)}
+    files = {
+        "typed.py": "# retry now\n",
+        "other.py": "# retried now\n",
+        "forms.py": "# retry retries retried retrying now\n",
+        "both.py": "# retries the socket\n",
+        "socket.py": "# sockets are here\n",
+    }
+    _, index = written(tmp_path, {**files, **noise})
+    with closing(loaded(index)) as snapshot:
+        one = [hit["path"] for hit in asked(snapshot, "retry", "fts")["results"]]
+        assert set(one) == {"typed.py", "other.py", "forms.py", "both.py"}
+        assert one.index("typed.py") < one.index("other.py")
+        two = [hit["path"] for hit in asked(snapshot, "socket retries", "fts")["results"]]
+        assert two[0] == "both.py"
+        assert set(two) == files.keys()

@@ -10,15 +10,15 @@ document is one chunk or, of other writers, several.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
-from functools import lru_cache
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tantivy
 
 from cidx_ref.errors import IndexUnusableError
+from cidx_ref.index.cidx.forms import TOKEN, Forms
 from cidx_ref.index.cidx.rows import Document
 from cidx_ref.index.cidx.words import TextFiles
 from cidx_ref.index.query import Query
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TheirText", "documents", "opened_index", "probe"]
 
-_TOKEN = re.compile(r"[^\W_]+")
 #: The tokenizer leaves out what is longer.
-_MAX_TOKEN_BYTES = 39
-_LEAST_PREFIX = 3  # letters: with fewer, half of the vocabulary begins so
-_MOST_FORMS = 48
+_MAXTOKEN_BYTES = 39
 _PATH_SHARE = 0.5
 _WHOLE_SHARE = 1.5  # what a name counts for that stands there as it was typed
 #: For all names of a query together: documents with the rarest token of one, in which it is looked
@@ -118,8 +115,8 @@ def _is_found(
 ) -> bool | None:
     """Whether a document is found by two words that follow each other, its longest or, `by_rare`,
     its rarest; None if it has none."""
-    tokens = _TOKEN.findall(document.text[:_PROBED_CHARS].lower())
-    pairs = [(a, b) for a, b in pairwise(tokens) if a != b and len(a + b) < _MAX_TOKEN_BYTES]
+    tokens = TOKEN.findall(document.text[:_PROBED_CHARS].lower())
+    pairs = [(a, b) for a, b in pairwise(tokens) if a != b and len(a + b) < _MAXTOKEN_BYTES]
     if not pairs:
         return None
     if by_rare:
@@ -149,11 +146,11 @@ class TheirText:
         self._catalogue = catalogue
         self._chunks = chunks
         self.count: int = searcher.num_docs
-        self._forms = lru_cache(maxsize=4096)(self._forms_of)
+        self._forms = Forms(self._frequency, self._begun, self.count)
 
     def close(self) -> None:
         """Let go of the files; nothing may be searched afterwards."""
-        self._forms.cache_clear()
+        self._forms.forget()
         del self._searcher
 
     def search(self, query: Query, k: int, allowed: FileSet | None = None) -> Ranking:
@@ -174,23 +171,25 @@ class TheirText:
 
     def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
         """See `FullTextIndex.frequencies`."""
-        counts = sorted((self._count(term), term) for term in set(wanted))
+        counts = sorted((self._forms.count(term), term) for term in set(wanted))
         return {term: min(count, self.count) for count, term in counts if count}
 
     def holding(self, wanted: Iterable[str], allowed: FileSet | None = None) -> list[int]:
         """See `FullTextIndex.holding`."""
-        tokens = [form for term in wanted for form in self._forms(term)]
+        tokens = [form for term in wanted for form in self._forms.of(term)]
         return self._holding(self._any_of(tokens), tokens)
 
     def spelling(self, query: Query, at_most: int) -> list[int]:
         """The chunks that have a name of the query as one token."""
-        names = [name for name in (*query.identifiers, *query.neighbours) if self._df(name)]
-        few = [name for name in names if self._df(name) <= at_most]
+        names = [
+            name for name in (*query.identifiers, *query.neighbours) if self._forms.frequency(name)
+        ]
+        few = [name for name in names if self._forms.frequency(name) <= at_most]
         return self._holding(self._any_of(few), few)
 
     def holding_within_words(self, found: Iterable[str], at_most: int) -> list[int]:
         """See `FullTextIndex.holding_within_words`."""
-        words = [t for word in islice(found, _MOST_WORDS) for t in _TOKEN.findall(word.lower())]
+        words = [t for word in islice(found, _MOST_WORDS) for t in TOKEN.findall(word.lower())]
         chunks = self._holding(self._containing(words), words)
         return chunks if len(chunks) <= at_most else []
 
@@ -198,7 +197,7 @@ class TheirText:
         """The chunks that hold the terms of each phrase, and maybe not in a row: the text decides
         for who asks."""
         every = [term for phrase in quoted for term in phrase]
-        parts = [self._any_of(self._forms(term)) for term in dict.fromkeys(every)]
+        parts = [self._any_of(self._forms.of(term)) for term in dict.fromkeys(every)]
         must = [(tantivy.Occur.Must, part) for part in parts if part is not None]
         if not parts or len(must) < len(parts):
             return []
@@ -206,30 +205,16 @@ class TheirText:
 
     # Terms and tokens.
 
-    def _forms_of(self, term: str) -> tuple[str, ...]:
-        """The tokens here that `term` is the term of; of a stem, they begin alike."""
-        # Snowball ends some stems in an i or e that the word does not have: retri, write.
-        start = term[:-1] if len(term) > _LEAST_PREFIX and term[-1] in "ie" else term
-        found: dict[str, None] = {term: None} if self._df(term) else {}
-        if len(start) >= _LEAST_PREFIX and _TOKEN.fullmatch(start):
-            limit = 8 * _MOST_FORMS
-            begun = _guarded(
-                lambda: self._searcher.terms_with_prefix("content", start, limit=limit)
-            )
-            for token, _ in begun:
-                if list(terms_of([token])) == [term]:
-                    found[token] = None
-        return tuple(islice(found, _MOST_FORMS))
+    def _begun(self, start: str, limit: int) -> list[str]:
+        found = _guarded(lambda: self._searcher.terms_with_prefix("content", start, limit=limit))
+        return [token for token, _ in found]
+
+    def _frequency(self, field: str, token: str) -> int:
+        return int(_guarded(lambda: self._searcher.doc_freq(field, token)))
 
     def _tokens(self, query: Query) -> list[str]:
         """All tokens that count as a word of `query`."""
-        return list(dict.fromkeys(form for term in query.terms for form in self._forms(term)))
-
-    def _df(self, token: str) -> int:
-        return int(_guarded(lambda: self._searcher.doc_freq("content", token)))
-
-    def _count(self, term: str) -> int:
-        return sum(map(self._df, self._forms(term)))
+        return list(dict.fromkeys(form for term in query.terms for form in self._forms.of(term)))
 
     # Queries.
 
@@ -237,20 +222,20 @@ class TheirText:
         occur = tantivy.Occur
         clauses = []
         for phrase in query.phrases:
-            parts = [self._any_of(self._forms(term)) for term in phrase]
+            parts = [self._any_of(self._forms.of(term)) for term in phrase]
             clauses += [(occur.Must, part) for part in parts if part is not None]
         rest = query.beside_phrases
+        typed = {token for word in rest.words for token in TOKEN.findall(word.lower())}
         for term in rest.terms:
-            forms = self._forms(term)
-            if forms:
-                clauses.append((occur.Should, self._best_of(forms)))
-            if forms or self._in_paths(term):
+            forms = self._forms.of(term)
+            clauses += [(occur.Should, part) for part in self._each_of(forms, typed)]
+            if forms or self._forms.in_paths(term):
                 part = tantivy.Query.term_query(self._schema, "path", term)
                 clauses.append((occur.Should, tantivy.Query.boost_query(part, _PATH_SHARE)))
         left = _MOST_IN_A_ROW
         for word in rest.words:
-            tokens = _TOKEN.findall(word.lower())
-            cost = min(map(self._df, tokens), default=0) if len(tokens) > 1 else 0
+            tokens = TOKEN.findall(word.lower())
+            cost = min(map(self._forms.frequency, tokens), default=0) if len(tokens) > 1 else 0
             if cost <= left and (whole := self._as_typed(word, tokens)) is not None:
                 clauses.append((occur.Should, tantivy.Query.boost_query(whole, _WHOLE_SHARE)))
                 left -= cost
@@ -261,16 +246,15 @@ class TheirText:
         if len(tokens) > 1:
             return tantivy.Query.phrase_query(self._schema, "content", list(tokens))
         is_made_of_parts = len(list(islice(terms_of([word]), 2))) > 1
-        if tokens and is_made_of_parts and self._df(tokens[0]):
+        if tokens and is_made_of_parts and self._forms.frequency(tokens[0]):
             return tantivy.Query.term_query(self._schema, "content", tokens[0])
         return None
 
-    def _in_paths(self, term: str) -> bool:
-        return bool(_guarded(lambda: self._searcher.doc_freq("path", term)))
-
-    def _best_of(self, tokens: Sequence[str]) -> Any:
-        parts = [tantivy.Query.term_query(self._schema, "content", token) for token in tokens]
-        return parts[0] if len(parts) == 1 else tantivy.Query.disjunction_max_query(parts)
+    def _each_of(self, forms: Sequence[str], typed: Set[str]) -> Iterator[Any]:
+        """The forms of one word.  Not the best of them: a union of unions takes twice as long."""
+        for form, share in self._forms.shares(forms, typed):
+            part = tantivy.Query.term_query(self._schema, "content", form)
+            yield part if share == 1 else tantivy.Query.boost_query(part, share)
 
     def _any_of(self, tokens: Sequence[str]) -> Any:
         if not tokens:
@@ -293,8 +277,8 @@ class TheirText:
     def _within_words(self, query: Query, k: int, allowed: FileSet | None) -> Ranking:
         """Where no token is a word of `query`: what has them as parts of its words, then as parts
         of what the tokenizer leaves out, by all texts."""
-        words = [t for word in query.words[:_MOST_WORDS] for t in _TOKEN.findall(word.lower())]
-        short = [word for word in words if len(word.encode()) <= _MAX_TOKEN_BYTES]
+        words = [t for word in query.words[:_MOST_WORDS] for t in TOKEN.findall(word.lower())]
+        short = [word for word in words if len(word.encode()) <= _MAXTOKEN_BYTES]
         clauses = self._containing(short)
         found = self._ranked(clauses, words, k, allowed) if clauses is not None else []
         if found or len(short) == len(words):
@@ -343,8 +327,8 @@ class TheirText:
             return None
         parts = []
         for id_ in allowed.ids.tolist():
-            tokens = _TOKEN.findall(self._chunks.file(id_ - 1).path.lower())
-            if not tokens or max(len(token.encode()) for token in tokens) > _MAX_TOKEN_BYTES:
+            tokens = TOKEN.findall(self._chunks.file(id_ - 1).path.lower())
+            if not tokens or max(len(token.encode()) for token in tokens) > _MAXTOKEN_BYTES:
                 return None
             parts.append(
                 tantivy.Query.term_query(self._schema, "path", tokens[0])
