@@ -165,8 +165,6 @@ SOONEST: dict[str, str] = {
     ),
 }
 
-#: By the name of a mutant that `test_interleavings` kills: a search of its promise that others with
-#: some seconds of processor time would come before.
 #: Those that their tests take seven seconds and more to see: others of the same promise are seen by
 #: default.
 SLOW = frozenset(
@@ -179,6 +177,9 @@ SLOW = frozenset(
         "patient_with_every_byte",
     }
 )
+
+#: By the name of a mutant that `test_interleavings` kills: a search of its promise that others with
+#: some seconds of processor time would come before.
 SOONEST_SEARCH: dict[str, str] = {
     "disk_is_asked_before_the_lock": "PublishAndTwoQueries",
     "each_request_makes_a_run": "SharedIndexRun",

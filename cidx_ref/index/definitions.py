@@ -33,7 +33,7 @@ class Definition(NamedTuple):
     defines: tuple[str, ...]
     path: str
 
-    def is_written(self, name: Name) -> float:
+    def written_share(self, name: Name) -> float:
         """How much it defines what is written so: `valid?` is nearly what `valid` asks for."""
         if name.written in self.defines:
             return 1.0
@@ -41,7 +41,7 @@ class Definition(NamedTuple):
         is_nearly = any(bare == each.strip(_SIGNS) for each in self.defines)
         return _WITHOUT_SIGNS if is_nearly else _OTHERWISE_WRITTEN
 
-    def qualified(self, name: Name) -> float:
+    def qualified_share(self, name: Name) -> float:
         """How much of a qualified name it has, or what it is a part of."""
         *further, qualifier, last = (part.lower() for part in name.parts)
         called = self.called.split(".")
@@ -71,13 +71,13 @@ def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
     last = name.parts[-1].lower()
     share: dict[int, float] = {}
     for chunk, each in found.items():
-        share[chunk] = each.is_written(name) * (_DECLARED if chunk in declaring else 1.0)
+        share[chunk] = each.written_share(name) * (_DECLARED if chunk in declaring else 1.0)
         if len(name.parts) == 1 and each.called.split(".")[-2:] == [last, last]:
             share[chunk] *= _CONSTRUCTOR
     best = max(share.values(), default=1.0)
     if len(name.parts) == 1:
         return {chunk: each / best for chunk, each in share.items()}
-    said = {n: each.qualified(name) for n, each in found.items() if n not in declaring}
+    said = {n: each.qualified_share(name) for n, each in found.items() if n not in declaring}
     qualified = {chunk: each for chunk, each in said.items() if each}
     least = _OTHERWISE_QUALIFIED if qualified else _UNQUALIFIED
     return {chunk: each / best * qualified.get(chunk, least) for chunk, each in share.items()}
@@ -94,7 +94,7 @@ def _declarations(name: Name, found: Mapping[int, Definition]) -> Collection[int
     is_defined = any(
         chunk not in declaring
         and purpose(each.path) != "test"
-        and each.is_written(name) > _OTHERWISE_WRITTEN
+        and each.written_share(name) > _OTHERWISE_WRITTEN
         for chunk, each in found.items()
     )
     return declaring if is_defined else ()

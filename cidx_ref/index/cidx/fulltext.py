@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["TheirText", "documents", "opened_index", "probe"]
 
 #: The tokenizer leaves out what is longer.
-_MAXTOKEN_BYTES = 39
+_MAX_TOKEN_BYTES = 39
 _PATH_SHARE = 0.5
 _WHOLE_SHARE = 1.5  # what a name counts for that stands there as it was typed
 #: For all names of a query together: documents with the rarest token of one, in which it is looked
@@ -116,7 +116,7 @@ def _is_found(
     """Whether a document is found by two words that follow each other, its longest or, `by_rare`,
     its rarest; None if it has none."""
     tokens = TOKEN.findall(document.text[:_PROBED_CHARS].lower())
-    pairs = [(a, b) for a, b in pairwise(tokens) if a != b and len(a + b) < _MAXTOKEN_BYTES]
+    pairs = [(a, b) for a, b in pairwise(tokens) if a != b and len(a + b) < _MAX_TOKEN_BYTES]
     if not pairs:
         return None
     if by_rare:
@@ -181,10 +181,8 @@ class TheirText:
 
     def spelling(self, query: Query, at_most: int) -> list[int]:
         """The chunks that have a name of the query as one token."""
-        names = [
-            name for name in (*query.identifiers, *query.neighbours) if self._forms.frequency(name)
-        ]
-        few = [name for name in names if self._forms.frequency(name) <= at_most]
+        names = (*query.identifiers, *query.neighbours)
+        few = [name for name in names if 0 < self._forms.frequency(name) <= at_most]
         return self._holding(self._any_of(few), few)
 
     def holding_within_words(self, found: Iterable[str], at_most: int) -> list[int]:
@@ -278,7 +276,7 @@ class TheirText:
         """Where no token is a word of `query`: what has them as parts of its words, then as parts
         of what the tokenizer leaves out, by all texts."""
         words = [t for word in query.words[:_MOST_WORDS] for t in TOKEN.findall(word.lower())]
-        short = [word for word in words if len(word.encode()) <= _MAXTOKEN_BYTES]
+        short = [word for word in words if len(word.encode()) <= _MAX_TOKEN_BYTES]
         clauses = self._containing(short)
         found = self._ranked(clauses, words, k, allowed) if clauses is not None else []
         if found or len(short) == len(words):
@@ -328,7 +326,7 @@ class TheirText:
         parts = []
         for id_ in allowed.ids.tolist():
             tokens = TOKEN.findall(self._chunks.file(id_ - 1).path.lower())
-            if not tokens or max(len(token.encode()) for token in tokens) > _MAXTOKEN_BYTES:
+            if not tokens or max(len(token.encode()) for token in tokens) > _MAX_TOKEN_BYTES:
                 return None
             parts.append(
                 tantivy.Query.term_query(self._schema, "path", tokens[0])

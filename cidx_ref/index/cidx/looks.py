@@ -37,10 +37,10 @@ class Looks:
         seen: dict[str, tree.Signature] = {}
         found = tree.look(self._root, self._model, watched, seen)
         self._last = None
-        newest_ns = max((max(each[3:]) for each in seen.values()), default=0)
         # What was refused was not looked at, and what is watched is of a refusal.
-        is_whole = found is not None and not found.refused and not found.watched
-        if found is not None and is_whole and newest_ns < began_ns - _RACY_NS:
+        if found is None or found.refused or found.watched:
+            return found
+        if max(max(each[3:]) for each in seen.values()) < began_ns - _RACY_NS:
             own = self._root / DIRECTORY
             self._last = found, {own / path: each for path, each in seen.items()}
         return found
