@@ -218,6 +218,21 @@ def test_a_definition_comes_first_that_is_not_among_those_with_most_words() -> N
 
 
 @pytest.mark.promise("QRY-3")
+def test_after_the_definition_of_a_name_who_uses_it_comes_before_the_rest_of_its_file() -> None:
+    files = {"pool.py": ["Pool", "Pool.start", "Pool.stop"], "use.py": ["run"]}
+    found = Found([(0, 9.0), (1, 8.9), (2, 8.8), (3, 6.0)], (), [(0, 1.0)])
+    assert _order(files, "Pool", found, WEIGHTS)[:2] == [0, 3]
+    assert _order(files, "what does a pool start", found, WEIGHTS)[-1] == 3, "not of a sentence"
+
+
+@pytest.mark.promise("QRY-3")
+def test_a_prototype_comes_after_what_has_a_body() -> None:
+    files = {"a.h": [": spin_crank"], "a.c": ["spin_crank"]}
+    found = Found([(0, 2.0), (1, 1.0)], [(0, 0.9)], [(0, 1.0), (1, 1.0)])
+    assert _order(files, "spin_crank", found, WEIGHTS)[0] == 1
+
+
+@pytest.mark.promise("QRY-3")
 def test_a_declaration_is_one_only_beside_a_definition_that_is_no_test() -> None:
     files = {"list.h": ["SnapshotList"], "db.h": [": kMajor Snapshot"]}
     tests = {"db_test.cc": ["DBTest.Snapshot"], "options.h": ["Options: fill snapshot"]}
