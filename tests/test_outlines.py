@@ -101,6 +101,7 @@ namespace leveldb {
 // A database.
 class DBImpl : public DB {
  public:
+  using Ptr = DBImpl*;
   DBImpl(const Options& o);
   ~DBImpl() override;
   Status Peek(int a) { return x; }
@@ -127,16 +128,18 @@ T* Ptr::operator->() const { return p; }
 }  // namespace
 """,
         """
-class DBImpl 2-11
-method DBImpl.Peek 7-7
-method DBImpl.DBImpl 12-16
-method DBImpl.Get 17-20
-function operator== 21-21
-test Foo.Bar 22-24
-constant kMax 25-25
-type Foo 26-26
-method Ptr.operator-> 27-27
+class DBImpl 2-12
+type DBImpl.Ptr 5-5
+method DBImpl.Peek 8-8
+method DBImpl.DBImpl 13-17
+method DBImpl.Get 18-21
+function operator== 22-22
+test Foo.Bar 23-25
+constant kMax 26-26
+type Foo 27-27
+method Ptr.operator-> 28-28
 """,
+        "Close",
     ),
     "csharp": Sample(
         r"""

@@ -692,6 +692,26 @@ def test_a_hit_says_what_made_its_score_where_it_is_asked_to(
     assert explained == plain
 
 
+@pytest.mark.promise("QRY-2")
+def test_full_text_alone_is_ranked_by_all_but_neighbours(make_project: MakeProject) -> None:
+    told = "# parse the headers of a message, parse all headers\n"
+    body = "".join(f"    step{n} = {n}\n" for n in range(40))
+    files = {
+        "parser.py": f"def count(rows):\n    {told}{body}def parse_headers(message):\n{body}",
+        "tests/test_parser.py": told,
+        "notes.md": told,
+    }
+    project = make_project(files)
+    build(project)
+    service = CIDXDaemonService(project.root)
+    hits = _ask(service, "fts", "how are headers parsed", explain=True)["results"]
+    assert [hit["path"] for hit in hits[:1]] == ["parser.py"]
+    assert hits[0]["name"] == "parse_headers", "of its file, what is called so"
+    assert {"fulltext", "name", "siblings", "path"} <= hits[0]["signals"].keys()
+    assert "semantic" not in hits[0]["signals"]
+    service.exposed_clear_cache()
+
+
 @pytest.mark.once
 @pytest.mark.promise("QRY-3")
 def test_a_shorter_list_is_the_beginning_of_a_longer_one(stdlib: Project) -> None:

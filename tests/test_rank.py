@@ -11,7 +11,7 @@ import pytest
 from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import ASKED_BY, asked_for, purpose
 from cidx_ref.index.query import Query
-from cidx_ref.index.rank import SIGNALS, WEIGHTS, Found, Lightly, Ranked, Weights
+from cidx_ref.index.rank import SIGNALS, WEIGHTS, Found, Ranked, Weights
 from cidx_ref.results import ADDED_SIGNALS
 
 OFF = reduce(Weights.without, SIGNALS, WEIGHTS)
@@ -36,9 +36,6 @@ class _Tree:
 
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
         return [self._chunks[n][0] for n in chunks], [self._chunks[n][1] for n in chunks]
-
-    def file_of(self, chunk: int) -> int:
-        return self._chunks[chunk][0]
 
     def defines_of(self, chunk: int) -> tuple[str, ...]:
         _, name, told = self._chunks[chunk]
@@ -102,22 +99,6 @@ def test_each_signal_lifts_what_it_is_for_and_nothing_where_it_is_off(
     assert _order(files, query, found, OFF) == as_found
     on = replace(OFF, **{signal: getattr(WEIGHTS, signal)})
     assert _order(files, query, found, on) != as_found
-
-
-@pytest.mark.promise("QRY-2")
-def test_full_text_alone_is_ranked_by_words_purposes_and_files() -> None:
-    files = {"tests/test_a.py": ["a"], "b.py": ["", ""], "c.py": [""], "docs/d.md": [""]}
-    ranking = [(0, 3.0), (1, 2.0), (2, 1.9), (3, 1.8), (4, 1.7)]
-    light = Lightly(ranking, Query("frob it"), _Tree(files))
-    assert [chunk for chunk, _ in light.order] == [1, 3, 0, 2, 4]
-    assert [score for _, score in light.order] == sorted(
-        (_product(light.signals(chunk)) for chunk, _ in ranking), reverse=True
-    )
-    of_tests = Lightly(ranking, Query("tests of frob"), _Tree(files))
-    assert of_tests.order[0] == (0, 3.0)
-    assert light.signals(2) == {"fulltext": 1.9, "repeat": WEIGHTS.repeat}
-    as_it_stands = Lightly([(3, 0.0), (1, 0.0)], Query("=>"), _Tree(files))
-    assert as_it_stands.order == [(3, 1.0), (1, 1.0)]
 
 
 @pytest.mark.promise("QRY-3")
@@ -336,9 +317,31 @@ def test_of_one_file_equally_good_chunks_come_by_their_lines() -> None:
 
 
 @pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("told", [Found([(0, 2.0), (1, 1.0)]), Found([(0, 2.0)], [(1, 0.9)])])
+def test_words_tell_the_file_and_names_and_neighbours_the_place_in_it(told: Found) -> None:
+    files = {"a.py": ["", "Box.open_lid"], "b.py": [""]}
+    found = told._replace(fulltext=[*told.fulltext, (2, 1.9)])
+    assert _order(files, "open the lid", found, WEIGHTS)[0] == 1, "what is called so, of its file"
+    assert _order(files, "open the lid", found, OFF)[:2] == [0, 2]
+    signals = Ranked(found, Query("open the lid"), _Tree(files), {}).signals(1)
+    assert signals["siblings"] > 0.3, "what its file says, it is shown for"
+
+
+@pytest.mark.promise("QRY-3")
+def test_each_further_hit_of_a_file_counts_less() -> None:
+    files = {"a.py": ["", "", "", ""], "b.py": [""]}
+    found = Found([(0, 9.0), (1, 9.0), (2, 9.0), (3, 9.0), (4, 1.0)])
+    ranked = Ranked(found, Query("x y"), _Tree(files), {})
+    repeats = [ranked.signals(chunk).get("repeat", 1.0) for chunk in range(4)]
+    assert repeats == sorted(repeats, reverse=True)
+    assert len(set(repeats)) == 4
+    assert ranked.signals(4).get("repeat", 1.0) == 1.0
+
+
+@pytest.mark.promise("QRY-3")
 def test_a_short_word_counts_in_a_path_only_by_itself() -> None:
     files = {"utils/translation/widgets.py": [""], "gis/geos/io.py": [""], "id_map.py": [""]}
-    found = Found([(0, 2.0), (1, 1.9), (2, 1.8)])
+    found = Found([(0, 2.0), (1, 1.98), (2, 1.96)])
     assert _order(files, "io of files", found, WEIGHTS)[0] == 1
     assert _order(files, "an id of files", found, WEIGHTS)[0] == 2
 

@@ -17,7 +17,7 @@ from cidx_ref.index.notebook import cell_of
 from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
-from cidx_ref.index.rank import Found, Lightly, Ranked, Weights
+from cidx_ref.index.rank import Found, Ranked, Weights
 from cidx_ref.index.snippet import Probes
 
 if TYPE_CHECKING:
@@ -240,14 +240,6 @@ class Engines:
         if self.phrases.bind:
             return self._first(lambda more: self.phrases.sift(called, more), k)
         return self._first(called, k)
-
-    def ranked_lightly(self, k: int, weights: Weights) -> Lightly:
-        """The order of full text alone."""
-        return Lightly(self.fulltext(k), self._query, self._snapshot.chunks, weights)
-
-    @property
-    def are_asked_for_a_name(self) -> bool:
-        return self._query.is_name
 
     def ranked(self, found: Found, weights: Weights) -> Ranked:
         engine = self._snapshot.fulltext

@@ -174,7 +174,9 @@ class _Reader:
 
     def _take_within(self, top: _Open, number: int, bare: str, indent: int, raw: int) -> None:
         if top.has_body and top.rule.into:
-            if top.first_member < 0:
+            # Members are indented more than a label above them, such as ` public:`.
+            is_label = bare[-1] == ":" and self._syntax.more.match(bare)
+            if top.first_member < 0 and not is_label:
                 top.first_member = indent
             if self._begin(number, bare, indent, raw):
                 return

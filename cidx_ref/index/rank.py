@@ -11,10 +11,9 @@ chunk as for a better one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from math import prod
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -25,7 +24,7 @@ from cidx_ref.index.purpose import asked_for, purpose
 from cidx_ref.index.query import Query
 from cidx_ref.index.ways import rarity
 
-__all__ = ["SIGNALS", "WEIGHTS", "Files", "Found", "Lightly", "Ranked", "Weights"]
+__all__ = ["SIGNALS", "WEIGHTS", "Files", "Found", "Ranked", "Weights"]
 
 #: How well chunks fit, best first.
 Ranking = Sequence[tuple[int, float]]
@@ -33,15 +32,16 @@ Ranking = Sequence[tuple[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each signal weighs.  With 0 it is off; so are `repeat` and a purpose with 1."""
+    """What each signal weighs.  With 0 it is off; so are `repeat`, `again` and a purpose with 1."""
 
     fulltext: float = 1.0
-    semantic: float = 0.3
+    semantic: float = 0.25
     definition: float = 3.0  # where the query is a name: more than all else together
-    name: float = 0.4
+    name: float = 0.3
     siblings: float = 0.1
-    path: float = 0.3
-    repeat: float = 0.72
+    path: float = 0.15
+    repeat: float = 0.72  # of all but the first hit of a file,
+    again: float = 0.9  # and each further one counts so much of the one before it
     repeat_of_name: float = 0.2  # where the query is a name: who else uses it is next
     purpose: Mapping[str, float] = field(
         default_factory=lambda: {
@@ -57,7 +57,7 @@ class Weights:
     def without(self, signal: str) -> Weights:
         """These, with one of `SIGNALS` switched off."""
         if signal == "repeat":
-            return replace(self, repeat=1.0, repeat_of_name=1.0)
+            return replace(self, repeat=1.0, again=1.0, repeat_of_name=1.0)
         if signal == "purpose":
             return replace(self, purpose=dict.fromkeys(self.purpose, 1.0))
         off: dict[str, Any] = {signal: 0.0}
@@ -68,6 +68,9 @@ WEIGHTS = Weights()
 #: What can be switched off; without the full text, there is little to rank.
 SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purpose")
 
+# Words tell the file; which of its chunks comes first, names and neighbours tell better: so many
+# times as much as among files.
+_WITHIN = {"semantic": 2.4, "name": 5.0}
 # Of the other chunks of a file so many count, each less than the one before it.
 _SIBLINGS = 5
 _FADE = 0.7
@@ -87,7 +90,6 @@ class Files(Protocol):
     """What is known of the files of the candidates."""
 
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]: ...
-    def file_of(self, chunk: int) -> int: ...
     def file(self, number: int) -> StoredFile: ...
     def defines_of(self, chunk: int) -> tuple[str, ...]: ...
     def __len__(self) -> int: ...
@@ -108,7 +110,7 @@ class Ranked:
         self._weights = weights
         self._repeat = weights.repeat_of_name if query.is_name else weights.repeat
         self._files = files
-        self._rarity = _rarity(query, frequencies, len(files))
+        self._said = _Said(_rarity(query, frequencies, len(files)))
         self._asked = asked_for(query.terms)
         if not query.is_name:
             found = found._replace(definitions=())
@@ -116,18 +118,18 @@ class Ranked:
         chunks = list(dict.fromkeys(chain.from_iterable(self._parts.values())))
         numbers, names = files.files_and_names(chunks)
         called = {n: name.lower() for n, name in zip(chunks, names, strict=True) if name}
+        said_in, weight = self._said.share, weights.name
         self._parts["name"] = {
-            chunk: weights.name * share
-            for chunk, name in called.items()
-            if (share := _said_in(name, self._rarity))
+            chunk: weight * share for chunk, name in called.items() if (share := said_in(name))
         }
         self._file_of = dict(zip(chunks, numbers, strict=True))
         if self._parts["definition"]:
             self._prefer(query.name, called)
-        self._own = _together(self._parts.values())
+        self._own = _together(*self._parts.values())
+        within = self._own if query.is_name else self._within()
         self._of_file: dict[int, list[int]] = {}
         # Within a file a lower number is an earlier line: ties do not depend on who found them.
-        for chunk in sorted(sorted(chunks), key=self._own.__getitem__, reverse=True):
+        for chunk in sorted(sorted(chunks), key=within.__getitem__, reverse=True):
             self._of_file.setdefault(self._file_of[chunk], []).append(chunk)
         #: (chunk, score), best first.
         self.order = sorted(self._scored(), key=itemgetter(1), reverse=True)
@@ -146,6 +148,14 @@ class Ranked:
         for chunk, share in shares(name, definitions).items():
             weighed[chunk] *= share
 
+    def _within(self) -> dict[int, float]:
+        """The own scores as they count within a file."""
+        within = dict(self._own)
+        for signal, times in _WITHIN.items():
+            for chunk, score in self._parts[signal].items():
+                within[chunk] += (times - 1) * score
+        return within
+
     def is_of_words(self, chunk: int) -> bool:
         """Whether more than the semantic search found it."""
         return chunk in self._parts["fulltext"] or chunk in self._parts["definition"]
@@ -157,25 +167,37 @@ class Ranked:
         own = {name: part[chunk] for name, part in self._parts.items() if chunk in part}
         path = self._files.file(number).path
         factors = {
-            "path": _path_factor(path, self._rarity, self._weights),
+            "path": self._path_factor(path),
             purpose(path) or "purpose": self._purpose_factor(path),
-            "repeat": 1.0 if chunk == chunks[0] else self._repeat,
+            "repeat": self._repeated(chunks.index(chunk)),
         }
         return {
             **own,
-            "siblings": self._lift(chunks),
+            "siblings": self._lift(chunks) + (self._ahead(chunks) if chunk == chunks[0] else 0.0),
             **{name: factor for name, factor in factors.items() if factor != 1},
         }
 
     def _scored(self) -> Iterator[tuple[int, float]]:
+        own, file = self._own, self._files.file
         for number, chunks in self._of_file.items():
-            path = self._files.file(number).path
-            factor = _path_factor(path, self._rarity, self._weights) * self._purpose_factor(path)
+            path = file(number).path
+            factor = self._path_factor(path) * self._purpose_factor(path)
+            if len(chunks) == 1:
+                yield chunks[0], own[chunks[0]] * factor
+                continue
             lift = self._lift(chunks)
-            for chunk in chunks:
-                yield chunk, (self._own[chunk] + lift) * factor
-                if chunk == chunks[0]:
-                    factor *= self._repeat
+            yield chunks[0], (own[chunks[0]] + lift + self._ahead(chunks)) * factor
+            for place in range(1, len(chunks)):
+                chunk = chunks[place]
+                yield chunk, (own[chunk] + lift) * factor * self._repeated(place)
+
+    def _repeated(self, place: int) -> float:
+        """What the hit of a file counts that comes after so many others of it."""
+        return self._repeat * self._weights.again ** (place - 1) if place else 1.0
+
+    def _ahead(self, chunks: Sequence[int]) -> float:
+        """What the best chunk of a file has more than the one that comes first."""
+        return max(map(self._own.__getitem__, chunks)) - self._own[chunks[0]]
 
     def _lift(self, chunks: Sequence[int]) -> float:
         """What the other chunks of a file that were found say for it."""
@@ -186,40 +208,16 @@ class Ranked:
             share *= _FADE
         return lift
 
+    def _path_factor(self, path: str) -> float:
+        """More where the words of the query stand in the file's name, or in that of a folder.
+
+        As parts of words, too: `front` and `matter` in `frontmatter`.
+        """
+        return 1 + self._weights.path * self._said.share(path.lower())
+
     def _purpose_factor(self, path: str) -> float:
         what = purpose(path)
         return 1.0 if not what or what in self._asked else self._weights.purpose[what]
-
-
-class Lightly:
-    """The order of full text alone, where no name is asked for: by BM25, what files are there for,
-    and hits of one file apart.  These two bring most; the rest would cost as much as the search."""
-
-    def __init__(
-        self, ranking: Ranking, query: Query, files: Files, weights: Weights = WEIGHTS
-    ) -> None:
-        asked = asked_for(query.terms)
-        met: set[int] = set()
-        self._signals: dict[int, dict[str, float]] = {}
-        for chunk, score in ranking:
-            number = files.file_of(chunk)
-            what = purpose(files.file(number).path)
-            signals = {"fulltext": score or 1.0}  # what is found as it stands has no score
-            if what and what not in asked:
-                signals[what] = weights.purpose[what]
-            if number in met:
-                signals["repeat"] = weights.repeat
-            met.add(number)
-            self._signals[chunk] = signals
-        products = [(chunk, prod(each.values())) for chunk, each in self._signals.items()]
-        products.sort(key=itemgetter(1), reverse=True)
-        self.order = products
-
-    def is_of_words(self, chunk: int) -> bool:
-        return True
-
-    def signals(self, chunk: int) -> dict[str, float]:
-        return self._signals[chunk]
 
 
 def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:
@@ -239,12 +237,14 @@ def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
         lowest = min(scores, default=0.0)
         ranking = [(chunk, score - lowest + 1) for chunk, score in ranking]
         best += 1 - lowest
-    return {chunk: weight * (max(score, 0.0) / best) ** _STEEP for chunk, score in ranking}
+    return {
+        chunk: weight * (score / best) ** _STEEP if score > 0 else 0.0 for chunk, score in ranking
+    }
 
 
-def _together(parts: Iterable[Mapping[int, float]]) -> dict[int, float]:
-    sums: dict[int, float] = {}
-    for part in parts:
+def _together(first: Mapping[int, float], *others: Mapping[int, float]) -> dict[int, float]:
+    sums = dict(first)
+    for part in others:
         for chunk, score in part.items():
             sums[chunk] = sums.get(chunk, 0.0) + score
     return sums
@@ -259,22 +259,21 @@ def _rarity(query: Query, frequencies: Mapping[str, int], count: int) -> dict[st
     return {term: share / together for term, share in said.items()}
 
 
-def _path_factor(path: str, rarity: Mapping[str, float], weights: Weights) -> float:
-    """More where the words of the query stand in the file's name, or in that of a folder.
+class _Said:
+    """How much of the query a name says: as parts of words, too, but for what is so short that it
+    stands in any."""
 
-    As parts of words, too: `front` and `matter` in `frontmatter`.
-    """
-    return 1 + weights.path * _said_in(path.lower(), rarity)
+    def __init__(self, rarity: Mapping[str, float]) -> None:
+        """`rarity` has how much each of its terms says."""
+        self._shares = [(term, share, len(term) < _LEAST_PART) for term, share in rarity.items()]
 
-
-def _said_in(text: str, rarity: Mapping[str, float]) -> float:
-    """How much of the query stands in `text`, which has small letters: as parts of words, too, but
-    for what is so short that it stands in any."""
-    said = 0.0
-    for term, share in rarity.items():
-        if term in text and (len(term) >= _LEAST_PART or _is_by_itself(term, text)):
-            said += share
-    return said
+    def share(self, text: str) -> float:
+        """How much `text` says, which has small letters."""
+        said = 0.0
+        for term, share, is_short in self._shares:
+            if term in text and not (is_short and not _is_by_itself(term, text)):
+                said += share
+        return said
 
 
 def _is_by_itself(term: str, text: str) -> bool:

@@ -24,7 +24,9 @@ __all__ = ["Snapshot", "answer", "answered"]
 _log = logging.getLogger("cidx_ref")
 
 _SPARE = 8  # hits that may show again what another one shows
-_POOL = 64  # candidates of each engine; more only where more hits are wanted
+# Candidates of each engine; more only where more hits are wanted.  Full text alone has to be quick,
+# and the last of its candidates bring less than what ranking them costs.
+_POOL, _POOL_OF_WORDS = 64, 48
 
 
 def answered(
@@ -67,8 +69,6 @@ def answer(
     order: Order
     if search.mode == "semantic":
         order = _AsFound(engines.semantic(search.limit + _SPARE))
-    elif search.mode == "fts" and not engines.are_asked_for_a_name:
-        order = engines.ranked_lightly(search.limit + _SPARE, weights)
     else:
         found, extra = _candidates(engines, search, runtime)
         order = engines.ranked(found, weights)
@@ -110,9 +110,9 @@ class _AsFound:
 
 
 def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
-    pool = max(_POOL, search.limit)
     if search.mode == "hybrid":
-        return _hybrid(engines, pool, runtime)
+        return _hybrid(engines, max(_POOL, search.limit), runtime)
+    pool = max(_POOL_OF_WORDS, search.limit)
     return Found(engines.fulltext(pool), (), engines.definitions(pool)), {}
 
 

@@ -53,7 +53,10 @@ class ChunkStore:
         self._offsets = self._rows["offset"].astype(np.int64)
         # And copies in any case: a view keeps the file open.
         self._file_of = self._rows["file"].copy()
-        self._name_sizes = self._rows["name_size"].copy()
+        # Of one chunk, a view gives a number in a third of the time that its array takes.
+        self._files_one_by_one = self._file_of.data
+        self._offsets_one_by_one = self._offsets.data
+        self._name_sizes = self._rows["name_size"].copy().data
         #: Of each file the number of its first chunk, and after the last one, of all.
         self.firsts = np.searchsorted(self._file_of, np.arange(len(self.files) + 1))
         #: The ids of the files.
@@ -128,8 +131,8 @@ class ChunkStore:
         )
 
     def name_of(self, chunk: int) -> str:
-        offset = int(self._offsets[chunk])
-        return self._texts[offset : offset + int(self._name_sizes[chunk])].decode(*TEXT_CODEC)
+        offset = self._offsets_one_by_one[chunk]
+        return self._texts[offset : offset + self._name_sizes[chunk]].decode(*TEXT_CODEC)
 
     def kind_of(self, chunk: int) -> str:
         return KINDS[int(self._rows[chunk]["kind"])]
@@ -141,7 +144,7 @@ class ChunkStore:
 
     def file_of(self, chunk: int) -> int:
         """The number of the file that `chunk` is part of."""
-        return int(self._file_of[chunk])
+        return self._files_one_by_one[chunk]
 
     def chunks_of(self, file: int) -> range:
         return range(int(self.firsts[file]), int(self.firsts[file + 1]))
