@@ -348,7 +348,7 @@ enum Server.Kind 21-21
 interface Server.In 22-24
 method Server.In.go 23-23
 """,
-        "A B",
+        "A B run",
     ),
     "javascript": Sample(
         r"""
@@ -943,14 +943,240 @@ def _defined(language: str, text: str) -> list[str]:
     return [name for piece in chunk(text, language) for name in piece.defines]
 
 
-def test_functions_within_a_function_are_defined_where_they_stand() -> None:
-    text = "function buildRouting (options) {\n  return { prepareRoute }\n\n"
-    text += "  // function commented (a) {\n"
-    text += "  function prepareRoute ({ method }) {\n    return 1\n  }\n\n"
-    text += "  async function* addNewRoute<T>() {\n    call(function () {})\n  }\n}\n"
-    for language in ("javascript", "typescript"):
-        names = _defined(language, text)
-        assert names == ["buildRouting", "prepareRoute", "addNewRoute"], language
+@pytest.mark.parametrize("language", ["java", "csharp", "cpp", "typescript", "php", "kotlin"])
+def test_a_tab_among_spaces_hides_nothing(language: str) -> None:
+    declared = {"typescript": "{}() {{", "php": "function {}() {{", "kotlin": "fun {}() {{"}
+    head = declared.get(language, "void {}() {{")
+    heads = [head.format(name) for name in ("one", "two", "three")]
+    text = (
+        "class Box {\n\t%s\n        call();\n    }\n    %s\n        call();\n    }\n\t%s\n\t}\n}\n"
+    )
+    found = outline(language, text % tuple(heads))
+    spans = [(each.name.rpartition(".")[2], each.start, each.end) for each in found.definitions]
+    assert spans == [("Box", 0, 10), ("one", 1, 4), ("two", 4, 7), ("three", 7, 9)]
+
+
+#: What is defined within the function `outer`: the names, and the text.
+WITHIN = {
+    "javascript": (
+        "prepare added",
+        """
+function outer (options) {
+  // function commented (a) {
+  function prepare ({ method }) {
+    return 1
+  }
+
+  async function* added() {
+    call(function () {})
+  }
+}
+""",
+    ),
+    "python": (
+        "deco inner Local hook",
+        """
+def outer():
+    \"\"\"Such as:
+
+    def example(): pass
+    \"\"\"
+    text = \"\"\"
+    def in_a_string():
+    \"\"\"
+    def deco(function):
+        @wraps(function)
+        async def inner(*args):
+            return text
+        return inner
+    class Local(Base):
+        def hook(self):
+            return 1
+    return deco
+""",
+    ),
+    "rust": (
+        "helper Seen read",
+        """
+fn outer() {
+    // fn commented() {}
+    fn helper(a: u8) -> u8 { a }
+    struct Seen { a: u8 }
+    impl Seen {
+        pub(crate) async fn read<T>(&self) {}
+    }
+    let fnord = Fn::call(helper);
+}
+""",
+    ),
+    "zig": (
+        "init Node",
+        """
+pub fn outer(comptime T: type) type {
+    return struct {
+        const Node = struct { data: T };
+        pub fn init(allocator: Allocator) !Self {
+            return try init(allocator);
+        }
+    };
+}
+""",
+    ),
+    "kotlin": (
+        "getName helper Local",
+        """
+fun outer() {
+    val one = object : Named {
+        override fun getName(): String? {
+            return null
+        }
+    }
+    fun <T> helper(a: T) = a
+    class Local(val a: Int)
+    run(fun(a: Int) { })
+}
+""",
+    ),
+    "swift": (
+        "helper Local",
+        """
+func outer() {
+    func helper(_ a: Int) -> Int {
+        return a
+    }
+    struct Local {
+        let a: Int
+    }
+    call(helper)
+}
+""",
+    ),
+    "scala": (
+        "helper Local",
+        """
+object Box {
+  def outer(): Int = {
+    @tailrec
+    def helper(a: Int): Int =
+      helper(a - 1)
+    case class Local(a: Int)
+    helper(1)
+  }
+}
+""",
+    ),
+    "java": (
+        "onClick Local",
+        """
+class Box {
+    void outer() {
+        button.listen(new Listener() {
+            @Override
+            public void onClick(View v) throws Oops {
+                run(v);
+            }
+        });
+        final class Local { }
+        return done(public_(x));
+    }
+}
+""",
+    ),
+    "cpp": (
+        "writer Reader stat view",
+        """
+int outer() {
+  using view = std::string_view;
+  struct writer {
+    int a;
+  };
+  class Reader final : public Base {
+  };
+  struct writer w = make(a);
+  struct stat {};
+  return 1;
+}
+""",
+    ),
+    "lua": (
+        "helper step",
+        """
+local function outer()
+  local function helper(a)
+    return a
+  end
+  function self.step(b)
+  end
+  call(function(x) end)
+end
+""",
+    ),
+    "php": (
+        "handle helper",
+        """<?php
+function outer() {
+    $a = new class extends Base {
+        public function handle($b) {
+            return 1;
+        }
+    };
+    function helper() {
+    }
+    return call(function ($x) { });
+}
+""",
+    ),
+    "elixir": (
+        "child_spec start",
+        """
+defmodule Box do
+  defmacro outer(_) do
+    quote do
+      def child_spec(arg) do
+        arg
+      end
+      defp start, do: 1
+    end
+  end
+end
+""",
+    ),
+    "go": (
+        "seen",
+        """
+package a
+
+func outer() {
+	type seen struct {
+		a int
+	}
+	go func(a int) {}(1)
+}
+""",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["javascript", "typescript"])
+def test_a_method_may_be_called_as_what_begins_a_statement(language: str) -> None:
+    names = ["delete", "import", "require", "get", "static", "of"]
+    for holder in ("class Box {", "export const box = {"):
+        body = "".join(
+            f"  {name}(a) {{\n    return a;\n  }}{',' * (holder[-2] == '=')}\n" for name in names
+        )
+        found = outline(language, f"{holder}\n{body}}}\n").definitions
+        assert [each.name.rpartition(".")[2] for each in found][1:] == names
+
+
+@pytest.mark.parametrize("language", WITHIN)
+def test_what_a_function_defines_within_it_is_defined_where_it_stands(language: str) -> None:
+    names, text = WITHIN[language]
+    defined = {name: line for line, name in outline(language, text).names}
+    within = set(defined) - {"outer", "Box"}
+    assert within == set(names.split())
+    lines = text.split("\n")
+    assert all(name in lines[defined[name]] for name in within)
+    assert names.split()[0] in _defined(language, text)
 
 
 @pytest.mark.parametrize(

@@ -56,21 +56,17 @@ _GO = Syntax(
         Rule(pattern(r"var\s+(?P<name>\w+)"), "variable", flat=True, opens="{("),
     ),
     pattern(r"//|/\*|\*/"),
+    nested=pattern(r"type\s+(?P<name>\w+)(?:\[[^\]]*\])?\s+(?:struct|interface|func)\b"),
 )
 
 # Rust
 
 
 _PUB = r"(?:pub(?:\s*\([^)]*\))?\s+)?"
+_FN = _PUB + r'(?:(?:default|const|async|unsafe|safe|extern(?:\s+"[^"]*")?)\s+)*fn\s+'
 _RUST = Syntax(
     (
-        Rule(
-            pattern(
-                _PUB + r'(?:(?:default|const|async|unsafe|safe|extern(?:\s+"[^"]*")?)\s+)*'
-                r"fn\s+(?P<name>\w+)"
-            ),
-            "function",
-        ),
+        Rule(pattern(_FN + r"(?P<name>\w+)"), "function"),
         Rule(
             pattern(_PUB + r"(?:struct|union)\s+(?P<name>\w+)"),
             "struct",
@@ -105,6 +101,9 @@ _RUST = Syntax(
         Rule(pattern(_PUB + r"type\s+(?P<name>\w+)"), "type", flat=True),
     ),
     pattern(r"//|/\*|\*/?(?:\s|$)|#!?\[(?:.*\]\s*$|[^\]]*$)"),
+    nested=pattern(
+        f"(?:{_FN}|{_PUB}" + r"(?:struct|enum|union|trait|macro_rules!)\s+)(?P<name>\w+)"
+    ),
 )
 
 # C and C++
@@ -219,6 +218,10 @@ _C = Syntax(
         r"[{)\]:,|&=.<>?+#-]|(?:public|private|protected|signals|default|case)\b[\w\s]*:|\w+:$"
     ),
     macro=pattern(r"#\s*define\s+(?P<name>\w+)"),
+    nested=pattern(
+        r"(?:using\s+(?=\w+\s*=)|(?:struct|class|union|enum(?:\s+class)?)\s+"
+        r"(?=\w+\s*(?:final\b\s*)?(?::[^;(]*)?\{))(?P<name>\w+)"
+    ),
 )
 
 # Zig
@@ -252,6 +255,10 @@ _ZIG = Syntax(
     ),
     pattern(r"//"),
     comments=(),
+    nested=pattern(
+        _PUB + r"(?:fn\s+(?=[\w@][^(]*\()|const\s+(?=\w+\s*=\s*(?:extern\s+|packed\s+)?"
+        r"(?:struct|enum|union|error)\b))(?P<name>\w+|@\"[^\"]*\")"
+    ),
 )
 
 SYSTEMS: dict[str, Syntax] = {

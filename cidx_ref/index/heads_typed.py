@@ -97,6 +97,11 @@ _JAVA = Syntax(
         _FIELD,
     ),
     pattern(r"//|/\*|\*/?(?:\s|$)|" + ALONE),
+    # The methods of a class without a name are told from calls by a modifier.
+    nested=pattern(
+        r"(?:(?:public|protected|private)\s[^=;(){}\"]*?\b(?=\w+\s*\()"
+        r"|(?:(?:final|abstract|static)\s+)*(?:class|record|enum|interface)\s+)(?P<name>\w+)"
+    ),
 )
 
 _CS_MODIFIERS = (
@@ -201,6 +206,10 @@ _KOTLIN = Syntax(
         ),
     ),
     _ABOVE,
+    nested=pattern(
+        _KT + r"(?:fun\s+(?:<.*?>\s+)?(?:[\w.]+(?:<[^()]*>)?\??\.)?(?=[^\s(]+\s*\()"
+        r"|(?:class|object|interface)\s+)(?P<name>\w+|`[^`]+`)"
+    ),
 )
 
 # Swift
@@ -232,6 +241,7 @@ _SWIFT = Syntax(
         Rule(pattern(_SW + r"var\s+(?P<name>\w+)"), "variable", flat=True, opens="{(["),
     ),
     pattern(r"//|/\*|\*/?(?:\s|$)|#if\b|" + ALONE),
+    nested=pattern(_SW + r"(?:func|struct|class|actor|enum|protocol)\s+(?P<name>\w+|`\w+`)"),
 )
 
 # Scala
@@ -265,6 +275,7 @@ _SCALA = Syntax(
     _ABOVE,
     layout=True,
     more=pattern(r"[{)\]:,|&=.<>?+#-]|extends\b|with\b|else\b|derives\b"),
+    nested=pattern(_SC + r"(?:def|class|object|trait)\s+(?P<name>\w+|`[^`]+`)"),
 )
 
 TYPED: dict[str, Syntax] = {

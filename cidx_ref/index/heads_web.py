@@ -28,7 +28,7 @@ _FUNCTION = (
 _WRAPPED = r"(?:[\w$.]+\()?"
 _NOT_METHOD = (
     r"(?!(?:if|for|while|switch|catch|return|function|do|else|throw|new|await|yield|typeof|super|"
-    r"import|require|with|case|delete|void)\b)"
+    r"with|case|void)\b)"
 )
 _JS_MODIFIERS = (
     r"(?:(?:public|private|protected|static|async|readonly|abstract|override|get|set|declare|"
@@ -219,6 +219,7 @@ _PHP = Syntax(
     ),
     pattern(r"//|/\*|\*/?(?:\s|$)|#"),
     more=pattern(r"[{)\]:,|&=.<>?+-]"),
+    nested=pattern(_PH + r"function\s*&?\s*(?P<name>\w+)\s*\(", re.IGNORECASE),
 )
 
 WEB: dict[str, Syntax] = {

@@ -109,6 +109,7 @@ _LUA = Syntax(
     ends=("end", "}"),
     comments=(("--[[", "]]"), ("--[=[", "]=]")),
     line_comment="--",
+    nested=pattern(r"(?:local\s+)?function\s+(?:\w+[.:])*(?P<name>\w+)\s*\("),
 )
 
 # Elixir
@@ -176,6 +177,7 @@ _ELIXIR = Syntax(
     heredoc='"""',
     line_comment="#",
     clauses=True,
+    nested=pattern(r"def(?:macro)?p?\s+(?P<name>\w+[?!]?)"),
 )
 
 # Shell

@@ -47,21 +47,21 @@ class _Open:
         "has_body",
         "indent",
         "kind",
+        "lead",
         "name",
         "quotes",
-        "raw",
         "rule",
         "start",
     )
 
-    def __init__(self, rule: Rule, name: str, start: int, at: int, indent: int, raw: int) -> None:
+    def __init__(self, rule: Rule, name: str, start: int, at: int, indent: int, lead: str) -> None:
         self.rule = rule
         self.kind = rule.kind  # or, where it has no name, that of what it is in
         self.name = name
         self.start = start
         self.at = at  # its place among the definitions, or -1
         self.indent = indent
-        self.raw = raw  # characters of that
+        self.lead = lead  # the white space of that
         self.has_body = False
         self.quotes = 0  # "$$" of SQL
         self.first_member = -1  # how far the first line in it is indented
@@ -70,6 +70,10 @@ class _Open:
     def is_closed(self) -> bool:
         """Whether whatever is further indented is a part of it, and nothing else."""
         return self.has_body and not self.rule.into
+
+    def has_before(self, line: str) -> bool:
+        """Whether `line` is indented as this is, and more."""
+        return line[: len(self.lead) + 1].isspace() and line.startswith(self.lead)
 
 
 def outlined(syntax: Syntax, lines: Sequence[str]) -> Outline:
@@ -108,7 +112,7 @@ class _Reader:
                 closing = "" if closing in line else closing
                 continue
             top = self._stack[-1] if self._stack else None
-            if top is not None and top.is_closed and line[: top.raw + 1].isspace():
+            if top is not None and top.is_closed and top.has_before(line):
                 self._code = number
                 if nested is not None and (met := nested.match(line.lstrip()[:MAX_HEAD_CHARS])):
                     self._name(number, met["name"])
@@ -132,8 +136,8 @@ class _Reader:
         return "", bare
 
     def _line(self, number: int, line: str, bare: str) -> None:
-        raw = len(line) - len(line.lstrip())
-        indent = len(line[:raw].expandtabs(_TAB)) if "\t" in line[:raw] else raw
+        lead = line[: len(line) - len(line.lstrip())]
+        indent = len(lead.expandtabs(_TAB)) if "\t" in lead else len(lead)
         stack = self._stack
         if self._is_of_what_follows(bare) and (not stack or indent <= stack[-1].indent):
             if stack and (self._syntax.layout or not stack[-1].has_body):
@@ -143,7 +147,7 @@ class _Reader:
         if macro is not None and bare[0] == "#" and (met := macro.match(bare)):
             self._aside(number, met["name"], indent)
             return
-        self._take(number, bare, indent, raw)
+        self._take(number, bare, indent, lead)
         self._code = number
 
     def _aside(self, number: int, name: str, indent: int) -> None:
@@ -162,23 +166,23 @@ class _Reader:
         """Whether a line is a comment, or an attribute that has a line of its own."""
         return self._syntax.above.match(bare) is not None
 
-    def _take(self, number: int, bare: str, indent: int, raw: int) -> None:
+    def _take(self, number: int, bare: str, indent: int, lead: str) -> None:
         stack = self._stack
         if stack and indent <= stack[-1].indent and self._is_end(number, indent, bare):
             return
         top = stack[-1] if stack else None
         if top is not None and indent > top.indent:
-            self._take_within(top, number, bare, indent, raw)
-        elif not self._begin(number, bare, indent, raw) and top is not None:
+            self._take_within(top, number, bare, indent, lead)
+        elif not self._begin(number, bare, indent, lead) and top is not None:
             self._go_on(top, number, bare)
 
-    def _take_within(self, top: _Open, number: int, bare: str, indent: int, raw: int) -> None:
+    def _take_within(self, top: _Open, number: int, bare: str, indent: int, lead: str) -> None:
         if top.has_body and top.rule.into:
             # Members are indented more than a label above them, such as ` public:`.
             is_label = bare[-1] == ":" and self._syntax.more.match(bare)
             if top.first_member < 0 and not is_label:
                 top.first_member = indent
-            if self._begin(number, bare, indent, raw):
+            if self._begin(number, bare, indent, lead):
                 return
             if indent <= top.first_member:
                 self._member(top, number, bare)
@@ -217,7 +221,7 @@ class _Reader:
             self._close(indent, number)
         return False
 
-    def _begin(self, number: int, bare: str, indent: int, raw: int) -> bool:
+    def _begin(self, number: int, bare: str, indent: int, lead: str) -> bool:
         """Begin the definition that the line is the head of, if it is one."""
         first = self._any.match(bare)
         if first is None or len(self._stack) >= _MAX_DEPTH:
@@ -237,7 +241,7 @@ class _Reader:
             return False
         start = self._first_line(number, indent)
         self._close(indent, start)
-        self._open(rule, met, number, start, indent, raw)
+        self._open(rule, met, number, start, indent, lead)
         return True
 
     def _is_out_of_place(self, rule: Rule, outer: _Open | None, indent: int) -> bool:
@@ -266,7 +270,7 @@ class _Reader:
             self._name(number, met["name"])
 
     def _open(
-        self, rule: Rule, met: re.Match[str], number: int, start: int, indent: int, raw: int
+        self, rule: Rule, met: re.Match[str], number: int, start: int, indent: int, lead: str
     ) -> None:
         groups = met.groupdict()
         own = bare_name(groups.get("name") or "")
@@ -291,7 +295,7 @@ class _Reader:
                 self.found.append((name, kind, start, number + 1))
                 if kind != "impl":
                     self.names.append((number, simple))
-        one = _Open(rule, name, start, at, indent, raw)
+        one = _Open(rule, name, start, at, indent, lead)
         if not own and outer is not None:
             one.kind = outer.kind
         self._stack.append(one)

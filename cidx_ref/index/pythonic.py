@@ -7,8 +7,9 @@ cannot parse is none that runs.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from cidx_ref.index.structure import Definition, Outline
@@ -20,6 +21,7 @@ __all__ = ["python_outline"]
 
 # The parser of Python 3.11 takes the square of what stands in one f-string: 9 s for 800 KB.
 _LARGE = 1 << 17
+_WITHIN = re.compile(r"\s+(?:async\s+def|def|class)\s")
 _LONG_FSTRING = re.compile(r"\b(?:[fF][rR]?|[rR][fF])(?:\"{3}|'{3})")
 
 
@@ -43,11 +45,13 @@ def python_outline(text: str, lines: list[str]) -> Outline | None:
 
 
 class _Finder:
-    """The functions and classes of a file, outer ones first, but none that are in a function; and
-    the variables of its module and classes."""
+    """The functions and classes of a file, outer ones first, but none that are in a function: of
+    those the names are known, as are the variables of the module and its classes."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
+        #: The lines, from 1 on, that may begin a definition within another one.
+        self._inner = [number for number, line in enumerate(lines, 1) if _WITHIN.match(line)]
         self.definitions: list[Definition] = []
         self.names: list[tuple[int, str]] = []
 
@@ -90,6 +94,17 @@ class _Finder:
         self.names.append((node.lineno - 1, node.name))
         if is_class:
             self.look(node.body, name + ".", node.lineno)
+        else:
+            at = bisect_right(self._inner, node.lineno)
+            if at < len(self._inner) and self._inner[at] <= end:  # most have none, and are large
+                self._add_names_within(node)
+
+    def _add_names_within(self, node: ast.stmt) -> None:
+        import ast
+
+        for each in islice(ast.walk(node), 1, None):
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                self.names.append((each.lineno - 1, each.name))
 
 
 def _names(target: ast.expr) -> Iterator[str]:
