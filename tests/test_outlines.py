@@ -1157,6 +1157,15 @@ func outer() {
 }  # fmt: skip
 
 
+def test_a_friend_with_a_body_is_defined_where_it_stands() -> None:
+    text = "class Box {\n  friend class Lid;\n  friend bool same(Box a, Box b) {\n    return true;\n  }\n"
+    found = outline("cpp", text + "  friend void shown(Box a);\n};\n").definitions
+    assert [(each.name, each.start, each.end) for each in found] == [
+        ("Box", 0, 7),
+        ("Box.same", 2, 5),
+    ]
+
+
 @pytest.mark.parametrize("language", ["javascript", "typescript"])
 def test_a_method_may_be_called_as_what_begins_a_statement(language: str) -> None:
     names = ["delete", "import", "require", "get", "static", "of"]

@@ -111,7 +111,7 @@ _RUST = Syntax(
 
 _NOT_C = (
     r"(?!(?:return|else|if|for|while|switch|case|do|goto|typedef|using|namespace|delete|new|throw|"
-    r"public|private|protected|default|break|continue|extern\s+\"C\"|template|friend|static_assert"
+    r"public|private|protected|default|break|continue|extern\s+\"C\"|template|static_assert"
     r"|co_return|co_await|co_yield|sizeof|defined)\b)"
 )
 # Each `::` can be matched in one way only: two would be a thousand in a line of ten.
