@@ -19,7 +19,7 @@ from cidx_ref.index.chunk import MAX_CHARS, MAX_LINE_CHARS, MAX_PIECES, Chunk, c
 from cidx_ref.index.languages import LANGUAGES as LANGUAGE_NAMES
 from cidx_ref.index.layout import MAX_LINES
 from cidx_ref.index.outlines import OUTLINED, outline_of, syntax_of
-from cidx_ref.index.structure import KINDS, Outline
+from cidx_ref.index.structure import INNER, KINDS, Outline
 from cidx_ref.index.syntax import any_of
 
 pytestmark = pytest.mark.once
@@ -348,7 +348,7 @@ enum Server.Kind 21-21
 interface Server.In 22-24
 method Server.In.go 23-23
 """,
-        "A B run",
+        "A B \trun",
     ),
     "javascript": Sample(
         r"""
@@ -934,7 +934,7 @@ def test_definitions_are_known_with_their_kinds_lines_and_comments(language: str
     ] == definitions.strip().split("\n")
     joint = " > " if language == "markdown" else "."
     names = {each.name.rpartition(joint)[2] for each in found.definitions if each.kind != "impl"}
-    assert {name for _, name in found.names} == names | set(more.split())
+    assert {name for _, name in found.names} == names | set(filter(None, more.split(" ")))
     assert {each.kind for each in found.definitions} <= set(KINDS)
     assert [line for line, _ in found.names] == sorted(line for line, _ in found.names)
 
@@ -1158,7 +1158,8 @@ func outer() {
 
 
 def test_a_friend_with_a_body_is_defined_where_it_stands() -> None:
-    text = "class Box {\n  friend class Lid;\n  friend bool same(Box a, Box b) {\n    return true;\n  }\n"
+    text = "class Box {\n  friend class Lid;\n"
+    text += "  friend bool same(Box a, Box b) {\n    return true;\n  }\n"
     found = outline("cpp", text + "  friend void shown(Box a);\n};\n").definitions
     assert [(each.name, each.start, each.end) for each in found] == [
         ("Box", 0, 7),
@@ -1182,10 +1183,49 @@ def test_what_a_function_defines_within_it_is_defined_where_it_stands(language: 
     names, text = WITHIN[language]
     defined = {name: line for line, name in outline(language, text).names}
     within = set(defined) - {"outer", "Box"}
-    assert within == set(names.split())
+    assert within == {INNER + name for name in names.split()}
     lines = text.split("\n")
-    assert all(name in lines[defined[name]] for name in within)
-    assert names.split()[0] in _defined(language, text)
+    assert all(name.removeprefix(INNER) in lines[defined[name]] for name in within)
+    assert INNER + names.split()[0] in _defined(language, text)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "names"),
+    [
+        ("php", "function a() {|  return $b &&|    function_exists('x');|}|", ["a"]),
+        ("php", "function a() {|    functionName($z);|}|", ["a"]),
+        ("java", "class A {|  void a() {|    /*|    class of things|    */|  }|}|", ["A", "a"]),
+        ("cpp", "int a() {|    /*|    using a = b|    */|  f();|}|", ["a"]),
+        ("lua", "function a()|  --[[|  function gone()|  ]]|end|", ["a"]),
+        ("elixir", 'defmodule A do|  def a do|  """|  def in doc|  """|  end|end|', ["A", "a"]),
+        ("elixir", "defmodule A do|  def a do|    def unquote(b)(), do: 1|  end|end|", ["A", "a"]),
+        ("typescript", 'namespace A {|  import("x").then(() => {|  });|}|', ["A"]),
+        ("javascript", 'class B {|  z =|  import("q");|}|', ["B", "z"]),
+        ("javascript", "class B {|  m() {|  delete(this.y);|  require('q');|  }|}|", ["B", "m"]),
+        ("cpp", "#ifndef A|#define A|class B {|  friend B make(int);|};|#endif|", ["A", "B"]),
+        ("cpp", "class A {| public:  // types|  using T = int;|};|", ["A", "T"]),
+    ],
+)  # fmt: skip
+def test_no_call_comment_or_declaration_is_a_definition(
+    language: str, text: str, names: list[str]
+) -> None:
+    found = outline(language, text.replace("|", "\n"))
+    assert [name for _, name in found.names] == names
+
+
+@pytest.mark.parametrize("language", ["java", "javascript", "csharp", "swift", "c"])
+def test_a_body_may_be_indented_by_other_signs_than_its_head(language: str) -> None:
+    kind = {"javascript": "", "swift": "func "}.get(language, "void ")
+    around = "%s" if language == "c" else "class A {\n%s}\n"
+    lead = "" if language == "c" else "\t"
+    text = f"{lead}{kind}m() {{\n    int x = 3;\n    foo(a);\n\t\ty();\n{lead}}}\n"
+    text += f"{lead}{kind}n() {{\n{lead}}}\n"
+    found = outline(language, around % text).definitions
+    first = 0 if language == "c" else 1
+    assert [(each.name.rpartition(".")[2], each.start, each.end) for each in found][first:] == [
+        ("m", first, first + 5),
+        ("n", first + 5, first + 7),
+    ]
 
 
 @pytest.mark.parametrize(

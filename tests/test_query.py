@@ -692,6 +692,28 @@ def test_a_hit_says_what_made_its_score_where_it_is_asked_to(
     assert explained == plain
 
 
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("mode", ["fts", "hybrid"])
+def test_what_functions_define_within_them_hides_no_definition(
+    make_project: MakeProject, mode: str
+) -> None:
+    files = {
+        f"tests/test_{n}.py": f"def test_{n}():\n    def index():\n        return {n}\n"
+        for n in range(130)
+    }
+    fields = "".join(f"\tint\tfield{n};\n" for n in range(16))
+    files["options.c"] = f"struct option {{\n{fields}\tint\tindex;\n}};\n"
+    files["inner.py"] = "def outer():\n    def seldom_used():\n        return 1\n"
+    files |= {f"use{n}.py": "print(seldom_used(seldom_used))\n" for n in range(20)}
+    project = make_project(files)
+    build(project)
+    service = CIDXDaemonService(project.root)
+    assert _ask(service, mode, "index")["results"][0]["path"] == "options.c"
+    found = _ask(service, mode, "seldom_used")["results"]
+    assert found[0]["path"] == "inner.py", "what nothing else defines"
+    service.exposed_clear_cache()
+
+
 @pytest.mark.promise("QRY-2")
 def test_full_text_alone_is_ranked_by_all_but_neighbours(make_project: MakeProject) -> None:
     told = "# parse the headers of a message, parse all headers\n"
@@ -720,6 +742,8 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(stdlib: Project) -> Non
         long = _ask(service, "hybrid", query, limit=60)["results"]
         assert _ask(service, "hybrid", query, limit=4)["results"] == long[:4]
         assert _ask(service, "hybrid", query, limit=20)["results"] == long[:20]
+        long = _ask(service, "fts", query, limit=40)["results"]
+        assert _ask(service, "fts", query, limit=4)["results"] == long[:4]
     service.exposed_clear_cache()
 
 

@@ -328,6 +328,14 @@ def test_words_tell_the_file_and_names_and_neighbours_the_place_in_it(told: Foun
 
 
 @pytest.mark.promise("QRY-3")
+def test_of_its_file_comes_first_what_is_nearer_though_words_say_it_less_well() -> None:
+    files = {"a.py": ["", ""], "b.py": [""]}
+    found = Found([(0, 2.0), (1, 1.5), (2, 1.4)], [(1, 0.9)])
+    assert _order(files, "open the lid", found, WEIGHTS)[0] == 1
+    assert _order(files, "open the lid", found, WEIGHTS.without("semantic"))[0] == 0
+
+
+@pytest.mark.promise("QRY-3")
 def test_each_further_hit_of_a_file_counts_less() -> None:
     files = {"a.py": ["", "", "", ""], "b.py": [""]}
     found = Found([(0, 9.0), (1, 9.0), (2, 9.0), (3, 9.0), (4, 1.0)])
@@ -336,6 +344,17 @@ def test_each_further_hit_of_a_file_counts_less() -> None:
     assert repeats == sorted(repeats, reverse=True)
     assert len(set(repeats)) == 4
     assert ranked.signals(4).get("repeat", 1.0) == 1.0
+    off = Ranked(found, Query("x y"), _Tree(files), {}, WEIGHTS.without("repeat"))
+    assert not any("repeat" in off.signals(chunk) for chunk in range(4))
+
+
+@pytest.mark.promise("QRY-3")
+def test_the_last_of_very_many_hits_of_a_file_has_a_score() -> None:
+    files = {"a.py": [""] * 900, "b.py": [""]}
+    found = Found([(chunk, 9.0) for chunk in range(900)] + [(900, 0.01)])
+    ranked = Ranked(found, Query("x y"), _Tree(files), {})
+    assert ranked.order[-1][0] == 900
+    assert ranked.order[-2][1] > ranked.order[0][1] / 4
 
 
 @pytest.mark.promise("QRY-3")

@@ -7,12 +7,13 @@ the full text is made anew of the texts that are stored; both must come to the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol
 
 from cidx_ref.index.chunk import definition
+from cidx_ref.index.structure import INNER
 from cidx_ref.index.text import (
     compounds,
     dotted,
@@ -24,7 +25,7 @@ from cidx_ref.index.text import (
     words,
 )
 
-__all__ = ["Terms", "embedded_text", "terms_of_chunk", "terms_of_file"]
+__all__ = ["Terms", "embedded_text", "symbols_of", "terms_of_chunk", "terms_of_file", "within"]
 
 # Path and qualified name count as text that is there twice.  In a field of their own they are so
 # short that BM25 takes one word of a path for more than a sentence of the text.
@@ -61,10 +62,13 @@ def terms_of_file(path: str, chunks: Iterable[Piece]) -> list[Terms]:
 
     The first one is called what the file is called, if it defines nothing.
     """
-    stem = PurePosixPath(path).stem
+    chunks = list(chunks)
+    called = [each.defines for each in chunks]
+    if called and all(name.startswith(INNER) for name in called[0]):
+        called[0] = (PurePosixPath(path).stem, *called[0])
     return [
-        terms_of_chunk(path, each.name, each.text, each.defines or ((stem,) if not place else ()))
-        for place, each in enumerate(chunks)
+        terms_of_chunk(path, each.name, each.text, names)
+        for each, names in zip(chunks, called, strict=True)
     ]
 
 
@@ -74,15 +78,32 @@ def terms_of_chunk(path: str, name: str, text: str, called: Iterable[str]) -> Te
     `called` is what it would be asked for by: the simple names of what it defines.
     """
     title = words(f"{path} {definition(name)}")
-    names = " ".join(called)
     found, others = said(text)
     made = chain(compounds(chain(found, joined_words(text), title)), dotted(text))
     return Terms(
         " ".join(chain(terms_of(title * _TITLE_REPEATS), terms_of(found), terms_of(others))),
         " ".join(whole_identifiers(found)),
-        " ".join(symbols(chain(words(names), joined_words(names)))),
+        " ".join(symbols_of(called)),
         " ".join(dict.fromkeys(made)),
     )
+
+
+def symbols_of(names: Iterable[str]) -> list[str]:
+    """What is asked for by `names` that are defined, each as one term."""
+    names = list(names)
+    inner = [name for name in names if name.startswith(INNER)]
+    own = [name for name in names if not name.startswith(INNER)] if inner else names
+    return [*_symbols(own), *within(_symbols(inner))]
+
+
+def within(found: Iterable[str]) -> Iterator[str]:
+    """Each of the symbols `found` as it is where a function defines it within itself."""
+    return (f".{symbol}" for symbol in found)
+
+
+def _symbols(names: list[str]) -> list[str]:
+    said = " ".join(names)
+    return symbols(chain(words(said), joined_words(said))) if names else []
 
 
 def embedded_text(path: str, name: str, text: str) -> str:

@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from cidx_ref.index.asked import Name
 from cidx_ref.index.purpose import purpose
+from cidx_ref.index.structure import INNER
 
 __all__ = ["Definition", "shares"]
 
 _OTHERWISE_WRITTEN, _WITHOUT_SIGNS = 0.5, 0.8
 _DECLARED = 0.6
+_INNER = 0.4  # what is defined within a function, and may be called so in many
 _CONSTRUCTOR = 0.9
 # Of a qualified name: what is qualified by something around or beside it, or by its path; by
 # something else; and where nothing is qualified.
@@ -37,6 +39,8 @@ class Definition(NamedTuple):
         """How much it defines what is written so: `valid?` is nearly what `valid` asks for."""
         if name.written in self.defines:
             return 1.0
+        if INNER + name.written in self.defines:
+            return _INNER
         bare = name.parts[-1]
         is_nearly = any(bare == each.strip(_SIGNS) for each in self.defines)
         return _WITHOUT_SIGNS if is_nearly else _OTHERWISE_WRITTEN

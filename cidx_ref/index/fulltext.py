@@ -24,7 +24,7 @@ import tantivy
 
 from cidx_ref.errors import IndexingError, IndexUnusableError
 from cidx_ref.files import Directory
-from cidx_ref.index.analysis import Terms
+from cidx_ref.index.analysis import Terms, within
 from cidx_ref.index.live import FileSet, LiveChunks
 from cidx_ref.index.query import Query
 from cidx_ref.index.vocabulary import Vocabulary
@@ -39,6 +39,9 @@ _WRITER_HEAP_BYTES = 64_000_000
 _FEW_FILES = 256
 #: Hits that are asked for beyond what a filter should leave of them; and at most.
 _SPARE, _MOST = 32, 8192
+
+#: What makes any score more than all others that do not have it.
+_FAR_BETTER = 1e4
 
 #: Of a quoted path, all but the last name.
 _DIRECTORIES = re.compile(r"""(?<=["'])/[^"']*/""")
@@ -164,9 +167,15 @@ class FullTextIndex:
     def definitions(
         self, query: Query, k: int, allowed: FileSet | None = None
     ) -> list[tuple[int, float]]:
-        """The `k` best of those chunks that are called what `query` asks for by name."""
-        called = self._any_of([("symbol", symbol) for symbol in query.symbols])
-        return self._search(called, k, allowed)
+        """The `k` best of those chunks that are called what `query` asks for by name; last those
+        that define it within a function."""
+        own = self._any_of([("symbol", symbol) for symbol in query.symbols])
+        inner = self._any_of([("symbol", symbol) for symbol in within(query.symbols)])
+        if own is None or inner is None:
+            return []
+        should = [(tantivy.Occur.Should, tantivy.Query.boost_query(own, _FAR_BETTER))]
+        should.append((tantivy.Occur.Should, inner))
+        return self._search(tantivy.Query.boolean_query(should), k, allowed)
 
     def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
         """How many chunks each of the terms `wanted` stands in, the rarest term first.

@@ -29,6 +29,8 @@ _WRAPPED = r"(?:[\w$.]+\()?"
 _NOT_METHOD = (
     r"(?!(?:if|for|while|switch|catch|return|function|do|else|throw|new|await|yield|typeof|super|"
     r"with|case|void)\b)"
+    # Calls, if not methods that are called so.
+    r"(?!(?:import|require|delete)\b(?!\s*\([^()]*\)\s*(?::[^{}]*)?\{$))"
 )
 _JS_MODIFIERS = (
     r"(?:(?:public|private|protected|static|async|readonly|abstract|override|get|set|declare|"
@@ -187,7 +189,7 @@ _PH = _modifiers("public private protected static final abstract readonly")
 _PHP = Syntax(
     (
         Rule(
-            pattern(_PH + r"function\s*&?\s*(?P<name>\w+)\s*\(", re.IGNORECASE),
+            pattern(_PH + r"function\b\s*&?\s*(?P<name>\w+)\s*\(", re.IGNORECASE),
             "function",
         ),
         Rule(pattern(r"namespace\s+[\w\\]+\s*(?:\{|$)"), "", into=True),
@@ -219,7 +221,7 @@ _PHP = Syntax(
     ),
     pattern(r"//|/\*|\*/?(?:\s|$)|#"),
     more=pattern(r"[{)\]:,|&=.<>?+-]"),
-    nested=pattern(_PH + r"function\s*&?\s*(?P<name>\w+)\s*\(", re.IGNORECASE),
+    nested=pattern(_PH + r"function\b\s*&?\s*(?P<name>\w+)\s*\(", re.IGNORECASE),
 )
 
 WEB: dict[str, Syntax] = {

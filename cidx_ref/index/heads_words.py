@@ -177,7 +177,7 @@ _ELIXIR = Syntax(
     heredoc='"""',
     line_comment="#",
     clauses=True,
-    nested=pattern(r"def(?:macro)?p?\s+(?P<name>\w+[?!]?)"),
+    nested=pattern(r"def(?:macro)?p?\s+(?!unquote\b)(?P<name>\w+[?!]?)"),
 )
 
 # Shell

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cidx_ref.index.structure import Definition, Outline
+from cidx_ref.index.structure import INNER, Definition, Outline
 from cidx_ref.index.syntax import (
     CONTAINERS,
     MAX_HEAD_CHARS,
@@ -71,9 +71,18 @@ class _Open:
         """Whether whatever is further indented is a part of it, and nothing else."""
         return self.has_body and not self.rule.into
 
-    def has_before(self, line: str) -> bool:
-        """Whether `line` is indented as this is, and more."""
-        return line[: len(self.lead) + 1].isspace() and line.startswith(self.lead)
+    def is_around(self, line: str, ends: tuple[str, ...]) -> bool:
+        """Whether `line` is further indented than this, or `ends` nothing and is not less indented,
+        where one has tabs for the other's spaces."""
+        lead = self.lead
+        if line.startswith(lead):
+            return line[len(lead) : len(lead) + 1].isspace()
+        bare = line.lstrip()
+        own = line[: len(line) - len(bare)]
+        if not bare or lead.startswith(own):
+            return False
+        indent = len(own.expandtabs(_TAB))
+        return indent > self.indent or (indent == self.indent and not begins_with(bare, ends))
 
 
 def outlined(syntax: Syntax, lines: Sequence[str]) -> Outline:
@@ -104,7 +113,7 @@ class _Reader:
 
     def read(self) -> None:
         closing = ""  # what ends the comment that is open
-        nested = self._syntax.nested
+        ends = self._syntax.ends
         for number, line in enumerate(self._lines):
             if number < self._until:
                 continue
@@ -112,10 +121,10 @@ class _Reader:
                 closing = "" if closing in line else closing
                 continue
             top = self._stack[-1] if self._stack else None
-            if top is not None and top.is_closed and top.has_before(line):
+            if top is not None and top.is_closed and top.is_around(line, ends):
                 self._code = number
-                if nested is not None and (met := nested.match(line.lstrip()[:MAX_HEAD_CHARS])):
-                    self._name(number, met["name"])
+                if self._syntax.nested is not None:
+                    closing = self._look_within(number, line, self._syntax.nested)
                 continue
             bare = line.strip()
             if bare:
@@ -123,6 +132,15 @@ class _Reader:
             if bare:
                 self._line(number, line, bare[:MAX_HEAD_CHARS])
         self._close(0, len(self._lines))
+
+    def _look_within(self, number: int, line: str, nested: re.Pattern[str]) -> str:
+        """Take in the name that a line within a function defines, if it does; what ends the comment
+        that it begins, if it goes on."""
+        bare = line.strip()
+        if met := nested.match(bare[:MAX_HEAD_CHARS]):
+            self.names.append((number, INNER + bare_name(met["name"])))
+            return ""
+        return self._begun_comment(bare)[0]
 
     def _begun_comment(self, bare: str) -> tuple[str, str]:
         """What ends the comment that the line begins, if it goes on, and the rest of the line."""
@@ -179,7 +197,8 @@ class _Reader:
     def _take_within(self, top: _Open, number: int, bare: str, indent: int, lead: str) -> None:
         if top.has_body and top.rule.into:
             # Members are indented more than a label above them, such as ` public:`.
-            is_label = bare[-1] == ":" and self._syntax.more.match(bare)
+            tail = tail_of(bare, self._syntax.line_comment)
+            is_label = tail[-1:] == ":" and self._syntax.more.match(bare)
             if top.first_member < 0 and not is_label:
                 top.first_member = indent
             if self._begin(number, bare, indent, lead):
@@ -266,6 +285,8 @@ class _Reader:
     def _declared(self, rule: Rule, met: re.Match[str], number: int) -> None:
         """Take in the name of a prototype; without a type before it, it is the call of a macro."""
         syntax, typed = self._syntax, met.string[: met.start("name")].strip()
+        if typed.startswith("friend "):
+            return
         if typed and end_of_head(self._lines, number, syntax.line_comment, rule.pattern) == ";":
             self._name(number, met["name"])
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from cidx_ref.index.structure import Definition, Outline
+from cidx_ref.index.structure import INNER, Definition, Outline
 
 if TYPE_CHECKING:
     import ast
@@ -104,7 +104,7 @@ class _Finder:
 
         for each in islice(ast.walk(node), 1, None):
             if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                self.names.append((each.lineno - 1, each.name))
+                self.names.append((each.lineno - 1, INNER + each.name))
 
 
 def _names(target: ast.expr) -> Iterator[str]:

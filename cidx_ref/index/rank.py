@@ -40,8 +40,8 @@ class Weights:
     name: float = 0.3
     siblings: float = 0.1
     path: float = 0.15
-    repeat: float = 0.72  # of all but the first hit of a file,
-    again: float = 0.9  # and each further one counts so much of the one before it
+    repeat: float = 0.75  # of all but the first hit of a file,
+    again: float = 0.95  # and each further one counts so much of the one before it
     repeat_of_name: float = 0.2  # where the query is a name: who else uses it is next
     purpose: Mapping[str, float] = field(
         default_factory=lambda: {
@@ -71,6 +71,7 @@ SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purp
 # Words tell the file; which of its chunks comes first, names and neighbours tell better: so many
 # times as much as among files.
 _WITHIN = {"semantic": 2.4, "name": 5.0}
+_LEAST_AGAIN = 10  # after so many hits of a file, one more makes no difference
 # Of the other chunks of a file so many count, each less than the one before it.
 _SIBLINGS = 5
 _FADE = 0.7
@@ -193,7 +194,8 @@ class Ranked:
 
     def _repeated(self, place: int) -> float:
         """What the hit of a file counts that comes after so many others of it."""
-        return self._repeat * self._weights.again ** (place - 1) if place else 1.0
+        again = self._weights.again ** min(place - 1, _LEAST_AGAIN)
+        return self._repeat * again if place else 1.0
 
     def _ahead(self, chunks: Sequence[int]) -> float:
         """What the best chunk of a file has more than the one that comes first."""

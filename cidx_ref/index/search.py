@@ -112,7 +112,7 @@ class _AsFound:
 def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
     if search.mode == "hybrid":
         return _hybrid(engines, max(_POOL, search.limit), runtime)
-    pool = max(_POOL_OF_WORDS, search.limit)
+    pool = max(_POOL_OF_WORDS, search.limit + _SPARE)
     return Found(engines.fulltext(pool), (), engines.definitions(pool)), {}
 
 

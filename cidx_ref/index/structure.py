@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-__all__ = ["KINDS", "Definition", "Outline", "names_by_piece"]
+__all__ = ["INNER", "KINDS", "Definition", "Outline", "names_by_piece"]
+
+#: What the names begin with that are defined within a function: nobody else can use them, so they
+#: are meant where nothing else is called so.
+INNER = "\t"
 
 #: What a piece may be of.  An index stores their places in this list, so it only grows at its end.
 KINDS = (
@@ -35,7 +39,8 @@ class Outline(NamedTuple):
     """The definitions of a file, outer ones first, in the order of their lines.
 
     `names` are the simple names of everything that is defined, also of what is too small for a
-    piece of its own, each behind the line (from 0) that says it; in the order of those.
+    piece of its own, each behind the line (from 0) that says it; in the order of those.  Those
+    within a function begin with `INNER`.
     """
 
     definitions: list[Definition]

@@ -24,6 +24,7 @@ from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.live import LiveChunks
 from cidx_ref.index.segment import Segment
 from cidx_ref.index.storing import ChunkWriter
+from cidx_ref.index.structure import INNER
 from cidx_ref.index.text import joined_words, symbols, words
 from cidx_ref.index.vocabulary import WordWriter
 from cidx_ref.shown import why
@@ -80,6 +81,8 @@ class CatalogueWriter:
             self._of_documents.extend([first + number for number in own])
         for number, each in enumerate(rows.chunks, first):
             for name in each.defines:
+                if name.startswith(INNER):  # of Python these are not known here
+                    continue
                 called = _called(name)
                 self._symbols += called
                 self._named.extend([number] * (len(called) // _HASH_BYTES))
