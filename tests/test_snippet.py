@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -22,12 +23,18 @@ LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
 def stored(
-    text: str, *, name: str = "", path: str = "a.py", language: str = "python"
+    text: str,
+    *,
+    name: str = "",
+    path: str = "a.py",
+    language: str = "python",
+    defines: tuple[str, ...] = (),
 ) -> StoredChunk:
-    return StoredChunk(path, language, name, 10, 10 + text.count("\n"), text)
+    last = 10 + text.count("\n")
+    return StoredChunk(path, language, name, 10, last, text, defines=defines)
 
 
-def cut(query: str, text: str, **about: str) -> Snippet:
+def cut(query: str, text: str, **about: Any) -> Snippet:
     return Probes(Query(query)).cut(stored(text, **about))
 
 
@@ -56,20 +63,36 @@ def test_the_snippet_begins_with_the_first_line_that_has_a_match() -> None:
     assert marked(shown) == ["wombat", "wombat"]
 
 
-def test_a_quick_cut_begins_with_the_first_match_and_marks_what_it_shows() -> None:
-    lines = {3: "a wombat", 40: "def wombat_diet(): return wombat, diet"}
-    chunk = stored(among(lines), name="wombat_diet")
-    probes = Probes(Query("wombat diet"), quickly=True)
+def test_a_quick_cut_begins_with_the_rarest_word_and_marks_what_it_shows() -> None:
+    lines = {3: "a wombat", 6: "return it", 40: "def wombat_return(): return wombat"}
+    chunk = stored(among(lines), name="wombat_return")
+    text = "return of a wombat"
+    probes = Probes(Query(text), quickly=True)
     shown = probes.cut(chunk)
-    assert (shown.start, shown.text.split("\n")[0], marked(shown)) == (13, "a wombat", ["wombat"])
-    closely = [Probes(Query("wombat diet")).cut(chunk).start for _ in range(2)]
-    assert closely == [50, 50]
-    several = Probes(Query("wombat diet"))
+    assert shown.start == 13
+    assert (shown.text.split("\n")[0], marked(shown)) == ("a wombat", ["wombat", "return"])
+    assert probes.cut(stored(among({3: "return it", 40: "a wombat"}))).start == 50
+    several = Probes(Query(text))
     assert [several.cut(chunk).start for _ in range(3)] == [50, 50, 13], (
         "the first two are shown best"
     )
     within = Probes(Query("ombat"), quickly=True).cut(stored(among({7: "Wombats"})))
     assert within.start == 17, "a part of a word is shown, too"
+
+
+@pytest.mark.parametrize("quickly", [False, True])
+def test_each_hit_shows_the_name_that_is_asked_for(quickly: bool) -> None:
+    probes = Probes(Query("wombat_diet"), quickly=quickly)
+    chunk = stored(among({3: "a wombat", 30: "wombat_diet()"}))
+    assert [probes.cut(chunk).start for _ in range(10)] == [40] * 10
+
+
+@pytest.mark.parametrize("query", ["Box.send", "send", "Box::send"])
+@pytest.mark.parametrize("name", ["Box", "", "Box.lid"])
+def test_of_what_is_no_piece_of_its_own_the_definition_is_shown(query: str, name: str) -> None:
+    lines = {0: "class Box:", 9: "    # send it", 20: "    self.send(1)", 40: "    def send(self):"}
+    shown = cut(query, among(lines), name=name, defines=("Box", "lid", "send"))
+    assert lines[40] in shown.text
 
 
 def test_at_the_end_of_a_chunk_there_are_five_lines_too() -> None:

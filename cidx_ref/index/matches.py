@@ -83,6 +83,11 @@ class Matches:
         self._looks -= len(self._wanted.spelled)
         return seen
 
+    def rarest(self, seen: Seen) -> int:
+        """Where the rarest spelling stands for the first time of those that are `here`."""
+        worth = self._wanted.worth
+        return max(seen.here, key=lambda each: (worth[each[1].kind], -each[0]))[0]
+
     def look(self, text: str) -> Seen:
         """See which spellings stand in `text` at all."""
         seen = Seen(text)

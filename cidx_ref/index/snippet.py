@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -11,12 +12,14 @@ from cidx_ref.index.matches import Matches
 from cidx_ref.index.query import Query
 from cidx_ref.index.spelling import Match
 from cidx_ref.index.storing import StoredChunk
+from cidx_ref.index.structure import INNER
 from cidx_ref.index.text import composed, whole_identifiers
 
 __all__ = ["Probes", "Snippet"]
 
 _LINES = 5
 # So many hits are looked at word by word, the best: for ten of them it took as long as all else.
+# Where a name is asked for, which is one word, all are.
 _CLOSELY = 2
 _MAX_PROBES = 256
 _MAX_LINE_CHARS = 300
@@ -66,7 +69,7 @@ class Probes:
         self._probes = list(dict.fromkeys(probes)) or [query.text.strip().lower()]
         self._query = query
         self._matches: Matches | None = None
-        self._closely = 0 if quickly else _CLOSELY
+        self._closely = sys.maxsize if query.is_name else 0 if quickly else _CLOSELY
 
     def __len__(self) -> int:
         """How many substrings there are: at least one."""
@@ -81,7 +84,7 @@ class Probes:
         """The consecutive lines that say most of the query, from the first that says some of it.
 
         Where the text says nothing of it, the first lines of what the chunk defines.  Of the hits
-        that come after the first two, those from the first word of the query on.
+        that come after the first two, those from the rarest word of the query on.
         """
         matches = self._matches
         if matches is None:
@@ -89,9 +92,9 @@ class Probes:
         text = chunk.text
         if matches.is_spent:
             start, end, found = 0, _lines_end(text, 0), list[Match]()
-        elif self._closely > 0 or (chosen := _from_the_first(matches, text)) is None:
+        elif self._closely > 0 or (chosen := _from_the_rarest(matches, text)) is None:
             self._closely -= 1
-            start, end, found = _chosen(matches, chunk)
+            start, end, found = _chosen(matches, chunk, self._query)
         else:
             start, end, found = chosen
         line = chunk.line_start + (text.count("\n", 0, start) if start else 0)
@@ -101,21 +104,21 @@ class Probes:
         return Snippet(line, shown, marks)
 
 
-def _from_the_first(matches: Matches, text: str) -> tuple[int, int, list[Match]] | None:
-    """From where to where the lines are from the first word of the query on, and what begins with
-    one in them; None where it takes a closer look to see one."""
+def _from_the_rarest(matches: Matches, text: str) -> tuple[int, int, list[Match]] | None:
+    """From where to where the lines are from the rarest word of the query on, and what begins with
+    a word of it in them; None where it takes a closer look to see one."""
     seen = matches.glance(text)
     if not seen.here or not text.isascii():
         return None
     start = 0
     if text.count("\n") >= _LINES:
-        start = _line_start(text, min([at for at, _ in seen.here]))
+        start = _line_start(text, matches.rarest(seen))
     end = _lines_end(text, start)
     found = matches.begun(seen, start, end)
     return (start, end, found) if found else None
 
 
-def _chosen(matches: Matches, chunk: StoredChunk) -> tuple[int, int, list[Match]]:
+def _chosen(matches: Matches, chunk: StoredChunk, query: Query) -> tuple[int, int, list[Match]]:
     """From where to where the lines are that are shown, and what is said in them."""
     text = chunk.text
     seen = matches.look(text)
@@ -127,14 +130,14 @@ def _chosen(matches: Matches, chunk: StoredChunk) -> tuple[int, int, list[Match]
         end = len(text) if is_short else _lines_end(text, start)
         found = matches.within(seen, start, end)
         if found is not None and (is_short or found[0][0] == first):
-            place = _definition(matches, chunk)
+            place = _definition(matches, chunk, query)
             if is_short or place is None or start <= place[0] < end:
                 return start, end, found
     is_said = matches.survey(seen)
     if is_short:
         start = 0
     elif is_said:
-        place = _definition(matches, chunk)
+        place = _definition(matches, chunk, query)
         if place is not None:
             matches.define(seen, *place)
         start = _line_start(text, matches.best(seen, _LINES))
@@ -207,10 +210,13 @@ def _marks(found: list[Match], start: int, end: int) -> tuple[tuple[int, int], .
     return tuple(marks)
 
 
-def _definition(matches: Matches, chunk: StoredChunk) -> tuple[int, int] | None:
-    """Where the name stands that the chunk defines, if the query says all of it."""
-    if not chunk.name or not matches.have_all_of(name := _last_name(chunk.name)):
-        return None
+def _definition(matches: Matches, chunk: StoredChunk, query: Query) -> tuple[int, int] | None:
+    """Where the name stands that the chunk defines, if the query says all of it, or asks for it."""
+    name = query.name.parts[-1] if query.is_name else ""
+    if name not in chunk.defines and INNER + name not in chunk.defines:
+        name = _last_name(chunk.name)
+        if not name or not matches.have_all_of(name):
+            return None
     at = _defined(chunk.text, name)
     return (at, at + len(name)) if at >= 0 else None
 
@@ -220,8 +226,8 @@ def _last_name(name: str) -> str:
 
 
 def _defined(text: str, name: str) -> int:
-    """Where `name` stands in `text` for the first time, as a word and not in a comment; else for
-    the first time at all; -1 if it does not."""
+    """Where `name` stands in `text` for the first time, as a word, not in a comment, and not of
+    something else; else for the first time at all; -1 if it does not."""
     first, at = -1, text.find(name) if name else -1
     for _ in range(_MAX_MENTIONS):
         if at < 0:
@@ -230,7 +236,8 @@ def _defined(text: str, name: str) -> int:
         if not any(character == "_" or character.isalnum() for character in around):
             first = at if first < 0 else first
             line = text[text.rfind("\n", 0, at) + 1 : at].lstrip()
-            if not line.startswith(_NO_DEFINITIONS) or line.startswith("#define"):
+            is_comment = line.startswith(_NO_DEFINITIONS) and not line.startswith("#define")
+            if not is_comment and not line.endswith((".", "->")):
                 return at
         at = text.find(name, at + len(name))
     return first
