@@ -155,6 +155,8 @@ def test_modules_before_a_qualified_name_do_no_harm() -> None:
         # Names that end with a sign.
         ("ready?", {"a.rb": ["Made.READY"], "b.rb": ["Task: stop ready?"]}, 1),
         ("Task.ready?", {"a.rb": ["Made.ready?"], "b.rb": ["Task: stop ready?"]}, 1),
+        # A package, and not what else is called so in it.
+        ("embed.Config", {"embed/etcd.go": ["Etcd.Config"], "embed/config.go": ["Config"]}, 1),
         # A package that nothing here tells.
         ("cobra.Command", {"root.go": [": command"], "a.go": ["Command: Command Use"]}, 1),
     ],
@@ -429,6 +431,11 @@ def test_nothing_found_is_nothing_ranked_and_odd_scores_do_no_harm() -> None:
         ("vendor/x/y.go", "generated"),
         ("a/b_pb2.py", "generated"),
         ("jquery.min.js", "generated"),
+        ("deps/jemalloc/src/arena.c", "generated"),
+        ("src/deps/graph.py", ""),
+        ("lib.esm/wallet/json.js", "generated"),
+        ("cjs/index.js", "generated"),
+        ("debian/patches/fix-build.patch", "document"),
     ],
 )
 def test_a_path_tells_what_a_file_is_there_for(path: str, what: str) -> None:

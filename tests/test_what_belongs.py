@@ -561,7 +561,7 @@ def test_dependencies_that_are_tracked_are_dependencies(root: Path) -> None:
 
 
 def test_the_data_of_other_version_controls_is_named(either: Path) -> None:
-    folders = [".hg", ".svn", ".jj", ".bzr", "CVS", "_darcs", ".pijul"]
+    folders = [".hg", ".svn", ".jj", ".bzr", "CVS", "_darcs", ".pijul", ".pc"]
     write(either, {f"{name}/x.py": "" for name in folders})
     write(either, {"a/.svn/entries": "", ".fslckout": "", "b/_FOSSIL_": "", "CVSROOT/a.py": ""})
     names = [*(f"{name}/" for name in folders), "a/.svn/", ".fslckout", "b/_FOSSIL_"]

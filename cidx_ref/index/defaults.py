@@ -49,7 +49,7 @@ def _words(text: str, reason: str) -> dict[str, str]:
 
 
 _FOLDERS = {
-    **_words(".hg .svn .jj .bzr CVS _darcs .pijul", VERSION_CONTROL),
+    **_words(".hg .svn .jj .bzr CVS _darcs .pijul .pc", VERSION_CONTROL),
     **_words(
         "node_modules bower_components jspm_packages web_modules __pypackages__ site-packages .tox "
         ".nox .eggs Pods Carthage elm-stuff .pnpm-store .bundle .gradle .m2 .stack-work .dart_tool "

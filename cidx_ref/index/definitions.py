@@ -22,6 +22,7 @@ _CONSTRUCTOR = 0.9
 # Of a qualified name: what is qualified by something around or beside it, or by its path; by
 # something else; and where nothing is qualified.
 _AROUND, _OTHERWISE_QUALIFIED, _UNQUALIFIED = 0.85, 0.1, 0.8
+_OF_ANOTHER = 0.65
 _FURTHER = 0.1  # what the qualifiers before the last one say, all together
 _HEADERS = (".h", ".hh", ".hpp", ".hxx")
 #: What names of some languages begin or end with: `valid?`, `save!`, `name=`, `~Pool`, `$fields`.
@@ -55,6 +56,8 @@ class Definition(NamedTuple):
             share = 1.0
         elif qualifier in around:
             share = _AROUND
+            if len(called) > 1 and qualifier not in called:  # by a path, and of something else
+                share *= _OF_ANOTHER
         else:
             return 0.0
         missing = [part for part in further if part not in around]

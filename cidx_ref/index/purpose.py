@@ -43,13 +43,14 @@ _TOP_FOLDERS = {
     "test": "conformance",
     "example": "sandbox bench perf extras scripts hack",
     "document": "book guide man manual website site changes",
-    "generated": "external extern dist",
+    "generated": "external extern deps dist cjs esm umd commonjs lib.esm lib.commonjs",
 }
 _BY_FOLDER = {name: what for what, names in _FOLDERS.items() for name in names.split()}
 _BY_TOP_FOLDER = {name: what for what, names in _TOP_FOLDERS.items() for name in names.split()}
 
 _ENDINGS = {
-    "document": "md markdown mdx rst rest txt text adoc asciidoc org pod tex textile rdoc",
+    "document": "md markdown mdx rst rest txt text adoc asciidoc org pod tex textile rdoc patch "
+    "diff",
     "data": "json json5 jsonc jsonl yaml yml toml xml csv tsv svg ini cfg conf properties po pot "
     "lock scm css scss less sass plist strings resx html htm sql snap",
     "declaration": "pyi",
