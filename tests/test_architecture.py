@@ -199,6 +199,7 @@ FLOORS_WITHIN = {
             *["decode", "defaults", "filelist", "folders", "languages", "limited", "manifest"],
             *["pattern", "plan", "quotes", "recipe", "stems", "structure", "syntax"],
         ],
+        ["above"],
         [
             *["codes", "headings", "heads_systems", "heads_typed", "heads_web", "heads_words"],
             *["layout", "patterns", "pythonic"],

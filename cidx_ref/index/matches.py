@@ -73,10 +73,10 @@ class Matches:
         return self._wanted.has_all_of(name)
 
     def glance(self, text: str) -> Seen:
-        """See which spellings stand in `text` as they are."""
+        """See which spellings stand in `text` as they are, the rarest first."""
         seen = Seen(text)
         find, here = seen.lower.find, seen.here
-        for spelling in self._wanted.spelled:
+        for spelling in self._wanted.rarest_first:
             at = find(spelling.letters)
             if at >= 0:
                 here.append((at, spelling))
@@ -84,9 +84,9 @@ class Matches:
         return seen
 
     def rarest(self, seen: Seen) -> int:
-        """Where the rarest spelling stands for the first time of those that are `here`."""
-        worth = self._wanted.worth
-        return max(seen.here, key=lambda each: (worth[each[1].kind], -each[0]))[0]
+        """Where, after a glance, the rarest spelling is that begins a word, if one does."""
+        raw = seen.raw
+        return next((at for at, _ in seen.here if begins(raw, at)), seen.here[0][0])
 
     def look(self, text: str) -> Seen:
         """See which spellings stand in `text` at all."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from cidx_ref.index.above import first_line
 from cidx_ref.index.structure import INNER, Definition, Outline
 from cidx_ref.index.syntax import (
     CONTAINERS,
     MAX_HEAD_CHARS,
-    MAX_HEAD_LINES,
     Rule,
     Syntax,
     any_of,
@@ -175,7 +175,9 @@ class _Reader:
             end += 1
         self.names.append((number, name))
         if not self._stack or self._stack[-1].rule.into:
-            self.found.append((name, "macro", self._first_line(number, indent), end))
+            self.found.append(
+                (name, "macro", first_line(self._syntax, self._lines, number, self._floor), end)
+            )
             self._floor = end
         self._code = end - 1
         self._until = end
@@ -258,7 +260,7 @@ class _Reader:
                 self._declared(rule, met, number)
         else:
             return False
-        start = self._first_line(number, indent)
+        start = first_line(self._syntax, self._lines, number, self._floor)
         self._close(indent, start)
         self._open(rule, met, number, start, indent, lead)
         return True
@@ -379,48 +381,3 @@ class _Reader:
 
     def _name(self, number: int, name: str) -> None:
         self.names.append((number, bare_name(name)))
-
-    def _first_line(self, number: int, indent: int) -> int:
-        """Where the comments, attributes and the like right above a line begin."""
-        above, lines, first = self._syntax.above, self._lines, number
-        ends = tuple(end for _, end in self._syntax.comments)
-        while first > self._floor:
-            line = lines[first - 1].strip()
-            if self._syntax.heredoc and line == self._syntax.heredoc:
-                begin = self._begin_of_heredoc(first - 1)
-            elif ends and line.endswith(ends):
-                begin = self._begin_of_comment(first - 1, line)
-            elif line in (")", ")]", "})", "])"):
-                begin = self._begin_of_attribute(first - 1, above)
-            else:
-                begin = first - 1 if line and above.match(line) else -1
-            if begin < 0:
-                break
-            first = begin
-        return first
-
-    def _begin_of_comment(self, last: int, line: str) -> int:
-        """Where the comment begins that ends in the line `last`; -1 if it is none."""
-        for begin, end in self._syntax.comments:
-            if line.endswith(end):
-                for first in range(last, self._floor - 1, -1):
-                    at = self._lines[first].find(begin)
-                    if at >= 0:
-                        return first if not self._lines[first][:at].strip() else -1
-        return -1
-
-    def _begin_of_heredoc(self, last: int) -> int:
-        for first in range(last - 1, self._floor - 1, -1):
-            line = self._lines[first].strip()
-            if line.endswith(self._syntax.heredoc):
-                return first if self._syntax.above.match(line) else -1
-        return -1
-
-    def _begin_of_attribute(self, last: int, above: re.Pattern[str]) -> int:
-        for first in range(last - 1, max(self._floor, last - MAX_HEAD_LINES) - 1, -1):
-            line = self._lines[first].strip()
-            if not line:
-                break
-            if above.match(line):
-                return first
-        return -1

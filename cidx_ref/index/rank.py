@@ -71,11 +71,10 @@ SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purp
 # Words tell the file; which of its chunks comes first, names and neighbours tell better: so many
 # times as much as among files.
 _WITHIN = {"semantic": 2.4, "name": 5.0}
-_LEAST_AGAIN = 10  # after so many hits of a file, one more makes no difference
+_MOST_REPEATS = 10  # so many hits of a file each count less than the one before
 # Of the other chunks of a file so many count, each less than the one before it.
 _SIBLINGS = 5
 _FADE = 0.7
-_STEEP = 1.2  # the best stand out a little more than their scores say
 _LEAST_PART = 4  # letters of a term that counts as a part of a word
 
 
@@ -112,17 +111,17 @@ class Ranked:
         self._repeat = weights.repeat_of_name if query.is_name else weights.repeat
         self._files = files
         self._said = _Said(_rarity(query, frequencies, len(files)))
-        self._asked = asked_for(query.terms)
+        # Of a name such words are parts: `on_format_specs`, `parse_json`.
+        terms = {"test"}.intersection(query.terms) if query.is_name else query.terms
+        self._asked = asked_for(terms)
         if not query.is_name:
             found = found._replace(definitions=())
         self._parts = _own_signals(found, weights)
         chunks = list(dict.fromkeys(chain.from_iterable(self._parts.values())))
         numbers, names = files.files_and_names(chunks)
         called = {n: name.lower() for n, name in zip(chunks, names, strict=True) if name}
-        said_in, weight = self._said.share, weights.name
-        self._parts["name"] = {
-            chunk: weight * share for chunk, name in called.items() if (share := said_in(name))
-        }
+        said = zip(called, self._said.shares(list(called.values())), strict=True)
+        self._parts["name"] = {chunk: weights.name * share for chunk, share in said if share}
         self._file_of = dict(zip(chunks, numbers, strict=True))
         if self._parts["definition"]:
             self._prefer(query.name, called)
@@ -168,7 +167,7 @@ class Ranked:
         own = {name: part[chunk] for name, part in self._parts.items() if chunk in part}
         path = self._files.file(number).path
         factors = {
-            "path": self._path_factor(path),
+            "path": self._path_factors([path])[0],
             purpose(path) or "purpose": self._purpose_factor(path),
             "repeat": self._repeated(chunks.index(chunk)),
         }
@@ -179,10 +178,11 @@ class Ranked:
         }
 
     def _scored(self) -> Iterator[tuple[int, float]]:
-        own, file = self._own, self._files.file
-        for number, chunks in self._of_file.items():
-            path = file(number).path
-            factor = self._path_factor(path) * self._purpose_factor(path)
+        own = self._own
+        paths = [self._files.file(number).path for number in self._of_file]
+        factors = self._path_factors(paths)
+        for path, factor, chunks in zip(paths, factors, self._of_file.values(), strict=True):
+            factor *= self._purpose_factor(path)
             if len(chunks) == 1:
                 yield chunks[0], own[chunks[0]] * factor
                 continue
@@ -194,7 +194,7 @@ class Ranked:
 
     def _repeated(self, place: int) -> float:
         """What the hit of a file counts that comes after so many others of it."""
-        again = self._weights.again ** min(place - 1, _LEAST_AGAIN)
+        again = self._weights.again ** min(place - 1, _MOST_REPEATS)
         return self._repeat * again if place else 1.0
 
     def _ahead(self, chunks: Sequence[int]) -> float:
@@ -210,12 +210,13 @@ class Ranked:
             share *= _FADE
         return lift
 
-    def _path_factor(self, path: str) -> float:
-        """More where the words of the query stand in the file's name, or in that of a folder.
+    def _path_factors(self, paths: Sequence[str]) -> list[float]:
+        """More where the words of the query stand in a file's name, or in that of a folder.
 
         As parts of words, too: `front` and `matter` in `frontmatter`.
         """
-        return 1 + self._weights.path * self._said.share(path.lower())
+        weight = self._weights.path
+        return [1 + weight * said for said in self._said.shares([*map(str.lower, paths)])]
 
     def _purpose_factor(self, path: str) -> float:
         what = purpose(path)
@@ -239,9 +240,8 @@ def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
         lowest = min(scores, default=0.0)
         ranking = [(chunk, score - lowest + 1) for chunk, score in ranking]
         best += 1 - lowest
-    return {
-        chunk: weight * (score / best) ** _STEEP if score > 0 else 0.0 for chunk, score in ranking
-    }
+    share = weight / best
+    return {chunk: share * score if score > 0 else 0.0 for chunk, score in ranking}
 
 
 def _together(first: Mapping[int, float], *others: Mapping[int, float]) -> dict[int, float]:
@@ -267,14 +267,17 @@ class _Said:
 
     def __init__(self, rarity: Mapping[str, float]) -> None:
         """`rarity` has how much each of its terms says."""
-        self._shares = [(term, share, len(term) < _LEAST_PART) for term, share in rarity.items()]
+        self._terms = [(term, share, len(term) < _LEAST_PART) for term, share in rarity.items()]
 
-    def share(self, text: str) -> float:
-        """How much `text` says, which has small letters."""
-        said = 0.0
-        for term, share, is_short in self._shares:
-            if term in text and not (is_short and not _is_by_itself(term, text)):
-                said += share
+    def shares(self, texts: Sequence[str]) -> list[float]:
+        """How much each of `texts` says, which have small letters."""
+        said = [0.0] * len(texts)
+        together = "\n".join(texts)
+        for term, share, is_short in self._terms:
+            if term in together:  # most are in none
+                for place, text in enumerate(texts):
+                    if term in text and not (is_short and not _is_by_itself(term, text)):
+                        said[place] += share
         return said
 
 

@@ -19,7 +19,7 @@ _READING = ("scan.py", "decode.py", "notebook.py", "generated.py", "defaults.py"
 #: What comes of it: pieces, their names, their terms, and the vectors of the default embedder.
 _CUTTING = (
     *("decode.py", "notebook.py", "languages.py", "structure.py", "pythonic.py"),
-    *("syntax.py", "patterns.py"),
+    *("syntax.py", "above.py", "patterns.py"),
     *("heads_systems.py", "heads_typed.py", "heads_web.py", "heads_words.py", "headings.py"),
     *("outlines.py", "layout.py", "chunk.py"),
     "cutting.py",

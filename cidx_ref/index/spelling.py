@@ -98,6 +98,8 @@ class Wanted:
             for letters, spelling in islice(self._spellings.items(), _MAX_SPELLINGS)
             if letters and letters.isascii()
         ]
+        worth = self.worth
+        self.rarest_first = sorted(self.spelled, key=lambda each: worth[each.kind], reverse=True)
         self._beginnings = tuple(self._spellings)
         self.is_ascii = query.text.isascii()
 
