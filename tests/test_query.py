@@ -742,7 +742,7 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(stdlib: Project) -> Non
         long = _ask(service, "hybrid", query, limit=60)["results"]
         assert _ask(service, "hybrid", query, limit=4)["results"] == long[:4]
         assert _ask(service, "hybrid", query, limit=20)["results"] == long[:20]
-        long = _ask(service, "fts", query, limit=40)["results"]
+        long = _ask(service, "fts", query, limit=16)["results"]
         assert _ask(service, "fts", query, limit=4)["results"] == long[:4]
     service.exposed_clear_cache()
 

@@ -26,7 +26,7 @@ _log = logging.getLogger("cidx_ref")
 _SPARE = 8  # hits that may show again what another one shows
 # Candidates of each engine; more only where more hits are wanted.  Full text alone has to be quick,
 # and the last of its candidates bring less than what ranking them costs.
-_POOL, _POOL_OF_WORDS = 64, 40
+_POOL, _POOL_OF_WORDS = 64, 24
 
 
 def answered(
