@@ -160,12 +160,12 @@ def test_full_text_finds_what_a_scan_of_the_texts_finds(tmp_path: Path, by_file:
         assert paths <= {hit["path"] for hit in hits}, word
         assert hits, word
         if not by_file:
-            found = {(hit["path"], hit["line_start"]) for hit in hits}
+            found, shown = {(hit["path"], hit["line_start"]) for hit in hits}, shown_by(hits)
             for piece in pieces:  # windows overlap: what one shows, another one need not show again
                 at = (piece.path, piece.line_start)
                 lines = enumerate(piece.text.split("\n"), piece.line_start)
                 said = {(piece.path, n) for n, line in lines if pattern.search(line)}
-                assert not said or at in found or said & shown_by(hits) or len(hits) > 8
+                assert not said or at in found or said & shown or len(hits) > 8
         for hit in hits:
             lines_of(tmp_path, hit)
             assert hit["snippet"] in (tmp_path / hit["path"]).read_text()

@@ -25,7 +25,7 @@ from cidx_ref.index.text import (
     words,
 )
 
-__all__ = ["Terms", "embedded_text", "symbols_of", "terms_of_chunk", "terms_of_file", "within"]
+__all__ = ["Terms", "embedded_text", "terms_of_chunk", "terms_of_file", "within"]
 
 # Path and qualified name count as text that is there twice.  In a field of their own they are so
 # short that BM25 takes one word of a path for more than a sentence of the text.
@@ -83,12 +83,12 @@ def terms_of_chunk(path: str, name: str, text: str, called: Iterable[str]) -> Te
     return Terms(
         " ".join(chain(terms_of(title * _TITLE_REPEATS), terms_of(found), terms_of(others))),
         " ".join(whole_identifiers(found)),
-        " ".join(symbols_of(called)),
+        " ".join(_symbols_of(called)),
         " ".join(dict.fromkeys(made)),
     )
 
 
-def symbols_of(names: Iterable[str]) -> list[str]:
+def _symbols_of(names: Iterable[str]) -> list[str]:
     """What is asked for by `names` that are defined, each as one term."""
     names = list(names)
     inner = [name for name in names if name.startswith(INNER)]
