@@ -14,6 +14,7 @@ import pytest
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.port import Search
+from cidx_ref.index.query import parsed
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource
@@ -252,6 +253,10 @@ ASKED = [
     ("Parcel#sealed?", "ruby/parcel.rb"),
 ]
 
+#: What more files define than are looked at, and few within a function.
+COMMON = "unwrap_box"
+OWN, RARE = 100, 5
+
 
 def _path(language: str, name: str) -> str:
     ending, names, _ = LANGUAGES[language]
@@ -267,6 +272,11 @@ def _files() -> Iterator[tuple[str, str]]:
                 yield where, use.format(name=name, n=n)
     yield from HEADERS.items()
     yield from TWINS.items()
+    for n in range(OWN):
+        yield f"own/module{n}.py", f"def {COMMON}(box):\n    return box + {n}\n"
+    for n in range(RARE):
+        text = f"def made{n}(box):\n    def {COMMON}():\n        return box\n    return {COMMON}\n"
+        yield f"inner/module{n}.py", text
     for n in range(USERS):
         yield f"use/twins{n}.py", "\n".join(f"use({asked!r})" for asked, _ in ASKED) + "\n"
     rng = random.Random(7)
@@ -323,3 +333,16 @@ def test_of_definitions_of_one_name_the_one_that_is_qualified_so_comes_first(
 ) -> None:
     found = answer(snapshot, Search(asked, mode), EMBEDDER)["results"]
     assert found[0]["path"] == path
+
+
+@pytest.mark.promise("QRY-3")
+def test_of_more_definitions_than_are_looked_at_those_within_functions_are_left_out(
+    snapshot: IndexSnapshot,
+) -> None:
+    engine = snapshot.fulltext
+    assert engine is not None
+    found = [chunk for chunk, _ in engine.definitions(parsed(COMMON), OWN)]
+    assert {snapshot.chunks.read(n).path for n in found} == {
+        f"own/module{n}.py" for n in range(OWN)
+    }
+    assert len(engine.definitions(parsed(COMMON), 2 * OWN)) == OWN + RARE
