@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-__all__ = ["ELLIPSIS", "TAB", "Piece", "clean", "columns", "fit", "plain", "rendered"]
+__all__ = ["ELLIPSIS", "TAB", "Piece", "clean", "columns", "fit", "harmless", "plain", "rendered"]
 
 ELLIPSIS = "…"
 TAB = 4
@@ -71,9 +71,12 @@ def _char_columns(char: str) -> int:
 
 def clean(text: str) -> str:
     """`text` on one line, tabs expanded, with a dot for every character that does things."""
-    if not text.isprintable():
-        text = "".join(map(_visible, text)).expandtabs(TAB)
-    return text
+    return text if text.isprintable() else harmless(text).expandtabs(TAB)
+
+
+def harmless(text: str) -> str:
+    """`text` with a dot for every character but tabs that does things."""
+    return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def _visible(char: str) -> str:

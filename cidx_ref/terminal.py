@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cidx_ref.columns import ELLIPSIS, TAB, Piece, clean, columns, fit, plain, rendered
+from cidx_ref.columns import ELLIPSIS, TAB, Piece, clean, columns, fit, harmless, plain, rendered
 from cidx_ref.shown import escape, shown
 
 if TYPE_CHECKING:
@@ -305,22 +305,32 @@ def _hit(hit: Hit) -> Iterator[list[Piece]]:
 def _marked(line: str, marks: Iterable[tuple[int, int]]) -> list[Piece]:
     """A line as it may be shown, in pieces: the `marks` are places in it as it is.
 
-    It is cut before it is made harmless, which may change its length.
+    Blanks stand for its tabs, and none at its end.
     """
     pieces: list[Piece] = []
-    end = column = 0
-    for mark in (*marks, (len(line), len(line))):
-        start, stop = (min(max(place, end), len(line)) for place in mark)
-        for text, style in (line[end:start], ""), (line[start:stop], _MATCH):
-            before = " " * (column % TAB)  # a tab goes on from where the piece before it ends
-            shown = clean(before + text)[len(before) :]
-            column += len(shown)
-            if shown:
-                pieces.append((shown, style))
-        end = max(start, stop)
+    column = 0
+    for text, style in _parted(line, marks):
+        before = " " * (column % TAB)  # a tab goes on from where the piece before it ends
+        shown = clean(before + text)[len(before) :]
+        column += len(shown)
+        pieces.append((shown, style))
     while pieces and pieces[-1][0] != (shown := pieces[-1][0].rstrip()):
         pieces[-1:] = [(shown, pieces[-1][1])] if shown else []
     return pieces
+
+
+def _parted(line: str, marks: Iterable[tuple[int, int]]) -> Iterator[Piece]:
+    """A line in pieces, harmless: the `marks` are places in it as it is.
+
+    It is cut before it is made harmless, which may change its length.
+    """
+    end = 0
+    for mark in (*marks, (len(line), len(line))):
+        start, stop = (min(max(place, end), len(line)) for place in mark)
+        for text, style in (line[end:start], ""), (line[start:stop], _MATCH):
+            if text:
+                yield harmless(text), style
+        end = max(start, stop)
 
 
 def _line_hit(hit: Hit, width: int | None) -> Iterator[list[Piece]]:
@@ -342,7 +352,8 @@ def _line_hit(hit: Hit, width: int | None) -> Iterator[list[Piece]]:
             at = max(0, marks[0][0] - _LEAD)
             place.append((ELLIPSIS, _FAINT))
         shown = line[at:].removesuffix("\r")
-        yield [*place, *_marked(shown, [(start - at, stop - at) for start, stop in marks])]
+        marks = [(start - at, stop - at) for start, stop in marks]
+        yield [*place, *(_parted(shown, marks) if width is None else _marked(shown, marks))]
         begin = end + 1
 
 

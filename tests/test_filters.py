@@ -206,6 +206,26 @@ def test_what_is_there_is_meant_first_and_a_pattern_else(pattern: str, found: li
     assert let_through(pattern) == found
 
 
+@pytest.mark.promise("QRY-2")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("src/dee", "src/deep"),
+        ("sr/dep/zz", "src/deep"),
+        ("mak", "Makefile"),
+        ("READ", "README.md"),
+        ("tol.py", "tool.py"),
+        ("deepp/", "deep"),
+        ("bx.c/", "box.c"),
+        ("/deepp/", "deep"),
+        ("t", None),
+    ],
+)
+def test_what_begins_so_or_is_a_name_at_any_depth_is_likest(typed: str, meant: str | None) -> None:
+    _, unmatched = names(PATHS).understood(Filters(paths=(typed,)))
+    assert unmatched == {"paths": {typed: meant}}
+
+
 @pytest.mark.promise("QRY-5")
 @pytest.mark.parametrize(
     ("pattern", "said"),
@@ -248,7 +268,13 @@ def test_a_filter_that_no_file_matches_is_named_with_what_is_likest_to_it() -> N
         "paths": {"src/deep/tol.py": "src/deep/tool.py"}
     }
     assert unmatched(paths=("SRC/box.c", "src/box.c/", "zzz", "*.rs", "a/b")) == {
-        "paths": {"SRC/box.c": "src", "src/box.c/": None, "zzz": None, "*.rs": None, "a/b": None}
+        "paths": {
+            "SRC/box.c": "src/box.c",
+            "src/box.c/": None,
+            "zzz": None,
+            "*.rs": None,
+            "a/b": None,
+        }
     }
     there = (
         "READ*",

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -191,6 +192,16 @@ def test_an_emoji_or_unknown_character_counts_as_the_most_it_may_take() -> None:
 
 def test_tabs_go_to_the_next_fourth_column() -> None:
     assert snippet("\tif a:\tb") == "    if a:   b"
+
+
+def test_exact_lines_are_as_they_are_where_no_terminal_shows_them() -> None:
+    line = hit(path="a/Makefile", line_start=3, snippet="\tcc\t-o x  \x1b[0m \t", marks=((1, 3),))
+    exact = replace(answer(line), total_matches=1)
+    piped = render_answer(exact, width=None, color=False)
+    assert piped == "a/Makefile:3:\tcc\t-o x  ·[0m \t\n"
+    assert "\x1b[0m" in (painted := render_answer(exact, width=None, color=True))
+    assert re.sub(r"\x1b\[[\d;]*m", "", painted) == piped
+    assert render_answer(exact, width=80, color=False) == "a/Makefile:3:    cc  -o x  ·[0m\n"
 
 
 # What must not reach the terminal

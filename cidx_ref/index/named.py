@@ -142,20 +142,22 @@ class Names:
         ]
 
     def _likest(self, glob: str) -> str | None:
-        """The path that is there and has the name likest to that in `glob` that is not."""
-        above = ""
+        """The path that is there and has the names likest to those in `glob` that are not."""
+        above, like = "", None
         for name in glob.strip("/").split("/"):
             if self._holds(above + name):
                 above += f"{name}/"
                 continue
             if _SPECIAL.search(name) or len(name) > _MAX_NAME_CHARS:
-                return None
-            from difflib import get_close_matches  # only here: it is slow to import
-
-            names = {each.lower(): each for each in islice(self._within(above), _MAX_LIKE)}
-            close = get_close_matches(name.lower(), names, n=1)
-            return above + names[close[0]] if close else None
-        return None
+                break
+            near = _likest_of(self._within(above), name)
+            if not near and name == glob.strip("/"):  # it is one at any depth
+                near = _likest_of({part for path in self._paths for part in path.split("/")}, name)
+            if not near:
+                break
+            like = above + near
+            above = f"{like}/"
+        return like and above.rstrip("/")
 
     def _within(self, folder: str) -> Iterator[str]:
         """The names in `folder`, which is "" or ends in a slash."""
@@ -166,6 +168,18 @@ class Names:
             # The next that does not begin with this name and a slash.
             after = f"{folder}{name}/" if path != folder + name else path
             path = self._at(after[:-1] + "0" if after.endswith("/") else f"{after}\0")
+
+
+def _likest_of(names: Iterable[str], name: str) -> str | None:
+    """The shortest that begins with `name`, else the one that is most like it; in any case."""
+    by_lower = {each.lower(): each for each in sorted(names)}
+    begun = (each for each in by_lower if each.startswith(name.lower()) and len(name) > 1)
+    if shortest := min(begun, key=len, default=None):
+        return by_lower[shortest]
+    from difflib import get_close_matches  # only here: it is slow to import
+
+    close = get_close_matches(name.lower(), list(islice(by_lower, _MAX_LIKE)), n=1)
+    return by_lower[close[0]] if close else None
 
 
 def _is_at_one_place(pattern: str) -> bool:
