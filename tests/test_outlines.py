@@ -1141,6 +1141,22 @@ defmodule Box do
 end
 """,
     ),
+    "shell": (
+        "is_box open-it::lid",
+        """
+outer() {
+    # made_up() {
+    is_box() {
+        [ "$1" ]
+    }
+    call "$(made)" && run() || true
+    function open-it::lid {
+        is_box
+    }
+    helper "()" {}
+}
+""",
+    ),
     "go": (
         "seen",
         """
@@ -1157,6 +1173,37 @@ func outer() {
 }  # fmt: skip
 
 
+def test_a_generic_type_is_what_a_function_makes() -> None:
+    text = """pub fn Box(
+    comptime T: type,
+) type {
+    return struct {
+        const Self = @This();
+        items: []T,
+
+        pub fn open(self: *Self) void {
+            const Local = struct {
+                fn inner() void {}
+            };
+        }
+    };
+}
+
+fn lid(comptime T: type) T {
+    fn_made();
+}
+"""
+    found = outline("zig", text)
+    spans = [(each.name, each.kind, each.start, each.end) for each in found.definitions]
+    assert spans == [
+        ("Box", "struct", 0, 14),
+        ("Box.Self", "constant", 4, 5),
+        ("Box.open", "method", 7, 12),
+        ("lid", "function", 15, 18),
+    ]
+    assert {f"{INNER}Local", f"{INNER}inner"} <= {name for _, name in found.names}
+
+
 def test_a_friend_with_a_body_is_defined_where_it_stands() -> None:
     text = "class Box {\n  friend class Lid;\n"
     text += "  friend bool same(Box a, Box b) {\n    return true;\n  }\n"
@@ -1165,6 +1212,75 @@ def test_a_friend_with_a_body_is_defined_where_it_stands() -> None:
         ("Box", 0, 7),
         ("Box.same", 2, 5),
     ]
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "(function ($) {|})(jQuery);",
+        ";(function () {|}).call(this);",
+        "!function (root) {|}(window);",
+        "(async () => {|})();",
+        "(function (root, factory) {|  root.box = factory();|}(this, function () {|}));",
+        "define(['a', 'b'], function (a, b) {|});",
+        "define('box', function (require) {|});",
+        "require(['a'], (a) => {|});",
+        "$(document).ready(function () {|});",
+        "$(function () {|});",
+        "jQuery(function ($) {|});",
+    ],
+)
+def test_what_a_wrapper_holds_is_defined_as_in_a_file_of_its_own(around: str) -> None:
+    own = """  'use strict';
+  var LIMIT = 10;
+  function open(a) {
+    function inner() {}
+    return a;
+  }
+  Box.prototype.close = function (b) {
+    return b;
+  };
+  const lock = async (c) => {
+    return c;
+  };
+"""
+    *before, after = around.split("|")
+    text = "\n".join([*before, own + after, ""])
+    found = {each.name: each.kind for each in outline("javascript", text).definitions}
+    wanted = {"LIMIT": "variable", "open": "function", "Box.close": "method", "lock": "function"}
+    assert {name: found.get(name) for name in wanted} == wanted
+    assert found.keys() - wanted <= {"box", "root.box"}
+
+
+@pytest.mark.parametrize("head", ["describe('a box', function () {", "it('opens', () => {"])
+def test_a_call_that_wraps_nothing_but_steps_defines_none_of_its_variables(head: str) -> None:
+    text = f"{head}\n  const box = make();\n  box.open = function () {{\n  }};\n}});\n"
+    assert outline("javascript", text).definitions == []
+
+
+def test_the_methods_of_a_component_are_in_the_objects_that_it_is_made_of() -> None:
+    text = """export default {
+  name: 'box',
+  data() {
+    return { a: 1 };
+  },
+  computed: {
+    size() {
+      return 1;
+    },
+  },
+  methods: {
+    async open(a) {
+      const b = { load() {} };
+    },
+    close: function (a) {
+    },
+  },
+  watch: { a() {} },
+};
+"""
+    found = outline("javascript", text).definitions
+    assert [each.name for each in found] == ["data", "size", "open", "close"]
 
 
 @pytest.mark.parametrize("language", ["javascript", "typescript"])

@@ -240,6 +240,16 @@ def _zig_type(words: str, kind: str) -> Rule:
 
 _ZIG = Syntax(
     (
+        # A generic type is what a function makes that is called like a type.
+        Rule(pattern(_PUB + r"fn\s+(?P<name>[A-Z]\w*)\s*\("), "struct", into=True),
+        Rule(
+            pattern(r"return\s+(?:extern\s+|packed\s+)?(?:struct|union|enum)\b.*\{$"),
+            "",
+            into=True,
+            flat=True,
+            within=True,
+            members=_ZIG_MEMBERS,
+        ),
         Rule(pattern(_PUB + r"fn\s+(?P<name>\w+|@\"[^\"]*\")\s*\("), "function"),
         _zig_type(r"struct\b", "struct"),
         _zig_type(r"(?:enum|union|error)\b\s*(?:\([^)]*\)\s*)?\{", "enum"),

@@ -36,11 +36,20 @@ _JS_MODIFIERS = (
     r"(?:(?:public|private|protected|static|async|readonly|abstract|override|get|set|declare|"
     r"accessor)\s+)*"
 )
+# What is around a whole file, for it is no module by itself: a function that is called at once,
+# or that is handed to whoever loads it.
+_WRAPPER = (
+    r";?\s*(?:[!+]|\(\(?)\s*(?:async\s+)?(?:function\s*\w*\s*\([\w\s,$]*\)|\([\w\s,$]*\)\s*=>)\s*\{$"
+    r"|(?:define|require)\((?:'[^']*',\s*|\"[^\"]*\",\s*)?(?:\[[^\]]*\],\s*)?"
+    r"(?:function\s*\w*\s*\([^()]*\)|\([^()]*\)\s*=>)\s*\{$"
+    r"|(?:\$|jQuery)(?:\(document\)\.ready)?\((?:function\s*\([^()]*\)|\([^()]*\)\s*=>)\s*\{$"
+)
 _JS_MEMBERS = pattern(
     _JS_MODIFIERS + _NOT_METHOD + r"(?P<name>#?[\w$]+)[?!]?\s*(?::|=(?!=)|;|\(|<)"
 )
 _JS = Syntax(
     (
+        Rule(pattern(_WRAPPER), "", into=True, flat=True),
         Rule(
             pattern(_EXPORT + r"(?:async\s+)?function\s*\*?\s*(?P<name>[\w$]+)"),
             "function",
@@ -126,6 +135,14 @@ _JS = Syntax(
             "constant",
             into=True,
             flat=True,
+        ),
+        # Of a component, in what its file exports.
+        Rule(
+            pattern(r"(?:methods|computed|watch|getters|actions|mutations)\s*:\s*\{$"),
+            "",
+            into=True,
+            flat=True,
+            within=True,
         ),
         Rule(
             pattern(

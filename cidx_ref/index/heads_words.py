@@ -152,7 +152,7 @@ _ELIXIR = Syntax(
             single=pattern(r"[^{(\[,|:]$"),
         ),
         Rule(
-            pattern(r"@(?:callback|macrocallback)\s+(?P<name>\w+)"),
+            pattern(r"@(?:callback|macrocallback)\s+(?P<name>\w+[?!]?)"),
             "function",
             flat=True,
             opens="",
@@ -213,6 +213,10 @@ _SHELL = Syntax(
     ends=("}", ")"),
     comments=(),
     line_comment="#",
+    nested=pattern(
+        r"(?:function\s+(?=[\w:.@+-]+\s*(?:\(\s*\)\s*)?[{(])|(?=[\w:@+-]+\s*\(\s*\)\s*[{(]))"
+        r"(?P<name>[\w:.@+-]+)"
+    ),
 )
 
 # Haskell
