@@ -12,7 +12,7 @@ from typing import Any, overload
 __all__ = ["ADDED_SIGNALS", "Answer", "Hit"]
 
 #: The signals that a score adds up; all others multiply the sum.
-ADDED_SIGNALS = ("fulltext", "semantic", "definition", "name", "siblings")
+ADDED_SIGNALS = ("fulltext", "semantic", "definition", "pasted", "name", "siblings")
 
 
 _NUMBER = int | float

@@ -255,7 +255,9 @@ ASKED = [
 
 #: What more files define than are looked at, and few within a function.
 COMMON = "unwrap_box"
-OWN, RARE = 100, 5
+OWN, RARE = 300, 1
+#: What one file defines so, and more than are looked at write otherwise.
+EXACT = "Winder"
 
 
 def _path(language: str, name: str) -> str:
@@ -274,6 +276,9 @@ def _files() -> Iterator[tuple[str, str]]:
     yield from TWINS.items()
     for n in range(OWN):
         yield f"own/module{n}.py", f"def {COMMON}(box):\n    return box + {n}\n"
+        yield f"winder/winder{n}.py", f"winder = {n}\n\n\nclass Box{n}:\n    WINDER = winder\n"
+    steps = "".join(f"        self.step{n} = turned({n}, gear=tooth)\n" for n in range(30))
+    yield "winder/zebra.py", f"class {EXACT}:\n    def __init__(self):\n{steps}"
     for n in range(RARE):
         text = f"def made{n}(box):\n    def {COMMON}():\n        return box\n    return {COMMON}\n"
         yield f"inner/module{n}.py", text
@@ -346,3 +351,13 @@ def test_of_more_definitions_than_are_looked_at_those_within_functions_are_left_
         f"own/module{n}.py" for n in range(OWN)
     }
     assert len(engine.definitions(parsed(COMMON), 2 * OWN)) == OWN + RARE
+
+
+@pytest.mark.promise("QRY-3")
+def test_what_is_written_as_it_is_asked_for_is_looked_at_before_all_that_is_written_otherwise(
+    snapshot: IndexSnapshot,
+) -> None:
+    engine = snapshot.fulltext
+    assert engine is not None
+    [(first, _)] = engine.definitions(parsed(EXACT), 1)
+    assert snapshot.chunks.read(first).path == "winder/zebra.py"

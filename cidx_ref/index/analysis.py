@@ -93,7 +93,19 @@ def _symbols_of(names: Iterable[str]) -> list[str]:
     names = list(names)
     inner = [name for name in names if name.startswith(INNER)]
     own = [name for name in names if not name.startswith(INNER)] if inner else names
-    return [*_symbols(own), *within(_symbols(inner))]
+    exact = (as_written(name) for name in dict.fromkeys(own) if not _has_space(name))
+    return [*_symbols(own), *exact, *within(_symbols(inner))]
+
+
+def as_written(name: str) -> str:
+    """The symbol of what is defined in just this way: many files may define a `celery`, and one the
+    class `Celery`."""
+    return f"={name}"
+
+
+def _has_space(name: str) -> bool:
+    """As a heading has: it would be several terms."""
+    return len(name.split()) > 1
 
 
 def within(found: Iterable[str]) -> Iterator[str]:

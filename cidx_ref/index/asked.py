@@ -35,6 +35,12 @@ _DEFINING = re.compile(
     r"module|namespace|impl|macro|const|defp?|defmodule|func|fun|fn|function|sub|proc|#define)\s+"
     r"(?=\S*(?:[a-z\d][A-Z]|[A-Z]{2}[a-z]|[^\W_]_[^\W_])\S*(?:\s*\{)?$)"
 )
+#: The same where no sentence has it: a type with a capital, and what takes arguments.
+_DEFINING_ANY = re.compile(
+    r"^(?:(?:class|struct|interface|enum|trait|impl|defmodule)\s+(?=[A-Z]\w{2,}(?:\(\))?\s*[:{]?$)"
+    r"|(?:async\s+)?(?:defp?|func|fun|fn|function)\s+(?=[\w.]+\())"
+)
+_TAKING = re.compile(r"\((?:[^()]|\([^()]*\))*\)[^(){}]*$")
 _AFTER = re.compile(r"\s*[:{]$")
 #: The last part with the signs that belong to it: `valid?`, `save!`, `~Pool`, `$fields`.
 _WRITTEN = re.compile(r"[~$]?\w+[?!]?(?=(?:\(\))?;?$)")
@@ -65,7 +71,9 @@ def name_in(text: str) -> Name:
     if len(text) > _MAX_CHARS:
         return NO_NAME
     text = composed(without_backslashes(text))
-    if _DEFINING.match(text):
+    if _DEFINING_ANY.match(text):
+        text = _TAKING.sub("", _AFTER.sub("", _DEFINING_ANY.sub("", text)))
+    elif _DEFINING.match(text):
         text = _AFTER.sub("", _DEFINING.sub("", text))
     for _ in range(_NESTED if "<" in text else 0):
         text = _ARGUMENTS.sub("", text)

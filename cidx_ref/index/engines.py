@@ -5,7 +5,7 @@ Each gives a ranking of chunks; how rankings become an answer is `search`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import accumulate, groupby, islice
 from operator import itemgetter
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.asking import ALONE_S, BESIDE_S, QueryVectors
 from cidx_ref.index.notebook import cell_of
+from cidx_ref.index.pasted import chunks_at, standing
 from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
 from cidx_ref.index.rank import Found, Ranked, Weights
-from cidx_ref.index.snippet import Probes
+from cidx_ref.index.snippet import Probes, line_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,7 @@ _MAX_WORDS = 256  # the rarest, of which all chunks are collected
 _SCANNED_BYTES = 24 << 20  # text times words that it is read for: some 30 ms
 _SCANNED_PARTS = 4  # of words, that all texts are read for however large they are
 _SCANNED_HITS = 4096  # chunks that one reading of all texts collects
+_LOOKED_AT = 24  # candidates: whether what was pasted stands in them
 _TIES, _MOST_TIES = 8, 64  # asked for beyond what is wanted, of which some may be as good
 
 #: Hits: a shorter list is made complete.
@@ -89,6 +91,11 @@ class Engines:
         if snapshot.fulltext is not None:
             self.phrases.query = self.phrases.query.of_rarest(snapshot.fulltext.frequencies)
         self._query = self.phrases.query
+        self._places: Ranking = []
+        if query.place is not None:
+            self._places = chunks_at(query.place, snapshot.chunks, self._mask)
+            if self._places:
+                self._query = self._query.of_place()
         self._probes = Probes(self._query, quickly=search.mode == "fts")
 
     def semantic(self, k: int) -> Ranking:
@@ -241,7 +248,15 @@ class Engines:
             return self._first(lambda more: self.phrases.sift(called, more), k)
         return self._first(called, k)
 
+    def pasted(self, found: Sequence[tuple[int, float]]) -> Ranking:
+        """The place that was pasted; or those of the candidates `found` that hold what was."""
+        if self._places or self.phrases.bind or not self._query.is_pasted:
+            return self._places
+        chunks = [chunk for chunk, _ in found[:_LOOKED_AT]]
+        return [(n, 1.0) for n in standing(self._asked, chunks, self._snapshot.chunks)]
+
     def ranked(self, found: Found, weights: Weights) -> Ranked:
+        found = found._replace(pasted=self.pasted(found.fulltext))
         engine = self._snapshot.fulltext
         frequencies = {} if engine is None else engine.frequencies(self._query.terms)
         return Ranked(found, self._query, self._snapshot.chunks, frequencies, weights)
@@ -290,7 +305,11 @@ class Engines:
 
     def _hit(self, number: int, score: float) -> dict[str, Any]:
         chunk = self._snapshot.chunks.read(number)
-        snippet = self._probes.cut(chunk)
+        place = self._query.place
+        if place and place.line and any(number == each for each, _ in self._places):
+            snippet = line_of(chunk, place.line)
+        else:
+            snippet = self._probes.cut(chunk)
         return {
             "path": chunk.path,
             "line_start": chunk.line_start,

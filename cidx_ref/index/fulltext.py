@@ -24,7 +24,7 @@ import tantivy
 
 from cidx_ref.errors import IndexingError, IndexUnusableError
 from cidx_ref.files import Directory
-from cidx_ref.index.analysis import Terms, within
+from cidx_ref.index.analysis import Terms, as_written, within
 from cidx_ref.index.live import FileSet, LiveChunks
 from cidx_ref.index.query import Query
 from cidx_ref.index.vocabulary import Vocabulary
@@ -40,8 +40,9 @@ _FEW_FILES = 256
 #: Hits that are asked for beyond what a filter should leave of them; and at most.
 _SPARE, _MOST = 32, 8192
 
-#: What makes any score more than all others that do not have it.
-_FAR_BETTER = 1e4
+#: What makes any score more than all others that do not have it; its square is within what a score
+#: is exact to.
+_FAR_BETTER = 1e3
 
 #: Of a quoted path, all but the last name.
 _DIRECTORIES = re.compile(r"""(?<=["'])/[^"']*/""")
@@ -167,15 +168,18 @@ class FullTextIndex:
     def definitions(
         self, query: Query, k: int, allowed: FileSet | None = None
     ) -> list[tuple[int, float]]:
-        """The `k` best of those chunks that are called what `query` asks for by name; last those
-        that define it within a function."""
-        own = self._any_of([("symbol", symbol) for symbol in query.symbols])
-        inner = self._any_of([("symbol", symbol) for symbol in within(query.symbols)])
-        if own is None or inner is None:
+        """The `k` best of those chunks that are called what `query` asks for by name: first those
+        that define it as it is written there, last those that do so within a function."""
+        symbols = query.symbols
+        if not symbols:
             return []
-        should = [(tantivy.Occur.Should, tantivy.Query.boost_query(own, _FAR_BETTER))]
-        should.append((tantivy.Occur.Should, inner))
-        return self._search(tantivy.Query.boolean_query(should), k, allowed)
+        should = []
+        exact = [as_written(query.name.written)]
+        for better, found in enumerate((within(symbols), symbols, exact)):
+            any_of = self._any_of([("symbol", symbol) for symbol in found])
+            should += [tantivy.Query.boost_query(any_of, _FAR_BETTER**better)] if any_of else []
+        clauses = [(tantivy.Occur.Should, each) for each in should]
+        return self._search(tantivy.Query.boolean_query(clauses), k, allowed)
 
     def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
         """How many chunks each of the terms `wanted` stands in, the rarest term first.

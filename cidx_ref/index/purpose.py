@@ -40,7 +40,7 @@ _FOLDERS = {
 }
 # Further down, these are names of packages, too.
 _TOP_FOLDERS = {
-    "test": "conformance",
+    "test": "conformance t",
     "example": "sandbox bench perf extras scripts hack",
     "document": "book guide man manual website site changes",
     "generated": "external extern deps dist cjs esm umd commonjs lib.esm lib.commonjs",

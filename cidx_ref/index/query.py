@@ -8,7 +8,8 @@ from functools import lru_cache
 from itertools import chain, islice, pairwise
 from typing import Any, Generic, TypeVar
 
-from cidx_ref.index.asked import Name, name_in, without_backslashes
+from cidx_ref.index.asked import NO_NAME, Name, name_in, without_backslashes
+from cidx_ref.index.pasted import Place, has_signs, place_in, runs_in
 from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.stems import rarities, singular
 from cidx_ref.index.text import (
@@ -199,7 +200,23 @@ class Query:
     @_Lazy
     def preferred(self) -> list[list[str]]:
         """Terms that had better stand in a row."""
-        return []
+        return [] if self.is_name else runs_in(self.text)
+
+    @_Lazy
+    def place(self) -> Place | None:
+        """The place in a file that all of it may be."""
+        return place_in(self.text)
+
+    @_Lazy
+    def is_pasted(self) -> bool:
+        """Whether it may stand somewhere as it is: a line of code, or of a message."""
+        return not self.is_name and has_signs(self.text) and len(self.terms) > 1
+
+    def of_place(self) -> Query:
+        """What it asks for where its place is known: no name."""
+        settled = Query(self.text)
+        settled.__dict__.update(self.__dict__, name=NO_NAME, is_name=False, symbols=[])
+        return settled
 
     @_Lazy
     def beside_phrases(self) -> Query:

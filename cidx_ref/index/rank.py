@@ -37,6 +37,7 @@ class Weights:
     fulltext: float = 1.0
     semantic: float = 0.25
     definition: float = 3.0  # where the query is a name: more than all else together
+    pasted: float = 3.0  # so is the place that is asked for, or what stands there as it was pasted
     name: float = 0.3
     siblings: float = 0.1
     path: float = 0.15
@@ -66,7 +67,7 @@ class Weights:
 
 WEIGHTS = Weights()
 #: What can be switched off; without the full text, there is little to rank.
-SIGNALS = ("semantic", "definition", "name", "siblings", "path", "repeat", "purpose")
+SIGNALS = ("semantic", "definition", "pasted", "name", "siblings", "path", "repeat", "purpose")
 
 # Words tell the file; which of its chunks comes first, names and neighbours tell better: so many
 # times as much as among files.
@@ -79,11 +80,13 @@ _LEAST_PART = 4  # letters of a term that counts as a part of a word
 
 
 class Found(NamedTuple):
-    """The candidates: what each engine found, and the chunks that are called what is asked for."""
+    """The candidates: what each engine found, the chunks that are called what is asked for, and
+    those that are, or hold, what was pasted."""
 
     fulltext: Ranking = ()
     semantic: Ranking = ()
     definitions: Ranking = ()
+    pasted: Ranking = ()
 
 
 class Files(Protocol):
@@ -158,7 +161,7 @@ class Ranked:
 
     def is_of_words(self, chunk: int) -> bool:
         """Whether more than the semantic search found it."""
-        return chunk in self._parts["fulltext"] or chunk in self._parts["definition"]
+        return any(chunk in self._parts[each] for each in ("fulltext", "definition", "pasted"))
 
     def signals(self, chunk: int) -> dict[str, float]:
         """What made the score of `chunk`: first what was added, then what multiplied that sum."""
@@ -229,6 +232,7 @@ def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:
         "fulltext": _weighted(found.fulltext, weights.fulltext),
         "semantic": _weighted(found.semantic, weights.semantic),
         "definition": dict.fromkeys((chunk for chunk, _ in found.definitions), weights.definition),
+        "pasted": {chunk: weights.pasted * share for chunk, share in found.pasted},
     }
 
 

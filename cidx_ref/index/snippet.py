@@ -15,7 +15,7 @@ from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.structure import INNER
 from cidx_ref.index.text import composed, whole_identifiers
 
-__all__ = ["Probes", "Snippet"]
+__all__ = ["Probes", "Snippet", "line_of"]
 
 _LINES = 5
 # So many hits are looked at word by word, the best: for ten of them it took as long as all else.
@@ -102,6 +102,23 @@ class Probes:
             return Snippet(line, text[start:end], _marks(found, start, end))
         shown, marks = _shortened(matches, text, start, end, found)
         return Snippet(line, shown, marks)
+
+
+def line_of(chunk: StoredChunk, number: int) -> Snippet:
+    """Five lines from line `number` on, which is marked, or fewer at the end of the chunk."""
+    text = chunk.text
+    start = 0
+    for _ in range(min(number, chunk.line_end) - chunk.line_start):
+        start = text.find("\n", start) + 1
+    end = text.find("\n", start)
+    marked = text[start : end if end >= 0 else len(text)][:_MAX_LINE_CHARS]
+    first = _line_start(text, start)
+    lines = [line[:_MAX_LINE_CHARS] for line in text[first : _lines_end(text, first)].split("\n")]
+    before = sum(len(line) + 1 for line in lines[: text.count("\n", first, start)])
+    blank = len(marked) - len(marked.lstrip())
+    marks = ((before + blank, before + len(marked)),) if marked.strip() else ()
+    line = chunk.line_start + text.count("\n", 0, first)
+    return Snippet(line, "\n".join(lines), marks)
 
 
 def _from_the_rarest(matches: Matches, text: str) -> tuple[int, int, list[Match]] | None:

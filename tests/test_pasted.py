@@ -1,0 +1,233 @@
+"""What is pasted is found where it comes from: a place, a file, a line of code, a message.
+
+Among thousands of chunks that have the same words.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cidx_ref.index.build import bring_up_to_date
+from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.filters import Filters
+from cidx_ref.index.pasted import Place, place_in, runs_in, standing
+from cidx_ref.index.port import Search
+from cidx_ref.index.search import answer
+from cidx_ref.index.snapshot import IndexSnapshot
+from cidx_ref.index.source import GenerationSource
+from cidx_ref.project import Project
+
+pytestmark = pytest.mark.once
+
+EMBEDDER = HashingEmbedder()
+LINES = 240
+
+
+def _functions(seed: int) -> str:
+    made = random.Random(seed)
+    says = ["jar", "lid", "proxy", "conn", "bits", "host", "resolve", "retry", "open", "count"]
+    lines = []
+    for n in range(LINES // 6):
+        a, b, c = made.sample(says, 3)
+        lines += [f"int {a}_{b}_{n}(struct {c} *{c})", "{", f"  if({c}->{a}.{b})"]
+        lines += [f"    return {c}->{b}.{a};", f"  return {a}({b});", "}"]
+    return "\n".join(lines) + "\n"
+
+
+def _files() -> Iterator[tuple[str, str]]:
+    for n in range(360):
+        yield f"lib/part{n}.c", _functions(n)
+    yield "lib/jar.c", _functions(100)
+    yield "lib/deep/jar.c", _functions(101)
+    yield "lib/jar.h", "int c;\nstruct h { int jar; };\n"
+    yield (
+        "lib/letters.c",
+        "int c(int jar)\n{\n  return jar;\n}\nint h(int jar)\n{\n  return 1;\n}\n",
+    )
+    yield "app/main.js", "export function js(app) {\n  return app.main;\n}\n"
+    yield "app/index.js", "module.exports = require('./main.js');\n"
+    yield "app/util/index.js", "module.exports = {};\n"
+    yield "docs/guide.md", "# main.js\n\nWhat `jar.c` and main.js are: see lib/jar.c:40.\n" * 9
+    line = "  if(conn->bits.proxy && !retry)\n"
+    yield "lib/pasted.c", _functions(102) + "int once(void)\n{\n" + line + "    stop();\n}\n"
+    said = 'int said(void)\n{\n  failf("Could not resolve host: %s; jar %d", name, n);\n}\n'
+    yield "lib/said.c", _functions(103) + said
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
+    root = tmp_path_factory.mktemp("pasted")
+    for path, text in _files():
+        where = Path(root, path)
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text(text, "utf-8")
+    project = Project.at(root)
+    bring_up_to_date(project, EMBEDDER)
+    generations = GenerationSource(project.generations, EMBEDDER)
+    loaded = generations.load(generations.current())
+    assert len(loaded.chunks) > 2000
+    yield loaded
+    loaded.close()
+
+
+def ask(snapshot: IndexSnapshot, text: str, mode: str = "hybrid", **more: Any) -> list[Any]:
+    found: list[Any] = answer(snapshot, Search(text, mode, **more), EMBEDDER)["results"]
+    return found
+
+
+BOTH = pytest.mark.parametrize("mode", ["hybrid", "fts"])
+
+
+@pytest.mark.promise("QRY-3")
+@BOTH
+@pytest.mark.parametrize(
+    ("pasted", "path", "line"),
+    [
+        ("lib/jar.c:40", "lib/jar.c", 40),
+        ("lib/jar.c:151:7", "lib/jar.c", 151),
+        ("lib/jar.c:151-160", "lib/jar.c", 151),
+        ("./lib/jar.c:1", "lib/jar.c", 1),
+        ("deep/jar.c:99:", "lib/deep/jar.c", 99),
+        ("jar.c:200", "lib/jar.c", 200),
+        ("/home/who/project/lib/jar.c:77", "lib/jar.c", 77),
+        ("part7.c:120", "lib/part7.c", 120),
+    ],
+)
+def test_a_place_is_shown_as_it_is(
+    snapshot: IndexSnapshot, pasted: str, path: str, line: int, mode: str
+) -> None:
+    first = ask(snapshot, pasted, mode)[0]
+    assert first["path"] == path
+    assert first["line_start"] <= line <= first["line_end"]
+    shown = range(first["snippet_start"], first["snippet_start"] + 5)
+    assert line in shown
+    [(start, _)] = first["marks"]
+    assert first["snippet_start"] + first["snippet"].count("\n", 0, start) in (line, line + 1)
+
+
+@pytest.mark.promise("QRY-3")
+@BOTH
+@pytest.mark.parametrize(
+    ("pasted", "paths"),
+    [
+        ("jar.c", ["lib/jar.c", "lib/deep/jar.c"]),
+        ("deep/jar.c", ["lib/deep/jar.c"]),
+        ("jar.h", ["lib/jar.h"]),
+        ("JAR.H", ["lib/jar.h"]),
+        ("main.js", ["app/main.js"]),
+        ("index.js", ["app/index.js", "app/util/index.js"]),
+        ("lib/letters.c", ["lib/letters.c"]),
+        ("jar.c:99999", ["lib/jar.c"]),
+    ],
+)
+def test_a_file_that_is_there_is_meant_and_no_name_with_a_dot_in_it(
+    snapshot: IndexSnapshot, pasted: str, paths: list[str], mode: str
+) -> None:
+    found = ask(snapshot, pasted, mode)
+    assert [hit["path"] for hit in found[: len(paths)]] == paths
+
+
+@pytest.mark.promise("QRY-3")
+def test_beside_a_file_nothing_is_meant_that_is_called_as_it_ends(snapshot: IndexSnapshot) -> None:
+    found = ask(snapshot, "jar.h", explain=True)
+    assert len(found) == 10
+    assert not any("definition" in hit["signals"] for hit in found)
+    assert "definition" in ask(snapshot, "letters.h", explain=True)[0]["signals"]
+
+
+@pytest.mark.promise("QRY-3")
+def test_what_is_no_file_is_a_name(snapshot: IndexSnapshot) -> None:
+    assert ask(snapshot, "letters.h")[0]["path"] == "lib/letters.c"
+    assert ask(snapshot, "app.js")[0]["path"] == "app/main.js"
+
+
+@pytest.mark.promise("QRY-5")
+def test_a_place_that_a_filter_stops_is_not_shown(snapshot: IndexSnapshot) -> None:
+    found = ask(snapshot, "jar.c:40", filters=Filters(exclude_paths=("lib/jar.c",)))
+    assert found[0]["path"] == "lib/deep/jar.c"
+    assert "lib/jar.c" not in {hit["path"] for hit in found}
+
+
+@pytest.mark.promise("QRY-3")
+@BOTH
+@pytest.mark.parametrize(
+    ("pasted", "path"),
+    [
+        ("if(conn->bits.proxy && !retry)", "lib/pasted.c"),
+        ("\t\tif(conn->bits.proxy   &&\n !retry)", "lib/pasted.c"),
+        ("int said(void)", "lib/said.c"),
+        ("Could not resolve host: jar.example", "lib/said.c"),
+        ("app: (6) Could not resolve host: retry; conn", "lib/said.c"),
+        ("export function js(app) {", "app/main.js"),
+    ],
+)
+def test_a_line_and_a_message_are_found_where_they_stand(
+    snapshot: IndexSnapshot, pasted: str, path: str, mode: str
+) -> None:
+    assert ask(snapshot, pasted, mode)[0]["path"] == path
+
+
+def test_a_line_stands_where_it_is_but_for_white_space(snapshot: IndexSnapshot) -> None:
+    every = range(snapshot.chunks.places)
+
+    def paths(text: str) -> set[str]:
+        return {snapshot.chunks.read(n).path for n in standing(text, every, snapshot.chunks)}
+
+    assert paths(" if(conn->bits.proxy\n&& !retry) ") == {"lib/pasted.c"}
+    assert paths("if(conn->bits.proxy&& !retry)") == set()
+    assert paths("If(conn->bits.proxy && !retry)") == set()
+
+
+def test_why_it_is_first_is_explained(snapshot: IndexSnapshot) -> None:
+    for pasted in ("lib/jar.c:40", "if(conn->bits.proxy && !retry)"):
+        assert ask(snapshot, pasted, explain=True)[0]["signals"]["pasted"] > 0
+    assert "pasted" not in ask(snapshot, "retry a proxy", explain=True)[0]["signals"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a/b.py:12", Place("a/b.py", 12)),
+        (" a/b.py:12:3: ", Place("a/b.py", 12)),
+        ("./b.py", Place("b.py", 0)),
+        ("b.py", Place("b.py", 0)),
+        ("a/b", Place("a/b", 0)),
+        ("Makefile:3", Place("Makefile", 3)),
+        ("localhost:8080", Place("localhost", 8080)),
+        ("os.path.join", None),
+        ("Parser.parse", None),
+        ("parse", None),
+        ("std::vector", None),
+        ("a b.py", None),
+        ("https://a/b.py", None),
+        ('"a/b.py"', None),
+        ("src/*.py", None),
+        ("/", None),
+        ("", None),
+        ("a/" * 600 + "b.py", None),
+    ],
+)
+def test_a_place_is_told_from_a_name(text: str, place: Place | None) -> None:
+    assert place_in(text) == place
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("retry a proxy that is slow", []),
+        ("parse_config", []),
+        ("f(x)", [["f", "x"]]),
+        ("error: could not open it: no such file", [
+            ["error", "could", "not", "open", "it", "no", "such", "file"],
+            ["could", "not", "open", "it"], ["no", "such", "file"],
+        ]),
+        ("a; " * 100, []),
+    ],
+)  # fmt: skip
+def test_what_has_signs_is_looked_for_in_a_row(text: str, runs: list[list[str]]) -> None:
+    assert runs_in(text) == runs
