@@ -205,7 +205,7 @@ FLOORS_WITHIN = {
             *["layout", "patterns", "pythonic"],
         ],
         ["outlines", "text"],
-        ["asked", "purpose"],
+        ["asked", "pasted", "purpose"],
         ["chunk"],
         ["gitdir", "gitrun", "unwritable"],
         [

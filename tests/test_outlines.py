@@ -412,6 +412,7 @@ function other 33-35
 function third 36-36
 method Foo.bar 38-39
 """,
+        "\tmeta",
     ),
     "kotlin": Sample(
         r"""
@@ -1250,6 +1251,28 @@ def test_what_a_wrapper_holds_is_defined_as_in_a_file_of_its_own(around: str) ->
     wanted = {"LIMIT": "variable", "open": "function", "Box.close": "method", "lock": "function"}
     assert {name: found.get(name) for name in wanted} == wanted
     assert found.keys() - wanted <= {"box", "root.box"}
+
+
+@pytest.mark.parametrize("head", ["const keys = {", "module.exports = {", "export default {"])
+def test_keys_of_an_object_are_names_that_are_asked_for_less(head: str) -> None:
+    text = f"""{head}
+  kOpen: Symbol('open'),
+  kClosed: made(
+    inner: 1
+  ),
+  MAX_SIZE: 10,
+  close: close,
+  lid: box.lid,
+  short,
+  turn() {{
+  }},
+}};
+"""
+    defined = {name for _, name in outline("javascript", text).names}
+    assert {each for each in defined if each.startswith(INNER)} == {
+        f"{INNER}{key}" for key in ("kOpen", "kClosed", "MAX_SIZE")
+    }
+    assert "turn" in defined
 
 
 @pytest.mark.parametrize("head", ["describe('a box', function () {", "it('opens', () => {"])

@@ -130,6 +130,10 @@ def test_a_file_that_is_there_is_meant_and_no_name_with_a_dot_in_it(
 ) -> None:
     found = ask(snapshot, pasted, mode)
     assert [hit["path"] for hit in found[: len(paths)]] == paths
+    if ":" not in pasted:
+        assert [(hit["snippet_start"], hit["marks"]) for hit in found[: len(paths)]] == [
+            (1, ())
+        ] * len(paths)
 
 
 @pytest.mark.promise("QRY-3")

@@ -12,6 +12,7 @@ from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.purpose import ASKED_BY, asked_for, purpose
 from cidx_ref.index.query import Query
 from cidx_ref.index.rank import SIGNALS, WEIGHTS, Found, Ranked, Weights
+from cidx_ref.index.structure import INNER
 from cidx_ref.results import ADDED_SIGNALS
 
 OFF = reduce(Weights.without, SIGNALS, WEIGHTS)
@@ -20,7 +21,8 @@ OFF = reduce(Weights.without, SIGNALS, WEIGHTS)
 class _Tree:
     """Files with a chunk for each name: chunks are numbered through all of them.
 
-    A chunk defines the last part of its name, or what stands behind a colon.
+    A chunk defines the last part of its name, or what stands behind a colon; with a dot before it,
+    within a function.
     """
 
     def __init__(self, files: dict[str, list[str]]) -> None:
@@ -39,7 +41,8 @@ class _Tree:
 
     def defines_of(self, chunk: int) -> tuple[str, ...]:
         _, name, told = self._chunks[chunk]
-        return tuple(told.split()) or (name.rpartition(".")[2],)
+        defined = (INNER * each.startswith(".") + each.lstrip(".") for each in told.split())
+        return tuple(defined) or (name.rpartition(".")[2],)
 
     def file(self, number: int) -> StoredFile:
         return StoredFile(number, self._paths[number], "python", "", False, 1)
@@ -223,6 +226,21 @@ def test_a_declaration_is_one_only_beside_a_definition_that_is_no_test() -> None
         [(0, 9.0), (2, 8.0), (1, 4.0)], [(0, 0.9)], [(2, 1.0), (3, 1.0), (1, 1.0)]
     )  # fmt: skip
     assert _order(files | tests, "Snapshot", found, WEIGHTS)[0] == 1
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("beside", ["types/route.tst.test.ts", "types/route.d.ts", "docs/route.md"])
+def test_what_a_function_defines_comes_before_tests_and_declarations_of_it(beside: str) -> None:
+    files = {beside: ["handle_route"], "route.js": ["build: build .handle_route"]}
+    found = Found([(0, 2.0), (1, 1.9)], (), [(0, 1.0), (1, 1.0)])
+    assert _order(files, "handle_route", found, WEIGHTS)[0] == 1
+
+
+@pytest.mark.promise("QRY-3")
+def test_within_functions_too_what_is_written_as_asked_for_comes_first() -> None:
+    files = {"a.js": ["build: ._handleRoute"], "b.js": ["build: .handleRoute"]}
+    found = Found([(0, 2.0), (1, 1.9)], (), [(0, 1.0), (1, 1.0)])
+    assert _order(files, "handleRoute", found, WEIGHTS)[0] == 1
 
 
 @pytest.mark.promise("QRY-3")
@@ -442,6 +460,8 @@ def test_nothing_found_is_nothing_ranked_and_odd_scores_do_no_harm() -> None:
         ("CHANGELOG-2.x.md", "document"),
         ("tmux.1", "document"),
         ("history.c", ""),
+        ("t/unit/app.py", "test"),
+        ("lib/t/app.py", ""),
         ("typings/xterm.d.ts", "declaration"),
         ("lib/index.d.ts", "declaration"),
         ("pkg/x.pyi", "declaration"),

@@ -43,8 +43,11 @@ class Definition(NamedTuple):
         if INNER + name.written in self.defines:
             return _INNER
         bare = name.parts[-1]
-        is_nearly = any(bare == each.strip(_SIGNS) for each in self.defines)
-        return _WITHOUT_SIGNS if is_nearly else _OTHERWISE_WRITTEN
+        if any(bare == each.strip(_SIGNS) for each in self.defines):
+            return _WITHOUT_SIGNS
+        wanted = _letters(bare)
+        is_inner = any(each.startswith(INNER) and _letters(each) == wanted for each in self.defines)
+        return _OTHERWISE_WRITTEN * (_INNER if is_inner else 1.0)
 
     def qualified_share(self, name: Name) -> float:
         """How much of a qualified name it has, or what it is a part of."""
@@ -64,6 +67,10 @@ class Definition(NamedTuple):
         return share * (1 - _FURTHER * len(missing) / max(1, len(further)))
 
 
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
 def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
     """How much each of the definitions that were `found` is what is asked for by `name`.
 
@@ -81,6 +88,7 @@ def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
         share[chunk] = each.written_share(name) * (_DECLARED if chunk in declaring else 1.0)
         if len(name.parts) == 1 and each.called.split(".")[-2:] == [last, last]:
             share[chunk] *= _CONSTRUCTOR
+    _cap(share, name, found)
     best = max(share.values(), default=1.0)
     if len(name.parts) == 1:
         return {chunk: each / best for chunk, each in share.items()}
@@ -88,6 +96,20 @@ def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
     qualified = {chunk: each for chunk, each in said.items() if each}
     least = _OTHERWISE_QUALIFIED if qualified else _UNQUALIFIED
     return {chunk: each / best * qualified.get(chunk, least) for chunk, each in share.items()}
+
+
+def _cap(share: dict[int, float], name: Name, found: Mapping[int, Definition]) -> None:
+    """What tests, declarations and documents call so is no more than what the code calls so that
+    they are about, be it within a function."""
+    beside = {n for n, each in found.items() if purpose(each.path)}
+    inner = INNER + name.written
+    coded = [
+        share[n]
+        for n, each in found.items()
+        if n not in beside and (name.written in each.defines or inner in each.defines)
+    ]
+    if coded:
+        share.update((n, min(share[n], max(coded))) for n in beside)
 
 
 def _declarations(name: Name, found: Mapping[int, Definition]) -> Collection[int]:

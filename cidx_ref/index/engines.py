@@ -93,7 +93,8 @@ class Engines:
         self._query = self.phrases.query
         self._places: Ranking = []
         if query.place is not None:
-            self._places = chunks_at(query.place, snapshot.chunks, self._mask)
+            marks = snapshot.chunks.marks(self._mask)
+            self._places = chunks_at(query.place, snapshot.chunks, lambda n: bool(marks[n]))
             if self._places:
                 self._query = self._query.of_place()
         self._probes = Probes(self._query, quickly=search.mode == "fts")
@@ -306,7 +307,7 @@ class Engines:
     def _hit(self, number: int, score: float) -> dict[str, Any]:
         chunk = self._snapshot.chunks.read(number)
         place = self._query.place
-        if place and place.line and any(number == each for each, _ in self._places):
+        if place and any(number == each for each, _ in self._places):
             snippet = line_of(chunk, place.line)
         else:
             snippet = self._probes.cut(chunk)

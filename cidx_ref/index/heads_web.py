@@ -47,6 +47,8 @@ _WRAPPER = (
 _JS_MEMBERS = pattern(
     _JS_MODIFIERS + _NOT_METHOD + r"(?P<name>#?[\w$]+)[?!]?\s*(?::|=(?!=)|;|\(|<)"
 )
+#: Not of what is there under the same name, or another one, anyhow.
+_JS_KEYS = pattern(r"(?P<name>[A-Za-z_$][\w$]*)\s*:\s*(?![A-Za-z_$][\w$.]*\s*,?$)\S")
 _JS = Syntax(
     (
         Rule(pattern(_WRAPPER), "", into=True, flat=True),
@@ -118,6 +120,8 @@ _JS = Syntax(
             "",
             into=True,
             flat=True,
+            members=_JS_KEYS,
+            keys=True,
         ),
         Rule(
             pattern(
@@ -135,6 +139,8 @@ _JS = Syntax(
             "constant",
             into=True,
             flat=True,
+            members=_JS_KEYS,
+            keys=True,
         ),
         # Of a component, in what its file exports.
         Rule(

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol
 
 from cidx_ref.index import languages
+from cidx_ref.index.filelist import StoredFile
 from cidx_ref.index.text import terms_of, words
-
-if TYPE_CHECKING:
-    from cidx_ref.index.live import FilterMask, LiveChunks
 
 __all__ = ["Place", "chunks_at", "has_signs", "place_in", "runs_in", "standing"]
 
@@ -39,6 +37,21 @@ class Place(NamedTuple):
     line: int
 
 
+class Text(Protocol):
+    @property
+    def text(self) -> str: ...
+
+
+class Chunks(Protocol):
+    """Where chunks lie: see `live.LiveChunks`."""
+
+    def read(self, chunk: int) -> Text: ...
+    def place_of(self, chunk: int) -> tuple[str, int]: ...
+    def file(self, number: int) -> StoredFile: ...
+    def files_called(self, is_meant: Callable[[str], bool]) -> Iterator[int]: ...
+    def chunks_of(self, file: int) -> range: ...
+
+
 def place_in(text: str) -> Place | None:
     """The place that all of `text` is, if it looks like one."""
     text = text.strip()
@@ -51,21 +64,23 @@ def place_in(text: str) -> Place | None:
     return Place(path, int(met[2] or 0)) if is_one and path != "/" else None
 
 
-def chunks_at(place: Place, chunks: LiveChunks, mask: FilterMask | None) -> list[tuple[int, float]]:
-    """The chunks at `place` in each file that is called so, the least deep first, with scores;
-    those with the line, or if there is none, the first ones."""
-    marks = chunks.marks(mask)
+def chunks_at(
+    place: Place, chunks: Chunks, allows: Callable[[int], bool]
+) -> list[tuple[int, float]]:
+    """The chunks at `place` in each file that is called so, the least deep first, with scores:
+    those with the line, or if there is none, the first ones.  `allows` says of a chunk whether it
+    may be shown."""
     files = _files_at(place.path, chunks) or _files_at(place.path.lower(), chunks, any_case=True)
     found = []
     for file in files:
         inside = chunks.chunks_of(file)
-        if len(inside) and marks[inside.start]:
+        if len(inside) and allows(inside.start):
             at = bisect_right(inside, place.line, key=lambda n: chunks.place_of(n)[1]) - 1
             found.append(inside[max(0, at)])
     return [(chunk, _FURTHER**n) for n, chunk in enumerate(found[:_MOST_FILES])]
 
 
-def _files_at(path: str, chunks: LiveChunks, *, any_case: bool = False) -> list[int]:
+def _files_at(path: str, chunks: Chunks, *, any_case: bool = False) -> list[int]:
     within = f"/{path}"
 
     def is_meant(found: str) -> bool:
@@ -102,7 +117,7 @@ def runs_in(text: str) -> list[list[str]]:
     return runs[:_MOST_RUNS]
 
 
-def standing(text: str, found: Iterable[int], chunks: LiveChunks) -> list[int]:
+def standing(text: str, found: Iterable[int], chunks: Chunks) -> list[int]:
     """Those of the chunks `found` in which `text` stands as it is, but for white space."""
     wanted = " ".join(text.split())
     return [n for n in found if wanted in " ".join(chunks.read(n).text.split())]

@@ -105,20 +105,17 @@ class Probes:
 
 
 def line_of(chunk: StoredChunk, number: int) -> Snippet:
-    """Five lines from line `number` on, which is marked, or fewer at the end of the chunk."""
-    text = chunk.text
-    start = 0
-    for _ in range(min(number, chunk.line_end) - chunk.line_start):
-        start = text.find("\n", start) + 1
-    end = text.find("\n", start)
-    marked = text[start : end if end >= 0 else len(text)][:_MAX_LINE_CHARS]
-    first = _line_start(text, start)
-    lines = [line[:_MAX_LINE_CHARS] for line in text[first : _lines_end(text, first)].split("\n")]
-    before = sum(len(line) + 1 for line in lines[: text.count("\n", first, start)])
-    blank = len(marked) - len(marked.lstrip())
-    marks = ((before + blank, before + len(marked)),) if marked.strip() else ()
-    line = chunk.line_start + text.count("\n", 0, first)
-    return Snippet(line, "\n".join(lines), marks)
+    """Five lines from line `number` on, which is marked, or fewer at the end of the chunk; with 0,
+    the first ones after a licence."""
+    lines = chunk.text.split("\n")
+    at = min(number, chunk.line_end) - chunk.line_start if number else _after_licence(lines)
+    first = max(0, min(at, len(lines) - _LINES))
+    shown = [line[:_MAX_LINE_CHARS] for line in lines[first : first + _LINES]]
+    marks: tuple[tuple[int, int], ...] = ()
+    if number and (marked := shown[at - first].lstrip()):
+        end = len("\n".join(shown[: at - first + 1]))
+        marks = ((end - len(marked), end),)
+    return Snippet(chunk.line_start + first, "\n".join(shown), marks)
 
 
 def _from_the_rarest(matches: Matches, text: str) -> tuple[int, int, list[Match]] | None:

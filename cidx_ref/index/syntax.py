@@ -62,7 +62,8 @@ class Rule(NamedTuple):
     what is looked into.  `within`: only there, or only in what is of `within_kind`; `outside`: not
     in a type.  `body`: only if a body follows, with `near` at once; or, in what is of a kind in
     `bare`, a semicolon.  `opens`: what can begin its body, as the last character of a line.
-    `members` are names that stand in lines right within it.
+    `members` are names that stand in lines right within it; as `keys` of an object, they are asked
+    for less often than what is called so elsewhere.
     """
 
     pattern: re.Pattern[str]
@@ -77,6 +78,7 @@ class Rule(NamedTuple):
     bare: frozenset[str] = frozenset()
     opens: str = "{"
     members: re.Pattern[str] | None = None
+    keys: bool = False
     #: That it ends where its line does, whatever follows.
     single: re.Pattern[str] | None = None
     #: The name stands behind its end, as in `typedef struct { } Name;`.
