@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None, runtime: Runtime = SYSTEM) -> int:
         return _verify(arguments[1:])
     options = argparse.Namespace(json="--json" in arguments)
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parsed(arguments)
         options.runtime = runtime
         command: Callable[[argparse.Namespace], int] = options.run
         status = command(options)
@@ -118,11 +118,35 @@ def _refuse_verify(options: argparse.Namespace) -> int:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if "required: TEXT" in message:
-            message += "; one that begins with - goes after --"
+            message += "; one that begins with - goes after --, and options before that"
+        given, _, choices = message.partition(" (choose from ")
+        if choices:
+            message = given + _meant(given.rpartition(": ")[2].strip("'"), choices)
         raise BadArgumentError(f"{message} (see {self.prog} --help)")
 
+    def parsed(self, arguments: list[str]) -> argparse.Namespace:
+        """The options; what is none is named by the command that it was typed for."""
+        options, unknown = self.parse_known_args(arguments)
+        if unknown:
+            command: _Parser = options.parser
+            meant = _meant(unknown[0], command.format_usage())
+            command.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return options
 
-def _parser() -> argparse.ArgumentParser:
+
+def _meant(given: str, known: str) -> str:
+    """A question for what is like `given` among the words of `known`; else what there is, if
+    it is a list."""
+    import re
+    from difflib import get_close_matches
+
+    words = re.findall(r"-{0,2}[a-z][a-z-]*", known)
+    if close := get_close_matches(given, words, n=1):
+        return f" (did you mean {close[0]}?)"
+    return f" (choose from {known}" if known.endswith(")") else ""
+
+
+def _parser() -> _Parser:
     parser = _Parser(
         prog="cidx-ref",
         description="Search a repository's code, from a daemon that keeps its indexes in memory.",
@@ -145,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, parents=[common], help=text, description=text)
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, parser=sub)
         return sub
 
     _add_query(

@@ -21,7 +21,8 @@ _OF_HITS = {"path": str, "line_start": int, "line_end": int, "language": str, "s
             "snippet": str, "snippet_start": int, "name": str, "kind": str,
             "signals": dict}  # fmt: skip
 _OF_ANSWERS = {"results": list, "mode": str, "generation": str, "took_ms": _NUMBER,
-               "unavailable": dict, "relaxed": list, "unmatched": dict, "pending": int | None,
+               "unavailable": dict, "relaxed": list, "missing": str | None, "unmatched": dict,
+               "pending": int | None,
                "total_matches": int | None, "fresh_problem": str | None,
                "embedding_ms": _NUMBER | None, "source": str | None}  # fmt: skip
 
@@ -46,8 +47,8 @@ class Hit:
     gone, since it was indexed; what is shown is what it held then.
 
     `signals` says what made the score, where it was asked for (`explain`): what was added by its
-    name ("fulltext", "semantic", "definition", "name", "siblings"), then the factors of the sum
-    ("path", "repeat", and what the file is there for, such as "test").
+    name ("fulltext", "semantic", "definition", "pasted", "name", "siblings"), then the factors of
+    the sum ("path", "repeat", and what the file is there for, such as "test").
 
     `marks` says where in `snippet` the words of the query stand: from which character to before
     which, in order, and apart from each other.  A mark is a part of an identifier that is a word of
@@ -89,7 +90,8 @@ class Answer(Sequence[Hit]):
     `embedding_ms` of it the query waited for its vector, in the modes semantic and hybrid.
 
     `relaxed` has the quoted pieces of the query that were let go, because nothing has them as
-    written, or not together with the others: their words were looked for.
+    written, or not together with the others: their words were looked for.  `missing` is a name that
+    was asked for and that nothing has, in whatever joints and case; None where there is no such.
 
     The index holds every change made before `indexed_at` (ISO 8601).  `pending` is how many files
     are known to have changed since; None while that is not known.  `fresh` says of a query that
@@ -116,6 +118,7 @@ class Answer(Sequence[Hit]):
     fresh: bool | None = None
     fresh_problem: str | None = None
     relaxed: Sequence[str] = field(default_factory=list)
+    missing: str | None = None
     unmatched: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     total_matches: int | None = None
     more_matches: bool | None = None

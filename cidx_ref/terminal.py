@@ -89,8 +89,11 @@ def pending_note(answer: Answer) -> str:
 
 
 def relaxed_note(answer: Answer) -> str:
-    """One line on the quoted pieces of the query that were let go; "" if there are none."""
+    """One line on the quoted pieces of the query that were let go, or on the name that nothing has;
+    "" if there are none."""
     pieces = answer.relaxed
+    if not pieces and answer.missing:
+        return f"nothing has the name {shown(answer.missing)}: what is like it was looked for"
     if not pieces:
         return ""
     cut = ((each[:_NAMED_CHARS], ELLIPSIS * (len(each) > _NAMED_CHARS)) for each in pieces)

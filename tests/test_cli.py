@@ -112,6 +112,10 @@ def test_a_first_query_builds_the_index_and_starts_the_daemon(fresh: Project) ->
     relaxed = run(fresh, "query", 'parse "no such headers"', "--json")
     assert (told(relaxed)["relaxed"], relaxed.stderr) == (["no such headers"], "")
     assert answer["relaxed"] == []
+    missing = run(fresh, "query", "parse_retry_headers")
+    assert missing.stdout
+    note = "nothing has the name 'parse_retry_headers': what is like it was looked for"
+    assert missing.stderr == f"cidx-ref: {note}\n"
 
     nothing = run(fresh, "query", "zyzzyva")
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (1, "", "no match\n")
@@ -300,6 +304,62 @@ def _refused(done: subprocess.CompletedProcess[str], kind: str) -> str:
     assert is_one_line(done.stderr), done.stderr
     assert error["message"] in done.stderr
     return str(error["message"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("stauts", "invalid choice: 'stauts' (did you mean status?) (see cidx-ref --help)"),
+        ("frobnicate", "invalid choice: 'frobnicate' (choose from 'query', "),
+        (
+            "query x --mdoe fts",
+            "--mdoe fts (did you mean --mode?) (see cidx-ref query --help)",
+        ),
+        ("query x --mode sematic", "(did you mean semantic?) (see cidx-ref query --help)"),
+        ("query x --mode zzz", "(choose from 'hybrid', 'semantic', 'fts', 'literal', 'regex')"),
+        ("index -q now", "unrecognized arguments: -q now (see cidx-ref index --help)"),
+    ],
+)
+def test_what_is_mistyped_is_named_with_what_may_have_been_meant(
+    typed: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed.split()) == 2
+    complaint = capsys.readouterr().err
+    assert said in complaint
+    assert is_one_line(complaint)
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_query_that_may_not_build_leaves_nothing_where_nothing_is(tmp_path: Path) -> None:
+    bare = Project.at(tmp_path)
+    _refused(run(bare, "query", "retry", "--no-build", "--json"), "no_index")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.promise("TRUST-1")
+def test_a_home_is_indexed_only_by_name_and_what_is_no_repository_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / "notes").mkdir(parents=True)
+    (home / "notes" / "a.txt").write_text("retry\n")
+    monkeypatch.setenv("HOME", str(home))
+
+    def ask(where: Path, *named: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, "query", "retry", "--json", *named]
+        return subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
+
+    for where in (home, Path("/")):
+        assert f"--project {where}" in _refused(ask(where), "bad_argument")
+    assert [each.name for each in home.iterdir()] == ["notes"]
+    notes = Project.at(home / "notes")
+    try:
+        done = ask(home / "notes")
+        assert done.returncode == 0, done
+        assert done.stderr.startswith(f"cidx-ref: no repository above: all below {notes.root}")
+        assert "no repository" not in ask(home / "notes").stderr
+    finally:
+        end_daemon(notes)
 
 
 @pytest.mark.promise("RPC-2", "CACHE-2", "WRITE-1")

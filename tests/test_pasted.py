@@ -187,6 +187,31 @@ def test_a_line_stands_where_it_is_but_for_white_space(snapshot: IndexSnapshot) 
     assert paths("If(conn->bits.proxy && !retry)") == set()
 
 
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("mode", ["hybrid", "fts", "semantic"])
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("wobble_jar", "wobble_jar"),
+        ("jsFailf", "jsFailf"),
+        ("Retry.jsFailf()", "jsFailf"),
+        ("failf_of_js", "failf_of_js"),
+        ("js", None),
+        ("failf", None),
+        ("bitsProxy", None),
+        ("jar.c", None),
+        ("retry a proxy", None),
+        ('"js failf"', None),
+    ],
+)
+def test_a_name_that_nothing_has_is_said_to_be_missing(
+    snapshot: IndexSnapshot, name: str, missing: str | None, mode: str
+) -> None:
+    found = answer(snapshot, Search(name, mode), EMBEDDER)
+    assert found["results"]
+    assert found.get("missing") == missing
+
+
 def test_why_it_is_first_is_explained(snapshot: IndexSnapshot) -> None:
     for pasted in ("lib/jar.c:40", "if(conn->bits.proxy && !retry)"):
         assert ask(snapshot, pasted, explain=True)[0]["signals"]["pasted"] > 0

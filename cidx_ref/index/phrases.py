@@ -148,6 +148,17 @@ class Phrases:
         """Whether there is a phrase that each hit must hold."""
         return bool(self._kept)
 
+    def missing(self) -> dict[str, str]:
+        """Of a name that is asked for and that nothing defines, that nothing has it at all."""
+        query, fulltext = self.query, self._fulltext
+        if fulltext is None or not query.is_name:
+            return {}
+        parts = list(terms_of(words(query.name.parts[-1])))
+        is_there = len(fulltext.frequencies(parts)) == len(set(parts))
+        if is_there and len(parts) > 1:
+            is_there = bool(fulltext.quoting([parts]))
+        return {} if is_there or not parts else {"missing": query.name.written}
+
     def holds(self, chunk: int) -> bool:
         """Whether `chunk` holds all phrases that were not let go."""
         if self._among is not None and not self._among[chunk]:

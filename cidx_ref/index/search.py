@@ -67,6 +67,7 @@ def answer(
     engines = Engines(snapshot, search, vectors, parsed(search.text))
     extra: dict[str, Any] = {}
     order: Order
+    found = Found()
     if search.mode == "semantic":
         order = _AsFound(engines.semantic(search.limit + _SPARE))
     else:
@@ -86,6 +87,7 @@ def answer(
         "generation": snapshot.generation,
         **extra,
         "relaxed": engines.phrases.relaxed,
+        **({} if found.definitions else engines.phrases.missing()),
         **({} if search.mode == "fts" else {"embedding_ms": _ms(engines.embedding_s)}),
         "took_ms": _ms(runtime.monotonic() - started),
     }
