@@ -250,6 +250,7 @@ def test_a_place_is_told_from_a_name(text: str, place: Place | None) -> None:
     [
         ("retry a proxy that is slow", []),
         ("parse_config", []),
+        ("open a jar (or a lid), and return it", []),
         ("f(x)", [["f", "x"]]),
         ("error: could not open it: no such file", [
             ["error", "could", "not", "open", "it", "no", "such", "file"],

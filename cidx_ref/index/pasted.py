@@ -24,8 +24,10 @@ _PLACE = re.compile(r"""([^\s:"'`*?<>|(){}\[\],;=]+)(?::(\d{1,7})(?:[:-]\d{1,7})
 _MOST_FILES = 16  # of one name: `index.js`
 _FURTHER = 0.98  # each counts so much of the one above it
 
+#: What code has, and messages, and sentences seldom.
+_SIGNS = re.compile(r"""\w[(\[]|[{}=<>|;]|->|::|\w:(?=\s\w)""")
 #: What parts code, and messages into what is fixed in them and what is not.
-_SIGNS = re.compile(r"""[:;,()"'`\[\]{}=<>|]+""")
+_PARTS = re.compile(r"""[:;,()"'`\[\]{}=<>|]+""")
 _LEAST, _MOST = 3, 24  # terms of a part that are looked for in a row
 _MOST_RUNS = 8
 
@@ -111,7 +113,7 @@ def runs_in(text: str) -> list[list[str]]:
     if len(text) > _MAX_CHARS or not has_signs(text):
         return []
     whole = list(terms_of(words(text)))
-    parts = (list(terms_of(words(part))) for part in _SIGNS.split(text))
+    parts = (list(terms_of(words(part))) for part in _PARTS.split(text))
     runs = [whole] if 1 < len(whole) <= _MOST else []
     runs += [part for part in parts if _LEAST <= len(part) <= _MOST and part not in runs]
     return runs[:_MOST_RUNS]
