@@ -247,6 +247,12 @@ def _add_query(query: argparse.ArgumentParser) -> None:
         "--exclude-path", action="append", default=[], metavar="GLOB", help="not these paths"
     )
     query.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colors: on a terminal (auto, unless NO_COLOR is set), always (| less -R), or never",
+    )
+    query.add_argument(
         "--fresh",
         action="store_true",
         help="bring the index up to date first, where files have changed",

@@ -80,7 +80,7 @@ def query(options: argparse.Namespace) -> int:
         print_json(answer.as_dict())
     else:
         is_filtered = bool(options.language or options.path or options.exclude_path)
-        _show(answer, is_filtered=is_filtered)
+        _show(answer, is_filtered=is_filtered, color=options.color)
         if answer.unmatched:
             from cidx_ref.terminal import unmatched_notes
 
@@ -365,7 +365,7 @@ def _note(report: IndexReport) -> None:
         complain(note)
 
 
-def _show(answer: Answer, *, is_filtered: bool) -> None:
+def _show(answer: Answer, *, is_filtered: bool, color: str = "auto") -> None:
     from cidx_ref import terminal
 
     if answer and (note := terminal.relaxed_note(answer)):
@@ -377,8 +377,10 @@ def _show(answer: Answer, *, is_filtered: bool) -> None:
         from shutil import get_terminal_size
 
         width = get_terminal_size().columns
-    color = terminal.use_color(sys.stdout, os.environ)
-    sys.stdout.write(terminal.render_answer(answer, width=width, color=color))
+    has_color = color == "always" or (
+        color == "auto" and terminal.use_color(sys.stdout, os.environ)
+    )
+    sys.stdout.write(terminal.render_answer(answer, width=width, color=has_color))
     if not answer and not answer.more_matches:
         said = "no match in what the filters let through" if is_filtered else "no match"
         print(f"{said} {terminal.unavailable_note(answer)}".rstrip(), file=sys.stderr)

@@ -112,6 +112,8 @@ def test_a_first_query_builds_the_index_and_starts_the_daemon(fresh: Project) ->
     relaxed = run(fresh, "query", 'parse "no such headers"', "--json")
     assert (told(relaxed)["relaxed"], relaxed.stderr) == (["no such headers"], "")
     assert answer["relaxed"] == []
+    assert "\x1b[" not in run(fresh, "query", "parse").stdout
+    assert "\x1b[1;31mparse\x1b[0m" in run(fresh, "query", "parse", "--color=always").stdout
     missing = run(fresh, "query", "parse_retry_headers")
     assert missing.stdout
     note = "nothing has the name 'parse_retry_headers': what is like it was looked for"
