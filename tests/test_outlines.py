@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cidx_ref.index.chunk import MAX_CHARS, MAX_LINE_CHARS, MAX_PIECES, Chunk, chunk
 from cidx_ref.index.languages import LANGUAGES as LANGUAGE_NAMES
 from cidx_ref.index.layout import MAX_LINES
-from cidx_ref.index.outlines import OUTLINED, outline_of, syntax_of
+from cidx_ref.index.outlines import OUTLINED, WRITTEN_IN, outline_of, syntax_of
 from cidx_ref.index.structure import INNER, KINDS, Outline
 from cidx_ref.index.syntax import any_of
 
@@ -1273,6 +1273,47 @@ def test_keys_of_an_object_are_names_that_are_asked_for_less(head: str) -> None:
         f"{INNER}{key}" for key in ("kOpen", "kClosed", "MAX_SIZE")
     }
     assert "turn" in defined
+
+
+@pytest.mark.parametrize("language", ["vue", "svelte", "astro"])
+def test_the_scripts_of_a_component_are_outlined_among_its_markup(language: str) -> None:
+    text = """---
+const title: string = 'Box';
+---
+<template>
+  <div :class="open ? 'a' : 'b'" @click="close()">{{ title }}</div>
+  {#if open}<p on:click={close}>{open}</p>{/if}
+</template>
+
+<script setup lang="ts">
+import Lid from './Lid.vue'
+
+interface Props {
+  lid: string
+}
+
+const open = ref(false)
+
+function close(a: number) {
+  return a
+}
+</script>
+
+<style>
+.box { color: red; }
+</style>
+"""
+    found = outline(language, text).definitions
+    assert {each.name for each in found} >= {"Props", "open", "close"}
+    assert {each.name for each in found} <= {"title", "Props", "Props.lid", "open", "close"}
+
+
+def test_what_is_written_in_another_language_has_its_outline() -> None:
+    assert set(WRITTEN_IN.values()) <= OUTLINED
+    text = "def _box_impl(ctx):\n    return 1\n\nbox = rule(implementation = _box_impl)\n"
+    found = outline("starlark", text)
+    assert [each.name for each in found.definitions] == ["_box_impl"]
+    assert {name for _, name in found.names} == {"_box_impl", "box"}
 
 
 @pytest.mark.parametrize("head", ["describe('a box', function () {", "it('opens', () => {"])

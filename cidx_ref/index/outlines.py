@@ -11,7 +11,7 @@ from cidx_ref.index.pythonic import python_outline
 from cidx_ref.index.structure import Outline
 from cidx_ref.index.syntax import Syntax
 
-__all__ = ["OUTLINED", "outline_of", "syntax_of"]
+__all__ = ["OUTLINED", "WRITTEN_IN", "outline_of", "syntax_of"]
 
 #: Which module has the patterns of a language.
 _HOMES = {
@@ -20,12 +20,19 @@ _HOMES = {
     "web": "javascript php typescript".split(),
     "words": "elixir haskell lua ruby shell sql".split(),
 }
-#: The languages that have outlines.
+#: What is written in another language, but for what is around it: components of pages have their
+#: scripts, and their markup defines nothing.
+WRITTEN_IN = {
+    **dict.fromkeys(("astro", "svelte", "vue"), "typescript"),
+    "starlark": "python",
+}
+#: The languages that have outlines of their own.
 OUTLINED = frozenset(("markdown", "python", *chain.from_iterable(_HOMES.values())))
 
 
 def outline_of(language: str, text: str, lines: list[str]) -> Outline | None:
     """The outline of `text`, which is `lines`; None where none is to be had."""
+    language = WRITTEN_IN.get(language, language)
     if language == "python":
         return python_outline(text, lines)
     if language == "markdown":
