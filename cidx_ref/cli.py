@@ -119,8 +119,8 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if "required: TEXT" in message:
             message += "; one that begins with - goes after --, and options before that"
-        given, _, choices = message.partition(" (choose from ")
-        if choices:
+        given, _, choices = message.rpartition(" (choose from ")
+        if ": invalid choice: " in given:
             message = given + _meant(given.rpartition(": ")[2].strip("'"), choices)
         raise BadArgumentError(f"{message} (see {self.prog} --help)")
 

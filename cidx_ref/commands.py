@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cidx_ref.errors import BadArgumentError, DaemonUnavailableError, NoIndexError
@@ -52,7 +51,9 @@ FOUND, NO_MATCH, FAILED = 0, 1, 2
 def query(options: argparse.Namespace) -> int:
     """Search, and build the index first where there is none."""
     text = " ".join(options.text)
-    _see_to_its_root(options)
+    _unchecked_project(options).see_to_its_root(
+        is_named=options.project is not None, may_build=not options.no_build, notice=complain
+    )
     with _client(options) as daemon:
         typed = _from_root(options, str(daemon.project.root))
         wanted = {
@@ -97,28 +98,6 @@ _OPTIONS = {
     "ignore_case": "--ignore-case",
     "query": "TEXT",
 }
-
-
-def _see_to_its_root(options: argparse.Namespace) -> None:
-    """Where a project has nothing yet: that nothing begins to lie there that was not asked for.
-
-    What lies in `/`, or in a home, would also be what every directory below belongs to.
-    """
-    project = _unchecked_project(options)
-    try:
-        os.lstat(project.index_directory)
-        return
-    except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            return  # whoever needs it says why
-    if options.no_build:
-        raise NoIndexError("this project has no index yet: run `cidx-ref index`")
-    root = project.root
-    if options.project is not None or (root / ".git").exists():
-        return
-    if root == root.parent or root == Path.home().resolve():
-        raise BadArgumentError(f"project: {root} is no repository: --project {root} indexes it all")
-    complain(f"no repository above: all below {root} is indexed")
 
 
 def _asked(daemon: DaemonClient, text: str, wanted: dict[str, Any]) -> Answer:
@@ -377,9 +356,8 @@ def _show(answer: Answer, *, is_filtered: bool, color: str = "auto") -> None:
         from shutil import get_terminal_size
 
         width = get_terminal_size().columns
-    has_color = color == "always" or (
-        color == "auto" and terminal.use_color(sys.stdout, os.environ)
-    )
+    usual = terminal.use_color(sys.stdout, os.environ)
+    has_color = {"always": True, "never": False}.get(color, usual)
     sys.stdout.write(terminal.render_answer(answer, width=width, color=has_color))
     if not answer and not answer.more_matches:
         said = "no match in what the filters let through" if is_filtered else "no match"

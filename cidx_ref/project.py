@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cidx_ref.errors import BadArgumentError, UntrustedError
+from cidx_ref.errors import BadArgumentError, NoIndexError, UntrustedError
 from cidx_ref.files import Directory
 from cidx_ref.places import (
     DIRECTORY,
@@ -269,6 +269,31 @@ class Project:
         except OSError as error:
             at = Path(str(error.filename))
             raise UntrustedError(f"{at}: {error.strerror}: {self.remedy(at)}") from None
+
+    def see_to_its_root(
+        self, *, is_named: bool, may_build: bool, notice: Callable[[str], object]
+    ) -> None:
+        """Before a query, where the project has nothing yet: that nothing begins to lie there that
+        was not asked for.  `notice` is told what a person should know.
+
+        What lies in `/`, or in a home, would be what every directory below belongs to.  Raises
+        `NoIndexError`, `BadArgumentError`.
+        """
+        try:
+            os.lstat(self.index_directory)
+            return
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                return  # whoever needs it says why
+        if not may_build:
+            raise NoIndexError("this project has no index yet: run `cidx-ref index`")
+        root = self.root
+        if is_named or (root / ".git").exists():
+            return
+        if root == root.parent or root == Path.home().resolve():
+            what = f"{root} is no repository: --project {root} indexes all of it"
+            raise BadArgumentError(f"project: {what}")
+        notice(f"no repository above: all below {root} is indexed")
 
     def remedy(self, at: Path) -> str:
         """What to do where the system refuses what is called `at`."""

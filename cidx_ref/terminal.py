@@ -93,7 +93,9 @@ def relaxed_note(answer: Answer) -> str:
     "" if there are none."""
     pieces = answer.relaxed
     if not pieces and answer.missing:
-        return f"nothing has the name {shown(answer.missing)}: what is like it was looked for"
+        return (
+            f"nothing indexed has the name {shown(answer.missing)}: what is like it was looked for"
+        )
     if not pieces:
         return ""
     cut = ((each[:_NAMED_CHARS], ELLIPSIS * (len(each) > _NAMED_CHARS)) for each in pieces)
@@ -295,7 +297,7 @@ def _hit(hit: Hit) -> Iterator[list[Piece]]:
     if not hit.snippet:
         return
     lines = hit.snippet.removesuffix("\n").split("\n")
-    first = _first_line(hit)
+    first = hit.snippet_start or hit.line_start
     digits = max(_GUTTER, len(str(first + len(lines) - 1)))
     place = 0
     for number, line in enumerate(lines, first):
@@ -323,10 +325,7 @@ def _marked(line: str, marks: Iterable[tuple[int, int]]) -> list[Piece]:
 
 
 def _parted(line: str, marks: Iterable[tuple[int, int]]) -> Iterator[Piece]:
-    """A line in pieces, harmless: the `marks` are places in it as it is.
-
-    It is cut before it is made harmless, which may change its length.
-    """
+    """A line in harmless pieces, cut at the `marks` before that may change its length."""
     end = 0
     for mark in (*marks, (len(line), len(line))):
         start, stop = (min(max(place, end), len(line)) for place in mark)
@@ -360,15 +359,12 @@ def _line_hit(hit: Hit, width: int | None) -> Iterator[list[Piece]]:
         begin = end + 1
 
 
-def _first_line(hit: Hit) -> int:
-    """The line that is shown first."""
-    return hit.snippet_start or hit.line_start
-
-
 def _best_line(hit: Hit) -> int:
-    """The line that an editor had best jump to: of the first mark that is shown."""
-    before = hit.snippet[: hit.marks[0][0]] if hit.marks else ""
-    return _first_line(hit) + before.count("\n")
+    """The line that an editor had best jump to: of a whole name, or the first mark."""
+    said = {start: hit.snippet[start:stop] for start, stop in hit.marks}
+    names = [at for at, each in said.items() if each.isidentifier() and not each.isalpha()]
+    before = hit.snippet[: [*names, *said, 0][0]]
+    return (hit.snippet_start or hit.line_start) + before.count("\n")
 
 
 def _headline(hit: Hit) -> list[Piece]:

@@ -116,7 +116,7 @@ def test_a_first_query_builds_the_index_and_starts_the_daemon(fresh: Project) ->
     assert "\x1b[1;31mparse\x1b[0m" in run(fresh, "query", "parse", "--color=always").stdout
     missing = run(fresh, "query", "parse_retry_headers")
     assert missing.stdout
-    note = "nothing has the name 'parse_retry_headers': what is like it was looked for"
+    note = "nothing indexed has the name 'parse_retry_headers': what is like it was looked for"
     assert missing.stderr == f"cidx-ref: {note}\n"
 
     nothing = run(fresh, "query", "zyzzyva")

@@ -15,11 +15,12 @@ import pytest
 from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
-from cidx_ref.index.pasted import Place, place_in, runs_in, standing
+from cidx_ref.index.pasted import Place, place_in, runs_in
 from cidx_ref.index.port import Search
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource
+from cidx_ref.index.standing import standing
 from cidx_ref.project import Project
 
 pytestmark = pytest.mark.once
@@ -57,6 +58,25 @@ def _files() -> Iterator[tuple[str, str]]:
     yield "lib/pasted.c", _functions(102) + "int once(void)\n{\n" + line + "    stop();\n}\n"
     said = 'int said(void)\n{\n  failf("Could not resolve host: %s; jar %d", name, n);\n}\n'
     yield "lib/said.c", _functions(103) + said
+    yield (
+        "lib/short.c",
+        _functions(104)
+        + (
+            'int early(void)\n{\n  die("early jar");\n  die("object file %s is empty", jar);\n'
+            '  die("lid spec %s does not match any", spec);\n}\n'
+        ),
+    )
+    yield "lib/once.c", _functions(105) + "int counted(void)\n{\n  i = 1;\n}\n"
+    yield "lib/[id].c", _functions(106)
+    yield "lib/caf\u00e9.c", _functions(107)
+    yield "tests/check_jar.c", _functions(108)
+    yield "lib/check_jar_40.c", "int check_jar_40(void)\n{\n  check(jar, 40);\n}\n"
+    yield "lib/blank.c", "\n\n\n\nint only(void)\n{\n}\n"
+    yield "lib/long.js", "x = 1;\ny = [" + ", ".join(f"'word{n}'" for n in range(1500)) + "];\n"
+    yield "web/Response.py", "class Response:\n    def json(self):\n        return 1\n"
+    yield "tests/fixtures/Response.json", '{"jar": 1}\n'
+    yield "lib/store.h", "struct store {\n  int jar;\n};\n"
+    yield "lib/store.c", "int store_open(struct store *store)\n{\n  return store->store;\n}\n" * 9
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +116,17 @@ BOTH = pytest.mark.parametrize("mode", ["hybrid", "fts"])
         ("jar.c:200", "lib/jar.c", 200),
         ("/home/who/project/lib/jar.c:77", "lib/jar.c", 77),
         ("part7.c:120", "lib/part7.c", 120),
+        ("lib/jar.c:40:3: error: expected 'lid' before 'proxy'", "lib/jar.c", 40),
+        ("  at lib/jar.c:40", "lib/jar.c", 40),
+        ("lib/jar.c(40,7): error TS2304: cannot find name jar", "lib/jar.c", 40),
+        ('File "/usr/lib/who/lib/jar.c", line 40, in open_jar', "lib/jar.c", 40),
+        ("at Jar.open (/home/who/lib/jar.c:40:25)", "lib/jar.c", 40),
+        ("lib/jar.c#L40", "lib/jar.c", 40),
+        ("what is lib/jar.c line 40 for", "lib/jar.c", 40),
+        ("who/lib/jar.c:40", "lib/jar.c", 40),
+        ("lib/[id].c:40", "lib/[id].c", 40),
+        ("lib/cafe\u0301.c:40", "lib/caf\u00e9.c", 40),
+        ("check_jar.c:40", "tests/check_jar.c", 40),
     ],
 )
 def test_a_place_is_shown_as_it_is(
@@ -118,7 +149,7 @@ def test_a_place_is_shown_as_it_is(
         ("jar.c", ["lib/jar.c", "lib/deep/jar.c"]),
         ("deep/jar.c", ["lib/deep/jar.c"]),
         ("jar.h", ["lib/jar.h"]),
-        ("JAR.H", ["lib/jar.h"]),
+        ("LIB/JAR.H", ["lib/jar.h"]),
         ("main.js", ["app/main.js"]),
         ("index.js", ["app/index.js", "app/util/index.js"]),
         ("lib/letters.c", ["lib/letters.c"]),
@@ -134,6 +165,35 @@ def test_a_file_that_is_there_is_meant_and_no_name_with_a_dot_in_it(
         assert [(hit["snippet_start"], hit["marks"]) for hit in found[: len(paths)]] == [
             (1, ())
         ] * len(paths)
+
+
+@pytest.mark.promise("QRY-3")
+@BOTH
+def test_lines_before_the_first_piece_and_pieces_of_one_line_are_places(
+    snapshot: IndexSnapshot, mode: str
+) -> None:
+    for line in (0, 1, 2, 5, 7, 99):
+        first = ask(snapshot, f"blank.c:{line}", mode)[0]
+        assert (first["path"], first["line_start"]) == ("lib/blank.c", 5)
+        assert len(first["marks"]) == bool(line)
+    assert "'word0'" in ask(snapshot, "lib/long.js:2", mode)[0]["snippet"]
+
+
+@pytest.mark.promise("QRY-3")
+@BOTH
+def test_a_name_that_something_has_is_no_file(snapshot: IndexSnapshot, mode: str) -> None:
+    assert ask(snapshot, "Response.json", mode)[0]["path"] == "web/Response.py"
+    assert ask(snapshot, "response.json", mode)[0]["path"] == "web/Response.py"
+
+
+@pytest.mark.promise("QRY-3")
+@BOTH
+def test_a_type_is_asked_for_with_the_word_for_it(snapshot: IndexSnapshot, mode: str) -> None:
+    for asked in ("struct store", "struct store {"):
+        assert ask(snapshot, asked, mode)[0]["path"] == "lib/store.h"
+    assert not any(
+        "definition" in hit["signals"] for hit in ask(snapshot, "struct jar", explain=True)
+    )
 
 
 @pytest.mark.promise("QRY-3")
@@ -167,6 +227,10 @@ def test_a_place_that_a_filter_stops_is_not_shown(snapshot: IndexSnapshot) -> No
         ("int said(void)", "lib/said.c"),
         ("Could not resolve host: jar.example", "lib/said.c"),
         ("app: (6) Could not resolve host: retry; conn", "lib/said.c"),
+        ("fatal: early jar", "lib/short.c"),
+        ("error: object file .git/ab/12 is empty", "lib/short.c"),
+        ("error: lid spec jarr does not match any", "lib/short.c"),
+        ("i = 1", "lib/once.c"),
         ("export function js(app) {", "app/main.js"),
     ],
 )
@@ -252,9 +316,15 @@ def test_a_place_is_told_from_a_name(text: str, place: Place | None) -> None:
         ("parse_config", []),
         ("open a jar (or a lid), and return it", []),
         ("f(x)", [["f", "x"]]),
-        ("error: could not open it: no such file", [
-            ["error", "could", "not", "open", "it", "no", "such", "file"],
-            ["could", "not", "open", "it"], ["no", "such", "file"],
+        ("error: could not open it: no such", [
+            ["could", "not", "open", "it", "no", "such"], ["could", "not", "open", "it"],
+            ["no", "such"], ["could", "not", "open"], ["not", "open", "it"],
+        ]),
+        ("lid: object .git/ab/12 is empty", [
+            ["lid", "object", "git", "ab", "12", "is", "empti"],
+        ]),
+        ("fatal: object .git/ab/12 is empty", [
+            ["object", "git", "ab", "12", "is", "empti"], ["is", "empti"],
         ]),
         ("a; " * 100, []),
     ],

@@ -526,6 +526,12 @@ def test_a_hit_is_headed_by_the_line_of_its_first_mark() -> None:
     assert render(hit(snippet="one\ntwo", snippet_start=10)).startswith("pkg/cache.py:10  ")
 
 
+def test_a_hit_is_headed_by_the_line_of_a_whole_name_before_that_of_a_part() -> None:
+    text = "open_all(x)\nend\nopen_lid(y)\n"
+    marks = ((0, 4), (16, 24))
+    assert render(hit(snippet=text, snippet_start=7, marks=marks)).startswith("pkg/cache.py:9  ")
+
+
 def test_a_hit_whose_file_has_changed_says_so_beside_its_place() -> None:
     lines = render(hit(stale=True)).splitlines()
     assert lines[0] == "pkg/cache.py:44 (stale)  0.83  python  IndexCache.pin"

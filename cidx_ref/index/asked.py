@@ -38,9 +38,13 @@ _DEFINING = re.compile(
 #: The same where no sentence has it: a type with a capital, and what takes arguments.
 _DEFINING_ANY = re.compile(
     r"^(?:(?:class|struct|interface|enum|trait|impl|defmodule)\s+(?=[A-Z]\w{2,}(?:\(\))?\s*[:{]?$)"
-    r"|(?:async\s+)?(?:defp?|func|fun|fn|function)\s+(?=[\w.]+\())"
+    r"|class\s+(?=[A-Z]\w{2,}\()"
+    r"|(?:async\s+)?(?:defp?|func|fun|fn|function)\s+(?=[\w.]+\((?!s\))))"
 )
-_TAKING = re.compile(r"\((?:[^()]|\([^()]*\))*\)[^(){}]*$")
+#: Its arguments, what it returns, and what its body begins with.
+_TAKING = re.compile(
+    r"\((?:[^()]|\([^()]*\))*\)\s*(?:(?:->|=>|:)[^(){}]*)?(?:[\w.*\[\]]+\s*\{|,\s*do:.*|[;{=]|)$"
+)
 _AFTER = re.compile(r"\s*[:{]$")
 #: The last part with the signs that belong to it: `valid?`, `save!`, `~Pool`, `$fields`.
 _WRITTEN = re.compile(r"[~$]?\w+[?!]?(?=(?:\(\))?;?$)")

@@ -5,7 +5,7 @@ Each gives a ranking of chunks; how rankings become an answer is `search`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import accumulate, groupby, islice
 from operator import itemgetter
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.asking import ALONE_S, BESIDE_S, QueryVectors
 from cidx_ref.index.notebook import cell_of
-from cidx_ref.index.pasted import chunks_at, standing
 from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
 from cidx_ref.index.rank import Found, Ranked, Weights
 from cidx_ref.index.snippet import Probes, line_of
+from cidx_ref.index.standing import settled, standing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,13 +90,12 @@ class Engines:
         self.phrases = Phrases(query, snapshot.chunks, snapshot.fulltext, self._mask)
         if snapshot.fulltext is not None:
             self.phrases.query = self.phrases.query.of_rarest(snapshot.fulltext.frequencies)
-        self._query = self.phrases.query
-        self._places: Ranking = []
-        if query.place is not None:
-            marks = snapshot.chunks.marks(self._mask)
-            self._places = chunks_at(query.place, snapshot.chunks, lambda n: bool(marks[n]))
-            if self._places:
-                self._query = self._query.of_place()
+        self._query, self._places = self.phrases.query, dict[int, float]()
+        if not self.phrases.bind:
+            known = snapshot.chunks, snapshot.fulltext, self._mask
+            self._query, self._places = settled(self._query, *known)
+        if self._places:
+            self.phrases.relaxed = []
         self._probes = Probes(self._query, quickly=search.mode == "fts")
 
     def semantic(self, k: int) -> Ranking:
@@ -249,15 +248,16 @@ class Engines:
             return self._first(lambda more: self.phrases.sift(called, more), k)
         return self._first(called, k)
 
-    def pasted(self, found: Sequence[tuple[int, float]]) -> Ranking:
-        """The place that was pasted; or those of the candidates `found` that hold what was."""
-        if self._places or self.phrases.bind or not self._query.is_pasted:
-            return self._places
-        chunks = [chunk for chunk, _ in found[:_LOOKED_AT]]
+    def pasted(self, found: Found) -> Ranking:
+        """The place that was pasted; or of what the full text has found, what holds what was."""
+        is_asked = self._query.is_pasted and not (self._query.is_name and found.definitions)
+        if self._places or self.phrases.bind or not is_asked:
+            return list(self._places.items())
+        chunks = [chunk for chunk, _ in found.fulltext[:_LOOKED_AT]]
         return [(n, 1.0) for n in standing(self._asked, chunks, self._snapshot.chunks)]
 
     def ranked(self, found: Found, weights: Weights) -> Ranked:
-        found = found._replace(pasted=self.pasted(found.fulltext))
+        found = found._replace(pasted=self.pasted(found))
         engine = self._snapshot.fulltext
         frequencies = {} if engine is None else engine.frequencies(self._query.terms)
         return Ranked(found, self._query, self._snapshot.chunks, frequencies, weights)
@@ -307,7 +307,7 @@ class Engines:
     def _hit(self, number: int, score: float) -> dict[str, Any]:
         chunk = self._snapshot.chunks.read(number)
         place = self._query.place
-        if place and any(number == each for each, _ in self._places):
+        if place and number in self._places:
             snippet = line_of(chunk, place.line)
         else:
             snippet = self._probes.cut(chunk)

@@ -240,8 +240,12 @@ def _zig_type(words: str, kind: str) -> Rule:
 
 _ZIG = Syntax(
     (
-        # A generic type is what a function makes that is called like a type.
-        Rule(pattern(_PUB + r"fn\s+(?P<name>[A-Z]\w*)\s*\("), "struct", into=True),
+        # A generic type is what a function makes that is called like a type, and returns one.
+        Rule(
+            pattern(_PUB + r"fn\s+(?P<name>[A-Z]\w*)\s*\((?:.*\)\s*type\b|[^)]*$)"),
+            "struct",
+            into=True,
+        ),
         Rule(
             pattern(r"return\s+(?:extern\s+|packed\s+)?(?:struct|union|enum)\b.*\{$"),
             "",

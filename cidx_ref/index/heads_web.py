@@ -48,7 +48,9 @@ _JS_MEMBERS = pattern(
     _JS_MODIFIERS + _NOT_METHOD + r"(?P<name>#?[\w$]+)[?!]?\s*(?::|=(?!=)|;|\(|<)"
 )
 #: Not of what is there under the same name, or another one, anyhow.
-_JS_KEYS = pattern(r"(?P<name>[A-Za-z_$][\w$]*)\s*:\s*(?![A-Za-z_$][\w$.]*\s*,?$)\S")
+_JS_KEYS = pattern(
+    r"(?!(?:case|default)\b)(?P<name>[A-Za-z_$][\w$]*)\s*:\s+(?![A-Za-z_$][\w$.]*\s*,?$)\S"
+)
 _JS = Syntax(
     (
         Rule(pattern(_WRAPPER), "", into=True, flat=True),

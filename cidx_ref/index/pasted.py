@@ -1,35 +1,40 @@
-"""What is pasted as it stands: a place (`path:line`), a file, a line of code, a message.
+"""What a text is that was pasted: a place (`path:line`), a file, a line of code, a message.
 
-By its words alone it would be found wherever others say as much.  So a place is looked up among the
-paths, what has the line as written comes first, and the parts of a message are looked for in a row:
-between them a program has put values.
+By its words alone it would be found wherever others say as much.  Where it stands in an index, says
+`standing`.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Protocol
+from itertools import islice
+from typing import NamedTuple
 
 from cidx_ref.index import languages
-from cidx_ref.index.filelist import StoredFile
-from cidx_ref.index.text import terms_of, words
+from cidx_ref.index.text import composed, terms_of, words
 
-__all__ = ["Place", "chunks_at", "has_signs", "place_in", "runs_in", "standing"]
+__all__ = ["Place", "has_signs", "place_in", "runs_in", "without_severity"]
 
 _MAX_CHARS = 1024
-#: As compilers, tracebacks and our own hits write it.
-_PLACE = re.compile(r"""([^\s:"'`*?<>|(){}\[\],;=]+)(?::(\d{1,7})(?:[:-]\d{1,7})?)?:?""")
-_MOST_FILES = 16  # of one name: `index.js`
-_FURTHER = 0.98  # each counts so much of the one above it
-
+#: A place by itself, as our own hits have it: `path:line`, `path:line:column`, or a path.
+_PLACE = re.compile(r"""([^\s:"'`*?<>|{};#]+)(?::(\d{1,7})(?:[:-]\d{1,7})?)?:?""")
+#: In a line of a compiler's, or a traceback: `path:line: why`, `File "path", line 3`, `path(3,5)`.
+_PLACE_WITHIN = re.compile(
+    r"""(?:^|[\s("'])([^\s:"'`*?<>|{};()#]+)(?::|",[ ]line[ ]|[ ]line[ ]|\(|\#L)(\d{1,7})(?!\w)"""
+)
 #: What code has, and messages, and sentences seldom.
 _SIGNS = re.compile(r"""\w[(\[]|[{}=<>|;]|->|::|\w:(?=\s\w)""")
 #: What parts code, and messages into what is fixed in them and what is not.
 _PARTS = re.compile(r"""[:;,()"'`\[\]{}=<>|]+""")
-_LEAST, _MOST = 3, 24  # terms of a part that are looked for in a row
-_MOST_RUNS = 8
+#: What is a value in a message, and no word of it: `.git/objects/ab`, `HEAD~3`, `0x1f`.
+_VALUE = re.compile(r"\S*[\d/~^@%#]\S*")
+_LEAST, _MOST = 3, 24  # terms of a part that are looked for in a row; of a message, one less
+_MOST_RUNS = 12
+_WINDOW = 3  # terms of a longer part, for a value may be a word like others
+#: How messages begin, whoever makes them.
+_SEVERITY = re.compile(
+    r"\s*(?:fatal|error|warning|warn|bug|panic|note|info|failure):\s+", re.IGNORECASE
+)
 
 
 class Place(NamedTuple):
@@ -39,67 +44,29 @@ class Place(NamedTuple):
     line: int
 
 
-class Text(Protocol):
-    @property
-    def text(self) -> str: ...
-
-
-class Chunks(Protocol):
-    """Where chunks lie: see `live.LiveChunks`."""
-
-    def read(self, chunk: int) -> Text: ...
-    def place_of(self, chunk: int) -> tuple[str, int]: ...
-    def file(self, number: int) -> StoredFile: ...
-    def files_called(self, is_meant: Callable[[str], bool]) -> Iterator[int]: ...
-    def chunks_of(self, file: int) -> range: ...
-
-
 def place_in(text: str) -> Place | None:
-    """The place that all of `text` is, if it looks like one."""
+    """The place that all of `text` is, if it looks like one, or that stands in it with a line."""
     text = text.strip()
-    met = _PLACE.fullmatch(text) if len(text) <= _MAX_CHARS else None
-    if met is None:
+    if len(text) > _MAX_CHARS or "\n" in text:
         return None
-    path = met[1].removeprefix("./")
+    if met := _PLACE.fullmatch(text):
+        path, line = met.groups()
+        if line is None and path in (".", "/"):
+            return None
+    elif met := _PLACE_WITHIN.search(text):
+        path, line = met.groups()
+        if not _is_path(path):
+            return None
+    else:
+        return None
     # Not each name with a dot in it: a place is looked for among all paths.
-    is_one = met[2] or "/" in path[1:] or languages.of(path) != languages.of("")
-    return Place(path, int(met[2] or 0)) if is_one and path != "/" else None
+    return (
+        Place(composed(path.removeprefix("./")), int(line or 0)) if line or _is_path(path) else None
+    )
 
 
-def chunks_at(
-    place: Place, chunks: Chunks, allows: Callable[[int], bool]
-) -> list[tuple[int, float]]:
-    """The chunks at `place` in each file that is called so, the least deep first, with scores:
-    those with the line, or if there is none, the first ones.  `allows` says of a chunk whether it
-    may be shown."""
-    files = _files_at(place.path, chunks) or _files_at(place.path.lower(), chunks, any_case=True)
-    found = []
-    for file in files:
-        inside = chunks.chunks_of(file)
-        if len(inside) and allows(inside.start):
-            at = bisect_right(inside, place.line, key=lambda n: chunks.place_of(n)[1]) - 1
-            found.append(inside[max(0, at)])
-    return [(chunk, _FURTHER**n) for n, chunk in enumerate(found[:_MOST_FILES])]
-
-
-def _files_at(path: str, chunks: Chunks, *, any_case: bool = False) -> list[int]:
-    within = f"/{path}"
-
-    def is_meant(found: str) -> bool:
-        if any_case:
-            found = found.lower()
-        # An absolute one may be of this project, wherever that lies.
-        return (
-            found == path
-            or found.endswith(within)
-            or (path[0] == "/" and within.endswith(f"/{found}"))
-        )
-
-    def depth(file: int) -> tuple[int, str]:
-        found = chunks.file(file).path
-        return found.count("/"), found
-
-    return sorted(chunks.files_called(is_meant), key=depth)
+def _is_path(text: str) -> bool:
+    return "/" in text[1:] or languages.of(text) != languages.of("")
 
 
 def has_signs(text: str) -> bool:
@@ -107,19 +74,33 @@ def has_signs(text: str) -> bool:
     return _SIGNS.search(text) is not None
 
 
+def without_severity(text: str) -> str:
+    """A message without what many begin with: `fatal: `."""
+    begun = _SEVERITY.match(text)
+    return (begun and text[begun.end() :]) or text
+
+
 def runs_in(text: str) -> list[list[str]]:
-    """The terms of a text with signs, and those of its parts that say enough, each to stand in a
-    row."""
+    """The terms of a text with signs, of its parts, and of a message's three by three, each to
+    stand in a row."""
     if len(text) > _MAX_CHARS or not has_signs(text):
         return []
-    whole = list(terms_of(words(text)))
-    parts = (list(terms_of(words(part))) for part in _PARTS.split(text))
+    message = without_severity(text)
+    whole = _terms(message)
     runs = [whole] if 1 < len(whole) <= _MOST else []
-    runs += [part for part in parts if _LEAST <= len(part) <= _MOST and part not in runs]
-    return runs[:_MOST_RUNS]
+    parts = [_terms(part) for each in _PARTS.split(message) for part in _VALUE.split(each)]
+    is_message = message != text
+    runs += [part for part in parts if _LEAST - is_message <= len(part) <= _MOST]
+    if is_message:
+        runs += [
+            part[at : at + _WINDOW]
+            for part in parts
+            for at in range(len(part) - _WINDOW + 1)
+            if len(part) > _WINDOW
+        ]
+    distinct = dict.fromkeys(map(tuple, runs))
+    return [list(run) for run in islice(distinct, _MOST_RUNS)]
 
 
-def standing(text: str, found: Iterable[int], chunks: Chunks) -> list[int]:
-    """Those of the chunks `found` in which `text` stands as it is, but for white space."""
-    wanted = " ".join(text.split())
-    return [n for n in found if wanted in " ".join(chunks.read(n).text.split())]
+def _terms(text: str) -> list[str]:
+    return list(terms_of(words(text)))

@@ -217,7 +217,7 @@ class _Reader:
         """Take in the names that a line right within `top` defines."""
         if top.rule.members is None or not (met := top.rule.members.match(bare)):
             return
-        self._name(number, INNER * top.rule.keys + met["name"])
+        self._name(number, f"{INNER if top.rule.keys else ''}{met['name']}")
         if top.kind == "enum" and "(" not in bare:
             for met in map(_NAME.match, bare.split(",")[1:]):
                 if met:

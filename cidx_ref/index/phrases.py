@@ -149,9 +149,10 @@ class Phrases:
         return bool(self._kept)
 
     def missing(self) -> dict[str, str]:
-        """Of a name that is asked for and that nothing defines, that nothing has it at all."""
+        """The name that is asked for, of a qualified one its last part, if no text has its parts
+        in a row; it is no file that is not there."""
         query, fulltext = self.query, self._fulltext
-        if fulltext is None or not query.is_name:
+        if fulltext is None or not query.is_name or query.place is not None:
             return {}
         parts = list(terms_of(words(query.name.parts[-1])))
         is_there = len(fulltext.frequencies(parts)) == len(set(parts))

@@ -45,6 +45,7 @@ _TOP_FOLDERS = {
     "document": "book guide man manual website site changes",
     "generated": "external extern deps dist cjs esm umd commonjs lib.esm lib.commonjs",
 }
+_WORKSPACES = frozenset("packages apps libs crates".split())
 _BY_FOLDER = {name: what for what, names in _FOLDERS.items() for name in names.split()}
 _BY_TOP_FOLDER = {name: what for what, names in _TOP_FOLDERS.items() for name in names.split()}
 
@@ -83,7 +84,9 @@ def purpose(path: str) -> str:
 
 def _by_folders(folders: list[str]) -> str:
     names = [folder.lower() for folder in folders]
-    at_the_top = (_BY_TOP_FOLDER.get(name) for name in names[:1])
+    # Of each package of a workspace, too: `packages/core/dist`.
+    tops = names[2:3] if names and names[0] in _WORKSPACES else []
+    at_the_top = (_BY_TOP_FOLDER.get(name) for name in names[:1] + tops)
     return next(filter(None, (*at_the_top, *map(_BY_FOLDER.get, names))), "")
 
 

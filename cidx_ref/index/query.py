@@ -8,8 +8,8 @@ from functools import lru_cache
 from itertools import chain, islice, pairwise
 from typing import Any, Generic, TypeVar
 
-from cidx_ref.index.asked import NO_NAME, Name, name_in, without_backslashes
-from cidx_ref.index.pasted import Place, has_signs, place_in, runs_in
+from cidx_ref.index.asked import Name, name_in, without_backslashes
+from cidx_ref.index.pasted import Place, has_signs, place_in, runs_in, without_severity
 from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.stems import rarities, singular
 from cidx_ref.index.text import (
@@ -209,13 +209,14 @@ class Query:
 
     @_Lazy
     def is_pasted(self) -> bool:
-        """Whether it may stand somewhere as it is: a line of code, or of a message."""
-        return not self.is_name and has_signs(self.text) and len(self.terms) > 1
+        """Whether it has the signs of code, or of a message, and more than one word."""
+        return has_signs(self.text) and len(self._said) > 1
 
-    def of_place(self) -> Query:
-        """What it asks for where its place is known: no name."""
+    def asking_for(self, name: Name) -> Query:
+        """What it asks for where it is known that it is this name and nothing else, or none."""
         settled = Query(self.text)
-        settled.__dict__.update(self.__dict__, name=NO_NAME, is_name=False, symbols=[])
+        settled.__dict__.update(self.__dict__, name=name, is_name=bool(name.parts))
+        settled.__dict__["symbols"] = symbols(name.parts[-1:])
         return settled
 
     @_Lazy
@@ -273,7 +274,7 @@ class Query:
     @_Lazy
     def _found(self) -> list[str]:
         """All words, in order, with those of another reading (see `codes`) at the end."""
-        text = without_backslashes(self.text)
+        text = without_severity(without_backslashes(self.text))
         return words(text) + said(text)[1]
 
     @_Lazy

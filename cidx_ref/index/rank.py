@@ -126,6 +126,8 @@ class Ranked:
         said = zip(called, self._said.shares(list(called.values())), strict=True)
         self._parts["name"] = {chunk: weights.name * share for chunk, share in said if share}
         self._file_of = dict(zip(chunks, numbers, strict=True))
+        #: Whatever these are there for, they are what is asked for.
+        self._meant = {self._file_of[chunk] for chunk, _ in found.pasted}
         if self._parts["definition"]:
             self._prefer(query.name, called)
         self._own = _together(*self._parts.values())
@@ -171,7 +173,7 @@ class Ranked:
         path = self._files.file(number).path
         factors = {
             "path": self._path_factors([path])[0],
-            purpose(path) or "purpose": self._purpose_factor(path),
+            purpose(path) or "purpose": self._purpose_factor(number, path),
             "repeat": self._repeated(chunks.index(chunk)),
         }
         return {
@@ -184,8 +186,9 @@ class Ranked:
         own = self._own
         paths = [self._files.file(number).path for number in self._of_file]
         factors = self._path_factors(paths)
-        for path, factor, chunks in zip(paths, factors, self._of_file.values(), strict=True):
-            factor *= self._purpose_factor(path)
+        of_file = zip(paths, factors, self._of_file.items(), strict=True)
+        for path, factor, (number, chunks) in of_file:
+            factor *= self._purpose_factor(number, path)
             if len(chunks) == 1:
                 yield chunks[0], own[chunks[0]] * factor
                 continue
@@ -221,9 +224,10 @@ class Ranked:
         weight = self._weights.path
         return [1 + weight * said for said in self._said.shares([*map(str.lower, paths)])]
 
-    def _purpose_factor(self, path: str) -> float:
+    def _purpose_factor(self, number: int, path: str) -> float:
         what = purpose(path)
-        return 1.0 if not what or what in self._asked else self._weights.purpose[what]
+        is_asked = not what or what in self._asked or number in self._meant
+        return 1.0 if is_asked else self._weights.purpose[what]
 
 
 def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:

@@ -108,7 +108,9 @@ def line_of(chunk: StoredChunk, number: int) -> Snippet:
     """Five lines from line `number` on, which is marked, or fewer at the end of the chunk; with 0,
     the first ones after a licence."""
     lines = chunk.text.split("\n")
-    at = min(number, chunk.line_end) - chunk.line_start if number else _after_licence(lines)
+    at = max(0, min(number, chunk.line_end) - chunk.line_start)
+    if not number:
+        at = _after_licence(lines)
     first = max(0, min(at, len(lines) - _LINES))
     shown = [line[:_MAX_LINE_CHARS] for line in lines[first : first + _LINES]]
     marks: tuple[tuple[int, int], ...] = ()
