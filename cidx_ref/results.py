@@ -21,10 +21,10 @@ _OF_HITS = {"path": str, "line_start": int, "line_end": int, "language": str, "s
             "snippet": str, "snippet_start": int, "name": str, "kind": str,
             "signals": dict}  # fmt: skip
 _OF_ANSWERS = {"results": list, "mode": str, "generation": str, "took_ms": _NUMBER,
-               "unavailable": dict, "relaxed": list, "missing": str | None, "unmatched": dict,
-               "pending": int | None,
-               "total_matches": int | None, "fresh_problem": str | None,
-               "embedding_ms": _NUMBER | None, "source": str | None}  # fmt: skip
+               "unavailable": dict, "relaxed": list, "missing": str | None, "meant": str | None,
+               "unmatched": dict, "pending": int | None, "total_matches": int | None,
+               "fresh_problem": str | None, "source": str | None,
+               "embedding_ms": _NUMBER | None}  # fmt: skip
 
 
 def _checked(known: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,8 @@ class Answer(Sequence[Hit]):
 
     `relaxed` has the quoted pieces of the query that were let go, because nothing has them as
     written, or not together with the others: their words were looked for.  `missing` is a name that
-    was asked for and that nothing has, in whatever joints and case; None where there is no such.
+    was asked for and that nothing has, in whatever joints and case, and `meant` the one that it is
+    most like, which was looked for; None where there is no such.
 
     The index holds every change made before `indexed_at` (ISO 8601).  `pending` is how many files
     are known to have changed since; None while that is not known.  `fresh` says of a query that
@@ -119,6 +120,7 @@ class Answer(Sequence[Hit]):
     fresh_problem: str | None = None
     relaxed: Sequence[str] = field(default_factory=list)
     missing: str | None = None
+    meant: str | None = None
     unmatched: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     total_matches: int | None = None
     more_matches: bool | None = None

@@ -114,6 +114,10 @@ def test_a_first_query_builds_the_index_and_starts_the_daemon(fresh: Project) ->
     assert answer["relaxed"] == []
     assert "\x1b[" not in run(fresh, "query", "parse").stdout
     assert "\x1b[1;31mparse\x1b[0m" in run(fresh, "query", "parse", "--color=always").stdout
+    meant = run(fresh, "query", "parseHTTPHeadrs")
+    note = "nothing indexed has the name 'parseHTTPHeadrs': 'parseHTTPHeaders' was looked for"
+    assert meant.stdout.startswith("web/app.js:1")
+    assert meant.stderr == f"cidx-ref: {note}\n"
     missing = run(fresh, "query", "parse_retry_headers")
     assert missing.stdout
     note = "nothing indexed has the name 'parse_retry_headers': what is like it was looked for"

@@ -67,6 +67,10 @@ def _files() -> Iterator[tuple[str, str]]:
         ),
     )
     yield "lib/once.c", _functions(105) + "int counted(void)\n{\n  i = 1;\n}\n"
+    unwind = (
+        "int unwind_the_jar(void)\n{\n  return 0;\n}\n\nstruct JarUnwinder {\n  int turns;\n};\n"
+    )
+    yield "lib/unwind.c", _functions(109) + unwind
     yield "lib/[id].c", _functions(106)
     yield "lib/caf\u00e9.c", _functions(107)
     yield "tests/check_jar.c", _functions(108)
@@ -274,6 +278,32 @@ def test_a_name_that_nothing_has_is_said_to_be_missing(
     found = answer(snapshot, Search(name, mode), EMBEDDER)
     assert found["results"]
     assert found.get("missing") == missing
+
+
+@pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("mode", ["hybrid", "fts", "semantic"])
+@pytest.mark.parametrize(
+    ("typed", "meant", "path"),
+    [
+        ("unwind_the_jra", "unwind_the_jar", "lib/unwind.c"),
+        ("unwind_the_ja", "unwind_the_jar", "lib/unwind.c"),
+        ("unwindTheJjar()", "unwind_the_jar", "lib/unwind.c"),
+        ("Jar.unwind_teh_jar", "unwind_the_jar", "lib/unwind.c"),
+        ("JarUnwindr", "JarUnwinder", "lib/unwind.c"),
+        ("jsFailf", None, ""),
+        ("zwind_the_jar", None, ""),
+    ],
+)
+def test_for_a_name_that_nothing_has_the_one_is_looked_for_that_it_is_most_like(
+    snapshot: IndexSnapshot, typed: str, meant: str | None, path: str, mode: str
+) -> None:
+    found = answer(snapshot, Search(typed, mode), EMBEDDER)
+    assert found.get("meant") == meant
+    assert "missing" in found
+    shown = [hit["path"] for hit in found["results"]]
+    assert not meant or path in (shown if mode == "semantic" else shown[:1])
+    elsewhere = Filters(exclude_paths=("lib/unwind.c",))
+    assert answer(snapshot, Search(typed, mode, filters=elsewhere), EMBEDDER).get("meant") == meant
 
 
 def test_why_it_is_first_is_explained(snapshot: IndexSnapshot) -> None:

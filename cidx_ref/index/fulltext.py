@@ -181,6 +181,14 @@ class FullTextIndex:
         clauses = [(tantivy.Occur.Should, each) for each in should]
         return self._search(tantivy.Query.boolean_query(clauses), k, allowed)
 
+    def likest(self, symbol: str) -> tuple[str, list[int]]:
+        """What is called nearly `symbol`, which nothing is, and the chunks that are called so; ""
+        and none where nothing is."""
+        for each in self._vocabulary.likest(symbol):
+            if found := self._all(self._any_of([("symbol", each)])):
+                return each, found
+        return "", []
+
     def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
         """How many chunks each of the terms `wanted` stands in, the rarest term first.
 

@@ -24,7 +24,8 @@ import numpy as np
 
 from cidx_ref.index.query import MAX_TERMS, Query
 from cidx_ref.index.quotes import Piece
-from cidx_ref.index.text import composed, terms_of, words
+from cidx_ref.index.structure import INNER
+from cidx_ref.index.text import composed, symbols, terms_of, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +48,7 @@ _ASCII = re.compile(r"[!-~]+")
 _ASCII_UNQUOTED = re.compile(r"[!#-\[\]-~]+")
 # What a program puts a value into, or where the text of a message ends.
 _SLOT = re.compile(r""" ?\\?["'`]?(?:%[^\s]|\{[^\s]|\$[{\w]|["'`] ?[+,.&)])""")
+_MOST_NAMED = 8  # chunks that are called what may be meant
 _MAX_RUNS = 8  # of a piece, that a chunk must hold to be read
 
 Ranking = list[tuple[int, float]]
@@ -149,8 +151,9 @@ class Phrases:
         return bool(self._kept)
 
     def missing(self) -> dict[str, str]:
-        """The name that is asked for, of a qualified one its last part, if no text has its parts
-        in a row; it is no file that is not there."""
+        """As `missing`, the name that is asked for, of a qualified one its last part, if no text
+        has its parts in a row; as `meant`, the one that it is most like.  A file that is not there
+        is none."""
         query, fulltext = self.query, self._fulltext
         if fulltext is None or not query.is_name or query.place is not None:
             return {}
@@ -158,7 +161,19 @@ class Phrases:
         is_there = len(fulltext.frequencies(parts)) == len(set(parts))
         if is_there and len(parts) > 1:
             is_there = bool(fulltext.quoting([parts]))
-        return {} if is_there or not parts else {"missing": query.name.written}
+        if is_there or not parts:
+            return {}
+        meant = self._meant(fulltext)
+        return {"missing": query.name.written, **({"meant": meant} if meant else {})}
+
+    def _meant(self, fulltext: TextEngine) -> str:
+        """The name, as it is written, that what is asked for is most like; "" for none."""
+        symbol, found = fulltext.likest(self.query.symbols[0])
+        for chunk in found[:_MOST_NAMED]:
+            for name in self._chunks.read(chunk).defines:
+                if symbols([name.removeprefix(INNER)]) == [symbol]:
+                    return name.removeprefix(INNER)
+        return ""
 
     def holds(self, chunk: int) -> bool:
         """Whether `chunk` holds all phrases that were not let go."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cidx_ref.errors import CidxError, InternalError
@@ -57,11 +58,28 @@ def answer(
     weights: Weights = WEIGHTS,
 ) -> dict[str, Any]:
     """The answer as a plain dictionary: see `results.Answer` for its fields; with `staleness`, it
-    says of which hits the file has changed.
+    says of which hits the file has changed.  For a name that nothing has, the one that it is most
+    like is looked for.
 
     Raises `IndexUnusableError` if the engine asked for is missing, in hybrid mode only if both
     are.
     """
+    found = _answer(snapshot, search, embedder, runtime, staleness, weights)
+    if meant := found.get("meant"):
+        instead = replace(search, text=meant)
+        told = {"missing": found["missing"], "meant": meant}
+        found = _answer(snapshot, instead, embedder, runtime, staleness, weights) | told
+    return found
+
+
+def _answer(
+    snapshot: Snapshot,
+    search: Search,
+    embedder: Embedder,
+    runtime: Runtime,
+    staleness: Staleness | None,
+    weights: Weights,
+) -> dict[str, Any]:
     started = runtime.monotonic()
     vectors = QueryVectors.of(embedder, runtime)
     engines = Engines(snapshot, search, vectors, parsed(search.text))

@@ -10,6 +10,7 @@ tantivy's own way, a regular expression, takes 8 ms on a dictionary in which a p
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,8 @@ __all__ = ["WORDS", "Vocabulary", "WordFile", "WordWriter"]
 
 WORDS = "words.txt"
 _CODEC = ("utf-8", "surrogatepass")
+_OFF_BY = 2  # letters that a mistyped name has more, or less
+_ALIKE, _FEW = 0.85, 4
 _MAX_LOOKED_THROUGH_BYTES = 16_000_000  # vocabulary times parts that are looked for: 10 ms
 
 
@@ -77,6 +80,14 @@ class WordFile:
             yield "body" if at < self._middle else "identifier", text[start:end].decode(*_CODEC)
             at = text.find(wanted, end)
 
+    def like(self, term: str) -> Iterator[str]:
+        """The terms that begin as `term` does, and are about as long."""
+        first, rest = term[:1].encode(*_CODEC), len(term.encode(*_CODEC)) - 1
+        lengths = b"{%d,%d}" % (max(0, rest - _OFF_BY), rest + _OFF_BY)
+        alike = re.compile(b"(?<=\\n)" + re.escape(first) + b"[^\\n]" + lengths + b"(?=\\n)")
+        for met in alike.finditer(self._text):
+            yield met[0].decode(*_CODEC)
+
 
 class Vocabulary:
     """The vocabularies of a generation's segments.  Terms of what is in no file any more may be
@@ -94,3 +105,13 @@ class Vocabulary:
         for part in islice(parts, max(1, _MAX_LOOKED_THROUGH_BYTES // size)):
             for file in self._files:
                 yield from file.around(part)
+
+    def likest(self, term: str) -> list[str]:
+        """The few terms that are most like `term`, the likest first; none where all of them would
+        be too many to look through."""
+        if sum(map(len, self._files)) > _MAX_LOOKED_THROUGH_BYTES:
+            return []
+        from difflib import get_close_matches  # only here: it is slow to import
+
+        alike = {each for file in self._files for each in file.like(term)}
+        return get_close_matches(term, sorted(alike - {term}), n=_FEW, cutoff=_ALIKE)

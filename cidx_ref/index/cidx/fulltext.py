@@ -179,6 +179,9 @@ class TheirText:
         tokens = [form for term in wanted for form in self._forms.of(term)]
         return self._holding(self._any_of(tokens), tokens)
 
+    def likest(self, symbol: str) -> tuple[str, list[int]]:
+        return "", []  # it has no table of names
+
     def spelling(self, query: Query, at_most: int) -> list[int]:
         """The chunks that have a name of the query as one token."""
         names = (*query.identifiers, *query.neighbours)
