@@ -69,6 +69,7 @@ def _files() -> Iterator[tuple[str, str]]:
     yield "lib/once.c", _functions(105) + "int counted(void)\n{\n  i = 1;\n}\n"
     unwind = (
         "int unwind_the_jar(void)\n{\n  return 0;\n}\n\nstruct JarUnwinder {\n  int turns;\n};\n"
+        "#define lidTurners 1\n"
     )
     yield "lib/unwind.c", _functions(109) + unwind
     yield "lib/[id].c", _functions(106)
@@ -290,6 +291,7 @@ def test_a_name_that_nothing_has_is_said_to_be_missing(
         ("unwindTheJjar()", "unwind_the_jar", "lib/unwind.c"),
         ("Jar.unwind_teh_jar", "unwind_the_jar", "lib/unwind.c"),
         ("JarUnwindr", "JarUnwinder", "lib/unwind.c"),
+        ("lidTurnesr", "lidTurners", "lib/unwind.c"),
         ("jsFailf", None, ""),
         ("zwind_the_jar", None, ""),
     ],

@@ -27,6 +27,7 @@ from cidx_ref.files import Directory
 from cidx_ref.index.analysis import Terms, as_written, within
 from cidx_ref.index.live import FileSet, LiveChunks
 from cidx_ref.index.query import Query
+from cidx_ref.index.stems import singular
 from cidx_ref.index.vocabulary import Vocabulary
 from cidx_ref.index.ways import OTHERWISE, Ways, parts_of
 
@@ -184,9 +185,10 @@ class FullTextIndex:
     def likest(self, symbol: str) -> tuple[str, list[int]]:
         """What is called nearly `symbol`, which nothing is, and the chunks that are called so; ""
         and none where nothing is."""
-        for each in self._vocabulary.likest(symbol):
-            if found := self._all(self._any_of([("symbol", each)])):
-                return each, found
+        for each in self._vocabulary.likest(singular(symbol)):
+            for form in (each, f"{each}s"):  # the vocabulary has no plurals
+                if found := self._all(self._any_of([("symbol", form)])):
+                    return form, found
         return "", []
 
     def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
