@@ -1193,6 +1193,17 @@ def test_a_generic_type_is_what_a_function_makes() -> None:
 fn lid(comptime T: type) T {
     fn_made();
 }
+
+pub fn Vec(comptime T: type) type {
+    return [4]T;
+}
+
+extern fn CreateFile(name: u8) bool;
+
+pub fn WriteFile(name: u8) bool {
+    const local = 1;
+    return name == local;
+}
 """
     found = outline("zig", text)
     spans = [(each.name, each.kind, each.start, each.end) for each in found.definitions]
@@ -1201,6 +1212,9 @@ fn lid(comptime T: type) T {
         ("Box.Self", "constant", 4, 5),
         ("Box.open", "method", 7, 12),
         ("lid", "function", 15, 18),
+        ("Vec", "struct", 19, 22),
+        ("CreateFile", "function", 23, 24),
+        ("WriteFile", "function", 25, 29),
     ]
     assert {f"{INNER}Local", f"{INNER}inner"} <= {name for _, name in found.names}
 

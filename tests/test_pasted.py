@@ -81,7 +81,7 @@ def _files() -> Iterator[tuple[str, str]]:
     yield "web/Response.py", "class Response:\n    def json(self):\n        return 1\n"
     yield "tests/fixtures/Response.json", '{"jar": 1}\n'
     yield "lib/store.h", "struct store {\n  int jar;\n};\n"
-    yield "lib/store.c", "int store_open(struct store *store)\n{\n  return store->store;\n}\n" * 9
+    yield "lib/store.c", "int opened(struct store *store)\n{\n  return store->store;\n}\n" * 9
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +137,12 @@ BOTH = pytest.mark.parametrize("mode", ["hybrid", "fts"])
 def test_a_place_is_shown_as_it_is(
     snapshot: IndexSnapshot, pasted: str, path: str, line: int, mode: str
 ) -> None:
-    first = ask(snapshot, pasted, mode)[0]
+    answered = answer(snapshot, Search(pasted, mode, explain=True), EMBEDDER)
+    first = answered["results"][0]
+    assert answered["relaxed"] == []
     assert first["path"] == path
     assert first["line_start"] <= line <= first["line_end"]
+    assert not first["signals"].keys() & {"test", "example", "document"}, "it is what is asked for"
     shown = range(first["snippet_start"], first["snippet_start"] + 5)
     assert line in shown
     [(start, _)] = first["marks"]
@@ -195,10 +198,12 @@ def test_a_name_that_something_has_is_no_file(snapshot: IndexSnapshot, mode: str
 @BOTH
 def test_a_type_is_asked_for_with_the_word_for_it(snapshot: IndexSnapshot, mode: str) -> None:
     for asked in ("struct store", "struct store {"):
-        assert ask(snapshot, asked, mode)[0]["path"] == "lib/store.h"
-    assert not any(
-        "definition" in hit["signals"] for hit in ask(snapshot, "struct jar", explain=True)
-    )
+        first = ask(snapshot, asked, mode, explain=True)[0]
+        assert first["path"] == "lib/store.h"
+        assert "definition" in first["signals"]
+    for asked in ("struct jar", "struct opened"):  # a struct is neither, and a function is
+        found = ask(snapshot, asked, mode, explain=True)
+        assert not any("definition" in hit["signals"] for hit in found)
 
 
 @pytest.mark.promise("QRY-3")
