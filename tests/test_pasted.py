@@ -81,7 +81,8 @@ def _files() -> Iterator[tuple[str, str]]:
     yield "web/Response.py", "class Response:\n    def json(self):\n        return 1\n"
     yield "tests/fixtures/Response.json", '{"jar": 1}\n'
     yield "lib/store.h", "struct store {\n  int jar;\n};\n"
-    yield "lib/store.c", "int opened(struct store *store)\n{\n  return store->store;\n}\n" * 9
+    steps = "  step(store);\n" * 12
+    yield "lib/store.c", f"int opened(struct store *store)\n{{\n{steps}}}\n"
 
 
 @pytest.fixture(scope="module")
