@@ -25,17 +25,17 @@ pytestmark = pytest.mark.once
 BENCHMARK = QUESTIONS.parent
 
 
-def test_each_of_fourteen_languages_has_a_repository_to_choose_by_and_one_to_report() -> None:
+def test_each_of_nineteen_languages_has_a_repository_to_choose_by_and_one_to_report() -> None:
     found = repositories()
     assert faults(found) == []
-    assert Counter(repository.part for repository in found) == {"choose": 14, "report": 14}
-    assert len({repository.language for repository in found}) == 14
+    assert Counter(repository.part for repository in found) == {"choose": 19, "report": 19}
+    assert len({repository.language for repository in found}) == 19
     assert min(len(repository.questions) for repository in found) >= 12
 
 
 def test_no_host_is_named() -> None:
     pages = [*BENCHMARK.rglob("*.py"), *BENCHMARK.rglob("*.toml")]
-    assert len(pages) > 28
+    assert len(pages) > 38
     assert [page for page in pages if "://" in page.read_text("utf-8")] == []
 
 
