@@ -121,6 +121,7 @@ BOTH = pytest.mark.parametrize("mode", ["hybrid", "fts"])
         ("deep/jar.c:99:", "lib/deep/jar.c", 99),
         ("jar.c:200", "lib/jar.c", 200),
         ("/home/who/project/lib/jar.c:77", "lib/jar.c", 77),
+        ("/home/who/elsewhere/part7.c:77", "lib/part7.c", 77),
         ("part7.c:120", "lib/part7.c", 120),
         ("lib/jar.c:40:3: error: expected 'lid' before 'proxy'", "lib/jar.c", 40),
         ("  at lib/jar.c:40", "lib/jar.c", 40),
@@ -130,6 +131,9 @@ BOTH = pytest.mark.parametrize("mode", ["hybrid", "fts"])
         ("lib/jar.c#L40", "lib/jar.c", 40),
         ("what is lib/jar.c line 40 for", "lib/jar.c", 40),
         ("who/lib/jar.c:40", "lib/jar.c", 40),
+        ("/usr/lib/python3/who/app/main.js:1:1", "app/main.js", 1),
+        ("a/" * 400 + "lib/jar.c:40", "lib/jar.c", 40),
+        ("LIB/Jar.C:40", "lib/jar.c", 40),
         ("lib/[id].c:40", "lib/[id].c", 40),
         ("lib/cafe\u0301.c:40", "lib/caf\u00e9.c", 40),
         ("check_jar.c:40", "tests/check_jar.c", 40),
@@ -217,6 +221,7 @@ def test_beside_a_file_nothing_is_meant_that_is_called_as_it_ends(snapshot: Inde
 
 @pytest.mark.promise("QRY-3")
 def test_what_is_no_file_is_a_name(snapshot: IndexSnapshot) -> None:
+    assert "pasted" not in ask(snapshot, "elsewhere/part7.c", explain=True)[0]["signals"]
     assert ask(snapshot, "letters.h")[0]["path"] == "lib/letters.c"
     assert ask(snapshot, "app.js")[0]["path"] == "app/main.js"
 

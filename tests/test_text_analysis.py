@@ -255,7 +255,9 @@ def test_a_name_with_hyphens_is_asked_for_by_name_and_called_so() -> None:
         "ring",
         "buffer",
         "ringbuffer",
+        "=ring-buffer",
     ]
+    assert terms_of_chunk("a.md", "", "", ["How to ring"]).symbol.split() == ["how", "to", "ring"]
 
 
 def test_letters_that_may_be_a_code_or_not_are_read_both_ways() -> None:

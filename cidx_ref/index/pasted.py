@@ -51,8 +51,6 @@ def place_in(text: str) -> Place | None:
         return None
     if met := _PLACE.fullmatch(text):
         path, line = met.groups()
-        if line is None and path in (".", "/"):
-            return None
     elif met := _PLACE_WITHIN.search(text):
         path, line = met.groups()
         if not _is_path(path):
@@ -60,9 +58,9 @@ def place_in(text: str) -> Place | None:
     else:
         return None
     # Not each name with a dot in it: a place is looked for among all paths.
-    return (
-        Place(composed(path.removeprefix("./")), int(line or 0)) if line or _is_path(path) else None
-    )
+    if path in (".", "/") or not (line or _is_path(path)):
+        return None
+    return Place(composed(path.removeprefix("./")), int(line or 0))
 
 
 def _is_path(text: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from cidx_ref.index.asked import NO_NAME, Name
@@ -73,37 +74,54 @@ def standing(text: str, found: Iterable[int], chunks: LiveChunks) -> list[int]:
 
 
 def _chunks_at(place: Place, chunks: LiveChunks, mask: FilterMask | None) -> dict[int, float]:
-    path = place.path
-    found = _called(path, chunks, mask)
+    folds = [_as_it_is]
     # A name with a dot in it is hardly a file that is written otherwise.
-    if not found and (place.line or "/" in path):
-        found = _called(path.lower(), chunks, mask, any_case=True)
-    while not found and "/" in path:  # those above may be of another machine
-        path = path.partition("/")[2]
-        found = _called(path, chunks, mask) if "/" in path or place.path[0] == "/" else []
-    best = sorted(found, key=lambda each: (each[0].count("/"), each[0]))[:_MOST_FILES]
-    shown = (_chunk_with(place.line, inside, chunks) for _, inside in best)
-    return {chunk: _FURTHER**n for n, chunk in enumerate(shown)}
+    if place.line or "/" in place.path:
+        folds.append(_in_small_letters)
+    for fold in folds:
+        if best := _files_at(place.path, chunks, mask, fold):
+            shown = (_chunk_with(place.line, inside, chunks) for inside in best[:_MOST_FILES])
+            return {chunk: _FURTHER**n for n, chunk in enumerate(shown)}
+    return {}
 
 
-def _called(
-    path: str, chunks: LiveChunks, mask: FilterMask | None, *, any_case: bool = False
-) -> list[tuple[str, range]]:
-    """The files that are let through and called `path`, or something and `path`: their whole paths,
-    and their chunks."""
-    within = f"/{path}"
+def _files_at(
+    path: str, chunks: LiveChunks, mask: FilterMask | None, fold: Callable[[str], str]
+) -> list[range]:
+    """The chunks of each file that is let through and called as `path` ends, the least deep first.
 
-    def is_meant(found: str) -> bool:
-        found = found if found.isascii() else composed(found)
-        found = found.lower() if any_case else found
-        return found == path or found.endswith(within)
-
-    files = list(chunks.files_called(is_meant))
+    Folders above those may be of another machine, where more than the file's name is the same.
+    """
+    wanted = fold(path).split("/")
+    files = list(chunks.files_called(lambda each: fold(each.rpartition("/")[2]) == wanted[-1]))
     if not files:
         return []
     marks = chunks.marks(mask)
-    called = ((chunks.file(file).path, chunks.chunks_of(file)) for file in files)
-    return [(found, inside) for found, inside in called if inside and marks[inside.start]]
+    found: dict[str, range] = {}
+    for file in files:
+        inside = chunks.chunks_of(file)
+        if inside and marks[inside.start]:
+            found[chunks.file(file).path] = inside
+    shared = {each: _shared(wanted, fold(each).split("/")) for each in found}
+    most = max(shared.values(), default=0)
+    if most < min(len(wanted), 2) and wanted[0]:
+        return []
+    best = (each for each, same in shared.items() if same == most)
+    return [found[each] for each in sorted(best, key=lambda each: (each.count("/"), each))]
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many names two paths have in common, from their ends."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _as_it_is(path: str) -> str:
+    return path if path.isascii() else composed(path)
+
+
+def _in_small_letters(path: str) -> str:
+    return _as_it_is(path).lower()
 
 
 def _chunk_with(line: int, inside: range, chunks: LiveChunks) -> int:
