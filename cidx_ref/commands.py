@@ -51,10 +51,11 @@ FOUND, NO_MATCH, FAILED = 0, 1, 2
 def query(options: argparse.Namespace) -> int:
     """Search, and build the index first where there is none."""
     text = " ".join(options.text)
-    _unchecked_project(options).see_to_its_root(
+    project = _unchecked_project(options)
+    project.see_to_its_root(
         is_named=options.project is not None, may_build=not options.no_build, notice=complain
     )
-    with _client(options) as daemon:
+    with _client(project) as daemon:
         typed = _from_root(options, str(daemon.project.root))
         wanted = {
             "mode": options.mode,
@@ -121,7 +122,7 @@ def _from_root(options: argparse.Namespace, root: str) -> dict[str, dict[str, st
 
 def index(options: argparse.Namespace) -> int:
     """Bring the index up to date."""
-    with _client(options) as daemon:
+    with _client(_unchecked_project(options)) as daemon:
         report = _build(daemon, full=options.full, wait_s=options.wait)
         skipped = daemon.skipped() if options.skipped else None
     from cidx_ref.terminal import run_summary, skipped_lines
@@ -251,7 +252,7 @@ def say(method: str) -> Callable[..., int]:
     """A command that prints what the running daemon says."""
 
     def run(options: argparse.Namespace, daemon: DaemonClient | None = None) -> int:
-        with daemon or _client(options, start=False) as daemon:
+        with daemon or _client(_unchecked_project(options), start=False) as daemon:
             told = getattr(daemon, method)()
         if options.json:
             print_json(told)
@@ -304,11 +305,11 @@ def _project(options: argparse.Namespace) -> Project:
     return project
 
 
-def _client(options: argparse.Namespace, *, start: bool = True) -> DaemonClient:
+def _client(project: Project, *, start: bool = True) -> DaemonClient:
     from cidx_ref.client import DaemonClient
 
     # The client checks the directory before it does anything, and again when it connects.
-    return DaemonClient(_unchecked_project(options), start=start)
+    return DaemonClient(project, start=start)
 
 
 def _running(project: Project) -> DaemonClient | None:

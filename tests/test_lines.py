@@ -812,7 +812,7 @@ def test_the_command_prints_lines_as_grep_does(
     assert cli.main(["query", "--mode", "literal", "needle"]) == 0
     out, err = capsys.readouterr()
     assert out == (
-        "a b.py:2:    needle(x)  # ·[31m\n"
+        "a b.py:2:\tneedle(x)  # ·[31m\n"
         "c.md:1:needle\nc.md:2:needle\nc.md:3:needle\nc.md:4:needle\n"
     )
     assert "--limit" not in err

@@ -7,6 +7,7 @@ the full text is made anew of the texts that are stored; both must come to the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import PurePosixPath
@@ -57,6 +58,10 @@ class Piece(Protocol):
     def defines(self) -> tuple[str, ...]: ...
 
 
+#: No heading, which would be several terms, and no file's name that is no text.
+_ONE_TERM = re.compile(r"[^\s\ud800-\udfff]+")
+
+
 def terms_of_file(path: str, chunks: Iterable[Piece]) -> list[Terms]:
     """The terms of all chunks of the file at `path`, in their order.
 
@@ -93,7 +98,7 @@ def _symbols_of(names: Iterable[str]) -> list[str]:
     names = list(names)
     inner = [name for name in names if name.startswith(INNER)]
     own = [name for name in names if not name.startswith(INNER)] if inner else names
-    exact = (as_written(name) for name in dict.fromkeys(own) if not _has_space(name))
+    exact = (as_written(name) for name in dict.fromkeys(own) if _ONE_TERM.fullmatch(name))
     return [*_symbols(own), *exact, *within(_symbols(inner))]
 
 
@@ -101,11 +106,6 @@ def as_written(name: str) -> str:
     """The symbol of what is defined in just this way: many files may define a `celery`, and one the
     class `Celery`."""
     return f"={name}"
-
-
-def _has_space(name: str) -> bool:
-    """As a heading has: it would be several terms."""
-    return len(name.split()) > 1
 
 
 def within(found: Iterable[str]) -> Iterator[str]:
