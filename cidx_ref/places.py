@@ -41,6 +41,7 @@ __all__ = [
     "make",
     "other",
     "state_directory",
+    "usual_home",
 ]
 
 DIRECTORY = ".code-indexer"
@@ -190,10 +191,10 @@ def make(base: Path) -> None:
 def _config_directory() -> Path:
     if (named := Path(os.environ.get("XDG_CONFIG_HOME", ""))).is_absolute():
         return named / "cidx-ref"
-    return _usual_home() / ".config" / "cidx-ref"
+    return usual_home() / ".config" / "cidx-ref"
 
 
-def _usual_home() -> Path:
+def usual_home() -> Path:
     """HOME, where it is the account's: asking for the account takes a query twenty system calls."""
     home = os.environ.get("HOME", "")
     try:
@@ -259,7 +260,7 @@ def _absolute(value: object, name: str) -> Path | None:
         return None
     if isinstance(value, str) and _is_path(value):
         if value.partition("/")[0] == "~":
-            return _usual_home() / value[2:].lstrip("/")
+            return usual_home() / value[2:].lstrip("/")
         if value.startswith("/"):
             return Path(value)
     raise ConfigError(f"{name}: {shown(value)}: must be an absolute path, or begin with ~/")

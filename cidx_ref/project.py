@@ -30,6 +30,7 @@ from cidx_ref.places import (
     chosen_directory,
     locate,
     make,
+    usual_home,
 )
 from cidx_ref.runtime import SYSTEM, Runtime
 from cidx_ref.shown import escape, owner_name, shown
@@ -290,7 +291,7 @@ class Project:
         root = self.root
         if is_named or (root / ".git").exists():
             return
-        if root == root.parent or root == Path.home().resolve():
+        if root == root.parent or root == usual_home().resolve():
             what = f"{root} is no repository: --project {root} indexes all of it"
             raise BadArgumentError(f"project: {what}")
         notice(f"no repository above: all below {root} is indexed")

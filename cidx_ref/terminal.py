@@ -91,11 +91,12 @@ def pending_note(answer: Answer) -> str:
 def relaxed_note(answer: Answer) -> str:
     """One line on the quoted pieces of the query that were let go, or on the name that nothing has;
     "" if there are none."""
-    pieces, name = answer.relaxed, answer.missing
-    if not pieces:
+    pieces = answer.relaxed
+    if not pieces and answer.missing:
         instead = shown(answer.meant) if answer.meant else "what is like it"
-        said = f"nothing indexed has the name {shown(name or '')}: {instead} was looked for"
-        return said if name else ""
+        return f"nothing indexed has the name {shown(answer.missing)}: {instead} was looked for"
+    if not pieces:
+        return ""
     cut = ((each[:_NAMED_CHARS], ELLIPSIS * (len(each) > _NAMED_CHARS)) for each in pieces)
     named = ", ".join(f'"{escape(text)}{more}"' for text, more in islice(cut, _NAMED))
     if len(pieces) > _NAMED:

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from loaded import loaded_of
 
-from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import parsed
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
-from cidx_ref.index.source import GenerationSource
-from cidx_ref.project import Project
 
 pytestmark = pytest.mark.once
 
@@ -292,17 +289,8 @@ def _files() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
-    root = tmp_path_factory.mktemp("definitions")
-    for path, text in _files():
-        where = Path(root, path)
-        where.parent.mkdir(parents=True, exist_ok=True)
-        where.write_text(text, "utf-8")
-    project = Project.at(root)
-    bring_up_to_date(project, EMBEDDER)
-    generations = GenerationSource(project.generations, EMBEDDER)
-    loaded = generations.load(generations.current())
-    yield loaded
-    loaded.close()
+    with loaded_of(tmp_path_factory.mktemp("definitions"), _files()) as snapshot:
+        yield snapshot
 
 
 @pytest.mark.promise("QRY-3")

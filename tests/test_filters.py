@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from loaded import loaded
 from segments import graphs
 
 from cidx_ref.braces import alternatives
@@ -32,7 +32,6 @@ from cidx_ref.index.port import Search
 from cidx_ref.index.query import parsed
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
-from cidx_ref.index.source import GenerationSource
 from cidx_ref.index.store import ChunkStore
 from cidx_ref.index.storing import StoredChunk
 from cidx_ref.project import Project
@@ -470,13 +469,6 @@ def _text(made: random.Random, number: int) -> str:
     )
 
 
-@contextmanager
-def _loaded(root: Path) -> Iterator[IndexSnapshot]:
-    source = GenerationSource(Project.at(root).generations, EMBEDDER)
-    with closing(source.load(source.current())) as snapshot:
-        yield snapshot
-
-
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
     """More than 3,000 chunks, in a graph."""
@@ -489,7 +481,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
     write(root, "rtl/alu.v", "module alu(input wobble);\nendmodule\n")
     with graphs():
         build(Project.at(root))
-    with _loaded(root) as snapshot:
+    with loaded(Project.at(root)) as snapshot:
         assert len(snapshot.chunks) >= 3000
         yield snapshot
 

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from loaded import loaded_of
 
-from cidx_ref.index.build import bring_up_to_date
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.pasted import Place, place_in, runs_in
 from cidx_ref.index.port import Search
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
-from cidx_ref.index.source import GenerationSource
 from cidx_ref.index.standing import standing
-from cidx_ref.project import Project
 
 pytestmark = pytest.mark.once
 
@@ -87,18 +84,9 @@ def _files() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
-    root = tmp_path_factory.mktemp("pasted")
-    for path, text in _files():
-        where = Path(root, path)
-        where.parent.mkdir(parents=True, exist_ok=True)
-        where.write_text(text, "utf-8")
-    project = Project.at(root)
-    bring_up_to_date(project, EMBEDDER)
-    generations = GenerationSource(project.generations, EMBEDDER)
-    loaded = generations.load(generations.current())
-    assert len(loaded.chunks) > 2000
-    yield loaded
-    loaded.close()
+    with loaded_of(tmp_path_factory.mktemp("pasted"), _files()) as snapshot:
+        assert len(snapshot.chunks) > 2000
+        yield snapshot
 
 
 def ask(snapshot: IndexSnapshot, text: str, mode: str = "hybrid", **more: Any) -> list[Any]:

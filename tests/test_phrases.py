@@ -9,8 +9,6 @@ import json
 import random
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from loaded import loaded_of
 
 from cidx_ref.index import phrases as phrases_module
 from cidx_ref.index.embed import HashingEmbedder
@@ -29,11 +28,8 @@ from cidx_ref.index.query import Query
 from cidx_ref.index.quotes import MAX_PIECES, Piece, quotes_of
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
-from cidx_ref.index.source import GenerationSource
-from cidx_ref.project import Project
 from cidx_ref.results import Answer
 from cidx_ref.terminal import relaxed_note
-from cidx_ref.testing.own.fixtures import build
 
 pytestmark = pytest.mark.once
 
@@ -88,22 +84,10 @@ def _haystack() -> Iterator[tuple[str, str]]:
         yield f"hay/{number % 30}/h{number}.py", text
 
 
-@contextmanager
-def _loaded(root: Path, files: dict[str, str]) -> Iterator[IndexSnapshot]:
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
-    project = Project.at(root)
-    build(project)
-    source = GenerationSource(project.generations, EMBEDDER)
-    with closing(source.load(source.current())) as snapshot:
-        yield snapshot
-
-
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
     files = {**dict(_haystack()), **PLANTED}
-    with _loaded(tmp_path_factory.mktemp("phrases"), files) as snapshot:
+    with loaded_of(tmp_path_factory.mktemp("phrases"), files.items()) as snapshot:
         assert len(snapshot.chunks) > CHUNKS
         yield snapshot
 

@@ -10,13 +10,13 @@ import random
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+from loaded import loaded
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.files import Directory
@@ -30,7 +30,6 @@ from cidx_ref.index.search import answer
 from cidx_ref.index.semantic import EF_SEARCH, EXACT_UP_TO, SemanticIndex, VectorWriter
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.snippet import Probes
-from cidx_ref.index.source import GenerationSource
 from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.text import terms, words
 from cidx_ref.project import Project
@@ -54,13 +53,6 @@ PLANTED = {
     "zebras": "The zebra crosses.",
     "élan": "Sans_Élan_Vital",
 }
-
-
-@contextmanager
-def loaded(project: Project) -> Iterator[IndexSnapshot]:
-    source = GenerationSource(project.generations, EMBEDDER)
-    with closing(source.load(source.current())) as snapshot:
-        yield snapshot
 
 
 def found(snapshot: IndexSnapshot, text: str, mode: str = "semantic", **options: Any) -> list[str]:

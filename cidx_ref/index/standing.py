@@ -57,8 +57,8 @@ def _places_of(
 def _type_in(query: Query, chunks: LiveChunks, fulltext: TextEngine | None) -> Name | None:
     """The type that `query` asks for with the word for its kind, if there is such a one: `struct
     conn` may be words, and `enum values` is."""
-    met = _TYPE.fullmatch(query.text.strip()) if fulltext is not None else None
-    if met is None or query.is_name or fulltext is None:
+    met = _TYPE.fullmatch(query.text.strip())
+    if fulltext is None or met is None or query.is_name:
         return None
     kind, asked = met[1], parsed(met[2])
     found = fulltext.definitions(asked, _MOST_CALLED) if asked.is_name else []
