@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections import Counter
 from dataclasses import replace
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ranking import documented
 from ranking.__main__ import main
+from ranking.documented import Documented, marks
 from ranking.fetch import UnavailableError, fetched
 from ranking.judge import distinct, ndcg
 from ranking.questions import QUESTIONS, Question, Repository, faults, repositories
@@ -298,3 +301,37 @@ def test_the_difference_is_taken_on_what_both_runs_have() -> None:
         ["does", "2", "+0.250"],
         ["all", "2", "+0.250"],
     ]
+
+
+COMMENTED = {
+    "jar.go": "package jar\n\n// Open lifts the lid of a jar.\nfunc Open() {\n\treturn\n}\n",
+    "jar.js": "/**\n * Fill all jars up to the brim. Slowly.\n * @param {number} n\n */\n"
+    "function pour(n) {\n  return n;\n}\n",
+    "jar.rs": "/// Counts how many jars are left.\n#[inline]\nfn tally() -> u8 {\n    0\n}\n",
+    "test_jar.js": "// Break each jar that is empty.\nfunction smash() {\n  return 1;\n}\n",
+    "twice.c": "/* Wash the jar with hot water. */\nint soak(void)\n{\n  return 0;\n}\n\n"
+    "/* Wash the jar with hot water. */\nint rinse(void)\n{\n  return 0;\n}\n",
+    "short.c": "/* Drops it. */\nint drop(void)\n{\n  return 0;\n}\n",
+    "named.c": "/* Call lift_lid to lift it. */\nint lift_lid(void)\n{\n  return 0;\n}\n",
+}
+
+
+def test_functions_are_asked_for_by_what_stood_above_them(tmp_path: Path) -> None:
+    for name, text in COMMENTED.items():
+        (tmp_path / name).write_text(text)
+    found = sorted(documented.strip(tmp_path), key=lambda one: one.path)
+    assert found == [
+        ("lifts the lid of a jar.", "jar.go", 4),
+        ("Fill all jars up to the brim.", "jar.js", 5),
+        ("Counts how many jars are left.", "jar.rs", 3),
+    ]
+    left = "\n".join(path.read_text() for path in tmp_path.iterdir())
+    assert not re.search("lid of|brim|left|hot water|Drops|empty", left)
+    assert (tmp_path / "jar.js").read_text().split("\n")[4] == "function pour(n) {", "as it stood"
+
+
+def test_a_function_is_found_by_a_hit_that_has_its_line() -> None:
+    asked = [Documented("open", "a.c", 7), Documented("shut", "a.c", 30)]
+    hits = {"open": [("b.c", 1, 9), ("a.c", 5, 9)], "shut": [("a.c", 5, 9), ("a.c", 31, 40)]}
+    assert marks(asked, lambda text, limit: hits[text][:limit]) == (2, 0.25, 0.5)
+    assert marks([], lambda text, limit: []) == (0, 0, 0)

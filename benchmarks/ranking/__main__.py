@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import cidx_ref
 from cidx_ref.places import INDEX_DIRECTORY, STATE_DIRECTORY
+from ranking import documented
 from ranking.fetch import CACHE, UnavailableError, default_cache, fetched
 from ranking.judge import DEPTH, distinct, ndcg
 from ranking.questions import PARTS, QUESTIONS, Repository, faults, repositories
@@ -24,6 +25,8 @@ from ranking.unpack import UnsafeArchiveError, unpack
 
 #: Hits among which ten files are looked for.
 _MANY = 100
+#: Functions of a repository: fewer tell nothing.
+_FEW = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = [repository for repository in chosen if repository.part == options.part]
     if options.only:
         chosen = [repository for repository in chosen if repository.id in options.only]
+    if options.documented:
+        found = _documented(chosen, options.cache)
+        print(documented.table(found))
+        return 0 if found else 2
     report = _asked_all(chosen, options.cache)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1), "utf-8")
@@ -58,6 +65,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--questions", type=Path, default=QUESTIONS, metavar="DIR", help="others than those here"
     )
+    parser.add_argument(
+        "--documented", action="store_true",
+        help="ask for functions by their comments instead, and print how often they are found",
+    )  # fmt: skip
     parser.add_argument("--beside", type=Path, metavar="FILE", help="such a file of an earlier run")
     parser.add_argument(
         "--cache", type=Path, default=default_cache(), metavar="DIR",
@@ -70,21 +81,46 @@ def _asked_all(chosen: Sequence[Repository], cache: Path) -> dict[str, Any]:
     """What goes into the JSON file, and all tables are made of."""
     told: dict[str, Any] = {}
     records: list[dict[str, Any]] = []
+    for repository, tree in _unpacked(chosen, cache):
+        about = {"language": repository.language, "part": repository.part}
+        if isinstance(tree, str):
+            told[repository.id] = {**about, "skipped": tree}
+            continue
+        with asked(tree) as ready:
+            told[repository.id] = {**about, **_told(repository, ready)}
+            records += _marked(repository, ready)
+    return {"version": cidx_ref.__version__, "repositories": told, "questions": records}
+
+
+def _documented(
+    chosen: Sequence[Repository], cache: Path
+) -> dict[str, dict[str, documented.Marks]]:
+    """By repository and mode; those with few comments are left out."""
+    found = {}
+    for repository, tree in _unpacked(chosen, cache):
+        functions = [] if isinstance(tree, str) else documented.strip(tree)
+        if isinstance(tree, str) or len(functions) < _FEW:
+            continue
+        with asked(tree) as ready:
+            found[repository.id] = {
+                mode: documented.marks(functions, ask) for mode, ask in ready.places.items()
+            }
+    return found
+
+
+def _unpacked(chosen: Sequence[Repository], cache: Path) -> Iterator[tuple[Repository, Path | str]]:
+    """Each with its tree, which is there until the next one; or why there is none."""
     with _own_place() as folder:
         for number, repository in enumerate(chosen, 1):
-            about = {"language": repository.language, "part": repository.part}
             print(f"{number} of {len(chosen)}: {repository.id}", file=sys.stderr, flush=True)
             try:
                 archive = fetched(repository, cache)
                 with tempfile.TemporaryDirectory(dir=folder) as place:
                     unpack(archive, Path(place, "tree"))
-                    with asked(Path(place, "tree")) as ready:
-                        told[repository.id] = {**about, **_told(repository, ready)}
-                        records += _marked(repository, ready)
+                    yield repository, Path(place, "tree")
             except (UnavailableError, UnsafeArchiveError) as error:
                 print(f"  skipped: {error}", file=sys.stderr)
-                told[repository.id] = {**about, "skipped": str(error)}
-    return {"version": cidx_ref.__version__, "repositories": told, "questions": records}
+                yield repository, str(error)
 
 
 @contextmanager

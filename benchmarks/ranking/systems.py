@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from cidx_ref.index.rank import SIGNALS, WEIGHTS, Weights
 from cidx_ref.index.search import Snapshot, answer
 from cidx_ref.index.source import GenerationSource
 from cidx_ref.project import Project
+from ranking.documented import Hit
 
 __all__ = ["Ask", "Asked", "asked"]
 
@@ -41,6 +42,8 @@ class Asked:
     """One repository, ready to be asked, and what its index has."""
 
     systems: dict[str, Ask]
+    #: By mode, this project's hits with their lines.
+    places: Mapping[str, Callable[[str, int], list[Hit]]]
     files: frozenset[str]
     chunks: int
     #: By mode and signal, this project without that signal.
@@ -57,6 +60,7 @@ def asked(root: Path) -> Iterator[Asked]:
     snapshot = generations.load(generations.current())
     try:
         ours = {mode: partial(_ours, snapshot, embedder, mode) for mode in MODES}
+        places = {mode: partial(_hits, snapshot, embedder, mode) for mode in MODES}
         systems: dict[str, Ask] = {**ours, "bm25": Bm25(snapshot.chunks).ask}
         if program := shutil.which("rg"):
             systems["ripgrep"] = partial(_ripgrep, program, root)
@@ -69,7 +73,7 @@ def asked(root: Path) -> Iterator[Asked]:
         }
         chunks = snapshot.chunks
         files = frozenset(chunks.place_of(number)[0] for number in range(chunks.places))
-        yield Asked(systems, files, len(chunks), without)
+        yield Asked(systems, places, files, len(chunks), without)
     finally:
         snapshot.close()
 
@@ -82,8 +86,19 @@ def _ours(
     limit: int,
     weights: Weights = WEIGHTS,
 ) -> list[str]:
+    return [path for path, *_ in _hits(snapshot, embedder, mode, question, limit, weights)]
+
+
+def _hits(
+    snapshot: Snapshot,
+    embedder: HashingEmbedder,
+    mode: str,
+    question: str,
+    limit: int,
+    weights: Weights = WEIGHTS,
+) -> list[Hit]:
     hits = answer(snapshot, Search(question, mode, limit), embedder, weights=weights)["results"]
-    return [hit["path"] for hit in hits]
+    return [(hit["path"], hit["line_start"], hit["line_end"]) for hit in hits]
 
 
 class Bm25:
