@@ -37,12 +37,12 @@ class _Tree:
         return len(self._chunks)
 
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
-        return [self._chunks[n][0] for n in chunks], [self._chunks[n][1] for n in chunks]
+        return [self._chunks[n][0] for n in chunks], [*map(self._names, chunks)]
 
-    def defines_of(self, chunk: int) -> tuple[str, ...]:
+    def _names(self, chunk: int) -> str:
         _, name, told = self._chunks[chunk]
-        defined = (INNER * each.startswith(".") + each.lstrip(".") for each in told.split())
-        return tuple(defined) or (name.rpartition(".")[2],)
+        defined = [INNER * each.startswith(".") + each.lstrip(".") for each in told.split()]
+        return "\n".join([name, *(defined or [name.rpartition(".")[2]])])
 
     def file(self, number: int) -> StoredFile:
         return StoredFile(number, self._paths[number], "python", "", False, 1)
@@ -83,6 +83,7 @@ def test_without_any_signal_the_order_is_that_of_the_full_text() -> None:
         ("semantic", {"a.py": [""], "b.py": [""]}, "x", Found([(0, 2.0), (1, 1.9)], [(1, 0.5)])),
         ("definition", {"a.py": [""], "b.py": [""]}, "x", Found([(0, 2.0), (1, 1)], (), [(1, 1)])),
         ("name", {"a.py": [""], "b.py": ["Box.open_lid"]}, "open lid", Found([(0, 2.0), (1, 1.5)])),
+        ("name", {"a.py": [""], "b.py": [": openLatch"]}, "open latch", Found([(0, 2), (1, 1.5)])),
         (
             "siblings",
             {"a.py": [""], "b.py": ["", "", ""]},

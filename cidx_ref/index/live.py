@@ -144,19 +144,15 @@ class LiveChunks:
         return part.first_file + part.segment.store.file_of(chunk - part.first_chunk)
 
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
-        """Of each of the `chunks` the number of its file, and its qualified name."""
+        """Of each of the `chunks` the number of its file, and its names (`ChunkStore.names_of`)."""
         files, names = [], []
         firsts, parts = self._first_chunks, self.parts
         for chunk in chunks:  # for some dozens, numpy takes longer to begin
             part = parts[bisect_right(firsts, chunk) - 1]
             store, inner = part.segment.store, chunk - part.first_chunk
             files.append(part.first_file + store.file_of(inner))
-            names.append(store.name_of(inner))
+            names.append(store.names_of(inner))
         return files, names
-
-    def defines_of(self, chunk: int) -> tuple[str, ...]:
-        """What `chunk` defines."""
-        return self.read(chunk).defines
 
     def file(self, number: int) -> StoredFile:
         part = self.parts[bisect_right(self._first_files, number) - 1]

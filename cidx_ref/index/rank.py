@@ -94,7 +94,6 @@ class Files(Protocol):
 
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]: ...
     def file(self, number: int) -> StoredFile: ...
-    def defines_of(self, chunk: int) -> tuple[str, ...]: ...
     def __len__(self) -> int: ...
 
 
@@ -122,14 +121,14 @@ class Ranked:
         self._parts = _own_signals(found, weights)
         chunks = list(dict.fromkeys(chain.from_iterable(self._parts.values())))
         numbers, names = files.files_and_names(chunks)
-        called = {n: name.lower() for n, name in zip(chunks, names, strict=True) if name}
-        said = zip(called, self._said.shares(list(called.values())), strict=True)
+        shares = self._said.shares([*map(str.lower, names)])
+        said = zip(chunks, shares, strict=True)
         self._parts["name"] = {chunk: weights.name * share for chunk, share in said if share}
         self._file_of = dict(zip(chunks, numbers, strict=True))
         #: Whatever these are there for, they are what is asked for.
         self._meant = {self._file_of[chunk] for chunk, _ in found.pasted}
         if self._parts["definition"]:
-            self._prefer(query.name, called)
+            self._prefer(query.name, dict(zip(chunks, names, strict=True)))
         self._own = _together(*self._parts.values())
         within = self._own if query.is_name else self._within()
         self._of_file: dict[int, list[int]] = {}
@@ -139,17 +138,14 @@ class Ranked:
         #: (chunk, score), best first.
         self.order = sorted(self._scored(), key=itemgetter(1), reverse=True)
 
-    def _prefer(self, name: Name, called: Mapping[int, str]) -> None:
+    def _prefer(self, name: Name, names: Mapping[int, str]) -> None:
         """The definition that is asked for counts more than others of that name."""
-        weighed, files = self._parts["definition"], self._files
-        definitions = {
-            chunk: Definition(
-                called.get(chunk, ""),
-                files.defines_of(chunk),
-                files.file(self._file_of[chunk]).path,
-            )
-            for chunk in weighed
-        }
+        weighed = self._parts["definition"]
+        definitions = {}
+        for chunk in weighed:
+            called, *defines = names[chunk].split("\n")
+            path = self._files.file(self._file_of[chunk]).path
+            definitions[chunk] = Definition(called.lower(), tuple(defines), path)
         for chunk, share in shares(name, definitions).items():
             weighed[chunk] *= share
 

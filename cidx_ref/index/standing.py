@@ -21,7 +21,6 @@ __all__ = ["settled", "standing"]
 
 _TYPE = re.compile(r"(struct|union|enum|class|interface|trait)\s+(\w+)\s*[{:;]?")
 _MOST_FILES = 16  # of one name: `index.js`
-_FURTHER = 0.98  # each counts so much of the one above it
 _MOST_CALLED = 64  # definitions of a name that is a file's, too
 
 
@@ -49,7 +48,8 @@ def _places_of(
     if found and query.is_name and fulltext is not None:
         called = [chunk for chunk, _ in fulltext.definitions(query, _MOST_CALLED)]
         whole = ".".join(query.name.parts)
-        if any(f".{name}".endswith(f".{whole}") for name in chunks.files_and_names(called)[1]):
+        names = (chunks.read(chunk).name for chunk in called)
+        if any(f".{name}".endswith(f".{whole}") for name in names):
             return {}
     return found
 
@@ -80,8 +80,9 @@ def _chunks_at(place: Place, chunks: LiveChunks, mask: FilterMask | None) -> dic
         folds.append(_in_small_letters)
     for fold in folds:
         if best := _files_at(place.path, chunks, mask, fold):
-            shown = (_chunk_with(place.line, inside, chunks) for inside in best[:_MOST_FILES])
-            return {chunk: _FURTHER**n for n, chunk in enumerate(shown)}
+            shown = [_chunk_with(place.line, inside, chunks) for inside in best[:_MOST_FILES]]
+            # Between two of them lies more than all that words and names could add.
+            return {chunk: float(len(shown) - n) for n, chunk in enumerate(shown)}
     return {}
 
 

@@ -57,6 +57,7 @@ class ChunkStore:
         self._files_one_by_one = self._file_of.data
         self._offsets_one_by_one = self._offsets.data
         self._name_sizes = self._rows["name_size"].copy().data
+        self._defines_sizes = self._rows["defines_size"].copy().data
         #: Of each file the number of its first chunk, and after the last one, of all.
         self.firsts = np.searchsorted(self._file_of, np.arange(len(self.files) + 1))
         #: The ids of the files.
@@ -133,6 +134,14 @@ class ChunkStore:
     def name_of(self, chunk: int) -> str:
         offset = self._offsets_one_by_one[chunk]
         return self._texts[offset : offset + self._name_sizes[chunk]].decode(*TEXT_CODEC)
+
+    def names_of(self, chunk: int) -> str:
+        """The qualified name of `chunk`, or "", and behind it, a line each, what it defines."""
+        offset = self._offsets_one_by_one[chunk]
+        middle = offset + self._name_sizes[chunk]
+        name = self._texts[offset:middle]
+        defines = self._texts[middle : middle + self._defines_sizes[chunk]]
+        return (name + b"\n" + defines if defines else name).decode(*TEXT_CODEC)
 
     def kind_of(self, chunk: int) -> str:
         return KINDS[int(self._rows[chunk]["kind"])]
