@@ -201,11 +201,13 @@ FLOORS_WITHIN = {
         ],
         ["above"],
         [
-            *["codes", "headings", "heads_systems", "heads_typed", "heads_web", "heads_words"],
-            *["layout", "patterns", "pythonic"],
+            *["codes", "headings", "heads_config", "heads_scripts", "heads_systems"],
+            *["heads_typed", "heads_web", "heads_words", "layout", "patterns", "pythonic"],
         ],
-        ["outlines", "text"],
+        ["text"],
         ["asked", "pasted", "purpose"],
+        ["keys"],
+        ["outlines"],
         ["chunk"],
         ["gitdir", "gitrun", "unwritable"],
         [
