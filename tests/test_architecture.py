@@ -237,7 +237,7 @@ FLOORS_WITHIN = {
         ],
         ["matches"],
         ["keeping", "links", "live", "loaded", "snippet", "writing"],
-        ["builder", "fulltext", "lines", "nearest", "searched"],
+        ["builder", "fulltext", "holder", "lines", "nearest", "searched"],
         ["parallel", "phrases", "standing"],
         ["engines", "grep"],
         ["search"],

@@ -129,7 +129,7 @@ def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
     said = {n: each.qualified_share(name) for n, each in found.items() if n not in declaring}
     qualified = {chunk: each for chunk, each in said.items() if each}
     is_defined = any(
-        each >= _OWNED - _FURTHER or purpose(found[n].path) not in _COPYING
+        each > _AROUND or purpose(found[n].path) not in _COPYING
         for n, each in qualified.items()
     )
     least = _OTHERWISE_QUALIFIED if is_defined else _UNQUALIFIED
