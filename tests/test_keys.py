@@ -164,10 +164,11 @@ def test_of_very_many_keys_below_others_none_is_a_name() -> None:
 CODE = {
     "src/spin.py": "def spin_reel(n):\n    return n\n\n\nclass reel_size:\n    pass\n",
     "src/inner.py": "def outer(n):\n    def wind_all():\n        return n\n\n    return wind_all\n",
+    "src/sprockets/turn_sprockets.py": "def turn_sprockets(sprockets):\n    return sprockets\n",
     "src/reel.go": "package reel\n\nfunc InstallReel(n int) int {\n\treturn n\n}\n",
 }
 SETTINGS = {
-    "reel.yml": "spin_reel:\n  depth: 1\nreel_size: 3\nwind_all: 2\nlone_key: 1\n",
+    "reel.yml": "spin_reel:\n  depth: 1\nreel_size: 3\nwind_all: 2\nlone_key: 1\nsprockets: 1\n",
     "ci.yml": "jobs:\n  knit-job:\n    runs-on: x\n  build:\n    runs-on: y\n",
     "compose.yml": "services:\n  build:\n    image: y\n  loom_db:\n    image: z\n",
     "pyproject.toml": "[tool.knitter]\nyarn-length = 3\n\n[tool.purler]\nyarn-width = 3\n",
@@ -228,6 +229,8 @@ def test_a_key_is_found_by_its_name(
         ("reel_size", "src/spin.py"),
         ("wind_all", "src/inner.py"),
         ("InstallReel", "src/reel.go"),
+        # A word that anybody may use, and nobody defines.
+        ("sprockets", "src/sprockets/turn_sprockets.py"),
     ],
 )
 def test_what_code_calls_so_comes_before_any_key(

@@ -92,7 +92,9 @@ def test_a_chunk_is_asked_for_by_what_it_defines_and_by_nothing_that_it_merely_h
     ) == ["maxsize low =MAX_SIZE =maxSize =Low .parseurl .=parse_url", "inner =inner", ""]
 
 
-def test_only_the_first_chunk_is_called_after_its_file_and_less_so_if_it_defines_something() -> None:
+def test_only_the_first_chunk_is_called_after_its_file_and_less_so_if_it_defines_something() -> (
+    None
+):
     nothing, more = Chunk("", 4, 5, "import os"), Chunk("", 6, 7, "run()")
     assert symbols("src/parse_url.py", nothing, more) == ["parseurl =parse_url", ""]
     assert symbols("src/a\udcff b.py", nothing, more) == ["a b", ""]

@@ -30,7 +30,7 @@ _FURTHER = 0.1  # what the qualifiers before the last one say, all together
 _COPYING = frozenset(("declaration", "document", "generated"))
 #: In which what is called so configures the code that is called so, or builds it.
 _CONFIGURING = frozenset("cmake dockerfile hcl ini json makefile toml yaml".split())
-_KEY = 0.4
+_KEY = 0.4  # also of a plain word, which many have as a key, and which says something of code
 _HEADERS = (".h", ".hh", ".hpp", ".hxx")
 #: What names of some languages begin or end with: `valid?`, `save!`, `name=`, `~Pool`, `$fields`.
 _SIGNS = "?!=~$"
@@ -125,12 +125,15 @@ def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
     _cap(share, name, found)
     best = max(share.values(), default=1.0)
     if len(name.parts) == 1:
-        return {chunk: each / best for chunk, each in share.items()}
+        keyed = _KEY if name.written.islower() and name.written.isalpha() else 1.0
+        return {
+            chunk: each / best * (keyed if _configures(found[chunk].path) else 1.0)
+            for chunk, each in share.items()
+        }
     said = {n: each.qualified_share(name) for n, each in found.items() if n not in declaring}
     qualified = {chunk: each for chunk, each in said.items() if each}
     is_defined = any(
-        each > _AROUND or purpose(found[n].path) not in _COPYING
-        for n, each in qualified.items()
+        each > _AROUND or purpose(found[n].path) not in _COPYING for n, each in qualified.items()
     )
     least = _OTHERWISE_QUALIFIED if is_defined else _UNQUALIFIED
     share = {chunk: each / best * qualified.get(chunk, least) for chunk, each in share.items()}
@@ -142,7 +145,7 @@ def _cap(share: dict[int, float], name: Name, found: Mapping[int, Definition]) -
     """What tests, declarations and documents call so is no more than what the code calls so that
     they are about, be it within a function; and keys of what configures come after all of it."""
     beside = {n for n, each in found.items() if purpose(each.path)}
-    settings = {n for n, each in found.items() if languages.of(each.path) in _CONFIGURING}
+    settings = {n for n, each in found.items() if _configures(each.path)}
     inner = INNER + name.written
     coded = [
         share[n]
@@ -152,6 +155,10 @@ def _cap(share: dict[int, float], name: Name, found: Mapping[int, Definition]) -
     if coded:
         share.update((n, min(share[n], max(coded))) for n in beside)
         share.update((n, min(share[n], _KEY * max(coded))) for n in settings)
+
+
+def _configures(path: str) -> bool:
+    return languages.of(path) in _CONFIGURING
 
 
 def _declarations(name: Name, found: Mapping[int, Definition]) -> Collection[int]:
