@@ -257,7 +257,9 @@ TWINS = {
         for name in (f"wind{n}", f"reel{n}")
     ),
     "javascript/reels.js": "".join(
-        f"function {name}{n}(n) {{\n  return n\n}}\n" for n in range(4) for name in ("wind", "reel")
+        f"function {name}{n}(n) {{\n  return Bobbin.{name}{n}(Spool, Bobbin)\n}}\n"
+        for n in range(4)
+        for name in ("wind", "reel")
     ),
     "perl/lib/Knot/Tie/Log.pm": (
         "package Knot::Tie::Log;\nuse strict;\n\n"

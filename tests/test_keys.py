@@ -172,7 +172,8 @@ SETTINGS = {
     "ci.yml": "jobs:\n  knit-job:\n    runs-on: x\n  build:\n    runs-on: y\n",
     "compose.yml": "services:\n  build:\n    image: y\n  loom_db:\n    image: z\n",
     "pyproject.toml": "[tool.knitter]\nyarn-length = 3\n\n[tool.purler]\nyarn-width = 3\n",
-    "Makefile": "wind_all: x\n\tcp x y\n\nInstallReel:\n\tcp x y\n\nunwind_all:\n\trm y\n",
+    "Makefile": "wind_all: wind_all.o\n\tcp wind_all wind_all.bak\n\n"
+    "InstallReel:\n\tcp x y\n\nunwind_all:\n\trm y\n",
     "CMakeLists.txt": "add_executable(spin_reel a.c)\nadd_library(reel_lib b.c)\n",
     "Dockerfile": "FROM a AS reel_size\nRUN b\n\nFROM c AS yarn_stage\nRUN d\n",
     "main.tf": 'resource "yarn_bucket" "skeins" {\n  a = 1\n}\n',
