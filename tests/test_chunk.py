@@ -376,7 +376,7 @@ def test_a_piece_says_what_kind_of_thing_it_is_and_what_its_lines_define() -> No
         done = 2
     """)
     assert [(piece.name, piece.kind, piece.defines) for piece in chunks] == [
-        ("", "", ("LIMIT", "LOW", "HIGH", "name", "FALLBACK")),
+        ("", "", ("LIMIT", "LOW", "HIGH", "name", "\tx", "\t\tos", "FALLBACK")),
         ("Color", "class", ("Color", "RED")),
         ("Color.mix", "method", ("mix", "\tinner")),
         ("Color.Deep", "class", ("Deep", "field")),

@@ -235,6 +235,52 @@ TWINS = {
         "class Parcel\n  def weigh\n    2\n  end\n\n  def sealed?\n    @sealed\n  end\nend\n"
     ),
     "ruby/seal.rb": "class Seal\n  def seal\n    seals.each(&:seal)\n  end\nend\n",
+    # Assigned within a function, while a type declares it, and another one has it, too.
+    "javascript/loom.js": (
+        "export function loomMixin(Loom) {\n"
+        "  Loom.prototype._thread = function () {\n    return 1\n"
+        "  }\n  Loom.$unwind = (n) => n\n}\n"
+    ),
+    "types/loom.d.ts": (
+        "export interface LoomConstructor {\n"
+        "  unspool(): void\n  $unwind(): void\n  _thread(): void\n}\n"
+    ),
+    "javascript/util.js": "export function unspool(n) {\n  return n\n}\n",
+    "javascript/needle.js": (
+        "export class Needle {\n  _thread() {\n    return 2\n  }\n"
+        "  $unwind() {\n    return 3\n  }\n}\n"
+    ),
+    # Of small functions of several owners, in one piece.
+    "javascript/spool.js": "".join(
+        f"{owner}.{name} = function (n) {{ return n + {n} }}\n"
+        for n, owner in enumerate(["Spool", "Bobbin", "Spool.prototype", "exports"])
+        for name in (f"wind{n}", f"reel{n}")
+    ),
+    "javascript/reels.js": "".join(
+        f"function {name}{n}(n) {{\n  return Bobbin.{name}{n}(Spool, Bobbin)\n}}\n"
+        for n in range(4)
+        for name in ("wind", "reel")
+    ),
+    "perl/lib/Knot/Tie/Log.pm": (
+        "package Knot::Tie::Log;\nuse strict;\n\n"
+        "sub run_tier {\n    my $n = shift;\n    return $n;\n}\n1;\n"
+    ),
+    "perl/knots.pl": (
+        "#!/usr/bin/perl\npackage Rope::Log;\nsub run_tier { return 2 }\n\npackage main;\n"
+        "sub untie_all { return 3 }\nuntie_all();\n"
+    ),
+    # A module is the file itself.
+    "lib/twine/modules/plait.py": 'DOCUMENTATION = """Plait it."""\n\n\ndef main():\n    pass\n',
+    "lib/twine/core/base.py": 'NAME = "twine"\n\n\ndef start():\n    pass\n',
+    "lib/twine/core/strand/__init__.py": "TWISTED = 1\n",
+    "lib/twine/tools.py": "def plait(n):\n    return n\n\n\ndef base(n):\n    return n\n",
+    # Of a name with many others that are written nearly so.
+    **{
+        f"javascript/threads/t{n}.js": f"export function thread(n) {{\n  return n + {n}\n}}\n"
+        for n in range(100)
+    },
+    "lib/twine/strands.py": "def strand(n):\n    return n\n",
+    "lib/twine/late.py": "Loop.settle_down = lambda loop: loop.n\n",
 }
 ASKED = [
     ("alpha.OpenVault", "go/alpha/store.go"),
@@ -248,6 +294,26 @@ ASKED = [
     ("Ledger<T>.closeBook", "typescript/ledger.ts"),
     ("sealed?", "ruby/parcel.rb"),
     ("Parcel#sealed?", "ruby/parcel.rb"),
+    ("Loom.prototype._thread", "javascript/loom.js"),
+    ("Loom._thread", "javascript/loom.js"),
+    ("Needle._thread", "javascript/needle.js"),
+    ("Loom.$unwind", "javascript/loom.js"),
+    ("Loom.unspool", "javascript/util.js"),
+    ("LoomConstructor._thread", "types/loom.d.ts"),
+    ("Needle.prototype.$unwind", "javascript/needle.js"),
+    ("Bobbin.wind1", "javascript/spool.js"),
+    ("Spool.prototype.reel2", "javascript/spool.js"),
+    ("Knot::Tie::Log::run_tier", "perl/lib/Knot/Tie/Log.pm"),
+    ("Knot::Tie::Log->run_tier", "perl/lib/Knot/Tie/Log.pm"),
+    ("Rope::Log::run_tier", "perl/knots.pl"),
+    ("untie_all", "perl/knots.pl"),
+    ("twine.builtin.plait", "lib/twine/modules/plait.py"),
+    ("twine.core.base", "lib/twine/core/base.py"),
+    ("core.strand", "lib/twine/core/strand/__init__.py"),
+    ("twine.tools.plait", "lib/twine/tools.py"),
+    ("box.plait", "lib/twine/tools.py"),
+    ("Loop.settle_down", "lib/twine/late.py"),
+    ("settle_down", "lib/twine/late.py"),
 ]
 
 #: What more files define than are looked at, and few within a function.

@@ -19,7 +19,7 @@ from cidx_ref.index.chunk import MAX_CHARS, MAX_LINE_CHARS, MAX_PIECES, Chunk, c
 from cidx_ref.index.languages import LANGUAGES as LANGUAGE_NAMES
 from cidx_ref.index.layout import MAX_LINES
 from cidx_ref.index.outlines import OUTLINED, WRITTEN_IN, outline_of, syntax_of
-from cidx_ref.index.structure import INNER, KINDS, Outline
+from cidx_ref.index.structure import INNER, KINDS, OWNER, Outline
 from cidx_ref.index.syntax import any_of
 
 pytestmark = pytest.mark.once
@@ -94,6 +94,170 @@ function start_it 28-39
 function main 40-42
 """,
         "a b y RED GREEN ONE TWO",
+    ),
+    "cmake": Sample(
+        r"""
+project(x)
+option(WITH_X "x" ON)
+function(my_func a)
+  set(x 1)
+endfunction()
+macro(my_macro)
+  foo()
+endmacro()
+add_executable(tool
+  a.c
+  b.c)
+add_library(lib STATIC a.c)
+""",
+        """
+variable WITH_X 2-2
+function my_func 3-5
+function my_macro 6-8
+target tool 9-11
+target lib 12-12
+""",
+        "",
+    ),
+    "dockerfile": Sample(
+        r"""
+ARG BASE=3
+FROM python:3 AS build-stage
+RUN make \
+  && x
+ENV FOO=1
+FROM build-stage
+COPY a b
+FROM x as final
+""",
+        """
+variable BASE 1-1
+stage build-stage 2-5
+variable build-stage.FOO 5-5
+stage final 8-8
+""",
+        "",
+    ),
+    "graphql": Sample(
+        r"""
+# A type.
+type User implements Node @key(fields: "id") {
+  id: ID!
+  posts(first: Int): [Post]
+}
+enum Role { ADMIN USER }
+enum Mode {
+  FAST
+  SLOW
+}
+union Thing = User | Post
+scalar Date
+directive @auth(role: Role) on FIELD
+query GetUser($id: ID) {
+  user(id: $id) { id }
+}
+""",
+        """
+type User 1-5
+enum Role 6-6
+enum Mode 7-10
+type Thing 11-11
+type Date 12-12
+function auth 13-13
+function GetUser 14-16
+""",
+        "\tid \tposts ADMIN FAST SLOW",
+    ),
+    "hcl": Sample(
+        r"""
+resource "aws_instance" "web" {
+  ami = "x"
+}
+data "aws_ami" "ubuntu" {
+  x = 1
+}
+module "vpc" {
+  source = "x"
+}
+variable "region" {}
+locals {
+  tags = {}
+}
+""",
+        """
+resource aws_instance.web 1-3
+resource aws_ami.ubuntu 4-6
+module module.vpc 7-9
+variable region 10-10
+""",
+        "\ttags",
+    ),
+    "makefile": Sample(
+        r"""
+CC ?= gcc
+SRCS = a.c \
+	b.c
+.PHONY: all
+# All of it.
+all: build test
+
+build: $(OBJS)
+	$(CC) -o x $^;
+	echo done
+install-data:
+	cp x y
+%.o: %.c
+	cc $<
+define RUN
+echo
+endef
+ifeq ($(X),1)
+check-all:
+	run
+endif
+""",
+        """
+variable CC 1-1
+variable SRCS 2-4
+target all 5-6
+target build 8-9
+target install-data 11-12
+function RUN 15-15
+target check-all 19-20
+""",
+        "",
+    ),
+    "protobuf": Sample(
+        r"""
+syntax = "proto3";
+// A message.
+message Foo {
+  string name = 1;
+  repeated Bar bars = 2;
+  message Inner { int32 a = 1; }
+  oneof kind {
+    string one = 3;
+  }
+}
+enum Kind {
+  KIND_A = 0;
+}
+service Greeter {
+  rpc SayHello (Foo) returns (Bar);
+  rpc Stream (Foo) returns (stream Bar) {
+    option x = 1;
+  }
+}
+""",
+        """
+message Foo 2-10
+message Foo.Inner 6-6
+enum Kind 11-13
+service Greeter 14-19
+method Greeter.SayHello 15-15
+method Greeter.Stream 16-18
+""",
+        "\tname \tbars \ta KIND_A",
     ),
     "cpp": Sample(
         r"""
@@ -511,6 +675,71 @@ heading The guide > Setting up 5-10
 heading The guide > Older 11-17
 heading The guide > Older > Deep link 14-17
 """,
+    ),
+    "perl": Sample(
+        r"""
+#!/usr/bin/perl
+package Git::SVN::Log;
+use strict;
+use constant COMMIT => 1;
+use constant {
+    OPEN => 1,
+    SHUT => 2,
+};
+our $VERSION = '1.0';
+my @kept = (
+    'a',
+);
+
+=item run_pager ( FILE )
+
+Runs it.
+sub documented {
+
+=cut
+
+sub run_pager {
+    my $x = shift;
+    return $x;
+}
+# Quick.
+sub quick { 1 }
+sub declared;
+sub Other::given
+{
+    call(sub { 2 });
+}
+*alias = \&quick;
+*{'made'} = sub {
+    1;
+};
+has name => (
+    is => 'ro',
+);
+package Git::SVN::Box {
+    sub lift { 2 }
+}
+package main;
+sub last_of_all {
+    1;
+}
+""".replace("\\\\", "\\"),
+        """
+module Git.SVN.Log 1-41
+constant Git.SVN.Log.COMMIT 4-4
+variable Git.SVN.Log.VERSION 9-9
+variable Git.SVN.Log.kept 10-12
+function Git.SVN.Log.run_pager 14-24
+function Git.SVN.Log.quick 25-26
+method Git.SVN.Log.Other.given 28-31
+function Git.SVN.Log.alias 32-32
+function Git.SVN.Log.made 33-35
+field Git.SVN.Log.name 36-38
+module Git.SVN.Box 39-41
+function Git.SVN.Box.lift 40-40
+function last_of_all 43-45
+""",
+        "OPEN SHUT",
     ),
     "php": Sample(
         r"""
@@ -935,7 +1164,9 @@ def test_definitions_are_known_with_their_kinds_lines_and_comments(language: str
     ] == definitions.strip().split("\n")
     joint = " > " if language == "markdown" else "."
     names = {each.name.rpartition(joint)[2] for each in found.definitions if each.kind != "impl"}
-    assert {name for _, name in found.names} == names | set(filter(None, more.split(" ")))
+    keys = {INNER + name: name for name in names}  # which are asked for less
+    said = {keys.get(name, name) for _, name in found.names}
+    assert said == names | set(filter(None, more.split(" ")))
     assert {each.kind for each in found.definitions} <= set(KINDS)
     assert [line for line, _ in found.names] == sorted(line for line, _ in found.names)
 
@@ -960,7 +1191,7 @@ def test_a_tab_among_spaces_hides_nothing(language: str) -> None:
 #: What is defined within the function `outer`: the names, and the text.
 WITHIN = {
     "javascript": (
-        "prepare added",
+        "prepare added lift $drop",
         """
 function outer (options) {
   // function commented (a) {
@@ -971,6 +1202,24 @@ function outer (options) {
   async function* added() {
     call(function () {})
   }
+  Box.prototype.lift = async function (a) {
+  }
+  vm.$drop = (a, b) => made(a)
+  vm.count = count
+  vm.text = call(function () {})
+}
+""",
+    ),
+    "perl": (
+        "lift",
+        """
+sub outer {
+    my $text = shift;
+    # sub commented {
+    my sub lift {
+        return 1;
+    }
+    call(sub { 2 });
 }
 """,
     ),
@@ -1289,6 +1538,58 @@ def test_keys_of_an_object_are_names_that_are_asked_for_less(head: str) -> None:
     assert "turn" in defined
 
 
+@pytest.mark.parametrize("language", ["javascript", "typescript"])
+def test_what_is_assigned_to_a_part_of_something_is_called_after_both(language: str) -> None:
+    text = """
+exports.SIZE = 42
+exports.lid = lid
+module.exports.open = async (a) => {
+}
+exports.late = void 0
+Box.KINDS = {
+  small: 1,
+}
+Box.limit = makeLimit(3)
+Box.Lid = class {
+  turn() {
+  }
+}
+Box.other = other.name
+box.state = made(1)
+Box.prototype = {
+  lift: function () {
+  },
+  drop () {
+  }
+}
+Object.assign(Box.Lid.prototype, {
+  shut() {
+  }
+})
+"""
+    found = outline(language, text)
+    assert [f"{each.kind} {each.name}" for each in found.definitions] == [
+        "constant SIZE",
+        "function open",
+        "constant Box.KINDS",
+        "constant Box.limit",
+        "class Box.Lid",
+        "method Box.Lid.turn",
+        "method Box.lift",
+        "method Box.drop",
+        "method Box.Lid.shut",
+    ]
+    assert [name for _, name in found.names if name.startswith(INNER)] == [f"{INNER}small"]
+    assert _defined(language, text)[-2:] == [f"{OWNER}Box", f"{OWNER}Lid"]
+
+
+def test_an_attribute_that_is_given_to_something_else_is_a_name_that_is_asked_for_less() -> None:
+    text = "import box\n\nbox.limit = 3\nBox.lift = lambda box: box.n\nbox[0].n, self.a.b = 1, 2\n"
+    assert _defined("python", text) == [
+        *(f"{INNER}limit", f"{OWNER}box", f"{INNER}lift", f"{OWNER}Box"),
+    ]
+
+
 @pytest.mark.parametrize("language", ["vue", "svelte", "astro"])
 def test_the_scripts_of_a_component_are_outlined_among_its_markup(language: str) -> None:
     text = """---
@@ -1376,7 +1677,7 @@ def test_a_method_may_be_called_as_what_begins_a_statement(language: str) -> Non
 def test_what_a_function_defines_within_it_is_defined_where_it_stands(language: str) -> None:
     names, text = WITHIN[language]
     defined = {name: line for line, name in outline(language, text).names}
-    within = set(defined) - {"outer", "Box"}
+    within = {name for name in defined if not name.startswith(OWNER)} - {"outer", "Box"}
     assert within == {INNER + name for name in names.split()}
     lines = text.split("\n")
     assert all(name.removeprefix(INNER) in lines[defined[name]] for name in within)
@@ -1466,7 +1767,7 @@ def test_line_ends_change_no_outline(language: str) -> None:
 
 
 def named(chunks: list[Chunk], name: str) -> list[Chunk]:
-    return [piece for piece in chunks if name in piece.defines]
+    return [piece for piece in chunks if {name, INNER + name} & {*piece.defines}]
 
 
 @pytest.mark.parametrize("language", sorted(SAMPLES))
@@ -1474,12 +1775,20 @@ def test_each_name_is_defined_by_the_one_piece_that_has_its_line(language: str) 
     text = SAMPLES[language].text.lstrip("\n")
     chunks = chunk(text, language)
     for line, name in outline(language, text).names:
+        if name.startswith(OWNER):  # as it qualifies the name before it
+            continue
         assert [p for p in named(chunks, name) if p.line_start <= line + 1 <= p.line_end], name
 
 
 #: A definition of `ParseConfig`, or what the language would call it, as a file has it.
 DEFINED = {
     "c": "int\nParseConfig(const char *path)\n{\n    return 0;\n}\n",
+    "cmake": "function(ParseConfig path)\n  foo()\nendfunction()\n",
+    "dockerfile": "FROM a AS ParseConfig\nRUN b\n",
+    "graphql": "type ParseConfig {\n  path: String\n}\n",
+    "hcl": 'resource "a" "ParseConfig" {\n  b = 1\n}\n',
+    "makefile": "ParseConfig: a.c\n\tcc a.c\n",
+    "protobuf": "message ParseConfig {\n  string path = 1;\n}\n",
     "cpp": "Config Loader::ParseConfig(const std::string& path) {\n  return {};\n}\n",
     "csharp": "namespace A\n{\n    class B\n    {\n        int ParseConfig(int p) => 1;\n    }\n}",
     "elixir": "defmodule A do\n  def ParseConfig(path) do\n    path\n  end\nend\n",
@@ -1490,6 +1799,7 @@ DEFINED = {
     "kotlin": "fun ParseConfig(path: String): Config {\n    return Config(path)\n}\n",
     "lua": "local M = {}\nfunction M.ParseConfig(path)\n  return path\nend\nreturn M\n",
     "markdown": "# Notes\n\nText.\n\n## ParseConfig\n\nMore.\n",
+    "perl": "package A::B;\nuse strict;\n\nsub ParseConfig {\n    my ($path) = @_;\n}\n1;\n",
     "php": "<?php\nfunction ParseConfig(string $path): array\n{\n    return [];\n}\n",
     "python": "import os\n\nParseConfig = os.environ\n",
     "ruby": "module A\n  def self.ParseConfig(path)\n    path\n  end\nend\n",
@@ -1514,6 +1824,7 @@ ALSO_DEFINED = {
     "kotlin": "const val ParseConfig = 3\n",
     "lua": "local ParseConfig = 3\n",
     "markdown": "ParseConfig\n===========\n\nText.\n",
+    "perl": "use constant {\n    Other => 1,\n    ParseConfig => 2,\n};\n",
     "php": "<?php\ndefine('ParseConfig', 3);\n",
     "ruby": "class A\n  ParseConfig = %w(a b).freeze\nend\n",
     "rust": "macro_rules! ParseConfig {\n    () => {};\n}\n",
@@ -1532,6 +1843,8 @@ def test_a_name_is_defined_where_it_is_defined_in_every_language(language: str, 
     assert len(named(chunk(text, language), "ParseConfig")) == 1
 
 
+#: What has nothing that is like a function, and calls nothing.
+CONFIGURING = ("cmake", "dockerfile", "graphql", "hcl", "makefile", "protobuf")
 USES = [
     "    x = ParseConfig(y);\n",
     "    return ParseConfig;\n",
@@ -1543,7 +1856,9 @@ USES = [
 ]
 
 
-@pytest.mark.parametrize("language", sorted({*DEFINED} - {"python", "haskell", "markdown"}))
+@pytest.mark.parametrize(
+    "language", sorted({*DEFINED} - {*CONFIGURING, "python", "haskell", "markdown"})
+)
 def test_no_use_of_a_name_in_a_function_is_a_definition_of_it(language: str) -> None:
     text = SAMPLES[language].text.lstrip("\n")
     lines = text.split("\n")

@@ -89,16 +89,21 @@ def test_a_chunk_is_asked_for_by_what_it_defines_and_by_nothing_that_it_merely_h
         Chunk("", 1, 2, "import os\nMAX_SIZE = 3", "", ("MAX_SIZE", "maxSize", "Low")),
         Chunk("Outer.inner", 3, 4, "def inner(): call()", "method", ("inner",)),
         Chunk("Outer.inner", 5, 6, "more of it", "method"),
-    ) == ["maxsize low =MAX_SIZE =maxSize =Low", "inner =inner", ""]
+    ) == ["maxsize low =MAX_SIZE =maxSize =Low .parseurl .=parse_url", "inner =inner", ""]
 
 
-def test_only_the_first_chunk_is_called_after_its_file_and_only_if_it_defines_nothing() -> None:
+def test_only_the_first_chunk_is_called_after_its_file_and_less_so_if_it_defines_something() -> (
+    None
+):
     nothing, more = Chunk("", 4, 5, "import os"), Chunk("", 6, 7, "run()")
     assert symbols("src/parse_url.py", nothing, more) == ["parseurl =parse_url", ""]
     assert symbols("src/a\udcff b.py", nothing, more) == ["a b", ""]
     assert symbols("src/a\udcff.py", nothing, more) == ["a", ""]
     named = Chunk("f", 1, 2, "", "function", ("f",))
-    assert symbols("src/parse_url.py", named, more) == ["f =f", ""]
+    assert symbols("src/parse_url.py", named, more) == ["f =f .parseurl .=parse_url", ""]
+    assert symbols("box/__init__.py", nothing) == ["init =__init__ .box .=box"]
+    assert symbols("box/index.js", named) == ["f =f .index .box .=index .=box"]
+    assert symbols("index.js", named) == ["f =f .index .=index"]
 
 
 MODES = {"fts": "exposed_query_fts", "semantic": "exposed_query", "hybrid": "exposed_query_hybrid"}

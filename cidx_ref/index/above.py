@@ -16,6 +16,9 @@ def first_line(syntax: Syntax, lines: Sequence[str], number: int, floor: int) ->
     ends = tuple(end for _, end in syntax.comments)
     while first > floor:
         line = lines[first - 1].strip()
+        if not line and first > floor + 1 and lines[first - 2].rstrip() == syntax.apart != "":
+            first -= 1  # what documents it, and a blank line
+            continue
         if syntax.heredoc and line == syntax.heredoc:
             begin = _begin_of_heredoc(syntax, lines, first - 1, floor)
         elif ends and line.endswith(ends):

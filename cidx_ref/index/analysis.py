@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol
 
 from cidx_ref.index.chunk import definition
-from cidx_ref.index.structure import INNER
+from cidx_ref.index.structure import INNER, OWNER
 from cidx_ref.index.text import (
     compounds,
     dotted,
@@ -26,7 +26,7 @@ from cidx_ref.index.text import (
     words,
 )
 
-__all__ = ["Terms", "embedded_text", "terms_of_chunk", "terms_of_file", "within"]
+__all__ = ["Terms", "embedded_text", "names_of_file", "terms_of_chunk", "terms_of_file", "within"]
 
 # Path and qualified name count as text that is there twice.  In a field of their own they are so
 # short that BM25 takes one word of a path for more than a sentence of the text.
@@ -58,6 +58,8 @@ class Piece(Protocol):
     def defines(self) -> tuple[str, ...]: ...
 
 
+#: What files are called that are the package, or the module, that their folder is.
+_PACKAGES = frozenset(("__init__", "index", "init", "mod"))
 #: No heading, which would be several terms, and no file's name that is no text.
 _ONE_TERM = re.compile(r"[^\s\ud800-\udfff]+")
 
@@ -65,16 +67,26 @@ _ONE_TERM = re.compile(r"[^\s\ud800-\udfff]+")
 def terms_of_file(path: str, chunks: Iterable[Piece]) -> list[Terms]:
     """The terms of all chunks of the file at `path`, in their order.
 
-    The first one is called what the file is called, if it defines nothing.
+    The first one is called what the file is called: less so, if it defines something, or if it is
+    called after its folder.
     """
     chunks = list(chunks)
     called = [each.defines for each in chunks]
-    if called and all(name.startswith(INNER) for name in called[0]):
-        called[0] = (PurePosixPath(path).stem, *called[0])
+    if called:
+        stem, *package = names_of_file(path)
+        is_named = any(not name.startswith(INNER) for name in called[0])
+        called[0] = (INNER * is_named + stem, *(INNER + name for name in package), *called[0])
     return [
         terms_of_chunk(path, each.name, each.text, names)
         for each, names in zip(chunks, called, strict=True)
     ]
+
+
+def names_of_file(path: str) -> list[str]:
+    """What the file at `path` is called; then the folder, if the file is the package that it is."""
+    *folders, name = path.split("/")
+    stem = PurePosixPath(name).stem
+    return [stem, *folders[-1:]] if stem in _PACKAGES else [stem]
 
 
 def terms_of_chunk(path: str, name: str, text: str, called: Iterable[str]) -> Terms:
@@ -95,11 +107,14 @@ def terms_of_chunk(path: str, name: str, text: str, called: Iterable[str]) -> Te
 
 def _symbols_of(names: Iterable[str]) -> list[str]:
     """What is asked for by `names` that are defined, each as one term."""
-    names = list(names)
-    inner = [name for name in names if name.startswith(INNER)]
+    names = [name for name in names if not name.startswith(OWNER)]
+    inner = [name[len(INNER) :] for name in names if name.startswith(INNER)]
     own = [name for name in names if not name.startswith(INNER)] if inner else names
-    exact = (as_written(name) for name in dict.fromkeys(own) if _ONE_TERM.fullmatch(name))
-    return [*_symbols(own), *exact, *within(_symbols(inner))]
+    return [*_symbols(own), *_exact(own), *within([*_symbols(inner), *_exact(inner)])]
+
+
+def _exact(names: Iterable[str]) -> Iterator[str]:
+    return (as_written(name) for name in dict.fromkeys(names) if _ONE_TERM.fullmatch(name))
 
 
 def as_written(name: str) -> str:

@@ -15,7 +15,7 @@ __all__ = ["NO_NAME", "Name", "name_in", "without_backslashes"]
 
 _MAX_CHARS = 256
 #: Letters, digits and underscores, with what joins the parts of a name, and maybe called.
-_NAME = re.compile(r"(?:[@$:]{0,2}|~(?=[A-Z]))\w+(?:(?:\.|::|->|#)~?\w+)*(?:\(\)|[?!])?;?")
+_NAME = re.compile(r"(?:[@$:]{0,2}|~(?=[A-Z]))\w+(?:(?:\.|::|->|#)[~$]?\w+)*(?:\(\)|[?!])?;?")
 _HYPHENED = re.compile(r"-{0,2}[^\W_]\w*(?:-\w+)+[?!]?")
 _NAMESPACED = re.compile(
     r"\\?[A-Z]\w*(?:\\(?:[A-Z]\w*|[a-z]\w+))+(?:::\w+)?(?:\(\))?|\\[A-Z]\w+(?:::\w+)?(?:\(\))?"
@@ -86,8 +86,15 @@ def name_in(text: str) -> Name:
         return Name((text.strip("-?!"),), text.strip("-"))
     if not _NAME.fullmatch(text):
         return NO_NAME
-    parts = words(text)
+    parts = _qualified(words(text))
     if not parts or not any(map(str.isalnum, parts[-1])):
         return NO_NAME
     written = _WRITTEN.search(text)
     return Name(tuple(parts), written[0] if written else parts[-1])
+
+
+def _qualified(parts: list[str]) -> list[str]:
+    """`parts`, without those that say nothing of a qualified name in JavaScript."""
+    first = 2 if parts[:2] == ["module", "exports"] else 1 if parts[:1] == ["exports"] else 0
+    kept = parts[first:] or parts
+    return [part for part in kept[:-1] if part != "prototype"] + kept[-1:]

@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from cidx_ref.index.layout import MAX_LINES, Span, by_gaps, laid_out, trimmed
 from cidx_ref.index.outlines import outline_of
-from cidx_ref.index.structure import Outline, names_by_piece
+from cidx_ref.index.structure import OWNER, Outline, names_by_piece, owners
 
 __all__ = [
     "MAX_CHARS",
@@ -46,7 +46,8 @@ class Chunk:
     (one of `structure.KINDS`).  Of what is too long there are several, and the first or the last of
     their lines may be a part of a line: `column` is how many characters of the first line come
     before the text.  `defines` are the simple names of all that these very lines define: of a long
-    definition, the first piece has its name.
+    definition, the first piece has its name.  Behind `OWNER`, it has what qualifies one of them
+    and is no part of the `name`.
     """
 
     name: str
@@ -58,16 +59,17 @@ class Chunk:
     column: int = 0
 
 
-def chunk(text: str, language: str, *, parsed: str | None = None) -> list[Chunk]:
+def chunk(text: str, language: str, *, path: str = "", parsed: str | None = None) -> list[Chunk]:
     """The pieces of `text` in the order of their lines; every line that is not blank is in one.
 
     Only the pieces that a long definition, a long stretch of text or a long line is cut into may
     overlap.
-    `parsed` is what may be parsed, line by line, where `text` itself is not Python.  A text of more
-    than `MAX_PIECES` has larger ones, without names.
+    `path` is that of its file: keys are names in what configures.  `parsed` is what may be parsed,
+    line by line, where `text` itself is not Python.  A text of more than `MAX_PIECES` has larger
+    ones, without names.
     """
     lines = text.split("\n")
-    outline = outline_of(language, text, lines)
+    outline = outline_of(language, text, lines, path)
     if outline is None and parsed is not None:
         outline = outline_of(language, parsed, lines)
     spans = list(_spans(outline, language, lines))
@@ -95,8 +97,23 @@ def _spans(outline: Outline | None, language: str, lines: list[str]) -> Iterator
 def _with_names(chunks: list[Chunk], outline: Outline) -> list[Chunk]:
     """`chunks`, with what each of them defines."""
     spans = [(piece.line_start - 1, piece.line_end) for piece in chunks]
-    named = zip(chunks, names_by_piece(outline.names, spans), strict=True)
-    return [replace(piece, defines=names) if names else piece for piece, names in named]
+    owned = [
+        (each.start, f"{OWNER}{owner}")
+        for each in outline.definitions
+        if each.kind != "heading"
+        for owner in sorted(owners(each.name))
+    ]
+    parts = zip(names_by_piece(outline.names, spans), names_by_piece(owned, spans), strict=True)
+    named = zip(chunks, parts, strict=True)
+    return [replace(piece, defines=_told(piece.name, *names)) for piece, names in named]
+
+
+def _told(name: str, names: tuple[str, ...], owned: tuple[str, ...]) -> tuple[str, ...]:
+    """`names`, and what qualifies some of them, if the piece called `name` does not tell."""
+    if not owned:
+        return names
+    told = {*name.split("."), *names}
+    return (*names, *(each for each in owned if each.removeprefix(OWNER) not in told))
 
 
 def _joined(spans: list[Span], lines: list[str]) -> list[Span]:

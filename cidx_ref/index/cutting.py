@@ -26,4 +26,4 @@ def cut(source: SourceFile) -> tuple[str, list[Chunk]]:
     if notebook is not None and len(pieces := notebook.chunks()) <= MAX_PIECES:
         return notebook.language, pieces
     language = languages.told_by(source.path, source.text)
-    return language, chunk(source.text, language)
+    return language, chunk(source.text, language, path=source.path)

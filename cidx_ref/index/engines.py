@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.asking import ALONE_S, BESIDE_S, QueryVectors
+from cidx_ref.index.holder import called
 from cidx_ref.index.notebook import cell_of
 from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
@@ -311,6 +312,7 @@ class Engines:
             snippet = line_of(chunk, place.line)
         else:
             snippet = self._probes.cut(chunk)
+        name, kind = called(chunk, snippet)
         return {
             "path": chunk.path,
             "line_start": chunk.line_start,
@@ -320,8 +322,8 @@ class Engines:
             "snippet": snippet.text,
             "snippet_start": snippet.start,
             "marks": snippet.marks,
-            "name": chunk.name,
-            "kind": chunk.kind,
+            "name": name,
+            "kind": kind,
         }
 
 

@@ -170,13 +170,14 @@ class FullTextIndex:
         self, query: Query, k: int, allowed: FileSet | None = None
     ) -> list[tuple[int, float]]:
         """The `k` best of those chunks that are called what `query` asks for by name: first those
-        that define it as it is written there, last those that do so within a function."""
+        that define it as it is written there, last those that do so within a function, and in
+        another way."""
         symbols = query.symbols
         if not symbols:
             return []
         should = []
         exact = [as_written(query.name.written)]
-        for better, found in enumerate((within(symbols), symbols, exact)):
+        for better, found in enumerate((within(symbols), [*symbols, *within(exact)], exact)):
             any_of = self._any_of([("symbol", symbol) for symbol in found])
             should += [tantivy.Query.boost_query(any_of, _FAR_BETTER**better)] if any_of else []
         clauses = [(tantivy.Occur.Should, each) for each in should]

@@ -26,6 +26,12 @@ _FUNCTION = (
     r"\((?:[^()=]*|\s*\{[^}]*)$)"
 )
 _WRAPPED = r"(?:[\w$.]+\()?"
+#: A name is defined where it is, and not where it is given to another one.
+_NO_NAME = r"(?![A-Za-z_$][\w$.]*\s*;?$)\S"
+#: A function that is told apart from what else stands in a function.
+_PLAIN_FUNCTION = (
+    r"(?:async\s*)?(?:function\b|\((?:[^()]|\([^()]*\))*\)\s*(?::[^=]*)?=>|[\w$]+\s*=>)"
+)
 _NOT_METHOD = (
     r"(?!(?:if|for|while|switch|catch|return|function|do|else|throw|new|await|yield|typeof|super|"
     r"with|case|void)\b)"
@@ -113,6 +119,46 @@ _JS = Syntax(
             ),
             "function",
             flat=True,
+        ),
+        Rule(
+            pattern(
+                r"(?:module\.)?(?:exports\.)?(?P<of>(?:[\w$]+\.)*)(?<=\.)(?!exports\b)(?P<name>[\w$]+)\s*=\s*"
+                + _WRAPPED
+                + r"class\b"
+            ),
+            "class",
+            into=True,
+            flat=True,
+        ),
+        # What a type's instances have, given to it at once.
+        Rule(
+            pattern(
+                r"(?P<of>(?:[\w$]+\.)+)prototype\s*=\s*(?:[\w$.]+\((?:[\w$.]+,\s*)*)?\{$"
+                r"|[\w$.]+\((?P<of_that>(?:[\w$]+\.)+)prototype,\s*(?:[\w$.]+,\s*)*\{$"
+            ),
+            "constant",
+            into=True,
+            flat=True,
+        ),
+        Rule(
+            pattern(
+                r"(?:(?:module\.)?exports\.|(?P<of>[A-Z][\w$]*\.(?:prototype\.)?))(?P<name>[\w$]+)\s*=\s*"
+                r"(?:Object\.freeze\()?\{$"
+            ),
+            "constant",
+            into=True,
+            flat=True,
+            members=_JS_KEYS,
+            keys=True,
+        ),
+        Rule(
+            pattern(
+                r"(?:(?:module\.)?exports\.|(?P<of>[A-Z][\w$]*\.(?:prototype\.)?))(?P<name>[\w$]+)\s*=(?!=)\s*"
+                r"(?!void 0)" + _NO_NAME
+            ),
+            "constant",
+            flat=True,
+            opens="{([",
         ),
         Rule(
             pattern(
@@ -204,7 +250,12 @@ _JS = Syntax(
         ),
     ),
     pattern(r"//|/\*|\*/?(?:\s|$)|" + ALONE),
-    nested=pattern(r"(?:async\s+)?function\b\s*\*?\s*(?P<name>[\w$]+)\s*[(<]"),
+    nested=pattern(
+        r"(?:(?:async\s+)?function\b\s*\*?\s*(?=[\w$]+\s*[(<])"
+        r"|(?P<of>(?:[\w$]+\.)+)(?!exports\b)(?=[\w$]+\s*=\s*"
+        + _PLAIN_FUNCTION
+        + r"))(?P<name>[\w$]+)"
+    ),
 )
 
 # PHP

@@ -109,7 +109,10 @@ _LUA = Syntax(
     ends=("end", "}"),
     comments=(("--[[", "]]"), ("--[=[", "]=]")),
     line_comment="--",
-    nested=pattern(r"(?:local\s+)?function\s+(?:\w+[.:])*(?P<name>\w+)\s*\("),
+    nested=pattern(
+        r"(?:(?:local\s+)?function\s+(?P<of>(?:\w+[.:])*)(?=\w+\s*\()"
+        r"|(?P<of_that>(?:\w+\.)+)(?=\w+\s*=\s*function\b))(?P<name>\w+)"
+    ),
 )
 
 # Elixir

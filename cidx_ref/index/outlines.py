@@ -6,6 +6,7 @@ from functools import cache
 from itertools import chain
 
 from cidx_ref.index.headings import markdown_outline
+from cidx_ref.index.keys import KEYED, keys_outline
 from cidx_ref.index.patterns import outlined
 from cidx_ref.index.pythonic import python_outline
 from cidx_ref.index.structure import Outline
@@ -15,6 +16,8 @@ __all__ = ["OUTLINED", "WRITTEN_IN", "outline_of", "syntax_of"]
 
 #: Which module has the patterns of a language.
 _HOMES = {
+    "config": "cmake dockerfile graphql hcl makefile protobuf".split(),
+    "scripts": ["perl"],
     "systems": "c cpp cuda go rust zig".split(),
     "typed": "csharp java kotlin scala swift".split(),
     "web": "javascript php typescript".split(),
@@ -30,11 +33,16 @@ WRITTEN_IN = {
 OUTLINED = frozenset(("markdown", "python", *chain.from_iterable(_HOMES.values())))
 
 
-def outline_of(language: str, text: str, lines: list[str]) -> Outline | None:
-    """The outline of `text`, which is `lines`; None where none is to be had."""
+def outline_of(language: str, text: str, lines: list[str], path: str = "") -> Outline | None:
+    """The outline of `text`, which is `lines`; None where none is to be had.
+
+    `path` tells what keys are there for.
+    """
     language = WRITTEN_IN.get(language, language)
     if language == "python":
         return python_outline(text, lines)
+    if language in KEYED:
+        return keys_outline(language, path, lines)
     if language == "markdown":
         return markdown_outline(lines)
     syntax = syntax_of(language)
@@ -45,7 +53,11 @@ def outline_of(language: str, text: str, lines: list[str]) -> Outline | None:
 def syntax_of(language: str) -> Syntax | None:
     """How the definitions of `language` look; None if nobody has said it."""
     # Not at the top: a daemon cuts no file, and all patterns take 40 ms to be compiled.
-    if language in _HOMES["systems"]:
+    if language in _HOMES["config"]:
+        from cidx_ref.index.heads_config import CONFIG as SYNTAXES
+    elif language in _HOMES["scripts"]:
+        from cidx_ref.index.heads_scripts import SCRIPTS as SYNTAXES
+    elif language in _HOMES["systems"]:
         from cidx_ref.index.heads_systems import SYSTEMS as SYNTAXES
     elif language in _HOMES["typed"]:
         from cidx_ref.index.heads_typed import TYPED as SYNTAXES

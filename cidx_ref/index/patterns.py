@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from cidx_ref.index.above import first_line
-from cidx_ref.index.structure import INNER, Definition, Outline
+from cidx_ref.index.structure import INNER, OWNER, Definition, Outline
 from cidx_ref.index.syntax import (
     CONTAINERS,
     MAX_HEAD_CHARS,
@@ -36,6 +36,8 @@ _DOLLARS = re.compile(r"\$\w*\$")
 _BEGIN = re.compile(r"BEGIN\b", re.IGNORECASE)
 _END = re.compile(r"END\b\s*(?:\w+\s*)?(?:[;$/]|$)", re.IGNORECASE)
 _NAME = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)")
+#: What stands for something whose name it does not tell.
+_NOBODY = frozenset(("exports", "module", "self", "that", "this"))
 
 
 class _Open:
@@ -131,7 +133,7 @@ class _Reader:
                 closing, bare = self._begun_comment(bare)
             if bare:
                 self._line(number, line, bare[:MAX_HEAD_CHARS])
-        self._close(0, len(self._lines))
+        self._close(-1, len(self._lines))
 
     def _look_within(self, number: int, line: str, nested: re.Pattern[str]) -> str:
         """Take in the name that a line within a function defines, if it does; what ends the comment
@@ -139,6 +141,8 @@ class _Reader:
         bare = line.strip()
         if met := nested.match(bare[:MAX_HEAD_CHARS]):
             self.names.append((number, INNER + bare_name(met["name"])))
+            owned = (part for part in parts_of_name(_of(met)) if part not in _NOBODY)
+            self.names += ((number, OWNER + part) for part in owned)
             return ""
         return self._begun_comment(bare)[0]
 
@@ -261,6 +265,7 @@ class _Reader:
         else:
             return False
         start = first_line(self._syntax, self._lines, number, self._floor)
+        indent = -1 if rule.rest else indent
         self._close(indent, start)
         self._open(rule, met, number, start, indent, lead)
         return True
@@ -298,8 +303,8 @@ class _Reader:
         groups = met.groupdict()
         own = bare_name(groups.get("name") or "")
         outer = self._stack[-1] if self._stack else None
-        prefix = outer.name if outer is not None else ""
-        parts = parts_of_name(groups.get("of") or "")
+        prefix = outer.name if outer is not None and not rule.whole else ""
+        parts = parts_of_name(_of(met))
         name = ".".join(filter(None, (prefix, *parts, *parts_of_name(own))))
         own = own if name != prefix else ""
         at = -1
@@ -317,13 +322,16 @@ class _Reader:
                 at = len(self.found)
                 self.found.append((name, kind, start, number + 1))
                 if kind != "impl":
-                    self.names.append((number, simple))
+                    self.names.append((number, INNER * rule.key + simple))
         one = _Open(rule, name, start, at, indent, lead)
         if not own and outer is not None:
             one.kind = outer.kind
         self._stack.append(one)
         self._floor = number + 1
-        self._head_goes_on(one, number, met.string, first=True)
+        if rule.rest:
+            one.has_body, one.first_member = True, 0
+        else:
+            self._head_goes_on(one, number, met.string, first=True)
 
     def _head_goes_on(self, top: _Open, number: int, bare: str, first: bool = False) -> None:
         """See whether the head of `top` ends in this line, and how."""
@@ -349,7 +357,7 @@ class _Reader:
         inner = tail.partition("{")[2].rpartition("}")[0]
         for part in inner.replace(";", ";,").split(","):
             if met := top.rule.members.match(part.strip()):
-                self._name(number, met["name"])
+                self._name(number, f"{INNER if top.rule.keys else ''}{met['name']}")
 
     def _statement_goes_on(self, top: _Open, number: int, bare: str, tail: str) -> None:
         """The same of SQL, where a semicolon ends a statement that has neither quotes nor BEGIN."""
@@ -381,3 +389,9 @@ class _Reader:
 
     def _name(self, number: int, name: str) -> None:
         self.names.append((number, bare_name(name)))
+
+
+def _of(met: re.Match[str]) -> str:
+    """What the definition that was met is a part of; a pattern may have two places for that."""
+    groups = met.groupdict()
+    return groups.get("of") or groups.get("of_that") or ""

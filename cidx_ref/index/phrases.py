@@ -24,7 +24,7 @@ import numpy as np
 
 from cidx_ref.index.query import MAX_TERMS, Query
 from cidx_ref.index.quotes import Piece
-from cidx_ref.index.structure import INNER
+from cidx_ref.index.structure import INNER, OWNER
 from cidx_ref.index.text import composed, symbols, terms_of, words
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Phrases:
         symbol, found = fulltext.likest(self.query.symbols[0])
         for chunk in found[:_MOST_NAMED]:
             for name in self._chunks.read(chunk).defines:
-                if symbols([name.removeprefix(INNER)]) == [symbol]:
+                if not name.startswith(OWNER) and symbols([name.removeprefix(INNER)]) == [symbol]:
                     return name.removeprefix(INNER)
         return ""
 

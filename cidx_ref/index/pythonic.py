@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from cidx_ref.index.structure import INNER, Definition, Outline
+from cidx_ref.index.structure import INNER, OWNER, Definition, Outline
 
 if TYPE_CHECKING:
     import ast
@@ -113,6 +113,10 @@ def _names(target: ast.expr) -> Iterator[str]:
 
     if isinstance(target, ast.Name):
         yield target.id
+    elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+        # Of something that is defined elsewhere, perhaps with another value.
+        yield INNER + target.attr
+        yield OWNER + target.value.id
     elif isinstance(target, ast.Tuple | ast.List):
         for each in target.elts:
             yield from _names(each)

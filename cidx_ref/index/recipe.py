@@ -20,7 +20,9 @@ _READING = ("scan.py", "decode.py", "notebook.py", "generated.py", "defaults.py"
 _CUTTING = (
     *("decode.py", "notebook.py", "languages.py", "structure.py", "pythonic.py"),
     *("syntax.py", "above.py", "patterns.py"),
-    *("heads_systems.py", "heads_typed.py", "heads_web.py", "heads_words.py", "headings.py"),
+    *("purpose.py", "keys.py", "heads_config.py"),
+    *("heads_scripts.py", "heads_systems.py", "heads_typed.py", "heads_web.py", "heads_words.py"),
+    "headings.py",
     *("outlines.py", "layout.py", "chunk.py"),
     "cutting.py",
     *("stems.py", "codes.py", "text.py", "analysis.py", "embed.py", "rarity.txt"),

@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-__all__ = ["INNER", "KINDS", "Definition", "Outline", "names_by_piece"]
+__all__ = ["INNER", "KINDS", "OWNER", "Definition", "Outline", "names_by_piece", "owners"]
 
 #: What the names begin with that are defined within a function: nobody else can use them, so they
 #: are meant where nothing else is called so.
 INNER = "\t"
+#: What the names begin with that nothing is called by here, but that qualify others: `Vue` of
+#: `Vue.prototype._render = function`.  Whoever leaves out what is `INNER` leaves these out, too.
+OWNER = INNER + "\t"
 
 #: What a piece may be of.  An index stores their places in this list, so it only grows at its end.
 KINDS = (
     "",
     *("function", "method", "class", "interface", "struct", "enum", "trait", "type", "module"),
     *("constant", "variable", "macro", "heading", "test", "impl", "table", "field"),
+    *("section", "target", "stage", "message", "service", "resource"),
 )
 
 
@@ -40,11 +44,16 @@ class Outline(NamedTuple):
 
     `names` are the simple names of everything that is defined, also of what is too small for a
     piece of its own, each behind the line (from 0) that says it; in the order of those.  Those
-    within a function begin with `INNER`.
+    within a function begin with `INNER`, and what qualifies the one before it with `OWNER`.
     """
 
     definitions: list[Definition]
     names: list[tuple[int, str]]
+
+
+def owners(name: str) -> set[str]:
+    """What qualifies the last part of a qualified `name`."""
+    return {*name.split(".")[:-1]} - {""}
 
 
 def names_by_piece(

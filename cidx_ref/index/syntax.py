@@ -55,8 +55,8 @@ def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
 class Rule(NamedTuple):
     """How a line looks that begins a definition.
 
-    `pattern` matches it from its first letter on.  Its groups: `name`; `of`, what that is a part
-    of.  Without a `name`, or with an empty one, it has none, and is looked into.
+    `pattern` matches it from its first letter on.  Its groups: `name`; `of`, or `of_that`, what
+    that is a part of.  Without a `name`, or with an empty one, it has none, and is looked into.
 
     `into`: what lies in it is looked at.  `flat`: only where it is not indented, or right within
     what is looked into.  `within`: only there, or only in what is of `within_kind`; `outside`: not
@@ -83,6 +83,12 @@ class Rule(NamedTuple):
     single: re.Pattern[str] | None = None
     #: The name stands behind its end, as in `typedef struct { } Name;`.
     named_at_end: re.Pattern[str] | None = None
+    #: All that follows is a part of it, up to the next one of the kind: the head has no body.
+    rest: bool = False
+    #: It has its whole name in its head, whatever it stands in.
+    whole: bool = False
+    #: What it is called is a key, which is asked for less often than what is called so elsewhere.
+    key: bool = False
 
 
 class Syntax(NamedTuple):
@@ -93,7 +99,8 @@ class Syntax(NamedTuple):
     comment of several lines begins with, and ends with.  `line_comment`: what ends code in a line.
     `more`: what a line begins with that goes on with what is above it.  `clauses`: definitions of
     one name that follow each other are one.  `nested`: a line within a function that defines
-    another one, which has no piece of its own.
+    another one, which has no piece of its own.  `apart`: the end of a comment that belongs to what
+    is below it, though a blank line comes between them.
     """
 
     rules: tuple[Rule, ...]
@@ -108,6 +115,7 @@ class Syntax(NamedTuple):
     macro: re.Pattern[str] | None = None
     statement: bool = False
     nested: re.Pattern[str] | None = None
+    apart: str = ""
 
 
 @cache
