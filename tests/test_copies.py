@@ -39,6 +39,7 @@ LICENCE = """/*
  */
 """
 HOP = "    x += 1\n" * 8 + "    # Here the quokkas hop over a parcel.\n" + "    x += 2\n" * 8
+TWICE = "function twiceTold(wombat) {\n" + "  dig(wombat);\n" * 30 + "}\n"
 CLOSE = "    def shut(self):\n        self.flap.fold()\n        self.flap = None\n"
 
 
@@ -64,6 +65,7 @@ def _files() -> Iterator[tuple[str, str]]:
         yield f"zebra/z{n:02}.js", f"{LICENCE}\nfunction zebra{n}() {{\n  return {n};\n}}\n"
     hops = (f"def hop{n}():\n    x = {n}\n{HOP}    return x\n" for n in (1, 2))
     yield "src/hop.py", "\n\n".join(hops)
+    yield "src/twice.js", TWICE + "\nvar gap = 1;\n\n" * 40 + TWICE
     for n in range(8):
         yield f"box/box{n}.py", f"class Box{n}:\n{CLOSE}"
         yield f"box{n}/place.js", f"// Where box {n % 2} stands.\nexport const place = 1;\n"
@@ -136,6 +138,12 @@ def test_the_same_lines_of_two_functions_of_a_file_are_two_hits(
     assert [hit["path"] for hit in hits] == ["src/hop.py"] * 2
     assert hits[0]["snippet"] == hits[1]["snippet"]
     assert "also" not in hits[0]
+
+
+@MODES
+def test_a_file_that_says_a_thing_twice_is_two_hits(snapshot: IndexSnapshot, mode: str) -> None:
+    hits = ask(snapshot, "twiceTold wombat", mode, limit=2)
+    assert [(hit["path"], "also" in hit) for hit in hits] == [("src/twice.js", False)] * 2
 
 
 @MODES
