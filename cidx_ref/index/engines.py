@@ -19,7 +19,7 @@ from cidx_ref.index.query import Query
 from cidx_ref.index.rank import Found, Ranked, Weights
 from cidx_ref.index.showing import Piece, Shown
 from cidx_ref.index.snippet import Probes, line_of
-from cidx_ref.index.standing import settled, standing
+from cidx_ref.index.standing import settled, standing, traced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +96,11 @@ class Engines:
         #: For how long the query has waited for its vector.
         self.embedding_s = 0.0
         self._mask = snapshot.chunks.mask(search.filters)
+        #: The chunks of a trace, with the lines at which they are shown.
+        self.frames = traced(query.frames, snapshot.chunks, self._mask)
+        self._lines = self.frames
+        if self.frames:
+            query = query.unquoted()
         self.phrases = Phrases(query, snapshot.chunks, snapshot.fulltext, self._mask)
         if snapshot.fulltext is not None:
             self.phrases.query = self.phrases.query.of_rarest(snapshot.fulltext.frequencies)
@@ -103,8 +108,9 @@ class Engines:
         if not self.phrases.bind:
             known = snapshot.chunks, snapshot.fulltext, self._mask
             self._query, self._places = settled(self._query, *known)
-        if self._places:
+        if self._places and self._query.place is not None:
             self.phrases.relaxed = []
+            self._lines = dict.fromkeys(self._places, self._query.place.line)
         self._probes = Probes(self._query, quickly=search.mode == "fts")
         self._snippets: dict[int, Snippet] = {}  # of a deeper look, most are the same
 
@@ -283,7 +289,7 @@ class Engines:
                 break
             if order.is_of_words(number) or self._shares_a_word(number):
                 chunk = self._snapshot.chunks.read(number)
-                piece, is_folded = Piece(chunk), number not in self._places
+                piece, is_folded = Piece(chunk), number not in self._lines
                 if is_folded and shown.has(piece):
                     continue
                 hit = self._hit(number, chunk, score)
@@ -320,9 +326,9 @@ class Engines:
         return found
 
     def _hit(self, number: int, chunk: StoredChunk, score: float) -> dict[str, Any]:
-        place, snippet = self._query.place, self._snippets.get(number)
-        if place and number in self._places:
-            snippet = line_of(chunk, place.line)
+        snippet = self._snippets.get(number)
+        if (line := self._lines.get(number)) is not None:
+            snippet = line_of(chunk, line)
         elif snippet is None:
             snippet = self._snippets[number] = self._probes.cut(chunk)
         return {

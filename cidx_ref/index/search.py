@@ -14,7 +14,7 @@ from cidx_ref.index.embed import Embedder
 from cidx_ref.index.engines import PAGE, Engines, Hits, Order, Ranking, Snapshot
 from cidx_ref.index.port import LINE_MODES, Search
 from cidx_ref.index.query import parsed
-from cidx_ref.index.rank import WEIGHTS, Found, Weights
+from cidx_ref.index.rank import WEIGHTS, Found, Ranked, Weights
 from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
@@ -130,6 +130,25 @@ class _AsFound:
         return {"semantic": self._scores[chunk]}
 
 
+class _Traced:
+    """The frames of a trace in their order, and then what is ranked."""
+
+    def __init__(self, frames: list[int], ranked: Ranked) -> None:
+        self._ranked = ranked
+        best = max((score for _, score in ranked.order), default=0.0)
+        self._scores = {n: best + len(frames) - at for at, n in enumerate(frames)}
+        self.order = list(self._scores.items())
+        self.order += [hit for hit in ranked.order if hit[0] not in self._scores]
+
+    def is_of_words(self, chunk: int) -> bool:
+        return chunk in self._scores or self._ranked.is_of_words(chunk)
+
+    def signals(self, chunk: int) -> dict[str, float]:
+        if chunk in self._scores:
+            return {"pasted": self._scores[chunk]}
+        return self._ranked.signals(chunk)
+
+
 class _Looked(NamedTuple):
     """What one look at so many candidates comes to."""
 
@@ -153,7 +172,9 @@ def _looked(
     if search.mode == "semantic":
         order = _AsFound(list(found.semantic))
     else:
-        order = engines.ranked(found, weights)
+        order = ranked = engines.ranked(found, weights)
+        if engines.frames:
+            order = _Traced(list(engines.frames), ranked)
     return _Looked(found, extra, order, engines.hits(order, search.limit))
 
 
