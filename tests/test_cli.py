@@ -321,6 +321,8 @@ def _refused(done: subprocess.CompletedProcess[str], kind: str) -> str:
             "query x --mdoe fts",
             "--mdoe fts (did you mean --mode?) (see cidx-ref query --help)",
         ),
+        ("query x -l 5", "unrecognized arguments: -l 5 (did you mean --limit or --language?)"),
+        ("query x -m fts", "-m fts (did you mean --mode?) (see cidx-ref query --help)"),
         ("query x --mode sematic", "(did you mean semantic?) (see cidx-ref query --help)"),
         ("query x --mode zzz", "(choose from 'hybrid', 'semantic', 'fts', 'literal', 'regex')"),
         ("index -q now", "unrecognized arguments: -q now (see cidx-ref index --help)"),
