@@ -141,6 +141,9 @@ def _meant(given: str, known: str) -> str:
     from difflib import get_close_matches
 
     words = re.findall(r"-{0,2}[a-z][a-z-]*", known)
+    if re.fullmatch("-[A-Za-z].*", given):  # a short option, with a value perhaps
+        long = [word for word in words if word.startswith(f"-{given[:2].lower()}")]
+        return f" (did you mean {' or '.join(dict.fromkeys(long))}?)" if long else ""
     if close := get_close_matches(given, words, n=1):
         return f" (did you mean {close[0]}?)"
     return f" (choose from {known}" if known.endswith(")") else ""

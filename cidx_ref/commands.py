@@ -25,24 +25,9 @@ if TYPE_CHECKING:
     from cidx_ref.results import Answer
 
 __all__ = [
-    "FAILED",
-    "FOUND",
-    "NO_MATCH",
-    "adopt",
-    "clear_cache",
-    "complain",
-    "flush",
-    "index",
-    "init",
-    "print_json",
-    "query",
-    "say",
-    "serve",
-    "skipped",
-    "start",
-    "status",
-    "stop",
-]
+    "FAILED", "FOUND", "NO_MATCH", "adopt", "clear_cache", "complain", "flush", "index", "init",
+    "print_json", "query", "say", "serve", "skipped", "start", "status", "stop",
+]  # fmt: skip
 
 #: Exit statuses: done or found, no match, could not do it.
 FOUND, NO_MATCH, FAILED = 0, 1, 2
@@ -51,6 +36,7 @@ FOUND, NO_MATCH, FAILED = 0, 1, 2
 def query(options: argparse.Namespace) -> int:
     """Search, and build the index first where there is none."""
     text = " ".join(options.text)
+    _require_something(text, options.mode)
     project = _unchecked_project(options)
     project.see_to_its_root(
         is_named=options.project is not None, may_build=not options.no_build, notice=complain
@@ -76,6 +62,8 @@ def query(options: argparse.Namespace) -> int:
             # An index that is not ours stays: a user has to ask for its removal.
             _note(_build(daemon, keep_unverified=True))
             answer = _asked(daemon, text, wanted)
+    if not answer:
+        _require_words(text, options.mode)
     if answer.fresh_problem is not None:
         complain(f"not fresh: {answer.fresh_problem}")
     if options.json:
@@ -92,13 +80,23 @@ def query(options: argparse.Namespace) -> int:
 
 
 _OPTIONS = {
-    "languages": "--language",
-    "limit": "--limit",
-    "paths": "--path",
-    "exclude_paths": "--exclude-path",
-    "ignore_case": "--ignore-case",
-    "query": "TEXT",
-}
+    "languages": "--language", "limit": "--limit", "paths": "--path", "query": "TEXT",
+    "exclude_paths": "--exclude-path", "ignore_case": "--ignore-case",
+}  # fmt: skip
+
+
+def _require_something(text: str, mode: str) -> None:
+    """From a program any text is legal, and blanks are no match; who types them errs."""
+    if not text.strip() and mode not in ("literal", "regex"):
+        raise BadArgumentError("TEXT: nothing to look for: it must have more than blanks")
+
+
+def _require_words(text: str, mode: str) -> None:
+    """Of a text that found nothing: to a model, a sign may mean something, but not to ours."""
+    if mode == "semantic" and not any(map(str.isalnum, text)):
+        raise BadArgumentError(
+            "TEXT: no word to look for, and mode semantic has found nothing: all others find signs"
+        )
 
 
 def _asked(daemon: DaemonClient, text: str, wanted: dict[str, Any]) -> Answer:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-__all__ = ["ADDED_SIGNALS", "Answer", "Hit"]
+__all__ = ["ADDED_SIGNALS", "Answer", "Hit", "best_line"]
 
 #: The signals that a score adds up; all others multiply the sum.
 ADDED_SIGNALS = ("fulltext", "semantic", "definition", "pasted", "name", "siblings")
@@ -19,12 +19,26 @@ _NUMBER = int | float
 #: What the parts of a hit and of an answer are, without which they are of no use.
 _OF_HITS = {"path": str, "line_start": int, "line_end": int, "language": str, "score": _NUMBER,
             "snippet": str, "snippet_start": int, "name": str, "kind": str,
-            "signals": dict}  # fmt: skip
+            "signals": dict, "also": list | tuple, "also_count": int}  # fmt: skip
 _OF_ANSWERS = {"results": list, "mode": str, "generation": str, "took_ms": _NUMBER,
                "unavailable": dict, "relaxed": list, "missing": str | None, "meant": str | None,
                "unmatched": dict, "pending": int | None, "total_matches": int | None,
                "fresh_problem": str | None, "source": str | None,
                "embedding_ms": _NUMBER | None}  # fmt: skip
+
+
+def best_line(snippet: str, marks: Sequence[tuple[int, int]]) -> int:
+    """The line of `snippet`, the first being 0, that an editor had best jump to: of a whole name,
+    or the first mark."""
+    said = {start: snippet[start:stop] for start, stop in marks}
+    names = [at for at, each in said.items() if _is_joined(each)]
+    return snippet.count("\n", 0, [*names, *said, 0][0])
+
+
+def _is_joined(text: str) -> bool:
+    """Whether it is a name of several parts, or with a digit, and not a word: `parseUrl`."""
+    has_joint = not text.isupper() and text[1:].lower() != text[1:]
+    return text.isidentifier() and (has_joint or not text.isalpha())
 
 
 def _checked(known: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,8 +70,12 @@ class Hit:
     stands in what was found, marks may be letters of other words; there are none where only the
     name or the path is a match.
 
-    In the modes literal and regex a hit is one line: `snippet` is that line, or of a very long one
-    the part with the match.
+    `also` names other places (`path:line`) that have the same text but for white space, or of which
+    the same lines would be shown: the hit stands for them.  There are five at most, and
+    `also_count` says how many there are; what comes after the last hit of the answer is not known.
+
+    In the modes literal and regex a hit is one line, and stands for no other one: `snippet` is that
+    line, or of a very long one the part with the match.
     """
 
     path: str
@@ -72,13 +90,17 @@ class Hit:
     kind: str = ""
     signals: Mapping[str, float] = field(default_factory=dict, hash=False)
     marks: tuple[tuple[int, int], ...] = ()
+    also: tuple[str, ...] = ()
+    also_count: int = 0
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Hit:
         """The hit in `data`; keys this version does not know are left out."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        known = _checked(known, _OF_HITS)
         known["marks"] = tuple((start, end) for start, end in data.get("marks", ()))
-        return cls(**_checked(known, _OF_HITS))
+        known["also"] = tuple(map(str, known.get("also", ())))
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +162,7 @@ class Answer(Sequence[Hit]):
 
         found = asdict(self)
         for hit in found["results"]:
-            for name in ("stale", "signals"):
+            for name in ("stale", "signals", "also", "also_count"):
                 if not hit[name]:
                     del hit[name]
         always = ("indexed_at", "pending")

@@ -38,7 +38,7 @@ _NUMBER = "32"  # green
 _FAINT = "2"
 _MATCH = "1;31"  # bold red
 
-_NAMED = 3  # quoted pieces in a note, each of at most so many characters
+_NAMED = 3  # quoted pieces in a note, each of at most so many characters, and places of a hit
 _NAMED_CHARS = 60
 _GUTTER = 5
 _LEAD = 16  # columns before a match that would not be seen
@@ -293,6 +293,8 @@ def _hit(hit: Hit) -> Iterator[list[Piece]]:
     yield _headline(hit)
     if hit.signals:
         yield [(f"  {_explained(hit)}", _FAINT)]
+    if hit.also:
+        yield [(f"  also in {_also(hit)}", _FAINT)]
     if not hit.snippet:
         return
     lines = hit.snippet.removesuffix("\n").split("\n")
@@ -358,16 +360,11 @@ def _line_hit(hit: Hit, width: int | None) -> Iterator[list[Piece]]:
         begin = end + 1
 
 
-def _best_line(hit: Hit) -> int:
-    """The line that an editor had best jump to: of a whole name, or the first mark."""
-    said = {start: hit.snippet[start:stop] for start, stop in hit.marks}
-    names = [at for at, each in said.items() if each.isidentifier() and not each.isalpha()]
-    before = hit.snippet[: [*names, *said, 0][0]]
-    return (hit.snippet_start or hit.line_start) + before.count("\n")
-
-
 def _headline(hit: Hit) -> list[Piece]:
-    pieces = [(escape(hit.path), _PATH), (":", ""), (str(_best_line(hit)), _NUMBER)]
+    from cidx_ref.results import best_line
+
+    line = (hit.snippet_start or hit.line_start) + best_line(hit.snippet, hit.marks)
+    pieces = [(escape(hit.path), _PATH), (":", ""), (str(line), _NUMBER)]
     if hit.stale:
         pieces.append((" (stale)", ""))
     pieces.append((f"  {_score(hit.score)}", _FAINT))
@@ -375,6 +372,13 @@ def _headline(hit: Hit) -> list[Piece]:
     if hit.kind:  # last, so that of a headline that is too long it goes first
         pieces.append((f"  {clean(hit.kind)}", _FAINT))
     return pieces
+
+
+def _also(hit: Hit) -> str:
+    """Where else stands what `hit` shows."""
+    named = hit.also[:_NAMED]
+    more = max(hit.also_count, len(hit.also)) - len(named)
+    return ", ".join(map(escape, named)) + (f" and {more} more" if more else "")
 
 
 def _explained(hit: Hit) -> str:

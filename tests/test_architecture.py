@@ -238,7 +238,7 @@ FLOORS_WITHIN = {
         ["matches"],
         ["keeping", "links", "live", "loaded", "snippet", "writing"],
         ["builder", "fulltext", "holder", "lines", "nearest", "searched"],
-        ["parallel", "phrases", "standing"],
+        ["parallel", "phrases", "showing", "standing"],
         ["engines", "grep"],
         ["search"],
         ["snapshot"],

@@ -321,6 +321,8 @@ def _refused(done: subprocess.CompletedProcess[str], kind: str) -> str:
             "query x --mdoe fts",
             "--mdoe fts (did you mean --mode?) (see cidx-ref query --help)",
         ),
+        ("query x -l 5", "unrecognized arguments: -l 5 (did you mean --limit or --language?)"),
+        ("query x -m fts", "-m fts (did you mean --mode?) (see cidx-ref query --help)"),
         ("query x --mode sematic", "(did you mean semantic?) (see cidx-ref query --help)"),
         ("query x --mode zzz", "(choose from 'hybrid', 'semantic', 'fts', 'literal', 'regex')"),
         ("index -q now", "unrecognized arguments: -q now (see cidx-ref index --help)"),
@@ -502,7 +504,55 @@ def test_any_text_can_be_typed(make_project: MakeProject) -> None:
         for text in (b"->", b"-v", b"--json", b'"', b"\\d", b"next \xff\xfe", b"=", b'p->next = "'):
             done = run(project, "query", "--", os.fsdecode(text))
             assert (done.returncode, done.stderr) == (0, ""), done
-        assert run(project, "query", "").returncode == 1
+
+
+@pytest.mark.parametrize("text", [("",), (" \t",), ("", ""), ("\u3000",)])
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "fts"])
+def test_a_query_of_nothing_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: tuple[str, ...], mode: str
+) -> None:
+    typed = ["query", *text, "--mode", mode, "--json", "--project", str(tmp_path)]
+    assert main(typed) == 2
+    told = capsys.readouterr()
+    why = "TEXT: nothing to look for: it must have more than blanks"
+    assert told.err == f"cidx-ref: {why}\n"
+    assert json.loads(told.out) == {"error": {"kind": "bad_argument", "message": why}}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.promise("QRY-4")
+@pytest.mark.parametrize("mode", ["hybrid", "fts", "literal"])
+def test_punctuation_and_quotes_are_something_to_look_for(
+    make_project: MakeProject, mode: str
+) -> None:
+    project = make_project({"a.js": 'const f = (x) => [""];\nf(`  `);\n'})
+    build(project)
+    with served(project):
+        for text in ("=>", '""', '"=>"', "`", ";"):
+            is_there = mode != "literal" or text != '"=>"'
+            typed = ["query", text, "--mode", mode, "--project", str(project.root)]
+            assert main(typed) == (0 if is_there else 1), text
+
+
+def test_signs_that_have_no_meaning_are_no_query(
+    make_project: MakeProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = make_project({"a.js": "const f = (x) => 1;\n"})
+    build(project)
+    with served(project):
+        assert main(["query", "=>", "--mode", "semantic", "--project", str(project.root)]) == 2
+        complaint = capsys.readouterr().err
+        assert complaint.startswith("cidx-ref: TEXT: no word to look for, and mode semantic ")
+        assert is_one_line(complaint)
+        assert main(["query", "xqz", "--mode", "semantic", "--project", str(project.root)]) == 1
+
+
+def test_blanks_are_exact_text_like_any_other(make_project: MakeProject) -> None:
+    project = make_project({"a.js": "f(`  `);\n"})
+    build(project)
+    with served(project):
+        for mode in ("literal", "regex"):
+            assert main(["query", "  ", "--mode", mode, "--project", str(project.root)]) == 0
 
 
 def test_paths_that_no_locale_can_show_come_out_all_the_same(make_project: MakeProject) -> None:

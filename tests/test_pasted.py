@@ -14,11 +14,11 @@ from loaded import loaded_of
 
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.filters import Filters
-from cidx_ref.index.pasted import Place, place_in, runs_in
+from cidx_ref.index.pasted import Place, frames_in, place_in, runs_in
 from cidx_ref.index.port import Search
 from cidx_ref.index.search import answer
 from cidx_ref.index.snapshot import IndexSnapshot
-from cidx_ref.index.standing import standing
+from cidx_ref.index.standing import standing, traced
 
 pytestmark = pytest.mark.once
 
@@ -362,3 +362,48 @@ def test_a_place_is_told_from_a_name(text: str, place: Place | None) -> None:
 )  # fmt: skip
 def test_what_has_signs_is_looked_for_in_a_row(text: str, runs: list[list[str]]) -> None:
     assert runs_in(text) == runs
+
+
+TRACES = {
+    "python": "Traceback (most recent call last):\n"
+    '  File "/home/who/lib/part7.c", line 77, in run\n    open("lib/jar.c")\n'
+    '  File "/usr/lib/site-packages/lib/jar.c", line 40, in open_jar\n    lid()\n'
+    '  File "/usr/lib/python3/http/client.py", line 9, in connect\n'
+    "JarError: the jar is not open",
+    "node": 'JarError: cannot open the "jar"\n'
+    "    at lid (/home/who/node_modules/it/lib/jar.c:40:9)\n"
+    "    at run (file:///home/who/lib/part7.c:77:1)\n    at node:internal/main:1:1",
+    "java": "JarError: the jar is not open\n\tat lib.Jar.open(jar.c:40)\n"
+    "\tat java.base/java.util.List.get(List.java:3)\n\tat lib.Part.run(part7.c:77)",
+    "go": "panic: the jar is not open\n\ngoroutine 1 [running]:\nlib.open(0x1)\n"
+    "\t/home/who/it/lib/jar.c:40 +0x1d\nmain.main()\n\t/home/who/it/lib/part7.c:77 +0x5",
+    "rust": "thread 'main' panicked at lib/jar.c:40:9:\nnot open\nstack backtrace:\n"
+    "   0: rust_panic\n             at /rustc/9fc6/library/src/panicking.rs:665:5\n"
+    "   1: it::open\n             at ./lib/jar.c:40:9\n             at ./lib/part7.c:77:3",
+    "windows": "jar error\n  at lid (C:\\\\it\\\\lib\\\\jar.c:40:9)\n"
+    "  at run (C:\\\\it\\\\lib\\\\part7.c:77:1)",
+}
+
+
+@pytest.mark.promise("QRY-3")
+@BOTH
+@pytest.mark.parametrize("kind", TRACES)
+def test_of_a_trace_the_deepest_frame_in_here_comes_first_and_then_the_others(
+    snapshot: IndexSnapshot, kind: str, mode: str
+) -> None:
+    found = ask(snapshot, TRACES[kind].replace("\\\\", "\\"), mode, explain=True)
+    assert [hit["path"] for hit in found[:2]] == ["lib/jar.c", "lib/part7.c"]
+    for hit, line in zip(found, (40, 77), strict=False):
+        ((start, _),) = hit["marks"]
+        assert hit["snippet_start"] + hit["snippet"].count("\n", 0, start) == line
+    scores = [hit["score"] for hit in found]
+    assert scores == sorted(scores, reverse=True)
+    assert len(found) == 10
+
+
+def test_a_trace_of_elsewhere_has_no_place_here(snapshot: IndexSnapshot) -> None:
+    text = '  File "/usr/lib/python3/http/client.py", line 9, in connect\n'
+    frames = frames_in(text * 2)
+    assert frames == [Place("/usr/lib/python3/http/client.py", 9)]
+    assert traced(frames, snapshot.chunks, None) == {}
+    assert frames_in(text) == frames_in("one\ntwo(3)\n") == []

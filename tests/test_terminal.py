@@ -520,6 +520,16 @@ def test_a_hit_shows_what_made_its_score_where_that_was_asked_for() -> None:
     assert "=" not in render(hit())
 
 
+def test_a_hit_says_where_else_it_stands() -> None:
+    found = hit(also=("lib/x.js:10",), also_count=1)
+    assert render(found).splitlines()[1] == "  also in lib/x.js:10"
+    found = hit(also=tuple(f"lib/x{n}.js:10" for n in range(5)), also_count=7)
+    expected = "  also in lib/x0.js:10, lib/x1.js:10, lib/x2.js:10 and 4 more"
+    assert render(found).splitlines()[1] == expected
+    assert "\x1b[2J" not in render(hit(also=("a\x1b[2J.js:1",), also_count=1))
+    assert "also" not in render(hit())
+
+
 def test_a_hit_is_headed_by_the_line_of_its_first_mark() -> None:
     shown = hit(snippet="one\ntwo\nthree", snippet_start=10, marks=((8, 11),))
     assert render(shown).startswith("pkg/cache.py:12  ")
@@ -530,6 +540,8 @@ def test_a_hit_is_headed_by_the_line_of_a_whole_name_before_that_of_a_part() -> 
     text = "open_all(x)\nend\nopen_lid(y)\n"
     marks = ((0, 4), (16, 24))
     assert render(hit(snippet=text, snippet_start=7, marks=marks)).startswith("pkg/cache.py:9  ")
+    text, marks = "URL lid\nopenLid(y)\n", ((0, 3), (8, 15))
+    assert render(hit(snippet=text, snippet_start=7, marks=marks)).startswith("pkg/cache.py:8  ")
 
 
 def test_a_hit_whose_file_has_changed_says_so_beside_its_place() -> None:

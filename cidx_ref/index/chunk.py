@@ -129,6 +129,8 @@ def _joined(spans: list[Span], lines: list[str]) -> list[Span]:
 
 def definition(name: str) -> str:
     """What the chunk called `name` defines, without the number of a notebook's cell."""
+    if not name.startswith("cell "):
+        return name
     cell, _, rest = name.partition(": ")
     number = cell.removeprefix("cell ")
     return rest if number != cell and number.isdecimal() else name

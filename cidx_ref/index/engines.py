@@ -9,18 +9,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import accumulate, groupby, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cidx_ref.errors import IndexUnusableError
 from cidx_ref.index.asking import ALONE_S, BESIDE_S, QueryVectors
 from cidx_ref.index.holder import called
-from cidx_ref.index.notebook import cell_of
 from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
 from cidx_ref.index.rank import Found, Ranked, Weights
+from cidx_ref.index.showing import Piece, Shown
 from cidx_ref.index.snippet import Probes, line_of
-from cidx_ref.index.standing import settled, standing
+from cidx_ref.index.standing import settled, standing, traced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from cidx_ref.index.live import LiveChunks
     from cidx_ref.index.searched import TextEngine, VectorEngine
+    from cidx_ref.index.snippet import Snippet
+    from cidx_ref.index.storing import StoredChunk
 
-__all__ = ["PAGE", "Engines", "Order", "Ranking", "Snapshot"]
+__all__ = ["PAGE", "Engines", "Hits", "Order", "Ranking", "Snapshot"]
 
 # A search that looks at what it found, and drops some of it, needs more than are wanted.
 _SURPLUS = 192
@@ -73,6 +75,13 @@ class Order(Protocol):
     def signals(self, chunk: int) -> dict[str, float]: ...
 
 
+class Hits(NamedTuple):
+    """Hits with their chunks, best first, and whether copies of one were left out."""
+
+    found: list[tuple[int, dict[str, Any]]]
+    have_copies: bool
+
+
 class Engines:
     """The engines of one snapshot, and one search."""
 
@@ -88,6 +97,11 @@ class Engines:
         #: For how long the query has waited for its vector.
         self.embedding_s = 0.0
         self._mask = snapshot.chunks.mask(search.filters)
+        #: The chunks of a trace, with the lines at which they are shown.
+        self.frames = traced(query.frames, snapshot.chunks, self._mask)
+        self._lines = self.frames
+        if self.frames:
+            query = query.unquoted()
         self.phrases = Phrases(query, snapshot.chunks, snapshot.fulltext, self._mask)
         if snapshot.fulltext is not None:
             self.phrases.query = self.phrases.query.of_rarest(snapshot.fulltext.frequencies)
@@ -95,9 +109,11 @@ class Engines:
         if not self.phrases.bind:
             known = snapshot.chunks, snapshot.fulltext, self._mask
             self._query, self._places = settled(self._query, *known)
-        if self._places:
+        if self._places and self._query.place is not None:
             self.phrases.relaxed = []
+            self._lines = dict.fromkeys(self._places, self._query.place.line)
         self._probes = Probes(self._query, quickly=search.mode == "fts")
+        self._snippets: dict[int, Snippet] = {}  # of a deeper look, most are the same
 
     def semantic(self, k: int) -> Ranking:
         engine = self._snapshot.semantic
@@ -263,19 +279,24 @@ class Engines:
         frequencies = {} if engine is None else engine.frequencies(self._query.terms)
         return Ranked(found, self._query, self._snapshot.chunks, frequencies, weights)
 
-    def hits(self, order: Order, k: int) -> list[tuple[int, dict[str, Any]]]:
+    def hits(self, order: Order, k: int) -> Hits:
         """The first `k` as hits, each with its chunk, without what a lexical embedder alone has
-        found, by a collision, and without what shows again what is shown: windows overlap."""
-        shown = _Shown()
+        found, by a collision, and without what shows again what is shown: windows overlap, and
+        files are copied.  Of a place each file that has it is shown, for it was asked for."""
+        shown = Shown()
         found: list[tuple[int, dict[str, Any]]] = []
-        for chunk, score in self.steady(order.order):
+        for number, score in self.steady(order.order):
             if len(found) == k:
                 break
-            if order.is_of_words(chunk) or self._shares_a_word(chunk):
-                hit = self._hit(chunk, score)
-                if shown.add(hit):
-                    found.append((chunk, hit))
-        return found
+            if order.is_of_words(number) or self._shares_a_word(number):
+                chunk = self._snapshot.chunks.read(number)
+                piece, is_folded = Piece(chunk), number not in self._lines
+                if is_folded and shown.has(piece):
+                    continue
+                hit = self._hit(number, chunk, score)
+                if shown.add(hit, piece, is_folded=is_folded):
+                    found.append((number, hit))
+        return Hits(found, shown.has_copies)
 
     def _shares_a_word(self, chunk: int) -> bool:
         return not self._is_lexical or self._probes.touch(self._snapshot.chunks.read(chunk))
@@ -305,13 +326,12 @@ class Engines:
             found.sort(key=lambda hit: place_of(hit[0]))
         return found
 
-    def _hit(self, number: int, score: float) -> dict[str, Any]:
-        chunk = self._snapshot.chunks.read(number)
-        place = self._query.place
-        if place and number in self._places:
-            snippet = line_of(chunk, place.line)
-        else:
-            snippet = self._probes.cut(chunk)
+    def _hit(self, number: int, chunk: StoredChunk, score: float) -> dict[str, Any]:
+        snippet = self._snippets.get(number)
+        if (line := self._lines.get(number)) is not None:
+            snippet = line_of(chunk, line)
+        elif snippet is None:
+            snippet = self._snippets[number] = self._probes.cut(chunk)
         name, kind = called(chunk, snippet)
         return {
             "path": chunk.path,
@@ -325,33 +345,6 @@ class Engines:
             "name": name,
             "kind": kind,
         }
-
-
-class _Shown:
-    """The snippets that an answer shows already, by what their lines are counted in."""
-
-    def __init__(self) -> None:
-        self._hits: dict[tuple[str, str], list[dict[str, Any]]] = {}
-
-    def add(self, hit: dict[str, Any]) -> bool:
-        """Add `hit`, unless the line with its first mark is shown by another one."""
-        path = hit["path"]
-        before = self._hits.setdefault((path, cell_of(path, hit["name"])), [])
-        if before:
-            text, marks = hit["snippet"], hit["marks"]
-            best = text.count("\n", 0, marks[0][0]) if marks else 0
-            line = text.split("\n")[best]
-            if any(_line(other, hit["snippet_start"] + best) == line for other in before):
-                return False
-        before.append(hit)
-        return True
-
-
-def _line(hit: dict[str, Any], number: int) -> str | None:
-    """The line of that number that `hit` shows, if it does."""
-    lines: list[str] = hit["snippet"].split("\n")
-    place = number - hit["snippet_start"]
-    return lines[place] if 0 <= place < len(lines) else None
 
 
 class _Near:

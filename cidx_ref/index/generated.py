@@ -1,8 +1,9 @@
 """What only its text can tell of a file: a program has written it, or squeezed it.
 
-A generated file says so itself, in comments at its very beginning.  A file *about* generated code
-says it elsewhere, or in other words: a generator, a template, documentation.  So a marker counts in
-those comments only, and where it speaks of the file that it stands in.
+A generated file says so itself, in comments at its very beginning, or right behind what it
+includes.  A file *about* generated code says it elsewhere, or in other words: a generator, a
+template, documentation.  So a marker counts in those comments only, and where it speaks of the file
+that it stands in.
 """
 
 from __future__ import annotations
@@ -45,9 +46,11 @@ _LINES_LIKE_C = ("//",)
 _LINES = ("//", "#", "--", ";", "%", "dnl ", "dnl\t", "'", "rem ", "REM ")
 #: Lines that may come before, or between, the comments at the beginning.
 _NEUTRAL = re.compile(
-    r"""(?: <\?(?:php|xml)\b | ['"]use[ ] | @charset\b | ---\s*$ | (?-x:#)(?!\s*include\b) )""",
+    r"""(?: <\?(?:php|xml)\b | ['"]use[ ] | @charset\b | ---\s*$ | (?-x:#) )""",
     re.VERBOSE,
 )
+
+_INCLUDE = re.compile(r"#\s*include\b")
 
 #: What the makers of files say, at the beginning of a line in a comment.
 _SAID = re.compile(
@@ -126,6 +129,13 @@ _DO_NOT_EDIT = re.compile(
 )
 #: At the end of a line, and what comes next is another matter.
 _LOUD = re.compile(r"\bDO NOT (?:EDIT|MODIFY|CHANGE)[^\w\n]*$", re.MULTILINE)
+#: Not how it was made, but by which program.
+_INSTEAD = re.compile(
+    r"(?:do not|don't|never)(?: ever)? (?:edit|modify|change) this(?: file)?(?: manually| by hand)?"
+    r"[,;:] (?:but )?(?:fix|edit|change|modify|run) (?:the )?\S+\.(?:py|pl|rb|sh|js|awk|m4)\b"
+    r".{0,20}\binstead\b",
+    re.IGNORECASE,
+)
 #: What takes it all back.
 _BY_HAND = re.compile(
     r"(?<!not )(?<!be )(?<!never )\b(?:hand|manually)[- ](?:edited|modified|adapted|tuned)\b"
@@ -152,14 +162,19 @@ def _is_generated(path: str, head: str) -> bool:
     lower = head.lower()
     if "generated" not in lower and not any(word in lower for word in _OTHER_WORDS):
         return False
-    said = [_WARNING.sub("", _LEADER.sub("", line, 1), 1) for line in _comments(path, head)]
+    comments = _comments(path, head)
+    is_like_c = path.endswith(_LIKE_C)
+    included = (n for n, line in enumerate(comments) if is_like_c and _INCLUDE.match(line))
+    first = next(included, len(comments))
     name = path.rpartition("/")[2]
+    said = [_WARNING.sub("", _LEADER.sub("", line, 1), 1) for line in comments]
     for place, line in enumerate(said):
         near = "\n".join(said[max(0, place - 2) : place + 3])
+        near = near.replace(f" {name} ", " this file ")
         if _BY_HAND.search(near):
             continue
-        config = _CONFIG_HEADER.match(line)
-        if _SAID.match(line) or (config and config[1].rpartition("/")[2] == name):
+        # Behind what is included a name of a maker may be about anything.
+        if _INSTEAD.match(line) or (place < first and _names_its_maker(line, name)):
             return True
         if _IS_GENERATED.match(line) and (_DO_NOT_EDIT.search(near) or _LOUD.search(near)):
             return True
@@ -167,6 +182,12 @@ def _is_generated(path: str, head: str) -> bool:
         if _DO_NOT_EDIT.match(after) and _WHY_NOT.search(after.replace("\n", " ")):
             return True
     return False
+
+
+def _names_its_maker(line: str, name: str) -> bool:
+    """Whether it says of the file of that name who has made it."""
+    config = _CONFIG_HEADER.match(line)
+    return bool(_SAID.match(line) or (config and config[1].rpartition("/")[2] == name))
 
 
 #: Of markers without the word "generated".
@@ -179,6 +200,7 @@ _OTHER_WORDS = (
     "resource object",
     "gperf",
     '"generator"',
+    "instead",
 )
 
 
@@ -196,7 +218,7 @@ def _comments(path: str, head: str) -> list[str]:
                 continue
             if not bare or (not bare.startswith(leaders) and _NEUTRAL.match(bare)):
                 # Some name their source by an instruction.
-                found += [bare] if bare.startswith("#line") else []
+                found += [bare] if bare.startswith("#line") or _INCLUDE.match(bare) else []
                 continue
             start = next((start for start in _BLOCKS if bare.startswith(start)), "")
             if is_prose and start != "<!--":

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cidx_ref.index import languages
 from cidx_ref.index.text import composed, terms_of, words
 
-__all__ = ["Place", "has_signs", "place_in", "runs_in", "without_severity"]
+__all__ = ["Place", "frames_in", "has_signs", "place_in", "runs_in", "without_severity"]
 
 _MAX_CHARS = 1024
 #: A place by itself, as our own hits have it: `path:line`, `path:line:column`, or a path.
@@ -22,6 +22,12 @@ _PLACE = re.compile(r"""([^\s:"'`*?<>|{};#]+)(?::(\d{1,7})(?:[:-]\d{1,7})?)?:?""
 _PLACE_WITHIN = re.compile(
     r"""(?:^|[\s("'])([^\s:"'`*?<>|{};()#]+)(?::|",[ ]line[ ]|[ ]line[ ]|\(|\#L)(\d{1,7})(?!\w)"""
 )
+#: A frame of a virtual machine's trace, which has the folders as a package: `a.b.C.f(C.java:12)`.
+_IN_PACKAGE = re.compile(r"\bat (?:\S+/)?([\w.$]+)\.[\w$<>]+\((\w+\.\w+):(\d{1,7})\)")
+#: What a path is below on another machine, and no folder.
+_ABOVE = re.compile(r"\b(?:file://|webpack[\w-]*:///|[A-Za-z]:(?=[\\/]))")
+_MAX_TRACE, _MOST_FRAMES = 1 << 15, 64  # characters, and places in them
+_DEEPEST_LAST = re.compile(r"^\s*Traceback \(most recent call last\)", re.MULTILINE)
 #: What code has, and messages, and sentences seldom.
 _SIGNS = re.compile(r"""\w[(\[]|[{}=<>|;]|->|::|\w:(?=\s\w)""")
 #: What parts code, and messages into what is fixed in them and what is not.
@@ -61,6 +67,31 @@ def place_in(text: str) -> Place | None:
     if path in (".", "/") or not (line or _is_path(path)):
         return None
     return Place(composed(path.removeprefix("./")), int(line or 0))
+
+
+def frames_in(text: str) -> list[Place]:
+    """The places in the lines of a trace, or of a compiler, the deepest frame first; none of a text
+    of one line."""
+    text = text.strip()[:_MAX_TRACE]
+    if "\n" not in text:
+        return []
+    found = list(dict.fromkeys(filter(None, map(_frame_in, text.split("\n")))))
+    if _DEEPEST_LAST.search(text):
+        found.reverse()
+    return found[:_MOST_FRAMES]
+
+
+def _frame_in(line: str) -> Place | None:
+    if len(line) > _MAX_CHARS:
+        return None
+    if met := _IN_PACKAGE.search(line):
+        package, name, number = met.groups()
+        path = "/".join([*package.split(".")[:-1], name])
+    elif met := _PLACE_WITHIN.search(_ABOVE.sub("", line)):
+        path, number = met[1].replace("\\", "/"), met[2]
+    else:
+        return None
+    return Place(composed(path.removeprefix("./")), int(number)) if _is_path(path) else None
 
 
 def _is_path(text: str) -> bool:

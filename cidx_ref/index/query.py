@@ -9,7 +9,7 @@ from itertools import chain, islice, pairwise
 from typing import Any, Generic, TypeVar
 
 from cidx_ref.index.asked import Name, name_in, without_backslashes
-from cidx_ref.index.pasted import Place, has_signs, place_in, runs_in, without_severity
+from cidx_ref.index.pasted import Place, frames_in, has_signs, place_in, runs_in, without_severity
 from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.stems import rarities, singular
 from cidx_ref.index.text import (
@@ -206,6 +206,17 @@ class Query:
     def place(self) -> Place | None:
         """The place in a file that all of it may be."""
         return place_in(self.text)
+
+    @_Lazy
+    def frames(self) -> list[Place]:
+        """The places of a trace, or of what a compiler has said, the deepest frame first."""
+        return frames_in(self.text)
+
+    def unquoted(self) -> Query:
+        """What it asks for where the quotes in it are another program's."""
+        plain = Query(self.text)
+        plain.__dict__.update(self.__dict__, quotes=quotes_of(""))
+        return plain
 
     @_Lazy
     def is_pasted(self) -> bool:

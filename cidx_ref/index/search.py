@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cidx_ref.errors import CidxError, InternalError
 from cidx_ref.index import grep
 from cidx_ref.index.asking import QueryVectors
 from cidx_ref.index.embed import Embedder
-from cidx_ref.index.engines import PAGE, Engines, Order, Ranking, Snapshot
+from cidx_ref.index.engines import PAGE, Engines, Hits, Order, Ranking, Snapshot
 from cidx_ref.index.port import LINE_MODES, Search
 from cidx_ref.index.query import parsed
-from cidx_ref.index.rank import WEIGHTS, Found, Weights
+from cidx_ref.index.rank import WEIGHTS, Found, Ranked, Weights
 from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _SPARE = 8  # hits that may show again what another one shows
 # Candidates of each engine; more only where more hits are wanted.  Full text alone has to be quick,
 # and the last of its candidates bring less than what ranking them costs.
 _POOL, _POOL_OF_WORDS = 64, 24
+# So many times as many are looked at, and again, where copies of what is shown fill the pool.
+_DEEPER = (4, 4)
 
 
 def answered(
@@ -83,15 +85,14 @@ def _answer(
     started = runtime.monotonic()
     vectors = QueryVectors.of(embedder, runtime)
     engines = Engines(snapshot, search, vectors, parsed(search.text))
-    extra: dict[str, Any] = {}
-    order: Order
-    found = Found()
-    if search.mode == "semantic":
-        order = _AsFound(engines.semantic(search.limit + _SPARE))
-    else:
-        found, extra = _candidates(engines, search, runtime)
-        order = engines.ranked(found, weights)
-    best = engines.hits(order, search.limit)
+    pool = _pool(search)
+    looked = _looked(engines, search, pool, runtime, weights)
+    for times in _DEEPER:
+        if not looked.may_have_more(search.limit, pool):
+            break
+        pool *= times
+        looked = _looked(engines, search, pool, runtime, weights)
+    best, order = looked.hits.found, looked.order
     if search.explain:
         for chunk, hit in best:
             hit["signals"] = {name: round(value, 3) for name, value in order.signals(chunk).items()}
@@ -103,9 +104,9 @@ def _answer(
         "results": hits,
         "mode": search.mode,
         "generation": snapshot.generation,
-        **extra,
+        **looked.extra,
         "relaxed": engines.phrases.relaxed,
-        **({} if found.definitions else engines.phrases.missing()),
+        **({} if looked.found.definitions else engines.phrases.missing()),
         **({} if search.mode == "fts" else {"embedding_ms": _ms(engines.embedding_s)}),
         "took_ms": _ms(runtime.monotonic() - started),
     }
@@ -129,10 +130,68 @@ class _AsFound:
         return {"semantic": self._scores[chunk]}
 
 
-def _candidates(engines: Engines, search: Search, runtime: Runtime) -> tuple[Found, dict[str, Any]]:
+class _Traced:
+    """The frames of a trace in their order, and then what is ranked."""
+
+    def __init__(self, frames: list[int], ranked: Ranked) -> None:
+        self._ranked = ranked
+        best = max((score for _, score in ranked.order), default=0.0)
+        self._scores = {n: best + len(frames) - at for at, n in enumerate(frames)}
+        self.order = list(self._scores.items())
+        self.order += [hit for hit in ranked.order if hit[0] not in self._scores]
+
+    def is_of_words(self, chunk: int) -> bool:
+        return chunk in self._scores or self._ranked.is_of_words(chunk)
+
+    def signals(self, chunk: int) -> dict[str, float]:
+        if chunk in self._scores:
+            return {"pasted": self._scores[chunk]}
+        return self._ranked.signals(chunk)
+
+
+class _Looked(NamedTuple):
+    """What one look at so many candidates comes to."""
+
+    found: Found
+    extra: dict[str, Any]
+    order: Order
+    hits: Hits
+
+    def may_have_more(self, limit: int, pool: int) -> bool:
+        """Whether copies have taken the places of hits that a deeper look may find."""
+        if not self.hits.have_copies or len(self.hits.found) >= limit:
+            return False
+        return any(len(ranking) >= pool for ranking in self.found)
+
+
+def _looked(
+    engines: Engines, search: Search, pool: int, runtime: Runtime, weights: Weights
+) -> _Looked:
+    found, extra = _candidates(engines, search, pool, runtime)
+    order: Order
+    if search.mode == "semantic":
+        order = _AsFound(list(found.semantic))
+    else:
+        order = ranked = engines.ranked(found, weights)
+        if engines.frames:
+            order = _Traced(list(engines.frames), ranked)
+    return _Looked(found, extra, order, engines.hits(order, search.limit))
+
+
+def _pool(search: Search) -> int:
     if search.mode == "hybrid":
-        return _hybrid(engines, max(_POOL, search.limit), runtime)
-    pool = max(_POOL_OF_WORDS, search.limit + _SPARE)
+        return max(_POOL, search.limit)
+    spare = search.limit + _SPARE
+    return max(_POOL_OF_WORDS, spare) if search.mode == "fts" else spare
+
+
+def _candidates(
+    engines: Engines, search: Search, pool: int, runtime: Runtime
+) -> tuple[Found, dict[str, Any]]:
+    if search.mode == "semantic":
+        return Found(semantic=engines.semantic(pool)), {}
+    if search.mode == "hybrid":
+        return _hybrid(engines, pool, runtime)
     return Found(engines.fulltext(pool), (), engines.definitions(pool)), {}
 
 

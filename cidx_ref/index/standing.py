@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cidx_ref.index.live import FilterMask, LiveChunks
     from cidx_ref.index.searched import TextEngine
 
-__all__ = ["settled", "standing"]
+__all__ = ["settled", "standing", "traced"]
 
 _TYPE = re.compile(r"(struct|union|enum|class|interface|trait)\s+(\w+)\s*[{:;]?")
 _MOST_FILES = 16  # of one name: `index.js`
@@ -65,6 +65,53 @@ def _type_in(query: Query, chunks: LiveChunks, fulltext: TextEngine | None) -> N
     read = (chunks.read(chunk) for chunk, _ in found)
     is_there = any(f".{one.name}".endswith(f".{met[2]}") and one.kind == kind for one in read)
     return asked.name if is_there else None
+
+
+#: What is below these is a package, and not the folders of a machine.
+_PACKAGES = re.compile(r".*/(?:site-packages|dist-packages|node_modules)/")
+
+
+def traced(frames: Sequence[Place], chunks: LiveChunks, mask: FilterMask | None) -> dict[int, int]:
+    """The chunks of those frames of a trace that are of this repository, in the order of the
+    frames, each with its line.
+
+    All of a path is that of a file here, or ends with it; else two names at its end are, where
+    nothing is more certain.
+    """
+    wanted = [_PACKAGES.sub("", _as_it_is(each.path)).strip("/").split("/") for each in frames]
+    names = {path[-1] for path in wanted}
+    called: dict[str, list[range]] = {name: [] for name in names}
+    marks = chunks.marks(mask) if frames else None
+    for file in chunks.files_called(lambda each: _as_it_is(each.rpartition("/")[2]) in names):
+        inside = chunks.chunks_of(file)
+        if marks is not None and inside and marks[inside.start]:
+            called[_as_it_is(chunks.file(file).path).rpartition("/")[2]].append(inside)
+    for is_certain in (True, False):
+        found: dict[int, int] = {}
+        for frame, path in zip(frames, wanted, strict=True):
+            meant = _file_of(path, called[path[-1]], chunks, is_certain=is_certain)
+            if meant is not None:
+                found.setdefault(_chunk_with(frame.line, meant, chunks), frame.line)
+        if found:
+            return found
+    return {}
+
+
+def _file_of(
+    wanted: Sequence[str], called: Iterable[range], chunks: LiveChunks, *, is_certain: bool
+) -> range | None:
+    """The chunks of the file with most names of the path `wanted`, of those called so."""
+    best: tuple[int, int, str] | None = None
+    found = None
+    for inside in called:
+        path = chunks.place_of(inside.start)[0]
+        parts = _as_it_is(path).split("/")
+        shared = _shared(wanted, parts)
+        is_meant = shared == min(len(parts), len(wanted)) if is_certain else shared > 1
+        rank = (-shared, len(parts), path)
+        if is_meant and (best is None or rank < best):
+            best, found = rank, inside
+    return found
 
 
 def standing(text: str, found: Iterable[int], chunks: LiveChunks) -> list[int]:

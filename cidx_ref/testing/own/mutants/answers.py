@@ -25,6 +25,7 @@ from cidx_ref.index.query import Query
 from cidx_ref.index.quotes import Piece
 from cidx_ref.index.snippet import Probes
 from cidx_ref.index.source import GenerationSource
+from cidx_ref.index.storing import StoredChunk
 from cidx_ref.project import Project
 from cidx_ref.runtime import Runtime, Thread
 from cidx_ref.testing.own.mutants.registry import mutant
@@ -71,8 +72,8 @@ def lines_from_nought() -> Iterator[None]:
     """The first line of a file is line 0."""
     hit = Engines._hit
 
-    def earlier(self: Any, number: int, score: float) -> dict[str, Any]:
-        found = hit(self, number, score)
+    def earlier(self: Any, number: int, chunk: StoredChunk, score: float) -> dict[str, Any]:
+        found = hit(self, number, chunk, score)
         lines = ("line_start", "line_end", "snippet_start")
         return {**found, **{line: found[line] - 1 for line in lines}}
 
