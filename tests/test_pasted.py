@@ -357,6 +357,8 @@ def test_a_place_is_told_from_a_name(text: str, place: Place | None) -> None:
         ("fatal: object .git/ab/12 is empty", [
             ["object", "git", "ab", "12", "is", "empti"], ["is", "empti"],
         ]),
+        ("unknown lid: jar", [["unknown", "lid", "jar"], ["unknown", "lid"]]),
+        ("jar: bad lid 'open'", [["jar", "bad", "lid", "open"], ["bad", "lid"]]),
         ("a; " * 100, []),
     ],
 )  # fmt: skip

@@ -36,6 +36,8 @@ _PARTS = re.compile(r"""[:;,()"'`\[\]{}=<>|]+""")
 _VALUE = re.compile(r"\S*[\d/~^@%#]\S*")
 _LEAST, _MOST = 3, 24  # terms of a part that are looked for in a row; of a message, one less
 _MOST_RUNS = 12
+#: What says something of a value: words, and a colon or a quoted one.
+_SAYING = re.compile(r"""(?:^|: )[A-Za-z][\w'-]*(?: [\w'-]+)+(?:: | ['"`])""")
 _WINDOW = 3  # terms of a longer part, for a value may be a word like others
 #: How messages begin, whoever makes them.
 _SEVERITY = re.compile(
@@ -118,7 +120,7 @@ def runs_in(text: str) -> list[list[str]]:
     whole = _terms(message)
     runs = [whole] if 1 < len(whole) <= _MOST else []
     parts = [_terms(part) for each in _PARTS.split(message) for part in _VALUE.split(each)]
-    is_message = message != text
+    is_message = message != text or _SAYING.search(text) is not None
     runs += [part for part in parts if _LEAST - is_message <= len(part) <= _MOST]
     if is_message:
         runs += [
