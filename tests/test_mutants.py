@@ -216,6 +216,25 @@ def test_a_run_that_takes_too_long_is_ended_and_the_next_one_is_as_any(
     assert planter.run(["--no-such-option"], tmp_path / "out", PATIENCE_S) == 4
 
 
+ALONE = """
+import os
+
+def test_it(pytestconfig):
+    assert not pytestconfig.pluginmanager.hasplugin("benchmark")
+    assert "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ
+"""
+
+
+def test_a_run_looks_for_no_plugins_and_what_it_starts_does(
+    planter: Forking, tmp_path: Path
+) -> None:
+    (tmp_path / "test_alone.py").write_text(ALONE)
+    said = tmp_path / "out"
+    assert planter.run(["-p", "no:cacheprovider", str(tmp_path)], said, PATIENCE_S) == 0, (
+        said.read_text()
+    )
+
+
 @pytest.mark.parametrize("mutant", EVERY)
 def test_what_a_mutant_changes_is_as_it_was_afterwards(mutant: Mutant) -> None:
     before = _patched()
