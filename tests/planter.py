@@ -1,123 +1,40 @@
-"""Runs pytest again and again, each time in a fork of a process that has imported everything.
+"""Runs pytest, for `forking`: what it imports here is there in each fork.
 
-Run by `test_mutants`, as a program.  An interpreter that begins anew takes most of a second of
-processor time until its first test, a fork a quarter of that.  Of this package nothing is imported
-before the fork but what comes with the mutants: whatever binds a name later binds the mutant, as
-it does in a process of its own.
-
-A line of its input is a run: `{"arguments": [...], "to": FILE, "patience_s": SECONDS}`.  What
-pytest says goes to the file; a line of the output has its status, or null if it took too long.
+Of this package nothing is imported before the fork but what comes with the mutants: whatever binds
+a name later binds the mutant, as it does in a process of its own.
 """
 
 from __future__ import annotations
 
-import gc
-import json
 import os
-import select
-import signal
-import subprocess
-import sys
 from importlib import import_module
-from pathlib import Path
-from types import TracebackType
 
-__all__ = ["Planter"]
+import hypothesis.stateful  # noqa: F401
+import pytest
+import snowballstemmer  # noqa: F401
+from _pytest.config import default_plugins
 
+import cidx_ref.testing.own.mutants  # noqa: F401 - and with them what they are mutants of
 
-class Planter:
-    """The process, from the test's side; its environment is the test's."""
+__all__ = ["main"]
 
-    def __init__(self, directory: Path) -> None:
-        """It runs pytest in `directory`."""
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            cwd=directory,
-            # It reports to us, and is no worker of whoever runs us; it imports what we would.
-            env={
-                **{k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))},
-                "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+#: To look through all that is installed for plugins takes longer than most tests here, and one of
+#: those that are found asks git four times how things are.
+_ALONE = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 
-    def __enter__(self) -> Planter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # The end of its input is its end.
-        self._process.communicate()
-
-    def run(self, arguments: list[str], to: Path, patience_s: float) -> int:
-        """Run pytest; return its status.  Raises `TimeoutError` where it took longer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        job = {"arguments": arguments, "to": str(to), "patience_s": patience_s}
-        self._process.stdin.write(f"{json.dumps(job)}\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        assert answer, "the process that forks has ended"
-        status = json.loads(answer)
-        if status is None:
-            raise TimeoutError(f"pytest ran for more than {patience_s} s")
-        return int(status)
+for plugin in (*default_plugins, "pytester"):
+    import_module(f"_pytest.{plugin}")
 
 
-def _import_everything() -> None:
-    import hypothesis.stateful  # noqa: F401
-    import pytest_benchmark.plugin  # noqa: F401
-    import snowballstemmer  # noqa: F401
-    from _pytest.config import default_plugins
-
-    import cidx_ref.testing.own.mutants  # noqa: F401 - and with them what they are mutants of
-
-    for plugin in (*default_plugins, "pytester"):
-        import_module(f"_pytest.{plugin}")
-
-
-def _run(arguments: list[str], to: str) -> int:
-    import pytest
-
-    null = os.open(os.devnull, os.O_RDONLY)
-    said = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    for old, new in ((null, 0), (said, 1), (said, 2)):
-        os.dup2(old, new)
-    os.close(null)
-    os.close(said)
+def main(arguments: list[str]) -> int:
+    os.environ[_ALONE] = "1"
+    options = ["-p", "_hypothesis_pytestplugin"]
     # It is of modules that were imported before pytest could rewrite them; none is a test's.
-    return int(pytest.main(["-W", "ignore::pytest.PytestAssertRewriteWarning", *arguments]))
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*options, *arguments], plugins=[_Configured()]))
 
 
-def _in_a_fork(arguments: list[str], to: str, patience_s: float) -> int | None:
-    pid = os.fork()
-    if pid == 0:
-        # As an interpreter ends that has run nothing else.
-        sys.exit(_run(arguments, to))
-    ended = os.pidfd_open(pid)
-    waiting = select.poll()
-    waiting.register(ended, select.POLLIN)
-    has_ended = waiting.poll(patience_s * 1000)
-    os.close(ended)
-    if not has_ended:
-        os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status) if has_ended else None
-
-
-def _serve() -> None:
-    _import_everything()
-    gc.freeze()  # so that a collection in a fork writes to none of these pages
-    while line := sys.stdin.readline():
-        job = json.loads(line)
-        print(json.dumps(_in_a_fork(job["arguments"], job["to"], job["patience_s"])), flush=True)
-
-
-if __name__ == "__main__":
-    _serve()
+class _Configured:
+    @staticmethod
+    def pytest_configure() -> None:
+        del os.environ[_ALONE]  # a pytest that a test starts is as any

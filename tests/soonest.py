@@ -1,7 +1,8 @@
 """Which test or search sees a mutant soonest, of those mutants that would take long by all of them.
 
-A mutant that `test_mutants` would take more than some three seconds of processor time for, or ten
-of waiting, has an entry: a quick test of the promise that it breaks, which fails with it each time.
+A mutant that `test_mutants` would take more than some half a second of processor time for, or ten
+seconds of waiting, has an entry: a quick test of the promise that it breaks, which fails with it
+each time.  To import all tests of a promise takes most of that.
 An entry that does not hold any more fails the test of its mutant.
 """
 
@@ -162,6 +163,162 @@ SOONEST: dict[str, str] = {
     ),
     "patient_with_every_byte": (
         "test_limits.py::test_an_endless_drip_of_bytes_costs_the_connection_after_a_while"
+    ),
+    "identifiers_are_not_split": (
+        "test_filters.py::"
+        "test_semantic_search_behind_a_filter_finds_the_nearest_of_what_passes[0.9]"
+    ),
+    "one_engine_after_the_other": "test_query.py::test_a_hybrid_search_asks_both_engines_at_once",
+    "half_an_answer_is_none": (
+        "test_query.py::test_where_one_engine_is_damaged_the_other_answers_and_says_so[semantic]"
+    ),
+    "half_an_answer_says_nothing": (
+        "test_query.py::test_where_one_engine_is_damaged_the_other_answers_and_says_so[semantic]"
+    ),
+    "made_up_errors_are_remembered": (
+        "test_bounded_wire.py::test_what_a_client_names_is_shown_in_part"
+    ),
+    "fresh_is_a_word": (
+        "test_fresh.py::test_without_a_watch_each_fresh_answer_is_of_a_run_of_its_own"
+    ),
+    "an_overflow_is_an_event_like_others": (
+        "test_watch.py::"
+        "test_after_an_overflow_nothing_is_known_until_one_run_has_looked_at_everything"
+    ),
+    "unknown_arguments_are_ignored": (
+        "test_arguments.py::"
+        "test_every_mode_refuses_a_bad_argument_by_name_before_any_lock"
+        "[{'language': 'python'}-language: unknown argument; known are: l]"
+    ),
+    "status_of_what_is_cached": "test_query.py::test_status_follows_what_happens",
+    "runs_never_pause": (
+        "test_watch.py::"
+        "test_what_is_written_all_the_time_costs_a_part_of_the_machine_and_is_found_soon[0.5-3.0]"
+    ),
+    "what_is_outside_is_not_the_projects": (
+        "test_watched_git.py::"
+        "test_what_decides_in_the_checkout_that_the_project_is_a_folder_of_is_a_change"
+        "[False-a .gitignore]"
+    ),
+    "repositories_inside_are_folders": (
+        "test_watched_git.py::test_what_a_repository_inside_lists_is_a_change[before]"
+    ),
+    "a_merge_is_not_cancelled": (
+        "test_indexing.py::test_a_merge_yields_to_a_newer_change_which_begins_when_it_has_ended"
+    ),
+    "unknown_is_nothing": "test_fresh.py::test_nothing_is_said_to_be_pending_while_nobody_knows",
+    "first_come_first_served": "test_fresh.py::test_an_answer_says_what_the_watch_knows[0]",
+    "waiting_is_enough": (
+        "test_fresh.py::test_a_time_out_says_so_and_ends_only_a_run_that_nobody_wants[True]"
+    ),
+    "any_run_will_do": (
+        "test_fresh.py::test_a_run_that_has_begun_to_scan_before_the_call_makes_no_answer_fresh"
+    ),
+    "a_merge_overtakes_an_edit": (
+        "test_incremental.py::test_a_merge_that_waits_for_a_writer_merges_what_that_has_published"
+    ),
+    "a_failed_run_forgets_what_it_had_in_flight": (
+        "test_watched_git.py::"
+        "test_what_decides_in_the_checkout_that_the_project_is_a_folder_of_is_a_change"
+        "[True-a .gitignore]"
+    ),
+    "what_is_sent_is_hashed": "test_bounded_wire.py::test_a_frozenset_arrives_as_a_tuple",
+    "answers_by_reference": (
+        "test_rpc.py::test_a_query_is_one_request_and_one_reply_which_is_one_json_value"
+    ),
+    "the_number_of_entries_is_the_index": (
+        "test_watched_git.py::"
+        "test_an_add_and_a_removal_that_leave_the_number_of_entries_are_a_change"
+    ),
+    "asks_who_is_there_every_time": (
+        "test_rpc.py::test_a_query_is_one_request_and_one_reply_which_is_one_json_value"
+    ),
+    "a_folder_is_all_that_is_compared_when_it_is_armed": (
+        "test_watched_git.py::"
+        "test_a_file_of_patterns_that_is_edited_between_listing_and_arming_is_dirty[.gitignore]"
+    ),
+    "a_git_directory_is_watched_as_it_was_found": (
+        "test_watched_git.py::test_an_info_that_comes_later_or_again_is_watched[False]"
+    ),
+    "a_phrase_that_nothing_has_empties_the_answer": (
+        "test_query.py::test_whatever_stands_in_a_file_can_be_looked_for['push \"no such words\"']"
+    ),
+    "whatever_is_sent_is_called": (
+        "test_rpc.py::test_nothing_can_be_set_deleted_pickled_called_back_or_changed"
+    ),
+    "looking_is_using": "test_query.py::test_status_follows_what_happens",
+    "every_error_is_internal": (
+        "test_client.py::test_no_match_no_index_and_a_bad_argument_are_three_answers"
+    ),
+    "public_attributes_are_reachable": (
+        "test_rpc.py::test_of_all_that_is_given_out_only_what_is_exposed_can_be_reached"
+    ),
+    "new_folders_are_not_watched": (
+        "test_watched_trees.py::test_a_change_is_known_at_once[rename of a folder]"
+    ),
+    "freshness_is_what_is_known_already": (
+        "test_watched_git.py::"
+        "test_an_add_and_a_removal_that_leave_the_number_of_entries_are_a_change"
+    ),
+    "a_run_begins_without_reading_the_queue": (
+        "test_watched_git.py::"
+        "test_an_index_that_is_too_large_to_be_looked_through_counts_"
+        "as_changed_when_it_is_written"
+    ),
+    "index_runs_are_not_told": (
+        "test_gate.py::test_draining_ends_an_index_that_takes_too_long_and_tells_its_client"
+    ),
+    "queries_are_parsed": (
+        "test_query.py::test_whatever_stands_in_a_file_can_be_looked_for['std::vector']"
+    ),
+    "init_begins_anew": (
+        "test_config.py::"
+        "test_a_key_that_is_there_twice_is_refused_by_name_and_none_is_lost"
+        '[{"daemon": {}, "daemon": {}}]'
+    ),
+    "nothing_but_punctuation_is_nothing": (
+        "test_query.py::test_whatever_stands_in_a_file_can_be_looked_for['=>']"
+    ),
+    "the_race_between_listing_and_arming_is_ignored": (
+        "test_watched_git.py::"
+        "test_a_file_of_patterns_that_is_edited_between_listing_and_arming_is_dirty[.gitignore]"
+    ),
+    "answers_can_be_changed": (
+        "test_rpc.py::test_of_all_that_is_given_out_only_what_is_exposed_can_be_reached"
+    ),
+    "an_event_during_a_run_is_lost": (
+        "test_watched_git.py::"
+        "test_a_file_of_patterns_that_is_edited_between_listing_and_arming_is_dirty[.gitignore]"
+    ),
+    "the_name_is_believed": (
+        "test_rpc.py::test_a_reference_of_the_client_that_claims_to_be_a_string_opens_no_door"
+    ),
+    "checked_inside": (
+        "test_arguments.py::"
+        "test_every_mode_refuses_a_bad_argument_by_name_before_any_lock"
+        "[{'query': None}-query: must be a string, not NoneType]"
+    ),
+    "mistakes_are_failures": (
+        "test_health.py::test_a_users_mistakes_are_no_failures_and_the_daemons_are"
+    ),
+    "bugs_are_not_failures": "test_health.py::test_what_nobody_thought_of_is_a_failure_too",
+    "minutes_are_seconds": "test_config.py::test_without_a_file_the_story_s_defaults_hold",
+    "lock_around_the_search": "test_gates.py::test_no_lock_is_held_while_an_engine_searches",
+    "owners_are_not_asked": (
+        "test_files.py::"
+        "test_what_belongs_to_somebody_else_is_refused_by_the_owner_s_name[open as a directory]"
+    ),
+    "bad_values_are_the_defaults": (
+        "test_config.py::test_a_key_that_is_nearly_one_of_ours_is_refused_by_name[exlude-exclude]"
+    ),
+    "gone_but_for_the_vectors": (
+        "test_incremental.py::test_what_is_gone_is_in_no_answer_before_it_is_merged_away"
+    ),
+    "only_the_time_of_modification": (
+        "test_stale.py::test_what_has_changed_since_is_stale[old time-True]"
+    ),
+    "gone_but_for_the_full_text": (
+        "test_incremental.py::test_what_is_gone_is_in_no_answer_before_it_is_merged_away"
     ),
 }
 

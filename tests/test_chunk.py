@@ -638,6 +638,7 @@ def test_a_file_of_very_many_definitions_has_larger_pieces_and_no_line_is_missed
     assert_sound(text, chunks)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("unit", ["x\n\n\n\n\n", "def f(): 0\n", "x = 1\n" * 3 + "\n" * 50])
 def test_no_text_of_whatever_size_has_more_pieces_than_a_segment_should(unit: str) -> None:
     is_python = unit.startswith("def")  # which takes longer

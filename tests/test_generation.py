@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from depth import by_default
 from segments import graphs, indexed, live, nothing_tiny, segment
 from trees import open_below
 
@@ -134,7 +135,7 @@ def in_its_segment(project: Project, name: str) -> str:
 
 
 @pytest.mark.promise("QRY-3", "WRITE-3")
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", by_default(DAMAGE, "one bit flipped", "deleted", "a directory"))
 def test_a_damaged_file_costs_at_most_the_engine_that_needs_it_and_indexing_repairs_it(
     segmented: Project, tmp_path: Path, damage: str
 ) -> None:

@@ -119,11 +119,26 @@ def stop_whatever_runs(root: Path) -> None:
         stop(Project.at(root))
 
 
+#: Of several that differ in little, some are tried in depth only (`tox -e deep`).
+_IN_DEPTH = frozenset(
+    """
+    leftover_socket_is_a_directory current_is_a_directory current_is_a_file
+    next_number_is_too_long_for_a_name nothing_in_it_is_a_file index_of_the_format_before
+    dead_files_without_an_end manifest_lies manifest_is_endless manifest_is_outside
+    segment_is_outside directory_is_a_link tracked_by_an_absolute_path ignore_file_is_a_fifo
+    git_fetches_by_a_helper_of_its_own git_excludes_by_a_fifo excludes_of_git_are_a_fifo
+    nested_head_is_a_fifo git_is_a_link git_is_a_fifo git_borrows_from_a_fifo
+    """.split()
+)
+assert {case.name for case in CASES} >= _IN_DEPTH
+
+
 def parametrized(cases: list[Case]) -> pytest.MarkDecorator:
-    params = [
-        pytest.param(case, id=case.name, marks=pytest.mark.promise(*case.promises))
-        for case in cases
-    ]
+    def marks(case: Case) -> list[pytest.MarkDecorator]:
+        promise = pytest.mark.promise(*case.promises)
+        return [promise, *[pytest.mark.deep] * (case.name in _IN_DEPTH)]
+
+    params = [pytest.param(case, id=case.name, marks=marks(case)) for case in cases]
     return pytest.mark.parametrize("hostile", params, indirect=True)
 
 

@@ -40,8 +40,24 @@ SEARCHED = [id_ for id_ in PROMISES if id_.split("-")[0] in {"SRV", "CACHE", "TT
 LIMIT_S = 5.0
 MAX_SWITCHES = 4
 
+#: Every schedule of these takes some seconds: in depth.  By default they are guided, and find their
+#: mutants.
+LONG = frozenset(
+    """
+    IndexRuns OnePermit PublishAndTwoQueries QueryAndTwoIndexRuns ReplacedDirectory ReplacedProject
+    ThreeQueries ThreeStarters
+    """.split()
+)
+
 SURVIVES = [
-    pytest.param(search, id=search.name, marks=pytest.mark.promise(*sorted(search.promises)))
+    pytest.param(
+        search,
+        id=search.name,
+        marks=[
+            pytest.mark.promise(*sorted(search.promises)),
+            *[pytest.mark.deep] * (search.name in LONG),
+        ],
+    )
     for search in SEARCHES
 ]
 DIES = [
@@ -56,6 +72,13 @@ def test_the_code_survives(search: Search, tried: RecordTried) -> None:
     count = search.run(True)
     for promise in search.promises:
         tried(promise, count, search.unit)
+
+
+def test_of_each_promise_of_a_long_search_another_one_is_by_default() -> None:
+    assert {search.name for search in SEARCHES} >= LONG
+    others = [s for s in SEARCHES if s.name not in LONG and not s.name.endswith(", guided")]
+    by_default = frozenset[str]().union(*(search.promises for search in others))
+    assert {p for s in SEARCHES if s.name in LONG for p in s.promises} <= by_default
 
 
 @pytest.mark.parametrize("mutant", DIES)

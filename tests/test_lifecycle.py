@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 import pytest
 import rpyc
+from depth import by_default
 from rpyc.core.stream import SocketStream
 from rpyc.utils.factory import unix_connect
 
@@ -681,7 +682,10 @@ def test_a_second_writer_waits_for_the_first_across_processes(
 
 
 @pytest.mark.promise("WRITE-2", "CACHE-4", "CACHE-5")
-@pytest.mark.parametrize("point", ["documents", "written", "sealed", "renamed", "linked"])
+@pytest.mark.parametrize(
+    "point",
+    by_default(["documents", "written", "sealed", "renamed", "linked"], "documents", "linked"),
+)
 def test_queries_are_answered_from_the_old_index_while_the_new_one_is_made(
     project: Project, probe: Probe, running: Running, point: str
 ) -> None:
@@ -907,10 +911,10 @@ ACCENT = "project with a space, a ' and a \" quote,\na newline and an é"
     "name",
     [
         ACCENT,
-        "/".join(["deep" * 15] * 5),
+        pytest.param("/".join(["deep" * 15] * 5), marks=pytest.mark.deep),
         os.fsdecode(b"not-utf-8-\xff\xfe"),
         "-rf",
-        "#%s{}$HOME`",
+        pytest.param("#%s{}$HOME`", marks=pytest.mark.deep),
     ],
     ids=["odd signs", "300 bytes", "not UTF-8", "like an option", "like a template"],
 )

@@ -48,10 +48,13 @@ HERE = Path(__file__).parent
 LOCUSTFILE = HERE.parent / "loadtests" / "locustfile.py"
 TIMEOUT_S = 120.0
 
-needs_locust = pytest.mark.skipif(
-    importlib.util.find_spec("locust") is None or not LOCUSTFILE.is_file(),
-    reason="needs locust (extra: load)",
-)
+
+def needs_locust(test: Callable[..., None]) -> Callable[..., None]:
+    """A session is the same on each interpreter, and seconds long."""
+    is_here = importlib.util.find_spec("locust") is not None and LOCUSTFILE.is_file()
+    skip = pytest.mark.skipif(not is_here, reason="needs locust (extra: load)")
+    marked: Callable[..., None] = pytest.mark.once(skip(test))
+    return marked
 
 
 # What is judged, and by what.
@@ -334,11 +337,10 @@ RELAXED = "query:p95<2000;query_fts:p95<2000;query_hybrid:p95<2000;*:max<20000"
 @pytest.mark.parametrize(
     ("scenario", "seconds"),
     [
+        *(("Readers", 4), ("ReadersAndWriter", 8), ("Crash", 8), ("Edits", 10)),
         *(
             pytest.param(name, seconds, marks=pytest.mark.deep)
             for name, seconds in (
-                # The environment `smoke` runs these four itself.
-                *(("Readers", 4), ("ReadersAndWriter", 8), ("Crash", 8), ("Edits", 12)),
                 *(("OpenLoop", 5), ("ColdHerd", 6), ("Expiry", 16), ("Churn", 6), ("Ramp", 60)),
                 *(("Soak", 30), ("SoakIndexing", 40)),
             )

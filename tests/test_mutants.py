@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planter import Planter
+from forking import Forking
 from soonest import SLOW, SOONEST
 
 from cidx_ref.testing.own.mutants import MUTANTS, Mutant
@@ -46,14 +46,14 @@ DIES = [
 
 
 @pytest.fixture(scope="module")
-def planter() -> Iterator[Planter]:
-    with Planter(TESTS.parent) as made:
+def planter() -> Iterator[Forking]:
+    with Forking("planter", TESTS.parent) as made:
         yield made
 
 
 @pytest.mark.parametrize("mutant", DIES)
 def test_the_mutant_is_killed_by_the_tests_of_the_promise_that_it_breaks(
-    mutant: Mutant, planted: RecordMutant, planter: Planter, tmp_path: Path
+    mutant: Mutant, planted: RecordMutant, planter: Forking, tmp_path: Path
 ) -> None:
     def run(tests: list[str]) -> tuple[int, str]:
         return _run_with(mutant, tests, planter, tmp_path)
@@ -109,7 +109,7 @@ def _killer(status: int, said: str) -> str:
 
 
 def _run_with(
-    mutant: Mutant, tests: list[str], planter: Planter, tmp_path: Path
+    mutant: Mutant, tests: list[str], planter: Forking, tmp_path: Path
 ) -> tuple[int, str]:
     """Those of `tests` that are marked with its promise, until one fails."""
     options = ["-x", "-q", "--tb=line", f"--basetemp={tmp_path}/in"]
@@ -194,7 +194,7 @@ def test_it():
 
 
 def test_a_mutant_is_in_the_run_that_it_is_planted_in_and_in_none_that_follows(
-    planter: Planter, tmp_path: Path
+    planter: Forking, tmp_path: Path
 ) -> None:
     mutant = MUTANTS["unknown_arguments_are_ignored"]
     test = tmp_path / "test_asks.py"
@@ -207,13 +207,32 @@ def test_a_mutant_is_in_the_run_that_it_is_planted_in_and_in_none_that_follows(
 
 
 def test_a_run_that_takes_too_long_is_ended_and_the_next_one_is_as_any(
-    planter: Planter, tmp_path: Path
+    planter: Forking, tmp_path: Path
 ) -> None:
     (tmp_path / "test_ever.py").write_text("def test_it():\n    while True: pass\n")
     with pytest.raises(TimeoutError):
         planter.run(["-p", "no:cacheprovider", str(tmp_path)], tmp_path / "out", 0.0)
     assert planter.run(["--version"], tmp_path / "out", PATIENCE_S) == 0
     assert planter.run(["--no-such-option"], tmp_path / "out", PATIENCE_S) == 4
+
+
+ALONE = """
+import os
+
+def test_it(pytestconfig):
+    assert not pytestconfig.pluginmanager.hasplugin("benchmark")
+    assert "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ
+"""
+
+
+def test_a_run_looks_for_no_plugins_and_what_it_starts_does(
+    planter: Forking, tmp_path: Path
+) -> None:
+    (tmp_path / "test_alone.py").write_text(ALONE)
+    said = tmp_path / "out"
+    assert planter.run(["-p", "no:cacheprovider", str(tmp_path)], said, PATIENCE_S) == 0, (
+        said.read_text()
+    )
 
 
 @pytest.mark.parametrize("mutant", EVERY)

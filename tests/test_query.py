@@ -225,6 +225,7 @@ def test_semantic_search_agrees_with_an_exact_search_over_the_same_vectors(
     assert found / expected >= 0.95
 
 
+@pytest.mark.once
 @pytest.mark.promise("QRY-1")
 @pytest.mark.parametrize("mode", MODES)
 def test_every_hit_shows_lines_that_the_file_has(stdlib: Project, mode: str) -> None:

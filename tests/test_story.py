@@ -127,6 +127,7 @@ def by_the_clock(test: Callable[..., None]) -> Callable[..., None]:
     return attempted
 
 
+@pytest.mark.once
 @pytest.mark.promise("CACHE-1")
 @by_the_clock
 def test_real_index_caching(stdlib: Project, start_test_daemon: Callable[[], Any]) -> None:
@@ -150,6 +151,7 @@ def test_real_index_caching(stdlib: Project, start_test_daemon: Callable[[], Any
     assert cache_time < load_time * 0.1  # 90% faster
 
 
+@pytest.mark.once
 @pytest.mark.promise("CACHE-1")
 @by_the_clock
 def test_fts_caching(stdlib: Project, start_test_daemon: Callable[[], Any]) -> None:
@@ -172,6 +174,7 @@ def test_fts_caching(stdlib: Project, start_test_daemon: Callable[[], Any]) -> N
     assert cache_time < load_time * 0.05  # 95% faster
 
 
+@pytest.mark.once
 @pytest.mark.promise("QRY-3")
 @by_the_clock
 def test_hybrid_parallel_execution(stdlib: Project, start_test_daemon: Callable[[], Any]) -> None:

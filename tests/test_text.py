@@ -242,6 +242,7 @@ KINDS: dict[str, Callable[[random.Random], str]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_data_has_about_as_many_terms_as_code_and_next_to_none_is_stemmed(
     kind: str, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from depth import by_default
 
 import cidx_ref
 from cidx_ref import _version
@@ -489,7 +490,9 @@ def test_whatever_of_its_installation_changes_the_daemon_leaves_and_no_client_he
     assert f"its installation has changed: {old.home}" in project.log_path.read_text()
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "change", by_default(CHANGES, move_the_environment, upgrade_the_package, remove_a_dependency)
+)
 def test_a_daemon_that_is_not_asked_notices_too_and_leaves_nothing_behind(
     project: Project, old: Environment, change: Callable[[Environment], None]
 ) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fault_rows.report import Kept, table, verdict
 from fault_rows.table import ROWS, Row, load
 from fault_rows.trying import Job, Outcome, try_all
 
+load()
 
-def main() -> int:
-    options = _options()
-    rows = load()
-    unknown = [name for name in options.rows if name not in rows]
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    unknown = [name for name in options.rows if name not in ROWS]
     if unknown:
-        print(f"no such row: {', '.join(unknown)}; there are {', '.join(rows)}", file=sys.stderr)
+        print(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}", file=sys.stderr)
         return 2
-    chosen = [row for name, row in rows.items() if not options.rows or name in options.rows]
+    chosen = [row for name, row in ROWS.items() if not options.rows or name in options.rows]
     if options.list:
         print("\n".join(f"{row.name}: {row.fault} ({row.cases:,} cases)" for row in chosen))
         return 0
@@ -27,7 +29,7 @@ def main() -> int:
     return _try_rows(chosen, options)
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fault_rows", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
     parser.add_argument("--list", action="store_true", help="say what rows there are, and end")
@@ -37,7 +39,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="at once (default: 2)")
     parser.add_argument("--anew", action="store_true", help="forget what was tried before")
     parser.add_argument("--out", type=Path, default=Path("reports/faults"), metavar="DIRECTORY")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _try_rows(rows: list[Row], options: argparse.Namespace) -> int:

@@ -33,9 +33,12 @@ __all__ = ["SEARCHES", "Search", "run_machine", "searches_of"]
 
 #: A scenario that is not large has at most so many schedules at two preemptions.
 BUDGET = 15_000
-#: Of a large one, which has too many for any budget, so many are tried, and walks besides.
-BUDGET_OF_LARGE = 8_000
-WALKS = 2_000
+#: Of a large one, which has too many for any budget, so many are tried, and walks besides.  What
+#: `deep` searches is several times as much (`tests/test_interleavings.py`).
+BUDGET_OF_LARGE = 2_500
+WALKS = 500
+#: Of each, what Hypothesis draws.
+GUIDED = 60
 #: Seconds in which a daemon that looks every hundredth of one must have noticed.
 _ROBBED_S = 5.0
 
@@ -70,7 +73,7 @@ def _explored(scenario: type[Scenario]) -> Callable[[bool], int]:
 
 
 def _guided(scenario: type[Scenario]) -> Callable[[bool], int]:
-    return lambda shrink: guided(scenario, examples=200).schedules
+    return lambda shrink: guided(scenario, examples=GUIDED).schedules
 
 
 def run_machine(
