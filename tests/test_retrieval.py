@@ -73,7 +73,7 @@ NAMES = ["shake", "pourOut", "unscrewRustyCover", "label", *(f"stack{n}" for n i
 def jars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
     told = "".join(f'  note("unscrew rusty covers, cover {n}");\n' for n in range(9))
     jar = f"function report(jar) {{\n{told}}}\n\n{_script(NAMES)}"
-    others = {f"lib/p{n}.js": _script([f"p{n}Cover{m}" for m in range(60)]) for n in range(420)}
+    others = {f"lib/p{n}.js": _script([f"p{n}Cover{m}" for m in range(60)]) for n in range(700)}
     files = {"lib/jar.js": jar, **others}
     with loaded_of(tmp_path_factory.mktemp("jars"), files.items()) as snapshot:
         assert len(snapshot.chunks) > 2000

@@ -22,9 +22,9 @@ _GAP_REACH = 15  # lines at the end of a window among which a gap is looked for
 _FEW_LINES = 3
 #: A definition of so many lines is small: at first, and where there are too many pieces.
 _SMALL = (2, 4, 6, 9, 14, 20)
-_MAX_JOINED = 40  # lines of what is joined
+_MAX_JOINED = 60  # lines of what is joined
 #: Pieces that are not too many: some, and more for more lines.
-_FREE, _LINES_A_PIECE = 5, 50
+_FREE, _LINES_A_PIECE = 5, 80
 #: Of which as many as fit are joined, however few there are.
 _VALUES = frozenset(("constant", "variable", "field", "type", "macro"))
 
