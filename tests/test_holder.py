@@ -84,6 +84,59 @@ SHOWN = {
             "numbat": ("Knot.Log.second", "function"),
         },
     ),
+    "typescript": (
+        """
+        exports.getName = (a) => a.name
+
+        exports.getAge = (a) => a.age
+
+        exports.setAge = (a) => a.put
+
+        Box.prototype.getLid = function () {}
+        """,
+        {
+            "getName": ("getName", "function"),
+            "getAge": ("getAge", "function"),
+            "setAge": ("setAge", "function"),
+            "getLid": ("Box.getLid", "method"),
+        },
+    ),
+    "kotlin": (
+        """
+        class LostError(m: String)
+
+        class FoundError(m: String)
+        """,
+        {"LostError": ("LostError", "class"), "FoundError": ("FoundError", "class")},
+    ),
+    "java": (
+        "record LostPair(int a) {}\n\nenum FoundKind { A }\n",
+        {"LostPair": ("LostPair", "class"), "FoundKind": ("FoundKind", "enum")},
+    ),
+    "rust": (
+        "pub struct LostPair(u8);\n\npub struct FoundPair(u8);\n",
+        {"LostPair": ("LostPair", "struct"), "FoundPair": ("FoundPair", "struct")},
+    ),
+    "sql": (
+        "CREATE TABLE lost (id int);\n\ncreate table if not exists a.found (id int);\n",
+        {"lost": ("lost", "table"), "found": ("found", "table")},
+    ),
+    "go": (
+        """
+        package a
+
+        func (a A) Size() int { return 1 }
+
+        func (a *A) Close() int { return 2 }
+
+        func Open() {}
+        """,
+        {
+            "Size": ("A.Size", "method"),
+            "Close": ("A.Close", "method"),
+            "Open": ("Open", "function"),
+        },
+    ),
 }
 CASES = [(language, word) for language, (_, told) in SHOWN.items() for word in told]
 
@@ -91,7 +144,8 @@ CASES = [(language, word) for language, (_, told) in SHOWN.items() for word in t
 def _piece(language: str) -> StoredChunk:
     text = dedent(SHOWN[language][0]).lstrip("\n")
     found = chunk(text, language)
-    name, kind = ("", "") if language in ("c", "javascript") else (found[0].name, found[0].kind)
+    has_name = language in ("ruby", "perl")
+    name, kind = (found[0].name, found[0].kind) if has_name else ("", "")
     defines = tuple(dict.fromkeys(each for piece in found for each in piece.defines))
     lines = text.count("\n") + 1
     return StoredChunk("a", language, name, 1, lines, text, kind, defines)

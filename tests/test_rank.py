@@ -213,6 +213,13 @@ def test_after_the_definition_of_a_name_who_uses_it_comes_before_the_rest_of_its
 
 
 @pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("names", [["Box: Box", "Box: size Box"], ["Box: Box", "Box.Box"]])
+def test_a_class_comes_before_its_constructor(names: list[str]) -> None:
+    found = Found([(1, 2.0), (0, 0.5)], (), [(1, 1.0), (0, 1.0)])
+    assert _order({"box.java": names}, "Box", found, WEIGHTS) == [0, 1]
+
+
+@pytest.mark.promise("QRY-3")
 def test_a_prototype_comes_after_what_has_a_body() -> None:
     files = {"a.h": [": spin_crank"], "a.c": ["spin_crank"]}
     found = Found([(0, 2.0), (1, 1.0)], [(0, 0.9)], [(0, 1.0), (1, 1.0)])

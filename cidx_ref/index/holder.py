@@ -13,7 +13,8 @@ from itertools import islice
 from cidx_ref.index.chunk import definition
 from cidx_ref.index.snippet import Snippet
 from cidx_ref.index.storing import StoredChunk
-from cidx_ref.index.structure import INNER
+from cidx_ref.index.structure import INNER, OWNER
+from cidx_ref.results import best_line
 
 __all__ = ["called"]
 
@@ -26,6 +27,14 @@ _ASSIGNED = re.compile(
     r"\s*=\s*(?:async\s*)?(?:function\b|sub\b|\((?:[^()]|\([^()]*\))*\)\s*(?::[^=]*)?=>|[\w$]+\s*=>)"
 )
 _TYPES = frozenset("class enum impl interface object struct trait type".split())
+#: How what is no function begins, up to its name, and what it is then.
+_OF_KIND = re.compile(
+    r"\b(class|record|struct|enum|interface|trait|object|type|union)\s+$|\b(table)\s[^(]*$",
+    re.IGNORECASE,
+)
+_KINDS = {"record": "class", "object": "class", "union": "struct"}
+#: Of what a function is, where its line tells: `Vue.prototype.`, `Foo::`, `func (b *Box) `.
+_OWNER = re.compile(r"([\w$]+)(?:\.prototype)?(?:\.|::|:)$|\(\s*(?:\w+\s+)?\*?(\w+)[^()]*\)\s*$")
 
 
 def called(chunk: StoredChunk, snippet: Snippet) -> tuple[str, str]:
@@ -35,9 +44,8 @@ def called(chunk: StoredChunk, snippet: Snippet) -> tuple[str, str]:
     is_cell = definition(chunk.name) != chunk.name
     if is_cell or chunk.kind == "heading" or own in ([], [chunk.name.rpartition(".")[2]]):
         return chunk.name, chunk.kind
-    before = snippet.text.count("\n", 0, snippet.marks[0][0]) if snippet.marks else 0
     lines = chunk.text.split("\n")
-    shown = snippet.start - chunk.line_start + before
+    shown = snippet.start - chunk.line_start + best_line(snippet.text, snippet.marks)
     held = ""
     at = -1
     for name in islice(own, _MAX_NAMES):
@@ -47,11 +55,26 @@ def called(chunk: StoredChunk, snippet: Snippet) -> tuple[str, str]:
         if _beginning(lines, place, at + 1, name) > shown:
             break
         at, held = place, name
-    if not held or held == chunk.name.rpartition(".")[2] or not _is_function(lines[at], held):
+    if not held or held == chunk.name.rpartition(".")[2]:
         return chunk.name, chunk.kind
-    is_method = chunk.kind in _TYPES
-    name = f"{chunk.name}.{held}" if chunk.name else held
-    return name, "method" if is_method else "function"
+    return _named(chunk, lines[at], held)
+
+
+def _named(chunk: StoredChunk, line: str, held: str) -> tuple[str, str]:
+    """Name and kind of `held`, which `line` defines; those of the chunk where it is no function,
+    and no type."""
+    before = line.partition(held)[0]
+    kind, owner = "function", chunk.name
+    if met := _OF_KIND.search(before):
+        word = (met[1] or met[2]).lower()
+        kind = _KINDS.get(word, word)
+    elif not _is_function(line, held):
+        return chunk.name, chunk.kind
+    elif chunk.kind in _TYPES:
+        kind = "method"
+    elif (met := _OWNER.search(before)) and OWNER + (met[1] or met[2]) in chunk.defines:
+        kind, owner = "method", ".".join(filter(None, (chunk.name, met[1] or met[2])))
+    return f"{owner}.{held}" if owner else held, kind
 
 
 def _definition(lines: list[str], name: str, first: int) -> int:
@@ -68,12 +91,17 @@ def _definition(lines: list[str], name: str, first: int) -> int:
         indent = len(line) - len(bare)
         met = word.search(bare) if indent < least and not bare.startswith(_COMMENTS) else None
         # Of something else it is used, if it is not made.
-        if met and (bare[: met.start()][-1:] != "." or _is_function(bare, name)):
+        if met and _defines(bare[: met.start()], bare, name):
             best, least = number, indent
         mentions += 1
         if mentions == _MAX_MENTIONS or not least:
             break
     return best
+
+
+def _defines(before: str, line: str, name: str) -> bool:
+    is_part = before[-1:] == "."
+    return not is_part or _is_function(line, name) or _OF_KIND.search(before) is not None
 
 
 def _beginning(lines: list[str], number: int, floor: int, name: str) -> int:
