@@ -409,9 +409,9 @@ def test_a_file_that_a_manifest_of_ours_does_not_name_is_not_loaded(
         b"[" * 100_000,
         b"[]",
         b"{}",
-        b'{"format": 6}',
-        b'{"format": 6, "files": []}',
-        b'{"format": 6, "files": {"dead.json": 3}, "embedder": {}, "space": "cosine"}',
+        b'{"format": 7}',
+        b'{"format": 7, "files": []}',
+        b'{"format": 7, "files": {"dead.json": 3}, "embedder": {}, "space": "cosine"}',
         None,
     ],
 )

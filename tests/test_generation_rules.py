@@ -34,7 +34,7 @@ FILES = {"a.bin": b"alpha", "deeper/b.bin": b"", "deeper/c.bin": b"\0" * 9}
 ID = "000001-aaaaaa"
 SEGMENT = "s000001-abcdef"
 HEAD = {
-    "format": 6,
+    "format": 7,
     "generation": ID,
     "created_at": "2026-01-01T12:00:00+00:00",
     "embedder": {"id": "none", "dim": 3},
@@ -182,7 +182,7 @@ def test_a_manifest_vouches_for_every_file_and_can_be_read_by_people(
 ) -> None:
     directory = publish(generations)
     text = (directory / "manifest.json").read_text(encoding="ascii")
-    assert text.startswith('{\n "format": 6,\n')
+    assert text.startswith('{\n "format": 7,\n')
     manifest = read_manifest(directory, KEY)
     assert {**manifest, "digest": KEY.digest(manifest)} == json.loads(text)
     assert manifest == {
@@ -585,12 +585,12 @@ def test_a_manifest_counts_in_the_generation_that_it_names_only(generations: Gen
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", [0, 5, 7, -1])
+@pytest.mark.parametrize("format_", [0, 6, 8, -1])
 def test_a_manifest_of_another_format_is_refused_with_both_named(
     tmp_path: Path, format_: int
 ) -> None:
     refused = (
-        rf"^the index here is of format {format_}, this version makes 6: run `cidx-ref index`$"
+        rf"^the index here is of format {format_}, this version makes 7: run `cidx-ref index`$"
     )
     for manifest in ({**whole(), "format": format_}, {"format": format_}):
         with pytest.raises(NoIndexError, match=refused):
@@ -607,7 +607,7 @@ def test_a_manifest_of_another_format_is_refused_with_both_named(
         ({}, "no 'format'"),
         ({**whole(), "digest": "0" * 64, "format": "3"}, "format: '3'"),
         ({**whole(), "digest": "0" * 64, "format": True}, "format: True"),
-        ({"format": 6}, "no 'generation'"),
+        ({"format": 7}, "no 'generation'"),
     ],
 )
 def test_a_manifest_without_a_format_or_with_nothing_else_is_damaged(
@@ -737,7 +737,7 @@ def test_an_index_of_the_format_before_is_removed_only_where_that_is_asked_for(
 ) -> None:
     old = publish(generations)
     text = (old / "manifest.json").read_text()
-    (old / "manifest.json").write_text(text.replace('"format": 6', '"format": 5'))
+    (old / "manifest.json").write_text(text.replace('"format": 7', '"format": 6'))
     live = publish(generations)
     assert names(generations) == {old.name, live.name, "current"}
     with generations.writing():

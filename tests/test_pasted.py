@@ -6,7 +6,9 @@ Among thousands of chunks that have the same words.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,7 +40,7 @@ def _functions(seed: int) -> str:
 
 
 def _files() -> Iterator[tuple[str, str]]:
-    for n in range(360):
+    for n in range(520):
         yield f"lib/part{n}.c", _functions(n)
     yield "lib/jar.c", _functions(100)
     yield "lib/deep/jar.c", _functions(101)
@@ -409,3 +411,50 @@ def test_a_trace_of_elsewhere_has_no_place_here(snapshot: IndexSnapshot) -> None
     assert frames == [Place("/usr/lib/python3/http/client.py", 9)]
     assert traced(frames, snapshot.chunks, None) == {}
     assert frames_in(text) == frames_in("one\ntwo(3)\n") == []
+
+
+@pytest.mark.parametrize(
+    ("files", "frames", "paths"),
+    [
+        # A name that anybody has, of a package elsewhere; and a file at the root, beside another.
+        (["index.js", "src/app.js"], ["/app/express/index.js", "/app/src/app.js"], ["src/app.js"]),
+        (
+            ["index.js", "src/app.js"],
+            ["/app/index.js", "/app/src/app.js"],
+            ["index.js", "src/app.js"],
+        ),
+        (
+            ["utils.py", "src/app.py"],
+            ["/usr/lib/requests/utils.py", "/w/src/app.py"],
+            ["src/app.py"],
+        ),
+        (["main.py"], ["/home/who/main.py"], ["main.py"]),
+        (["main.py", "a/main.py"], ["main.py"], ["main.py"]),
+        (["a/b/main.py", "c/b/main.py"], ["/w/c/b/main.py"], ["c/b/main.py"]),
+        (["a/b/main.py", "c/b/main.py"], ["/w/d/b/main.py"], ["a/b/main.py"]),
+        (["a/main.py"], ["/w/d/main.py"], []),
+        (["a/b/main.py"], ["b/main.py", "main.py"], ["a/b/main.py"]),
+    ],
+)
+def test_a_frame_is_of_the_file_that_its_path_surely_tells(
+    tmp_path: Path, files: list[str], frames: list[str], paths: list[str]
+) -> None:
+    with loaded_of(tmp_path, [(path, "one()\ntwo()\n") for path in files]) as snapshot:
+        found = traced([Place(path, 2) for path in frames], snapshot.chunks, None)
+        assert [snapshot.chunks.read(chunk).path for chunk in found] == paths
+
+
+def test_one_place_in_lines_that_are_no_trace_is_no_frame() -> None:
+    assert frames_in("why does utils.py:3 do that?\nwhat about the boot") == []
+    assert frames_in("services:\n    image: docs/nginx:12\n") == []
+    assert frames_in("utils.py:3: error: no\n   that()") == [Place("utils.py", 3)]
+
+
+def test_what_is_no_trace_is_looked_through_in_linear_time() -> None:
+    def taken(count: int) -> float:
+        began = time.process_time()
+        frames_in("a.py:1: error" + "\n" * count + "b")
+        return time.process_time() - began
+
+    taken(2000)
+    assert taken(30_000) < 10 * taken(8000) + 0.1

@@ -45,7 +45,7 @@ __all__ = [
     "written_manifest",
 ]
 
-FORMAT = 6
+FORMAT = 7
 MANIFEST = "manifest.json"
 DIGEST = "digest"
 #: Which files of its segments a generation has no more.

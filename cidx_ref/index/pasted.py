@@ -27,7 +27,9 @@ _IN_PACKAGE = re.compile(r"\bat (?:\S+/)?([\w.$]+)\.[\w$<>]+\((\w+\.\w+):(\d{1,7
 #: What a path is below on another machine, and no folder.
 _ABOVE = re.compile(r"\b(?:file://|webpack[\w-]*:///|[A-Za-z]:(?=[\\/]))")
 _MAX_TRACE, _MOST_FRAMES = 1 << 15, 64  # characters, and places in them
-_DEEPEST_LAST = re.compile(r"^\s*Traceback \(most recent call last\)", re.MULTILINE)
+_DEEPEST_LAST = re.compile(r"^[ \t]*Traceback \(most recent call last\)", re.MULTILINE)
+#: What tells that a text with one place in it is a trace, or a compiler's.
+_TRACE = re.compile(r"traceback|panic|exception|error|warning|\bat ", re.IGNORECASE)
 #: What code has, and messages, and sentences seldom.
 _SIGNS = re.compile(r"""\w[(\[]|[{}=<>|;]|->|::|\w:(?=\s\w)""")
 #: What parts code, and messages into what is fixed in them and what is not.
@@ -77,7 +79,10 @@ def frames_in(text: str) -> list[Place]:
     text = text.strip()[:_MAX_TRACE]
     if "\n" not in text:
         return []
-    found = list(dict.fromkeys(filter(None, map(_frame_in, text.split("\n")))))
+    places = [place for place in map(_frame_in, text.split("\n")) if place is not None]
+    if len(places) < 2 and not _TRACE.search(text):
+        return []
+    found = list(dict.fromkeys(places))
     if _DEEPEST_LAST.search(text):
         found.reverse()
     return found[:_MOST_FRAMES]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cidx_ref.index.asked import NO_NAME, Name
 from cidx_ref.index.pasted import Place
@@ -75,43 +75,76 @@ def traced(frames: Sequence[Place], chunks: LiveChunks, mask: FilterMask | None)
     """The chunks of those frames of a trace that are of this repository, in the order of the
     frames, each with its line.
 
-    All of a path is that of a file here, or ends with it; else two names at its end are, where
-    nothing is more certain.
+    A path is surely that of a file here if either ends with all of the other, and that is more than
+    a name: anybody may have a `utils.py`.  A file at the root is meant beside such ones, below the
+    same folders of the other machine; and where nothing is sure, two names at the end, or a file at
+    the root.
     """
     wanted = [_PACKAGES.sub("", _as_it_is(each.path)).strip("/").split("/") for each in frames]
-    names = {path[-1] for path in wanted}
-    called: dict[str, list[range]] = {name: [] for name in names}
-    marks = chunks.marks(mask) if frames else None
-    for file in chunks.files_called(lambda each: _as_it_is(each.rpartition("/")[2]) in names):
-        inside = chunks.chunks_of(file)
-        if marks is not None and inside and marks[inside.start]:
-            called[_as_it_is(chunks.file(file).path).rpartition("/")[2]].append(inside)
-    for is_certain in (True, False):
-        found: dict[int, int] = {}
-        for frame, path in zip(frames, wanted, strict=True):
-            meant = _file_of(path, called[path[-1]], chunks, is_certain=is_certain)
-            if meant is not None:
-                found.setdefault(_chunk_with(frame.line, meant, chunks), frame.line)
-        if found:
-            return found
+    known = _Called({path[-1] for path in wanted}, chunks, mask) if frames else None
+    matched = [known.likest(path) if known is not None else None for path in wanted]
+    pairs = [
+        (frame.line, path, each)
+        for frame, path, each in zip(frames, wanted, matched, strict=True)
+        if each is not None
+    ]
+    above = {tuple(path[: -each.shared]) for _, path, each in pairs if each.is_surely(path)}
+    ways: list[Callable[[Sequence[str], _Likest], bool]] = [
+        lambda path, each: each.is_surely(path) or tuple(path[: -each.shared]) in above,
+        lambda path, each: each.shared > 1,
+        lambda path, each: True,
+    ]
+    for is_meant in ways:
+        if found := {
+            _chunk_with(line, each.inside, chunks): line
+            for line, path, each in reversed(pairs)
+            if is_meant(path, each)
+        }:
+            return dict(reversed(found.items()))
     return {}
 
 
-def _file_of(
-    wanted: Sequence[str], called: Iterable[range], chunks: LiveChunks, *, is_certain: bool
-) -> range | None:
-    """The chunks of the file with most names of the path `wanted`, of those called so."""
-    best: tuple[int, int, str] | None = None
-    found = None
-    for inside in called:
-        path = chunks.place_of(inside.start)[0]
-        parts = _as_it_is(path).split("/")
-        shared = _shared(wanted, parts)
-        is_meant = shared == min(len(parts), len(wanted)) if is_certain else shared > 1
-        rank = (-shared, len(parts), path)
-        if is_meant and (best is None or rank < best):
-            best, found = rank, inside
-    return found
+class _Likest(NamedTuple):
+    """The chunks of a file, and how many names at its end its path has in common with another."""
+
+    inside: range
+    shared: int
+    depth: int
+
+    def is_surely(self, wanted: Sequence[str]) -> bool:
+        of_either = self.shared in (self.depth, len(wanted))
+        return of_either and (self.shared > 1 or len(wanted) == 1)
+
+
+class _Called:
+    """The files that have one of some names, by the last two names of their paths: of one name
+    there may be thousands, `index.js`."""
+
+    def __init__(self, names: Container[str], chunks: LiveChunks, mask: FilterMask | None) -> None:
+        marks = chunks.marks(mask)
+        self._by_end: dict[tuple[str, ...], list[tuple[list[str], range]]] = {}
+        for file in chunks.files_called(lambda each: _as_it_is(each.rpartition("/")[2]) in names):
+            inside = chunks.chunks_of(file)
+            if inside and marks[inside.start]:
+                parts = _as_it_is(chunks.file(file).path).split("/")
+                for end in {tuple(parts[-2:]), tuple(parts[-1:])}:
+                    self._by_end.setdefault(end, []).append((parts, inside))
+        self._least_deep = {end: min(of, key=_depth) for end, of in self._by_end.items()}
+
+    def likest(self, wanted: Sequence[str]) -> _Likest | None:
+        """The file with most names of the path `wanted`; of a single one, the least deep."""
+        end = tuple(wanted[-2:])
+        found = self._by_end.get(end, ()) if len(end) > 1 else ()
+        best = max(
+            found, key=lambda each: (_shared(wanted, each[0]), -len(each[0])), default=None
+        ) or self._least_deep.get(end[-1:])
+        if best is None or (len(best[0]) > 1 and len(end) > 1 and not found):
+            return None
+        return _Likest(best[1], _shared(wanted, best[0]), len(best[0]))
+
+
+def _depth(each: tuple[list[str], range]) -> tuple[int, list[str]]:
+    return len(each[0]), each[0]
 
 
 def standing(text: str, found: Iterable[int], chunks: LiveChunks) -> list[int]:
