@@ -326,7 +326,7 @@ def _require_enabled(project: Project) -> None:
 
 
 def _build(daemon: DaemonClient, **options: Any) -> IndexReport:
-    from cidx_ref.terminal import ProgressBar
+    from cidx_ref.progressbar import ProgressBar
 
     with ProgressBar(sys.stderr) as bar:
         return daemon.index(progress=bar, **options)

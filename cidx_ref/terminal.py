@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: results, index runs, progress.  There is no daemon in here.
+"""What a person sees in a terminal: results and index runs.  There is no daemon in here.
 
 Whatever a file or a path holds, nothing of it but printable text reaches the terminal.
 """
@@ -6,12 +6,12 @@ Whatever a file or a path holds, nothing of it but printable text reaches the te
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cidx_ref.columns import ELLIPSIS, TAB, Piece, clean, columns, fit, harmless, plain, rendered
+from cidx_ref.columns import ELLIPSIS, TAB, Piece, clean, columns, fit, harmless, rendered
+from cidx_ref.progressbar import can_draw
 from cidx_ref.shown import escape, shown
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cidx_ref.results import Answer, Hit
 
 __all__ = [
-    "ProgressBar",
     "adoption_lines",
     "matches_note",
     "pending_note",
@@ -41,28 +40,30 @@ _MATCH = "1;31"  # bold red
 _NAMED = 3  # quoted pieces in a note, each of at most so many characters, and places of a hit
 _NAMED_CHARS = 60
 _GUTTER = 5
+_LEAST_ROOM = 40  # columns for the text of an exact line, however long its path is
 _LEAD = 16  # columns before a match that would not be seen
 
 
 def use_color(stream: TextIO | None, env: Mapping[str, str]) -> bool:
     """Whether colors are welcome on `stream`: a terminal that can show them, and no `NO_COLOR`."""
-    return _can_draw(stream, env) and not env.get("NO_COLOR")
+    return can_draw(stream, env) and not env.get("NO_COLOR")
 
 
 def render_answer(answer: Answer, *, width: int | None, color: bool) -> str:
     """The hits of `answer` for a person: a headline and the numbered snippet of each, with its
     marks in bold.
 
-    No line has more than `width` columns; None cuts nothing.  The text ends with a newline and
-    is "" where there is no hit.  Of exact lines, there is nothing but the lines, as `grep -n` has
-    them: `matches_note` and the others go elsewhere.
+    No line has more than `width` columns, but for one with a path: nothing cuts where a hit is.
+    None cuts nothing at all.  The text ends with a newline and is "" where there is no hit.  Of
+    exact lines, there is nothing but the lines, as `grep -n` has them: `matches_note` and the
+    others go elsewhere.
     """
     if not answer.results:
         return ""
     if answer.total_matches is not None:
         lines = chain.from_iterable(_line_hit(hit, width) for hit in answer.results)
-        return "\n".join(rendered(lines, width, color)) + "\n"
-    blocks = ["\n".join(rendered(_hit(hit), width, color)) for hit in answer.results]
+        return "\n".join(rendered(lines, None, color)) + "\n"
+    blocks = ["\n".join(rendered(_hit(hit, width), None, color)) for hit in answer.results]
     notes = filter(None, (unavailable_note(answer), pending_note(answer)))
     blocks += ["\n".join(rendered([[(note, _FAINT)]], width, color)) for note in notes]
     return "\n\n".join(blocks) + "\n"
@@ -198,99 +199,21 @@ def _said(value: Any) -> str:
     return "none" if value in ({}, []) else json.dumps(value)
 
 
-class ProgressBar:
-    """How far the indexing is: one line drawn in place, or on a non-terminal one line each 10 %.
-
-    An instance is a progress callback, `bar(current, total, path, info)`, and a context manager
-    that ends the line.  It never raises: once the stream fails, the bar is silent.
-    """
-
-    def __init__(
-        self, stream: TextIO | None, *, label: str = "indexing", width: int | None = None
-    ) -> None:
-        self._stream = stream
-        self._label = clean(label)
-        self._width = width
-        self._in_place = _can_draw(stream, os.environ)
-        self._shown = ""
-        self._tenths = 0
-
-    def __call__(self, current: int, total: int, path: str, info: str = "") -> None:
-        """Show that `current` of `total` are done, and `path`; a `total` of 0 is not known yet."""
-        current = min(max(current, 0), total) if total > 0 else 0
-        if self._in_place:
-            self._draw(current, total, path, info)
-        else:
-            self._log(current, total)
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._in_place and self._shown:
-            self._write("\n")
-            self._shown = ""
-
-    def _draw(self, current: int, total: int, path: str, info: str) -> None:
-        # The last column stays free: after writing there, erasing to the end may take it back.
-        room = _terminal_width(self._stream) if self._width is None else self._width
-        parts = [self._label, *_counts(current, total, bar=room // 5), clean(info)]
-        parts.append(escape(path))
-        line = plain(fit([("  ".join(filter(None, parts)), "")], room - 1))
-        if line != self._shown:
-            self._shown = line
-            self._write(f"\r{line}\x1b[K")
-
-    def _log(self, current: int, total: int) -> None:
-        tenths = current * 10 // total if total > 0 else 0
-        if tenths > self._tenths:
-            self._tenths = tenths
-            self._write(f"{self._label} {current}/{total} {current * 100 // total}%\n")
-
-    def _write(self, text: str) -> None:
-        if self._stream is None:
-            return
-        try:
-            encoding = getattr(self._stream, "encoding", None) or "utf-8"
-            self._stream.write(text.encode(encoding, "replace").decode(encoding))
-            self._stream.flush()
-        except (OSError, ValueError):  # ValueError: it is closed
-            self._stream = None
+def _hit(hit: Hit, width: int | None) -> Iterator[list[Piece]]:
+    place, told, kind = _headline(hit)
+    if width is not None and _width_of([*place, *told]) > width:
+        yield place
+        lines = chain([[*told, *kind]], _shown(hit))
+    else:
+        lines = chain([[*place, *told, *kind]], _shown(hit))
+    yield from lines if width is None else (fit(line, width) for line in lines)
 
 
-def _counts(current: int, total: int, bar: int) -> Iterator[str]:
-    """The bar (unless there is no room for it), the numbers and the percentage."""
-    if total <= 0:
-        return
-    if bar >= 6:
-        size = min(bar, 24)
-        done = size * current // total
-        yield f"[{'#' * done}{'-' * (size - done)}]"
-    yield f"{current:>{len(str(total))}}/{total}"
-    yield f"{current * 100 // total:>3}%"
+def _width_of(pieces: list[Piece]) -> int:
+    return sum(columns(text) for text, _ in pieces)
 
 
-def _can_draw(stream: TextIO | None, env: Mapping[str, str]) -> bool:
-    try:
-        terminal = stream is not None and stream.isatty()
-    except (OSError, ValueError):  # ValueError: it is closed
-        return False
-    return terminal and env.get("TERM") != "dumb"
-
-
-def _terminal_width(stream: TextIO | None) -> int:
-    """`$COLUMNS`, or what stdout's terminal has, or what that of `stream` has."""
-    import shutil
-
-    try:
-        size = os.get_terminal_size(stream.fileno() if stream else -1)
-    except (OSError, ValueError):
-        size = os.terminal_size((80, 24))
-    return shutil.get_terminal_size(size).columns
-
-
-def _hit(hit: Hit) -> Iterator[list[Piece]]:
-    yield _headline(hit)
+def _shown(hit: Hit) -> Iterator[list[Piece]]:
     if hit.signals:
         yield [(f"  {_explained(hit)}", _FAINT)]
     if hit.also:
@@ -349,29 +272,32 @@ def _line_hit(hit: Hit, width: int | None) -> Iterator[list[Piece]]:
         place = [(escape(hit.path), _PATH), (":", ""), (str(number), _NUMBER), (":", "")]
         if hit.stale:
             place.append(("(stale) ", _FAINT))
-        room = None if width is None else width - sum(columns(text) for text, _ in place)
+        room = None if width is None else max(width - _width_of(place), _LEAST_ROOM)
         at = 0
         if room is not None and marks and marks[0][1] > room:  # from near the first match on
             at = max(0, marks[0][0] - _LEAD)
             place.append((ELLIPSIS, _FAINT))
         shown = line[at:].removesuffix("\r")
         marks = [(start - at, stop - at) for start, stop in marks]
-        yield [*place, *(_parted(shown, marks) if width is None else _marked(shown, marks))]
+        if width is None:
+            yield [*place, *_parted(shown, marks)]
+        else:
+            wide = max(width, _width_of(place) + _LEAST_ROOM)
+            yield fit([*place, *_marked(shown, marks)], wide)
         begin = end + 1
 
 
-def _headline(hit: Hit) -> list[Piece]:
+def _headline(hit: Hit) -> tuple[list[Piece], list[Piece], list[Piece]]:
+    """Where a hit is, what is told of it, and its kind, which goes first where room is short."""
     from cidx_ref.results import best_line
 
     line = (hit.snippet_start or hit.line_start) + best_line(hit.snippet, hit.marks)
-    pieces = [(escape(hit.path), _PATH), (":", ""), (str(line), _NUMBER)]
+    place = [(escape(hit.path), _PATH), (":", ""), (str(line), _NUMBER)]
     if hit.stale:
-        pieces.append((" (stale)", ""))
-    pieces.append((f"  {_score(hit.score)}", _FAINT))
-    pieces.extend((f"  {clean(text)}", "") for text in (hit.language, hit.name) if text)
-    if hit.kind:  # last, so that of a headline that is too long it goes first
-        pieces.append((f"  {clean(hit.kind)}", _FAINT))
-    return pieces
+        place.append((" (stale)", ""))
+    told = [(f"  {_score(hit.score)}", _FAINT)]
+    told.extend((f"  {clean(text)}", "") for text in (hit.language, hit.name) if text)
+    return place, told, [(f"  {clean(hit.kind)}", _FAINT)] if hit.kind else []
 
 
 def _also(hit: Hit) -> str:

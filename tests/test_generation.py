@@ -486,7 +486,7 @@ def test_an_index_of_another_embedder_is_refused_by_name_and_replaced_by_indexin
 
 
 @pytest.mark.promise("WRITE-3")
-@pytest.mark.parametrize("format_", [0, 5, 7])
+@pytest.mark.parametrize("format_", [0, 6, 8])
 def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
     project: Project, format_: int
 ) -> None:
@@ -495,7 +495,7 @@ def test_an_index_of_another_format_is_refused_by_name_and_replaced_by_indexing(
     spoiled = live(project).name
     assert_no_index(
         project,
-        rf"^the index here is of format {format_}, this version makes 6: run `cidx-ref index`$",
+        rf"^the index here is of format {format_}, this version makes 7: run `cidx-ref index`$",
     )
     assert_repaired(project, spoiled)
 

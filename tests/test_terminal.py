@@ -14,9 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cidx_ref.progressbar import ProgressBar
 from cidx_ref.results import Answer, Hit
 from cidx_ref.shown import escape, why
-from cidx_ref.terminal import ProgressBar, render_answer, unavailable_note, use_color
+from cidx_ref.terminal import render_answer, unavailable_note, use_color
 
 SGR = re.compile(r"\x1b\[(?:0|2|32|1;31|1;35)m")
 
@@ -72,8 +73,8 @@ def render(*hits: Hit, width: int | None = None, color: bool = False) -> str:
 def snippet(text: str, *marks: tuple[int, int], **options: object) -> str:
     """The one snippet line that `text` becomes, without its number."""
     lines = render(hit(snippet=text, marks=marks), **options).splitlines()  # type: ignore[arg-type]
-    assert len(lines) == 2
-    return lines[1].partition("│")[2].removeprefix(" ")
+    assert len(lines) in (2, 3), "what is told of it has a line of its own where it is too long"
+    return lines[-1].partition("│")[2].removeprefix(" ")
 
 
 def child_env() -> dict[str, str]:
@@ -162,7 +163,19 @@ def test_the_note_names_every_missing_engine_and_is_empty_without_one() -> None:
 
 
 def test_a_line_that_is_too_long_is_cut_with_an_ellipsis() -> None:
-    assert render(hit(snippet="abcdefghijkl"), width=16) == "pkg/cache.py:44…\n   44 │ abcdefg…\n"
+    found = hit(snippet="abcdefghijkl", name="")
+    assert render(found, width=16) == ("pkg/cache.py:44\n  0.83  python\n   44 │ abcdefg…\n")
+
+
+def test_where_a_hit_is_nothing_cuts() -> None:
+    path = "engine/src/main/java/org/example/engine/extension/Directory.java"
+    first, second, _ = render(hit(path=path, kind="method"), width=60).splitlines()[:3]
+    assert first == f"{path}:44"
+    assert second == "  0.83  python  IndexCache.pin  method"
+    exact = replace(answer(hit(path=path, snippet="x" * 90)), total_matches=1)
+    (line,) = render_answer(exact, width=60, color=False).splitlines()
+    assert line.startswith(f"{path}:42:{'x' * 30}")
+    assert line.endswith("…")
 
 
 def test_a_line_that_just_fits_is_not_cut() -> None:
@@ -269,7 +282,11 @@ def test_no_text_makes_a_line_too_wide_or_gets_a_control_character_through(
     plain = SGR.sub("", rendered) if color else rendered
     bad = {c for c in plain if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")}
     assert bad <= {"\n"}
-    assert all(width is None or columns(line) <= width for line in plain.split("\n"))
+    paths = [f"{escape(each.path)}:" for each in found]
+    assert all(
+        width is None or columns(line) <= width or line.startswith(tuple(paths))
+        for line in plain.split("\n")
+    )
     # ... and the colors change nothing else, and end where they began.
     assert plain == render_answer(found, width=width, color=False)
     unmarked = answer(hit(path=path, snippet=text, name=name), hit(), fts=name)
@@ -428,7 +445,7 @@ def test_the_bar_on_stderr_knows_its_width_while_stdout_is_piped() -> None:
     import termios
 
     code = (
-        "import sys; from cidx_ref.terminal import ProgressBar\n"
+        "import sys; from cidx_ref.progressbar import ProgressBar\n"
         "ProgressBar(sys.stderr)(1, 2, 'a' * 300)"
     )
     ours, theirs = pty.openpty()

@@ -20,7 +20,7 @@ __all__ = ["Definition", "shares"]
 _OTHERWISE_WRITTEN, _WITHOUT_SIGNS = 0.5, 0.8
 _DECLARED = 0.6
 _INNER = 0.4  # what is defined within a function, and may be called so in many
-_CONSTRUCTOR = 0.6
+_CONSTRUCTOR, _BESIDE_ITS_CLASS = 0.9, 0.6
 # Of a qualified name: what is a part of something that is called so, among others; what is
 # qualified by something beside it, or by its path; by something else; and where nothing is.
 _OWNED, _AROUND, _OTHERWISE_QUALIFIED, _UNQUALIFIED = 0.95, 0.85, 0.1, 0.8
@@ -118,15 +118,16 @@ def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
     declaring = _declarations(name, found)
     last = name.parts[-1].lower()
     share: dict[int, float] = {}
-    met: set[tuple[str, str]] = set()
+    classes: set[str] = set()  # the files that have one of that name, which pieces tell in order
     for chunk, each in sorted(found.items()):
         share[chunk] = each.written_share(name) * (_DECLARED if chunk in declaring else 1.0)
-        # A further piece of a class that defines what the class is called has its constructor.
-        *_, around, called = ["", *each.called.split(".")]
-        is_constructor = called == last and (around == last or (each.path, each.called) in met)
-        met.add((each.path, each.called))
-        if len(name.parts) == 1 and is_constructor:
-            share[chunk] *= _CONSTRUCTOR
+        if len(name.parts) == 1 and each.called.split(".")[-1] == last:
+            # A further piece of the class that defines what it is called has its constructor.
+            if each.path in classes:
+                share[chunk] *= _BESIDE_ITS_CLASS
+            elif each.called.split(".")[-2:] == [last, last]:
+                share[chunk] *= _CONSTRUCTOR
+            classes.add(each.path)
     _cap(share, name, found)
     best = max(share.values(), default=1.0)
     if len(name.parts) == 1:
