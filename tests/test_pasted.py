@@ -65,6 +65,12 @@ def _files() -> Iterator[tuple[str, str]]:
             '  die("lid spec %s does not match any", spec);\n}\n'
         ),
     )
+    env = "".join(f"  - name: SOME_{n}\n    value: it\n" for n in range(30))
+    yield "deploy/app.yaml", f"env:\n{env}  - name: HOST_RETRY_LID\n    value: it\n"
+    retry = "\n".join(
+        f"int host_retry_lid_{n}(int lid)\n{{\n  retry(host, lid);\n}}" for n in range(9)
+    )
+    yield "host/retry/lids.c", retry
     yield "lib/once.c", _functions(105) + "int counted(void)\n{\n  i = 1;\n}\n"
     unwind = (
         "int unwind_the_jar(void)\n{\n  return 0;\n}\n\nstruct JarUnwinder {\n  int turns;\n};\n"
@@ -221,6 +227,19 @@ def test_a_place_that_a_filter_stops_is_not_shown(snapshot: IndexSnapshot) -> No
     found = ask(snapshot, "jar.c:40", filters=Filters(exclude_paths=("lib/jar.c",)))
     assert found[0]["path"] == "lib/deep/jar.c"
     assert "lib/jar.c" not in {hit["path"] for hit in found}
+
+
+@pytest.mark.promise("QRY-3")
+@BOTH
+def test_a_name_that_nothing_defines_is_found_first_where_it_stands(
+    snapshot: IndexSnapshot, mode: str
+) -> None:
+    first, second = ask(snapshot, "HOST_RETRY_LID", mode, explain=True)[:2]
+    assert first["path"] == "deploy/app.yaml"
+    assert "HOST_RETRY_LID" in first["snippet"]
+    assert first["signals"]["pasted"] > 2
+    assert "data" in first["signals"], "it is no more than others of its purpose"
+    assert "pasted" not in second["signals"]
 
 
 @pytest.mark.promise("QRY-3")

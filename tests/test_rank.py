@@ -220,6 +220,17 @@ def test_a_class_comes_before_its_constructor(names: list[str]) -> None:
 
 
 @pytest.mark.promise("QRY-3")
+def test_of_all_that_have_a_phrase_code_comes_before_tests_however_long_it_is() -> None:
+    files = {"tests/a.py": [""], "b.py": [""]}
+    found = Found([(0, 2.0), (1, 0.8)])
+    asked = Query("x y")
+    of_words = Ranked(found, asked, _Tree(files), {}, WEIGHTS)
+    of_phrase = Ranked(found, asked.quoting([], [["x", "y"]], []), _Tree(files), {}, WEIGHTS)
+    assert [chunk for chunk, _ in of_words.order] == [0, 1]
+    assert [chunk for chunk, _ in of_phrase.order] == [1, 0]
+
+
+@pytest.mark.promise("QRY-3")
 def test_a_prototype_comes_after_what_has_a_body() -> None:
     files = {"a.h": [": spin_crank"], "a.c": ["spin_crank"]}
     found = Found([(0, 2.0), (1, 1.0)], [(0, 0.9)], [(0, 1.0), (1, 1.0)])

@@ -20,7 +20,7 @@ from cidx_ref.index.query import Query
 from cidx_ref.index.rank import Found, Ranked, Weights
 from cidx_ref.index.showing import Piece, Shown
 from cidx_ref.index.snippet import Probes, line_of
-from cidx_ref.index.standing import settled, standing, traced
+from cidx_ref.index.standing import MENTIONED, mentioning, settled, standing, traced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -266,12 +266,15 @@ class Engines:
         return self._first(called, k)
 
     def pasted(self, found: Found) -> Ranking:
-        """The place that was pasted; or of what the full text has found, what holds what was."""
-        is_asked = self._query.is_pasted and not (self._query.is_name and found.definitions)
+        """The place that was pasted; or of what the full text has found, what holds what was, or
+        a name that nothing defines."""
+        is_name = self._query.is_name
+        is_asked = not found.definitions if is_name else self._query.is_pasted
         if self._places or self.phrases.bind or not is_asked:
             return list(self._places.items())
         chunks = [chunk for chunk, _ in found.fulltext[:_LOOKED_AT]]
-        return [(n, 1.0) for n in standing(self._asked, chunks, self._snapshot.chunks)]
+        looks, share = (mentioning, MENTIONED) if is_name else (standing, 1.0)
+        return [(n, share) for n in looks(self._asked, chunks, self._snapshot.chunks)]
 
     def ranked(self, found: Found, weights: Weights) -> Ranked:
         found = found._replace(pasted=self.pasted(found))

@@ -119,14 +119,17 @@ class Ranked:
         if not query.is_name:
             found = found._replace(definitions=())
         self._parts = _own_signals(found, weights)
+        if query.phrases:  # all have them, and how long they are says little
+            words = self._parts["fulltext"]
+            words.update((n, (weights.fulltext + score) / 2) for n, score in words.items())
         chunks = list(dict.fromkeys(chain.from_iterable(self._parts.values())))
         numbers, names = files.files_and_names(chunks)
         shares = self._said.shares([*map(str.lower, names)])
         said = zip(chunks, shares, strict=True)
         self._parts["name"] = {chunk: weights.name * share for chunk, share in said if share}
         self._file_of = dict(zip(chunks, numbers, strict=True))
-        #: Whatever these are there for, they are what is asked for.
-        self._meant = {self._file_of[chunk] for chunk, _ in found.pasted}
+        #: Whatever these are there for, they are what is asked for: more than a mention.
+        self._meant = {self._file_of[chunk] for chunk, share in found.pasted if share >= 1}
         if self._parts["definition"]:
             self._prefer(query.name, dict(zip(chunks, names, strict=True)))
         self._own = _together(*self._parts.values())

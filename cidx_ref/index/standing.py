@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from cidx_ref.index.live import FilterMask, LiveChunks
     from cidx_ref.index.searched import TextEngine
 
-__all__ = ["settled", "standing", "traced"]
+__all__ = ["MENTIONED", "mentioning", "settled", "standing", "traced"]
+
+#: What is pasted counts 1; a name where it stands as written, less, for it is but mentioned.
+MENTIONED = 0.9
 
 _TYPE = re.compile(r"(struct|union|enum|class|interface|trait)\s+(\w+)\s*[{:;]?")
 _MOST_FILES = 16  # of one name: `index.js`
@@ -151,6 +154,12 @@ def standing(text: str, found: Iterable[int], chunks: LiveChunks) -> list[int]:
     """Those of the chunks `found` in which `text` stands as it is, but for white space."""
     wanted = " ".join(text.split())
     return [n for n in found if wanted in " ".join(chunks.read(n).text.split())]
+
+
+def mentioning(name: str, found: Iterable[int], chunks: LiveChunks) -> list[int]:
+    """Those of the chunks `found` in which `name` stands by itself, and as it is written."""
+    word = re.compile(rf"(?<!\w){re.escape(name.strip())}(?!\w)")
+    return [n for n in found if word.search(chunks.read(n).text)]
 
 
 def _chunks_at(place: Place, chunks: LiveChunks, mask: FilterMask | None) -> dict[int, float]:
