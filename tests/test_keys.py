@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from textwrap import dedent
 
@@ -10,6 +11,7 @@ from loaded import loaded_of
 
 from cidx_ref.index.chunk import chunk
 from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.keys import KEYED
 from cidx_ref.index.languages import told_by
 from cidx_ref.index.port import Search
 from cidx_ref.index.search import answer
@@ -158,6 +160,27 @@ def test_data_and_what_nobody_wrote_by_hand_define_nothing(path: str, text: str)
 
 def test_of_very_many_keys_below_others_none_is_a_name() -> None:
     assert _definitions("config.yml", BELOW) == ("de 1-131", ["de"])
+
+
+@pytest.mark.parametrize("language", sorted(KEYED))
+@pytest.mark.parametrize("line", ["[%sx", "[a%sx", "a%sx", "a:%s#%s", '"a"%sx'])
+def test_no_line_of_blanks_takes_more_than_its_length(language: str, line: str) -> None:
+    """Three times as long: nine times would be a square."""
+    taken = []
+    for width in (60, 180):
+        lines = [line.replace("%s", " " * width)] * 300
+        began = time.process_time()
+        assert len(list(KEYED[language](lines))) in (0, 300)
+        taken.append(time.process_time() - began)
+    assert taken[1] < 8 * taken[0] + 0.05
+
+
+@pytest.mark.parametrize(
+    "head", ["[a]", "[ a ]", "[[a]]", "[ [a] ]", "[  a]  # b", "[ a ];b", "[[ ]]"]
+)
+def test_a_section_is_known_whatever_blanks_are_around_its_name(head: str) -> None:
+    names = [] if head in ("[ [a] ]", "[[ ]]") else ["a"]
+    assert [key.name for key in KEYED["toml"]([head])] == names
 
 
 #: What defines a name in code, and in what configures and builds.

@@ -2086,6 +2086,46 @@ def test_no_pattern_takes_long_for_a_line_that_almost_matches(language: str) -> 
     assert time.process_time() - began < 2
 
 
+#: Heads that come to nothing, with two blanks, or two letters, where there may be many.
+BLANKS = [
+    ("c", "enum a:  ?"),
+    ("c", "enum  a  :  ?"),
+    ("cpp", "template  <  class  a  class  b  :  ?"),
+    ("csharp", "public  delegate  a  b  ?"),
+    ("cuda", "static  enum  class  A  :  a  ?"),
+    ("dockerfile", "FROM  --a  b  AS  ?"),
+    ("go", "func  (  a  *  b  c  ?"),
+    ("go", "func (  aa?"),
+    ("hcl", "resource  a  b  ?"),
+    ("java", "public  static  a  b  (  ?"),
+    ("javascript", "static  async  *  a  ?"),
+    ("javascript", "module.exports  =  a  =  ?"),
+    ("makefile", "a  b  c  ?"),
+    ("perl", "use  constant  :a  {  ?"),
+    ("protobuf", "message  a  ?"),
+    ("rust", "unsafe  impl  &  a  for  b  ?"),
+    ("typescript", "declare  readonly  a  !  ?"),
+    ("zig", "pub  const  a  =  packed  ?"),
+]
+
+
+@pytest.mark.parametrize(("language", "head"), BLANKS)
+def test_no_pattern_tries_all_ways_to_share_out_blanks(language: str, head: str) -> None:
+    """Four times as long: sixteen times would be a square, and 64 times are a cube."""
+    syntax = syntax_of(language)
+    assert syntax is not None
+    heads = any_of(syntax.rules)
+    taken = []
+    for width in (70, 280):
+        many = width // (head.count("  ") + head.count("aa"))
+        line = head.replace("  ", " " * many).replace("aa", "a" * many)
+        began = time.process_time()
+        for _ in range(100):
+            heads.match(line)
+        taken.append(time.process_time() - began)
+    assert taken[1] < 24 * taken[0] + 0.05
+
+
 def test_a_long_definition_is_cut_into_windows_that_all_have_its_name() -> None:
     body = "".join(f"\tx{n} := {n}\n" for n in range(3 * MAX_LINES))
     chunks = chunk(f"package a\n\nfunc (s *S) Run() {{\n{body}}}\n", "go")

@@ -38,7 +38,7 @@ _OTHERS = re.compile(r"\w*[dD]ependencies\w*|require(?:-dev)?|resolutions|overri
 
 _YAML_KEY = re.compile(r"([A-Za-z_][\w./-]*|\"[\w ./:-]+\"|'[\w ./:-]+')[ \t]*:(?:[ \t]+(.*)|$)")
 _JSON_KEY = re.compile(r"\"([\w@$./: -]+)\"[ \t]*:[ \t]*(.*)")
-_SECTION = re.compile(r"\[{1,2}[ \t]*([^\[\]#;]+?)[ \t]*\]{1,2}[ \t]*(?:[#;].*)?$")
+_SECTION = re.compile(r"\[{1,2}([^\[\]#;]+)\]{1,2}[ \t]*(?:[#;].*)?$")
 _INI_KEY = re.compile(r"([A-Za-z_][\w.-]*)[ \t]*[=:]()")
 _TOML_KEY = re.compile(r"([A-Za-z_][\w.-]*|\"[^\"]+\")[ \t]*=()")
 _WHOLE = re.compile(r"[\w.:@$/ -]+")
@@ -158,8 +158,9 @@ def _of_sections(lines: Sequence[str], key: re.Pattern[str]) -> Iterator[_Key]:
         if line[:1] in " \t#;\r":
             continue
         if line[:1] == "[" and (met := _SECTION.match(line[: 2 * _MAX_CHARS].rstrip())):
-            yield _Key(number, 0, met[1].replace('"', "").replace("'", ""), True)
-            level = 1
+            if name := met[1].strip(" \t").replace('"', "").replace("'", ""):
+                yield _Key(number, 0, name, True)
+                level = 1
         elif met := key.match(line[:_MAX_CHARS]):
             yield _Key(number, level, met[1].strip('"'), False)
 
