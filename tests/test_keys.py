@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from textwrap import dedent
 
@@ -10,6 +11,7 @@ from loaded import loaded_of
 
 from cidx_ref.index.chunk import chunk
 from cidx_ref.index.embed import HashingEmbedder
+from cidx_ref.index.keys import KEYED
 from cidx_ref.index.languages import told_by
 from cidx_ref.index.port import Search
 from cidx_ref.index.search import answer
@@ -124,6 +126,33 @@ def test_sections_and_keys_of_two_levels_are_known(path: str) -> None:
     assert _definitions(path, crlf) == (sections, keys.split())
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "keys"),
+    [
+        ("a.toml", 'a = """\n[not.a]\nkey = 1\n"""\nb = 1\n', "a b"),
+        ("a.toml", "a = '''\n[not.a]\n'''\nb = 1\n", "a b"),
+        ("a.toml", 'a = """one""" # x\nb = """\nc = 1 """\nd = 1\n', "a b d"),
+        ("a.toml", 'a = [\n  """\n[x]\n""",\n]\nb = 1 # """\nc = 1\n', "a b c"),
+        ("a.toml", 'a = ["""\n[x]\n"""]\nb = "\'\'\'"\nc = 1\n', "a b c"),
+        ("a.yml", "a: &anchor |\n  b: 1\nc: 1\n", "a c"),
+        ("a.yml", "a: !!str |-\n  b: 1\nc: &x !!map\n  d: 1\n", "a c d"),
+        ("a.yml", "a: \"one\n  two: 2\"\nb: 'one\n  two: 2'\nc: 1\n", "a b c"),
+        ("a.yml", "a: one\n  two: 2\nb: # what\n  c: 1\n", "a b c"),
+        ("a.yml", "a:\n  b: &x |\n    c: 1\n  d: 1\n", "a b d"),
+        ("package.json", '{\n"a": {\n"b": "}",\n"c": {\n"d": 1\n}\n},\n"e": 1\n}', "a b c e"),
+        ("package.json", '{\n  "a": "{ \\" {",\n"b": {\n\t "c": [\n]}, // {\n"d": 1\n}', "a b c d"),
+    ],
+)
+def test_nothing_in_a_text_of_several_lines_is_a_key(path: str, text: str, keys: str) -> None:
+    assert _definitions(path, text)[1] == keys.split()
+
+
+def test_a_configuration_without_indentation_has_its_sections() -> None:
+    text = _text(CONFIGURATIONS["package.json"][0])
+    bare = "".join(line.lstrip() for line in text.splitlines(keepends=True))
+    assert _definitions("package.json", bare) == _definitions("package.json", text)
+
+
 def test_pieces_begin_at_sections_and_have_their_names() -> None:
     jobs = "".join(f"  job{n}:\n" + "    - run\n" * 30 for n in range(3))
     pieces = chunk(f"name: CI\njobs:\n{jobs}", "yaml", path="ci.yml")
@@ -158,6 +187,29 @@ def test_data_and_what_nobody_wrote_by_hand_define_nothing(path: str, text: str)
 
 def test_of_very_many_keys_below_others_none_is_a_name() -> None:
     assert _definitions("config.yml", BELOW) == ("de 1-131", ["de"])
+
+
+@pytest.mark.parametrize("language", sorted(KEYED))
+@pytest.mark.parametrize(
+    "line", ["[%sx", "[a%sx", "a%sx", "a:%s#%s", '"a"%sx', "a = %s[%s", "a: &%s&%s"]
+)
+def test_no_line_of_blanks_takes_more_than_its_length(language: str, line: str) -> None:
+    """Three times as long: nine times would be a square."""
+    taken = []
+    for width in (60, 180):
+        lines = [line.replace("%s", " " * width)] * 300
+        began = time.process_time()
+        assert len(list(KEYED[language](lines))) in (0, 300)
+        taken.append(time.process_time() - began)
+    assert taken[1] < 8 * taken[0] + 0.05
+
+
+@pytest.mark.parametrize(
+    "head", ["[a]", "[ a ]", "[[a]]", "[ [a] ]", "[  a]  # b", "[ a ];b", "[[ ]]"]
+)
+def test_a_section_is_known_whatever_blanks_are_around_its_name(head: str) -> None:
+    names = [] if head in ("[ [a] ]", "[[ ]]") else ["a"]
+    assert [key.name for key in KEYED["toml"]([head])] == names
 
 
 #: What defines a name in code, and in what configures and builds.

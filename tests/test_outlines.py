@@ -2009,6 +2009,36 @@ def test_texts_of_hostile_shapes_take_time_that_is_linear_in_them(language: str)
         assert taken[1] < 2, name
 
 
+@pytest.mark.parametrize(
+    ("language", "block", "definition"),
+    [
+        ("perl", "=head1 x\n=cut\n\n", "sub f {\n1;\n}\n"),
+        ("perl", "=cut\n", "sub f {\n1;\n}\n"),
+        ("c", "/* x\n*/\n", "int f(void)\n{\n}\n"),
+        ("lua", "--[=[ x\n]]\n]=]\n", "function f()\nend\n"),
+        ("elixir", '@doc """\n"""\n', "def f do\nend\n"),
+    ],
+)
+def test_however_many_comments_stand_above_a_definition_each_is_looked_at_once(
+    language: str, block: str, definition: str
+) -> None:
+    taken = []
+    for times in (1_000, 4_000):
+        lines = (block * times + definition).split("\n")
+        began = time.process_time()
+        outline_of(language, "", lines)
+        taken.append(time.process_time() - began)
+    assert taken[1] < 8 * taken[0] + 0.05
+
+
+def test_no_comment_begins_before_the_end_of_another_one() -> None:
+    text = "=pod\n\nOf x.\n\n=cut\n\n1;\n\n%s=cut\n\nsub f {\n    1;\n}\n"
+    (own,) = outline("perl", text % "=head1 Of f\n\n=over\n\n=back\n\n").definitions
+    assert (own.start, own.end) == (8, 19)
+    (own,) = outline("perl", text % "").definitions
+    assert own.start == 9
+
+
 @pytest.mark.parametrize("opening", ["(", "{", "[", "<", "{\n", "if (x) {\n", "class A {\n"])
 @pytest.mark.parametrize("language", ["c", "haskell", "javascript", "markdown", "ruby", "rust"])
 def test_depth_without_end_is_cut_somehow(opening: str, language: str) -> None:
@@ -2054,6 +2084,46 @@ def test_no_pattern_takes_long_for_a_line_that_almost_matches(language: str) -> 
             for pattern in patterns:
                 pattern.match(line)
     assert time.process_time() - began < 2
+
+
+#: Heads that come to nothing, with two blanks, or two letters, where there may be many.
+BLANKS = [
+    ("c", "enum a:  ?"),
+    ("c", "enum  a  :  ?"),
+    ("cpp", "template  <  class  a  class  b  :  ?"),
+    ("csharp", "public  delegate  a  b  ?"),
+    ("cuda", "static  enum  class  A  :  a  ?"),
+    ("dockerfile", "FROM  --a  b  AS  ?"),
+    ("go", "func  (  a  *  b  c  ?"),
+    ("go", "func (  aa?"),
+    ("hcl", "resource  a  b  ?"),
+    ("java", "public  static  a  b  (  ?"),
+    ("javascript", "static  async  *  a  ?"),
+    ("javascript", "module.exports  =  a  =  ?"),
+    ("makefile", "a  b  c  ?"),
+    ("perl", "use  constant  :a  {  ?"),
+    ("protobuf", "message  a  ?"),
+    ("rust", "unsafe  impl  &  a  for  b  ?"),
+    ("typescript", "declare  readonly  a  !  ?"),
+    ("zig", "pub  const  a  =  packed  ?"),
+]
+
+
+@pytest.mark.parametrize(("language", "head"), BLANKS)
+def test_no_pattern_tries_all_ways_to_share_out_blanks(language: str, head: str) -> None:
+    """Four times as long: sixteen times would be a square, and 64 times are a cube."""
+    syntax = syntax_of(language)
+    assert syntax is not None
+    heads = any_of(syntax.rules)
+    taken = []
+    for width in (70, 280):
+        many = width // (head.count("  ") + head.count("aa"))
+        line = head.replace("  ", " " * many).replace("aa", "a" * many)
+        began = time.process_time()
+        for _ in range(100):
+            heads.match(line)
+        taken.append(time.process_time() - began)
+    assert taken[1] < 24 * taken[0] + 0.05
 
 
 def test_a_long_definition_is_cut_into_windows_that_all_have_its_name() -> None:

@@ -34,7 +34,10 @@ def first_line(syntax: Syntax, lines: Sequence[str], number: int, floor: int) ->
 
 
 def _begin_of_comment(syntax: Syntax, lines: Sequence[str], last: int, floor: int) -> int:
-    """Where the comment begins that ends in the line `last`; -1 if it is none."""
+    """Where the comment begins that ends in the line `last`; -1 if it is none.
+
+    It cannot begin before the end of another one: so no line is looked at for two of them.
+    """
     line = lines[last].strip()
     for begin, end in syntax.comments:
         if line.endswith(end):
@@ -42,6 +45,8 @@ def _begin_of_comment(syntax: Syntax, lines: Sequence[str], last: int, floor: in
                 at = lines[first].find(begin)
                 if at >= 0:
                     return first if not lines[first][:at].strip() else -1
+                if first < last and lines[first].rstrip().endswith(end):
+                    break
     return -1
 
 

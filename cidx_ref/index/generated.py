@@ -104,6 +104,17 @@ _IS_GENERATED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# Behind what is included both may be about a table that comes next: so the file must be named.
+_IS_THIS_FILE = re.compile(
+    r"""
+    (?: (?:the|this(?:[ ]\S+)?)[ ]file[ ](?:is|was|has[ ]been)[ ]
+      | this[ ](?:\S+[ ])?file[ ](?:auto\w*[ -]?)?generated\b
+      | (?:auto\w*[ -]?|machine[ -])generated[ ]file\b
+    )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_THIS_FILE = re.compile(r"\bthis (?:\S+ )?file\b", re.IGNORECASE)
 #: What comes after "do not edit" where that is about the file itself, and not about another.
 _WHY_NOT = re.compile(
     r"\bthis file\b.{0,40}\bgenerated\b|\bgenerated\s+(?:by|from|with|automatically)\b"
@@ -174,12 +185,15 @@ def _is_generated(path: str, head: str) -> bool:
         if _BY_HAND.search(near):
             continue
         # Behind what is included a name of a maker may be about anything.
-        if _INSTEAD.match(line) or (place < first and _names_its_maker(line, name)):
+        is_behind = place > first
+        if _INSTEAD.match(line) or (not is_behind and _names_its_maker(line, name)):
             return True
-        if _IS_GENERATED.match(line) and (_DO_NOT_EDIT.search(near) or _LOUD.search(near)):
+        is_said = _IS_GENERATED.match(line) and (not is_behind or _IS_THIS_FILE.match(line))
+        if is_said and (_DO_NOT_EDIT.search(near) or _LOUD.search(near)):
             return True
         after = "\n".join(said[place : place + 2])
-        if _DO_NOT_EDIT.match(after) and _WHY_NOT.search(after.replace("\n", " ")):
+        is_said = _DO_NOT_EDIT.match(after) and (not is_behind or _THIS_FILE.search(after))
+        if is_said and _WHY_NOT.search(after.replace("\n", " ")):
             return True
     return False
 

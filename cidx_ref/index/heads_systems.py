@@ -16,7 +16,7 @@ _GO = Syntax(
     (
         Rule(
             pattern(
-                r"func\s+(?:\(\s*(?:\w+\s+)?\*?\s*(?P<of>\w+)[^)]*\)\s*)?(?P<name>\w+)\s*[\[(]"
+                r"func\s+(?:\(\s*(?:\w+\s+)?(?:\*\s*)?(?P<of>\w+)\b[^)]*\)\s*)?(?P<name>\w+)\s*[\[(]"
             ),
             "function",
             flat=True,
@@ -140,7 +140,7 @@ _C = Syntax(
             pattern(
                 r"(?:typedef\s+|static\s+|const\s+|volatile\s+|export\s+)*"
                 r"enum(?:\s+(?:class|struct))?(?:\s+(?:[A-Z_]+\s+(?=\w))?(?P<name>\w+))?"
-                r"(?:\s*:\s*[\w:\s]+)?\s*(?:\{.*)?$"
+                r"(?:\s*:[\w:\s]+|\s*)(?:\{.*)?$"
             ),
             "enum",
             into=True,

@@ -20,7 +20,6 @@ _MAX_LINES = 2000
 _MAX_KEYS = 64  # of the first level
 _MAX_BELOW = 128  # of the second level, all together
 _MAX_CHARS = 100
-_TAB = 4
 
 _OTHER_FOLDERS = frozenset(
     "locale locales i18n l10n lang langs language languages translation translations messages "
@@ -38,9 +37,17 @@ _OTHERS = re.compile(r"\w*[dD]ependencies\w*|require(?:-dev)?|resolutions|overri
 
 _YAML_KEY = re.compile(r"([A-Za-z_][\w./-]*|\"[\w ./:-]+\"|'[\w ./:-]+')[ \t]*:(?:[ \t]+(.*)|$)")
 _JSON_KEY = re.compile(r"\"([\w@$./: -]+)\"[ \t]*:[ \t]*(.*)")
-_SECTION = re.compile(r"\[{1,2}[ \t]*([^\[\]#;]+?)[ \t]*\]{1,2}[ \t]*(?:[#;].*)?$")
+_SECTION = re.compile(r"\[{1,2}([^\[\]#;]+)\]{1,2}[ \t]*(?:[#;].*)?$")
 _INI_KEY = re.compile(r"([A-Za-z_][\w.-]*)[ \t]*[=:]()")
 _TOML_KEY = re.compile(r"([A-Za-z_][\w.-]*|\"[^\"]+\")[ \t]*=()")
+#: Where a text of several lines begins: as a value, or in a list of them.
+_TOML_TEXT = re.compile(
+    r"""(?:(?!\"{3}|'{3})[\w."' \t-]+=[ \t]*)?(?:\[[ \t]*)?(?P<quotes>\"{3}|'{3})"""
+)
+#: What YAML says of a value before it: anchors and tags.
+_PROPERTIES = re.compile(r"(?:[&!]\S*(?:[ \t]+|$))*")
+#: What is said in a line of JSON, where braces count for nothing.
+_JSON_SAID = re.compile(r"\"(?:[^\"\\]++|\\.?)*+\"?|//.*")
 _WHOLE = re.compile(r"[\w.:@$/ -]+")
 
 
@@ -128,38 +135,43 @@ def _of_yaml(lines: Sequence[str]) -> Iterator[_Key]:
         if met is None:
             depth = depth or (-1 if indent else 0)
             continue
-        value = (met[2] or "").partition(" #")[0]
+        value = _PROPERTIES.sub("", (met[2] or "").partition(" #")[0], count=1)
+        is_section = value[:1] in ("", "#")
         if indent:
             depth = indent
-        elif value[:1] in ("|", ">"):
-            depth = -1
-        yield _Key(number, min(indent, 1), met[1].strip("\"'"), not value or value[:1] in "&#")
+        elif not is_section and value[0] not in "{[":
+            depth = -1  # what is below goes on with a text
+        yield _Key(number, min(indent, 1), met[1].strip("\"'"), is_section)
 
 
 def _of_json(lines: Sequence[str]) -> Iterator[_Key]:
-    first = second = 0
+    depth, first = 0, -1
     for number, line in enumerate(lines):
-        bare = line.lstrip()
-        if bare[:1] != '"' or not (met := _JSON_KEY.match(bare[:_MAX_CHARS].rstrip())):
-            continue
-        indent = len(line[: len(line) - len(bare)].expandtabs(_TAB))
-        first = first or indent
-        if indent == first:
-            second = 0
-        elif indent > first:
-            second = second or indent
-        if indent in (first, second):
-            yield _Key(number, int(indent > first), met[1], met[2].startswith(("{", "[")))
+        bare = line.strip()
+        met = _JSON_KEY.match(bare[:_MAX_CHARS].rstrip()) if bare[:1] == '"' else None
+        if met is not None:
+            first = depth if first < 0 else first
+            if depth - first in (0, 1):
+                yield _Key(number, depth - first, met[1], met[2].startswith(("{", "[")))
+        signs = _JSON_SAID.sub("", bare)
+        depth += signs.count("{") + signs.count("[") - signs.count("}") - signs.count("]")
 
 
 def _of_sections(lines: Sequence[str], key: re.Pattern[str]) -> Iterator[_Key]:
     level = 0
+    closing = ""  # what ends the text that is open
     for number, line in enumerate(lines):
+        if closing:
+            closing = "" if closing in line else closing
+            continue
+        if key is _TOML_KEY and (text := _TOML_TEXT.match(line.lstrip(), 0, 2 * _MAX_CHARS)):
+            closing = "" if text["quotes"] in line.lstrip()[text.end() :] else text["quotes"]
         if line[:1] in " \t#;\r":
             continue
         if line[:1] == "[" and (met := _SECTION.match(line[: 2 * _MAX_CHARS].rstrip())):
-            yield _Key(number, 0, met[1].replace('"', "").replace("'", ""), True)
-            level = 1
+            if name := met[1].strip(" \t").replace('"', "").replace("'", ""):
+                yield _Key(number, 0, name, True)
+                level = 1
         elif met := key.match(line[:_MAX_CHARS]):
             yield _Key(number, level, met[1].strip('"'), False)
 
