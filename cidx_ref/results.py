@@ -73,6 +73,8 @@ class Hit:
     `also` names other places (`path:line`) that have the same text but for white space, or of which
     the same lines would be shown: the hit stands for them.  There are five at most, and
     `also_count` says how many there are; what comes after the last hit of the answer is not known.
+    A named place whose file has changed, or gone, since it was indexed is left out of both; of the
+    others that are counted that is not asked.
 
     In the modes literal and regex a hit is one line, and stands for no other one: `snippet` is that
     line, or of a very long one the part with the match.
