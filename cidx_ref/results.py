@@ -5,8 +5,9 @@ What the daemon says of itself and of an index run is in `reports`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, overload
 
 __all__ = ["ADDED_SIGNALS", "Answer", "Hit", "best_line"]
@@ -46,6 +47,12 @@ def _checked(known: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
         if name in kinds and not isinstance(value, kinds[name]):
             raise TypeError(f"{name} is a {type(value).__name__}")
     return known
+
+
+def _each_is(kind: type, name: str, values: Iterable[object]) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} has a {type(value).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +107,10 @@ class Hit:
         """The hit in `data`; keys this version does not know are left out."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         known = _checked(known, _OF_HITS)
-        known["marks"] = tuple((start, end) for start, end in data.get("marks", ()))
-        known["also"] = tuple(map(str, known.get("also", ())))
+        marks = [(start, end) for start, end in data.get("marks", ())]
+        _each_is(int, "marks", chain.from_iterable(marks))
+        _each_is(str, "also", also := tuple(known.get("also", ())))
+        known |= {"marks": tuple(marks), "also": also}
         return cls(**known)
 
 
