@@ -62,7 +62,7 @@ def query(options: argparse.Namespace) -> int:
             # An index that is not ours stays: a user has to ask for its removal.
             _note(_build(daemon, keep_unverified=True))
             answer = _asked(daemon, text, wanted)
-    if not answer:
+    if not answer and answer.unmatched.keys() <= {"exclude_paths"}:  # no filter is to blame
         _require_words(text, options.mode)
     if answer.fresh_problem is not None:
         complain(f"not fresh: {answer.fresh_problem}")

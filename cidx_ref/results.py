@@ -5,8 +5,9 @@ What the daemon says of itself and of an index run is in `reports`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, overload
 
 __all__ = ["ADDED_SIGNALS", "Answer", "Hit", "best_line"]
@@ -48,6 +49,12 @@ def _checked(known: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
+def _each_is(kind: type, name: str, values: Iterable[object]) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} has a {type(value).__name__}")
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One chunk of one file.
@@ -73,6 +80,8 @@ class Hit:
     `also` names other places (`path:line`) that have the same text but for white space, or of which
     the same lines would be shown: the hit stands for them.  There are five at most, and
     `also_count` says how many there are; what comes after the last hit of the answer is not known.
+    A named place whose file has changed, or gone, since it was indexed is left out of both; of the
+    others that are counted that is not asked.
 
     In the modes literal and regex a hit is one line, and stands for no other one: `snippet` is that
     line, or of a very long one the part with the match.
@@ -98,8 +107,10 @@ class Hit:
         """The hit in `data`; keys this version does not know are left out."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         known = _checked(known, _OF_HITS)
-        known["marks"] = tuple((start, end) for start, end in data.get("marks", ()))
-        known["also"] = tuple(map(str, known.get("also", ())))
+        marks = [(start, end) for start, end in data.get("marks", ())]
+        _each_is(int, "marks", chain.from_iterable(marks))
+        _each_is(str, "also", also := tuple(known.get("also", ())))
+        known |= {"marks": tuple(marks), "also": also}
         return cls(**known)
 
 

@@ -547,6 +547,21 @@ def test_signs_that_have_no_meaning_are_no_query(
         assert main(["query", "xqz", "--mode", "semantic", "--project", str(project.root)]) == 1
 
 
+def test_a_filter_that_matches_nothing_is_named_before_the_text_is_blamed(
+    make_project: MakeProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = make_project({"a.js": "const f = (x) => 1;\n"})
+    build(project)
+    typed = ["query", "=>", "--mode", "semantic", "--project", str(project.root)]
+    with served(project):
+        for option, value in (("--path", "nope/**"), ("--language", "cobol")):
+            assert main([*typed, option, value]) == 1
+            assert f"no file matches {option} '{value}'" in capsys.readouterr().err
+        assert main([*typed, "--exclude-path", "nope/**"]) == 2
+        complaint = capsys.readouterr().err
+        assert complaint.startswith("cidx-ref: TEXT: no word to look for, and mode semantic ")
+
+
 def test_blanks_are_exact_text_like_any_other(make_project: MakeProject) -> None:
     project = make_project({"a.js": "f(`  `);\n"})
     build(project)

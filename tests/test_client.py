@@ -402,6 +402,24 @@ def test_answers_of_a_newer_daemon_are_read_as_far_as_they_are_known() -> None:
     assert answer.unavailable == {}
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"also": [1]},
+        {"also": ["a:1", None]},
+        {"also": "a:1"},
+        {"marks": [(0, "1")]},
+        {"marks": [(None, 1)]},
+    ],
+)
+def test_a_hit_whose_parts_are_of_another_kind_cannot_be_read(wrong: dict[str, Any]) -> None:
+    hit = {"path": "a", "line_start": 1, "line_end": 2, "language": "c", "score": 1.0,
+           "snippet": "x", "marks": [[0, 1]], "also": ["b:1"], "also_count": 1}  # fmt: skip
+    assert (Hit.from_dict(hit).also, Hit.from_dict(hit).marks) == (("b:1",), ((0, 1),))
+    with pytest.raises(TypeError, match=next(iter(wrong))):
+        Hit.from_dict({**hit, **wrong})
+
+
 def test_every_error_has_a_kind_of_its_own() -> None:
     classes = [value for name in cidx_ref.__all__
                if isinstance(value := getattr(cidx_ref, name), type)

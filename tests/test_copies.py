@@ -5,8 +5,10 @@ Copies of built code, vendored packages, and a licence above each file.
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,16 @@ from loaded import loaded_of
 from theirs import SOURCE, adopted, asked, loaded, written
 
 from cidx_ref.client import DaemonClient
+from cidx_ref.index import search
 from cidx_ref.index.embed import HashingEmbedder
 from cidx_ref.index.port import Search
-from cidx_ref.index.search import answer
+from cidx_ref.index.search import answer, answered
+from cidx_ref.index.showing import Piece, Shown
 from cidx_ref.index.snapshot import IndexSnapshot
-from cidx_ref.results import Hit
+from cidx_ref.index.stale import Staleness
+from cidx_ref.index.storing import StoredChunk
+from cidx_ref.results import Hit, best_line
+from cidx_ref.runtime import SYSTEM
 from cidx_ref.testing.own.cidx_format import StandIn
 from cidx_ref.testing.own.fixtures import MakeProject, build, served
 
@@ -39,7 +46,15 @@ LICENCE = """/*
  */
 """
 HOP = "    x += 1\n" * 8 + "    # Here the quokkas hop over a parcel.\n" + "    x += 2\n" * 8
+HOPPING = "function hop(a) {\n  // The wallaby.\n  return a;\n}\n"
 TWICE = "function twiceTold(wombat) {\n" + "  dig(wombat);\n" * 30 + "}\n"
+NUMBAT = """function numbatRetry(n) {
+  // The numbat will retry.
+  const numbat = n;
+  return numbat;
+}
+"""
+OTHER = "function other0(n) {\n  // Here a numbat may want a retry 0.\n  return n + 0;\n}\n"
 CLOSE = "    def shut(self):\n        self.flap.fold()\n        self.flap = None\n"
 
 
@@ -55,7 +70,7 @@ def _noise(seed: int) -> str:
 
 
 def _files() -> Iterator[tuple[str, str]]:
-    for n in range(700):
+    for n in range(800):
         yield f"src/part{n}.js", _noise(n)
     yield "src/backoff.js", BACKOFF
     yield "dist/backoff.js", BACKOFF.replace("  const", "\tconst").replace("\n", "\r\n")
@@ -171,6 +186,139 @@ def test_where_there_are_only_copies_the_answer_ends(tmp_path: Path) -> None:
         for mode in ("hybrid", "semantic", "fts"):
             (hit,) = ask(snapshot, "parcel backoff", mode)
             assert hit["also_count"] == 39, mode
+
+
+@pytest.fixture(scope="module")
+def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
+    """1,150 files are the same, and twelve others match."""
+    files = [(f"src/part{n}.js", _noise(n)) for n in range(200)]
+    files += [(f"packages/p{n:04}/numbat.js", NUMBAT) for n in range(1150)]
+    files += [(f"lib/other{n}.js", OTHER.replace("0", str(n))) for n in range(12)]
+    files += [(f"hop/hop{n}.js", HOPPING) for n in range(40)]
+    with loaded_of(tmp_path_factory.mktemp("flooded"), files) as snapshot:
+        yield snapshot
+
+
+@MODES
+@pytest.mark.parametrize("text", ["numbat retry", '"numbat"'])
+@pytest.mark.parametrize("limit", [2, 10, 100])
+def test_however_many_the_copies_others_have_their_places(
+    flooded: IndexSnapshot, mode: str, text: str, limit: int
+) -> None:
+    hits = ask(flooded, text, mode, limit=limit)
+    assert len(hits) == min(limit, 13)
+    assert len({hit["snippet"] for hit in hits}) == len(hits)
+
+
+@MODES
+@pytest.mark.parametrize("limit", [10, 100])
+def test_what_only_lies_near_is_no_reason_to_show_copies(
+    flooded: IndexSnapshot, mode: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_DEEPEST", 64)
+    hits = ask(flooded, "wallaby", mode, limit=limit)
+    assert [hit["also_count"] for hit in hits] == [39]
+
+
+@MODES
+@pytest.mark.parametrize("deepest", [1, 64, 1155])
+def test_where_no_more_is_looked_at_copies_are_shown_rather_than_too_little(
+    flooded: IndexSnapshot, mode: str, deepest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_DEEPEST", deepest)
+    hits = ask(flooded, "numbat retry", mode, limit=10)
+    assert len({(hit["path"], hit["line_start"]) for hit in hits}) == len(hits) == 10
+    scores = [hit["score"] for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    shown = {f"{hit['path']}:{n}" for hit in hits for n in range(5)}
+    assert not shown & {place for hit in hits for place in hit.get("also", ())}
+
+
+def test_where_a_copy_has_other_blank_lines_its_own_line_is_told(tmp_path: Path) -> None:
+    ends = "    return x + b  # parse the wombat\n"
+    files = {
+        "m/a.py": f"def quokka_retry(a, b):\n    x = a\n{ends}",
+        "m/b.py": "def quokka_retry(a, b):\n" + "\n" * 4 + "    x = a\n" + "\n" * 3 + ends,
+    }
+    with loaded_of(tmp_path, files.items()) as snapshot:
+        for mode in ("hybrid", "semantic", "fts"):
+            for text, lines in (("wombat", [3, 10]), ("quokka_retry", [1, 1])):
+                told = {f"m/{name}.py:{n}" for name, n in zip("ab", lines, strict=True)}
+                (hit,) = ask(snapshot, text, mode)
+                at = hit["snippet_start"] + best_line(hit["snippet"], hit["marks"])
+                assert {f"{hit['path']}:{at}", *hit["also"]} == told, mode
+
+
+def test_cells_of_notebooks_are_told_one_by_one(tmp_path: Path) -> None:
+    """Their lines are counted within the cell, so `path:line` says nothing of where they stand."""
+    cells = [{"cell_type": "code", "source": text} for text in ("first = 1\n", NUMBAT)]
+    books = {"a.ipynb": cells[1:], "b.ipynb": cells}
+    files = {path: json.dumps({"nbformat": 4, "cells": each}) for path, each in books.items()}
+    with loaded_of(tmp_path, {**files, "c.js": NUMBAT}.items()) as snapshot:
+        for mode in ("hybrid", "semantic", "fts"):
+            hits = ask(snapshot, "numbat retry", mode)
+            assert {hit["path"] for hit in hits} == {"a.ipynb", "b.ipynb", "c.js"}, mode
+            assert not any("also" in hit for hit in hits)
+
+
+def test_copies_that_have_changed_or_gone_are_not_named(tmp_path: Path) -> None:
+    files = [(f"m/{name}.js", NUMBAT) for name in "abcd"]
+    with loaded_of(tmp_path, files) as snapshot:
+        staleness = Staleness(tmp_path)
+
+        def told() -> dict[str, Any]:
+            (hit,) = answered(snapshot, Search("numbat retry", "fts"), EMBEDDER, SYSTEM, staleness)[
+                "results"
+            ]
+            found: dict[str, Any] = hit
+            return found
+
+        assert told()["also"] == ["m/b.js:1", "m/c.js:1", "m/d.js:1"]
+        (tmp_path / "m/b.js").unlink()
+        (tmp_path / "m/c.js").write_text("// Nothing is left of it.\n")
+        assert (told()["also"], told()["also_count"]) == (["m/d.js:1"], 1)
+        (tmp_path / "m/d.js").unlink()
+        assert not {"also", "also_count", "stale"} & told().keys()
+
+
+def _shown(pieces: list[StoredChunk]) -> int:
+    """How many calls it takes to show them all."""
+    calls = 0
+
+    def count(frame: object, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    shown = Shown()
+    sys.setprofile(count)
+    try:
+        for chunk in pieces:
+            lines = chunk.text[:40] + ("" if chunk.name else chunk.path)
+            hit = {"path": chunk.path, "name": chunk.name, "snippet": lines}
+            piece = Piece(0, chunk)
+            assert not shown.has(piece)
+            assert shown.add({**hit, "snippet_start": chunk.line_start, "marks": [(0, 1)]}, piece)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+HEAD, TAIL = "a b c d e f\n" + "g " * 99, "x " * 99 + "\nu v w x y z\n"
+
+
+@pytest.mark.parametrize(
+    "nth",
+    [
+        lambda n: StoredChunk(f"{n}.c", "c", "", 1, 4, f"{HEAD} {n} {TAIL}"),
+        lambda n: StoredChunk("a.c", "c", "", n, n, f"{HEAD} {n} {TAIL}"),
+        lambda n: StoredChunk("a.c", "c", "", n, n, f"{HEAD} {TAIL}"),
+        lambda n: StoredChunk(f"{n}.c", "c", f"A{n}.a", 1, 4, f"{HEAD} {TAIL}"),
+    ],
+    ids=["bodies", "windows", "the same", "names"],
+)
+def test_twice_as_many_pieces_take_twice_as_long(nth: Callable[[int], StoredChunk]) -> None:
+    few, many = (_shown(list(map(nth, range(1, n)))) for n in (200, 400))
+    assert many < 2.2 * few
 
 
 def test_an_adopted_index_of_the_full_cidx_folds_copies_too(tmp_path: Path) -> None:

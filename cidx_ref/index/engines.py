@@ -18,7 +18,7 @@ from cidx_ref.index.phrases import Phrases
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import Query
 from cidx_ref.index.rank import Found, Ranked, Weights
-from cidx_ref.index.showing import Piece, Shown
+from cidx_ref.index.showing import Named, Piece, Shown
 from cidx_ref.index.snippet import Probes, line_of
 from cidx_ref.index.standing import MENTIONED, mentioning, settled, standing, traced
 
@@ -76,10 +76,11 @@ class Order(Protocol):
 
 
 class Hits(NamedTuple):
-    """Hits with their chunks, best first, and whether copies of one were left out."""
+    """Hits with their chunks, best first; whether there are copies; and those that are named."""
 
     found: list[tuple[int, dict[str, Any]]]
     have_copies: bool
+    named: list[Named]
 
 
 class Engines:
@@ -93,7 +94,8 @@ class Engines:
         self._alone = search.mode == "semantic"
         self._vectors = vectors
         self._vector: NDArray[np.float32] | None = None
-        self._is_lexical = vectors.lexical
+        #: Whether texts are near each other by their words, or by collisions.
+        self.is_lexical = vectors.lexical
         #: For how long the query has waited for its vector.
         self.embedding_s = 0.0
         self._mask = snapshot.chunks.mask(search.filters)
@@ -122,7 +124,7 @@ class Engines:
         near = self._near(engine)
         if self.phrases.bind:
             return self.phrases.nearest(near, k)
-        if self._is_lexical:
+        if self.is_lexical:
             return self._sharing_words(near, max(k, PAGE))[:k]
         return near.search(k)
 
@@ -130,7 +132,7 @@ class Engines:
         """The `k` nearest, to be ranked among others: of a lexical embedder some may be collisions
         of hashes (`hits`)."""
         engine = self._snapshot.semantic
-        if engine is None or self.phrases.bind or not self._is_lexical:
+        if engine is None or self.phrases.bind or not self.is_lexical:
             return self.semantic(k)
         return self._near(engine).search(k)
 
@@ -148,7 +150,7 @@ class Engines:
     @property
     def _text(self) -> str:
         """Of a text that is too long, the default counts words; a model may know better."""
-        return self._query.text if self._is_lexical else self._asked
+        return self._query.text if self.is_lexical else self._asked
 
     def _embedded(self, text: str) -> NDArray[np.float32]:
         began = self._vectors.seconds()
@@ -282,27 +284,28 @@ class Engines:
         frequencies = {} if engine is None else engine.frequencies(self._query.terms)
         return Ranked(found, self._query, self._snapshot.chunks, frequencies, weights)
 
-    def hits(self, order: Order, k: int) -> Hits:
+    def hits(self, order: Order, k: int, *, spared: int = 0) -> Hits:
         """The first `k` as hits, each with its chunk, without what a lexical embedder alone has
         found, by a collision, and without what shows again what is shown: windows overlap, and
-        files are copied.  Of a place each file that has it is shown, for it was asked for."""
-        shown = Shown()
+        files are copied, of which the first so many are `spared`.  Of a place each file that has
+        it is shown, for it was asked for."""
+        shown = Shown(spared)
         found: list[tuple[int, dict[str, Any]]] = []
         for number, score in self.steady(order.order):
             if len(found) == k:
                 break
             if order.is_of_words(number) or self._shares_a_word(number):
                 chunk = self._snapshot.chunks.read(number)
-                piece, is_folded = Piece(chunk), number not in self._lines
-                if is_folded and shown.has(piece):
+                piece = Piece(number, chunk, may_be_copy=number not in self._lines)
+                if shown.has(piece):
                     continue
                 hit = self._hit(number, chunk, score)
-                if shown.add(hit, piece, is_folded=is_folded):
+                if shown.add(hit, piece):
                     found.append((number, hit))
-        return Hits(found, shown.has_copies)
+        return Hits(found, shown.has_copies, shown.named)
 
     def _shares_a_word(self, chunk: int) -> bool:
-        return not self._is_lexical or self._probes.touch(self._snapshot.chunks.read(chunk))
+        return not self.is_lexical or self._probes.touch(self._snapshot.chunks.read(chunk))
 
     def _first(self, search: Callable[[int], Ranking], k: int) -> Ranking:
         """The `k` best, and of equally good ones the first ones by path and line, unless there are

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,8 +28,9 @@ _SPARE = 8  # hits that may show again what another one shows
 # Candidates of each engine; more only where more hits are wanted.  Full text alone has to be quick,
 # and the last of its candidates bring less than what ranking them costs.
 _POOL, _POOL_OF_WORDS = 64, 24
-# So many times as many are looked at, and again, where copies of what is shown fill the pool.
-_DEEPER = (4, 4)
+# Where copies of what is shown fill the pool, so many times as many are looked at, again and again,
+# until the pool is of `_DEEPEST`: some 150 ms.
+_DEEPER, _DEEPEST = 8, 4096
 
 
 def answered(
@@ -87,19 +88,19 @@ def _answer(
     engines = Engines(snapshot, search, vectors, parsed(search.text))
     pool = _pool(search)
     looked = _looked(engines, search, pool, runtime, weights)
-    for times in _DEEPER:
-        if not looked.may_have_more(search.limit, pool):
-            break
-        pool *= times
+    while looked.lacks(search.limit) and pool < _DEEPEST:
+        pool = min(_DEEPER * pool, _DEEPEST)
         looked = _looked(engines, search, pool, runtime, weights)
-    best, order = looked.hits.found, looked.order
+    found, order = looked.hits, looked.order
+    if lacking := looked.lacks(search.limit):
+        found = engines.hits(order, search.limit, spared=lacking)
+    best = found.found
     if search.explain:
         for chunk, hit in best:
             hit["signals"] = {name: round(value, 3) for name, value in order.signals(chunk).items()}
     hits = [hit for _, hit in best]
     if staleness is not None:
-        chunks = snapshot.chunks
-        staleness.mark(hits, [chunks.digest_of(chunks.file_of(chunk)) for chunk, _ in best])
+        _mark(snapshot, found, staleness)
     return {
         "results": hits,
         "mode": search.mode,
@@ -110,6 +111,22 @@ def _answer(
         **({} if search.mode == "fts" else {"embedding_ms": _ms(engines.embedding_s)}),
         "took_ms": _ms(runtime.monotonic() - started),
     }
+
+
+def _mark(snapshot: Snapshot, found: Hits, staleness: Staleness) -> None:
+    """Say which hits are stale; a copy that is, or may be none by now, is not named."""
+    chunks = snapshot.chunks
+
+    def mark(hits: list[dict[str, Any]], numbers: Iterable[int]) -> None:
+        staleness.mark(hits, [chunks.digest_of(chunks.file_of(number)) for number in numbers])
+
+    mark([hit for _, hit in found.found], [number for number, _ in found.found])
+    named = found.named
+    copies: list[dict[str, Any]] = [{"path": each.place.rpartition(":")[0]} for each in named]
+    mark(copies, [each.number for each in named])
+    for each, copy in zip(named, copies, strict=True):
+        if "stale" in copy:
+            each.forget()
 
 
 def _ms(seconds: float) -> float:
@@ -156,12 +173,12 @@ class _Looked(NamedTuple):
     extra: dict[str, Any]
     order: Order
     hits: Hits
+    is_full: bool  # a deeper look may find more
 
-    def may_have_more(self, limit: int, pool: int) -> bool:
-        """Whether copies have taken the places of hits that a deeper look may find."""
-        if not self.hits.have_copies or len(self.hits.found) >= limit:
-            return False
-        return any(len(ranking) >= pool for ranking in self.found)
+    def lacks(self, limit: int) -> int:
+        """How many places of hits that a deeper look may find copies have taken."""
+        may_have_more = self.is_full and self.hits.have_copies
+        return max(0, limit - len(self.hits.found)) if may_have_more else 0
 
 
 def _looked(
@@ -175,7 +192,17 @@ def _looked(
         order = ranked = engines.ranked(found, weights)
         if engines.frames:
             order = _Traced(list(engines.frames), ranked)
-    return _Looked(found, extra, order, engines.hits(order, search.limit))
+    return _Looked(
+        found, extra, order, engines.hits(order, search.limit), _is_full(found, engines, pool)
+    )
+
+
+def _is_full(found: Found, engines: Engines, pool: int) -> bool:
+    """Whether an engine has told as much as it was asked for, and not all that is of use: any text
+    has neighbours, and where they are neighbours by their words, full text knows them."""
+    if engines.is_lexical and len(found.fulltext) >= PAGE:
+        found = found._replace(semantic=())
+    return any(len(ranking) >= pool for ranking in found)
 
 
 def _pool(search: Search) -> int:

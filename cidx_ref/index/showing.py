@@ -7,17 +7,17 @@ says, and the next hit has its place.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from cidx_ref.index.chunk import definition
-from cidx_ref.index.notebook import cell_of
+from cidx_ref.index.notebook import cell_of, is_notebook
 from cidx_ref.index.storing import StoredChunk
 from cidx_ref.results import best_line
 
-__all__ = ["Piece", "Shown"]
+__all__ = ["Named", "Piece", "Shown"]
 
 _MAX_ALSO = 5  # places that a hit names; the others are counted
-_CHARS, _WORDS = 160, 6  # at either end of a text
+_WORDS = 6  # at either end of a text
 
 _Hit = dict[str, Any]
 
@@ -25,29 +25,26 @@ _Hit = dict[str, Any]
 class Piece:
     """A chunk that may be a copy of another one, and the hit that shows lines of it."""
 
-    __slots__ = ("_ends", "_text", "chunk", "defines", "hit")
+    __slots__ = ("_words", "chunk", "defines", "ends", "hit", "may_be_copy", "number")
 
-    def __init__(self, chunk: StoredChunk) -> None:
+    def __init__(self, number: int, chunk: StoredChunk, *, may_be_copy: bool = True) -> None:
+        self.number = number
         self.chunk = chunk
         self.hit: _Hit = {}
+        # A line of a cell is counted within the cell: as `path:line` it is nowhere.
+        self.may_be_copy = may_be_copy and not is_notebook(chunk.path)
+        # A method of another class is no copy, be its body the same.
         self.defines = definition(chunk.name)
-        self._ends: list[str] = []
-        self._text = ""
+        #: What copies have in common, and few others, at a fraction of the price of all words.
+        self.ends = (self.defines, *_ends(chunk.text))
+        self._words: tuple[str, str] | None = None
 
     @property
-    def ends(self) -> list[str]:
-        """What copies have in common, and few others, at a fraction of the price of all words."""
-        if not self._ends:
-            text = self.chunk.text
-            self._ends = text[:_CHARS].split()[:_WORDS] + text[-_CHARS:].split()[-_WORDS:]
-        return self._ends
-
-    @property
-    def text(self) -> str:
-        """All of the text, but for its white space."""
-        if not self._text:
-            self._text = _bare(self.chunk.text)
-        return self._text
+    def words(self) -> tuple[str, str]:
+        """What copies are known by: what they define, and all of the text but its white space."""
+        if self._words is None:
+            self._words = self.defines, " ".join(self.chunk.text.split())
+        return self._words
 
     @property
     def line(self) -> int:
@@ -55,91 +52,151 @@ class Piece:
         hit = self.hit
         return int(hit["snippet_start"]) + best_line(hit["snippet"], hit["marks"])
 
-    def is_copy_of(self, other: Piece) -> bool:
-        """Whether another file has the same text, but for white space, that defines the same.
-
-        A method of another class is none, be its body the same; and a file may say a thing twice.
-        """
-        is_elsewhere = self.chunk.path != other.chunk.path
-        return is_elsewhere and self.ends == other.ends and self.text == other.text
-
-    def shows_what(self, other: Piece) -> bool:
-        """Whether another file has the same lines, and for the same reason: not by a path or a
-        name, which each has for itself."""
-        if not self.hit["marks"] or self.chunk.path == other.chunk.path:
-            return False
-        if self.defines == other.defines:
-            return True
-        return not (self._shows_its_name or other._shows_its_name)
+    def line_like(self, other: Piece) -> int:
+        """The line at which this copy has the first word of `line` of `other`: blank ones are no
+        part of what they have in common."""
+        lines = other.chunk.text.split("\n")
+        before = sum(len(each.split()) for each in lines[: other.line - other.chunk.line_start])
+        for number, line in enumerate(self.chunk.text.split("\n"), self.chunk.line_start):
+            before -= len(line.split())
+            if before < 0:
+                return number
+        return self.chunk.line_end
 
     @property
-    def _shows_its_name(self) -> bool:
+    def shows_its_name(self) -> bool:
         name = self.defines.rpartition(".")[2]
         return bool(name) and name in self.hit["snippet"]
 
 
-class Shown:
-    """The hits of one answer."""
+class Named(NamedTuple):
+    """The chunk of a place that a hit names in `also`."""
+
+    number: int
+    hit: _Hit
+    place: str
+
+    def forget(self) -> None:
+        """Let the hit not name it any more."""
+        hit = self.hit
+        hit["also"].remove(self.place)
+        hit["also_count"] -= 1
+        if not hit["also_count"]:
+            del hit["also"], hit["also_count"]
+
+
+class _Alike:
+    """Pieces that have something in common; of those in one file, one stands for all."""
 
     def __init__(self) -> None:
-        # By what their lines are counted in; what they define; and the lines that they show.
-        self._within: dict[tuple[str, str], list[_Hit]] = {}
-        self._defining: dict[str, list[Piece]] = {}
-        self._showing: dict[str, list[Piece]] = {}
-        #: Whether one says where else it stands.
+        # Two are enough to know one in another file than any given one.
+        self._some: dict[Any, list[Piece]] = {}
+
+    def elsewhere(self, key: Any, piece: Piece) -> Piece | None:
+        """One with that `key` in another file than `piece` is in: a file may say a thing twice."""
+        for other in self._some.get(key, ()):
+            if other.chunk.path != piece.chunk.path:
+                return other
+        return None
+
+    def add(self, key: Any, piece: Piece) -> None:
+        some = self._some.setdefault(key, [])
+        if not some or (len(some) == 1 and some[0].chunk.path != piece.chunk.path):
+            some.append(piece)
+
+
+class Shown:
+    """The hits of one answer; the first copies, as many as are `spared`, are shown, too."""
+
+    def __init__(self, spared: int = 0) -> None:
+        self._spared = spared
+        # The lines that are shown, each with what it is counted in.
+        self._lines: set[tuple[str, str, int, str]] = set()
+        # By their ends the first pieces; by their words those whose ends are not their own: to
+        # compare all words of all pieces would take most of the time.
+        self._first: dict[tuple[str, ...], Piece] = {}
+        self._same = _Alike()
+        self._showing = _Alike()
+        #: Whether one is a copy.
         self.has_copies = False
+        self.named: list[Named] = []
 
     def has(self, piece: Piece) -> bool:
-        """Whether a hit shows a copy of `piece`, and says so now."""
-        for other in self._defining.get(piece.defines, ()):
-            if piece.is_copy_of(other):
-                chunk, at = piece.chunk, other.line - other.chunk.line_start
-                self._note(other.hit, chunk, min(chunk.line_start + at, chunk.line_end))
-                return True
-        return False
+        """Whether a hit shows a copy of `piece`, and says so now: the same text in another file,
+        but for white space, that defines the same."""
+        other = self._copied(piece) if piece.may_be_copy else None
+        return other is not None and self._is_left_out(piece, other)
 
-    def add(self, hit: _Hit, piece: Piece, *, is_folded: bool = True) -> bool:
+    def _copied(self, piece: Piece) -> Piece | None:
+        first = self._first.get(piece.ends)
+        if first is None:
+            return None
+        self._same.add(first.words, first)
+        return self._same.elsewhere(piece.words, piece)
+
+    def add(self, hit: _Hit, piece: Piece) -> bool:
         """Add `hit`, which shows lines of `piece`, unless the line with its first mark is shown by
-        another one, or what it shows is, and was found, in another file; with `is_folded` false,
-        only for the former."""
-        path = hit["path"]
-        within = self._within.setdefault((path, cell_of(path, hit["name"])), [])
-        if within and _is_shown(hit, within):
+        another one, or what it shows is, and was found, in another file."""
+        counted_in = hit["path"], cell_of(hit["path"], hit["name"])
+        lines = [(*counted_in, n, line) for n, line in _numbered(hit)]
+        if lines[_first_marked(hit)] in self._lines:
             return False
         piece.hit = hit
-        if is_folded:
-            same = self._showing.setdefault(hit["snippet"], [])
-            for other in same:
-                if piece.shows_what(other):
-                    self._note(other.hit, piece.chunk, piece.line)
-                    return False
-            same.append(piece)
-            self._defining.setdefault(piece.defines, []).append(piece)
-        within.append(hit)
+        if piece.may_be_copy:
+            other = self._shown_elsewhere(piece)
+            if other is not None and self._is_left_out(piece, other):
+                return False
+        if piece.may_be_copy:  # it may have been spared
+            self._remember(piece)
+        self._lines.update(lines)
         return True
 
-    def _note(self, hit: _Hit, chunk: StoredChunk, line: int) -> None:
+    def _shown_elsewhere(self, piece: Piece) -> Piece | None:
+        """One that shows the same lines in another file, and for the same reason: not by a path or
+        a name, which each has for itself."""
+        shown = piece.hit["snippet"]
+        if not piece.hit["marks"]:
+            return None
+        found = self._showing.elsewhere((shown, piece.defines), piece)
+        if found is None and not piece.shows_its_name:
+            found = self._showing.elsewhere((shown,), piece)
+        return found
+
+    def _remember(self, piece: Piece) -> None:
+        if self._first.setdefault(piece.ends, piece) is not piece:
+            self._same.add(piece.words, piece)
+        shown = piece.hit["snippet"]
+        self._showing.add((shown, piece.defines), piece)
+        if not piece.shows_its_name:
+            self._showing.add((shown,), piece)
+
+    def _is_left_out(self, piece: Piece, other: Piece) -> bool:
+        """Leave out `piece`, of which the hit of `other` says where it stands, unless it is
+        spared."""
+        self.has_copies = True
+        if self._spared:
+            self._spared -= 1
+            piece.may_be_copy = False
+            return False
+        hit = other.hit
         also = hit.setdefault("also", [])
         hit["also_count"] = hit.get("also_count", 0) + 1
         if len(also) < _MAX_ALSO:
-            also.append(f"{chunk.path}:{line}")
-        self.has_copies = True
+            line = piece.line if piece.hit else piece.line_like(other)
+            also.append(f"{piece.chunk.path}:{line}")
+            self.named.append(Named(piece.number, hit, also[-1]))
+        return True
 
 
-def _bare(text: str) -> str:
-    return " ".join(text.split())
+def _ends(text: str) -> list[str]:
+    return text.split(None, _WORDS)[:_WORDS] + text.rsplit(None, _WORDS)[1:]
 
 
-def _is_shown(hit: _Hit, others: list[_Hit]) -> bool:
-    """Whether one of `others` shows the line with the first mark of `hit`."""
-    text, marks = hit["snippet"], hit["marks"]
-    best = text.count("\n", 0, marks[0][0]) if marks else 0
-    line = text.split("\n")[best]
-    return any(_line(other, hit["snippet_start"] + best) == line for other in others)
+def _numbered(hit: _Hit) -> enumerate[str]:
+    return enumerate(hit["snippet"].split("\n"), hit["snippet_start"])
 
 
-def _line(hit: _Hit, number: int) -> str | None:
-    """The line of that number that `hit` shows, if it does."""
-    lines: list[str] = hit["snippet"].split("\n")
-    place = number - hit["snippet_start"]
-    return lines[place] if 0 <= place < len(lines) else None
+def _first_marked(hit: _Hit) -> int:
+    """The line with the first mark, the first being 0."""
+    marks = hit["marks"]
+    return int(hit["snippet"].count("\n", 0, marks[0][0])) if marks else 0
