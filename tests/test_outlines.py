@@ -2031,6 +2031,38 @@ def test_however_many_comments_stand_above_a_definition_each_is_looked_at_once(
     assert taken[1] < 8 * taken[0] + 0.05
 
 
+HEREDOCS = [
+    ("perl", "print <<EOT;|=pod|sub no {|EOT|sub real {|  1;|}|", "real 5-7"),
+    ("perl", 'sub f {|  print <<"A B", 1;|=pod|}|A B|}|sub g {|  1;|}|', "f 1-6, g 7-9"),
+    ("perl", "my $x = 1 <<EOT;|sub f {|  1;|}|", "x 1-1, f 2-4"),
+    ("perl", "# <<EOT|sub f {|  1; # <<EOT|}|EOT|", "f 1-4"),
+    ("dockerfile", "FROM x AS a|RUN <<EOF|FROM y|EOF|FROM z AS b|RUN c|", "a 1-4, b 5-6"),
+    ("dockerfile", "FROM x AS a|RUN <<A <<-'B'|FROM y|A|FROM y|B|FROM z AS b|", "a 1-6, b 7-7"),
+    ("shell", "f() {|cat <<EOF|}|g() {|EOF|}|h() {|  x|}|", "f 1-6, h 7-9"),
+    ("ruby", "def f|  x <<~EOT|def g|=begin|  EOT|end|def h|end|", "f 1-6, h 7-8"),
+    ("hcl", 'resource "a" "b" {|x = <<-EOT|}|module "m" {|  EOT|}|', "a.b 1-6"),
+]
+
+
+@pytest.mark.parametrize(("language", "text", "definitions"), HEREDOCS)
+def test_a_text_within_code_defines_and_ends_nothing(
+    language: str, text: str, definitions: str
+) -> None:
+    found = outline(language, text.replace("|", "\n")).definitions
+    assert definitions == ", ".join(f"{e.name} {e.start + 1}-{e.end}" for e in found)
+
+
+@pytest.mark.parametrize("text", ["print <<A%d;\n", "print <<A;\n", "<<A <<B <<A;\nB\n", '<<"'])
+def test_texts_that_do_not_end_are_looked_for_once(text: str) -> None:
+    taken = []
+    for times in (5_000, 20_000):
+        lines = [*"".join(text.replace("%d", str(n)) for n in range(times)).split("\n"), "A"]
+        began = time.process_time()
+        outline_of("perl", "", lines)
+        taken.append(time.process_time() - began)
+    assert taken[1] < 8 * taken[0] + 0.05
+
+
 def test_no_comment_begins_before_the_end_of_another_one() -> None:
     text = "=pod\n\nOf x.\n\n=cut\n\n1;\n\n%s=cut\n\nsub f {\n    1;\n}\n"
     (own,) = outline("perl", text % "=head1 Of f\n\n=over\n\n=back\n\n").definitions

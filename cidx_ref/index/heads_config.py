@@ -68,6 +68,7 @@ _DOCKERFILE = Syntax(
     comments=(),
     line_comment="#",
     more=pattern(r"[&|\]]"),
+    heredocs=True,
 )
 
 _GRAPHQL = Syntax(
@@ -127,6 +128,7 @@ _HCL = Syntax(
     ),
     pattern(r"#|//|/\*|\*/"),
     line_comment="#",
+    heredocs=True,
 )
 
 _MAKEFILE = Syntax(

@@ -69,6 +69,7 @@ _PERL = Syntax(
     comments=tuple((f"={word}", "=cut") for word in _POD),
     line_comment="#",
     apart="=cut",
+    heredocs=True,
     more=pattern(r"[{)\]:,|&=.<>?+-]"),
     nested=pattern(r"(?:my\s+)?sub\s+(?P<name>\w+)\s*(?:\([^)]*\)\s*)?\{"),
 )

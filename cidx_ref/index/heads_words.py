@@ -67,6 +67,7 @@ _RUBY = Syntax(
     pattern(r"#"),
     ends=("end", "}"),
     comments=(("=begin", "=end"),),
+    heredocs=True,
     line_comment="#",
     more=pattern(
         r"[{)\]:,|&=.<>?+-]|(?:rescue|ensure|else|elsif|when|in|private|protected|public)\b"
@@ -216,6 +217,7 @@ _SHELL = Syntax(
     ends=("}", ")"),
     comments=(),
     line_comment="#",
+    heredocs=True,
     nested=pattern(
         r"(?:function\s+(?=[\w:.@+-]+\s*(?:\(\s*\)\s*)?[{(])|(?=[\w:@+-]+\s*\(\s*\)\s*[{(]))"
         r"(?P<name>[\w:.@+-]+)"

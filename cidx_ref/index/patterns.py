@@ -16,6 +16,7 @@ from cidx_ref.index.structure import INNER, OWNER, Definition, Outline
 from cidx_ref.index.syntax import (
     CONTAINERS,
     MAX_HEAD_CHARS,
+    Heredocs,
     Rule,
     Syntax,
     any_of,
@@ -108,6 +109,7 @@ class _Reader:
         #: Where comments above the next definition may begin.
         self._floor = 0
         self._code = -1  # the last line that is code
+        self._heredocs = Heredocs(syntax, lines)
         self._until = 0  # lines before this one have been taken in
         #: Name, kind, start and end of each definition.
         self.found: list[tuple[str, str, int, int]] = []
@@ -118,10 +120,12 @@ class _Reader:
         ends = self._syntax.ends
         for number, line in enumerate(self._lines):
             if number < self._until:
+                self._code = number
                 continue
             if closing:
                 closing = "" if closing in line else closing
                 continue
+            self._until = self._heredocs.behind(number, line)
             top = self._stack[-1] if self._stack else None
             if top is not None and top.is_closed and top.is_around(line, ends):
                 self._code = number
@@ -161,7 +165,8 @@ class _Reader:
         lead = line[: len(line) - len(line.lstrip())]
         indent = len(lead.expandtabs(_TAB)) if "\t" in lead else len(lead)
         stack = self._stack
-        if self._is_of_what_follows(bare) and (not stack or indent <= stack[-1].indent):
+        # A comment, or an attribute that has a line of its own.
+        if self._syntax.above.match(bare) and (not stack or indent <= stack[-1].indent):
             if stack and (self._syntax.layout or not stack[-1].has_body):
                 self._close(indent, number)
             return
@@ -185,10 +190,6 @@ class _Reader:
             self._floor = end
         self._code = end - 1
         self._until = end
-
-    def _is_of_what_follows(self, bare: str) -> bool:
-        """Whether a line is a comment, or an attribute that has a line of its own."""
-        return self._syntax.above.match(bare) is not None
 
     def _take(self, number: int, bare: str, indent: int, lead: str) -> None:
         stack = self._stack

@@ -14,6 +14,7 @@ __all__ = [
     "ALONE",
     "ANGLES",
     "CONTAINERS",
+    "Heredocs",
     "MAX_HEAD_CHARS",
     "MAX_HEAD_LINES",
     "Rule",
@@ -34,6 +35,7 @@ _MAX_NAME_CHARS = 120
 _JOINTS = re.compile(r"[:.]+")
 _HEADER_LINES = 200  # in which a header says that it is one: behind its licence
 _ONCE = re.compile(r"#\s*(?:pragma\s+once\b|ifndef\s+(?P<guard>\w+)\s*$)")
+_HEREDOC = re.compile(r"<<[~-]?(?:\"([^\"]+)\"|'([^']+)'|([A-Za-z_]\w*))")
 _GROUP = re.compile(r"\(\?P<\w+>")
 MAX_HEAD_CHARS = 300  # of a line that is looked at
 
@@ -100,7 +102,8 @@ class Syntax(NamedTuple):
     `more`: what a line begins with that goes on with what is above it.  `clauses`: definitions of
     one name that follow each other are one.  `nested`: a line within a function that defines
     another one, which has no piece of its own.  `apart`: the end of a comment that belongs to what
-    is below it, though a blank line comes between them.
+    is below it, though a blank line comes between them.  `heredocs`: `<<WORD` begins a text, up to
+    a line that is the word.
     """
 
     rules: tuple[Rule, ...]
@@ -116,6 +119,34 @@ class Syntax(NamedTuple):
     statement: bool = False
     nested: re.Pattern[str] | None = None
     apart: str = ""
+    heredocs: bool = False
+
+
+class Heredocs:
+    """The texts of several lines that stand within code, from `<<WORD` to a line that is the word.
+
+    No line is looked at twice, though what looks like the begin of one may be a shift.
+    """
+
+    def __init__(self, syntax: Syntax, lines: Sequence[str]) -> None:
+        self._syntax = syntax
+        self._lines = lines
+        self._last: dict[str, int] = {}  # by its text, the last line that is so
+
+    def behind(self, number: int, line: str) -> int:
+        """The first line behind all that the line `number` begins."""
+        end, comment = number, self._syntax.line_comment
+        if not self._syntax.heredocs or "<<" not in line or line.lstrip().startswith(comment):
+            return number + 1
+        if not self._last:
+            self._last = {each.strip(): place for place, each in enumerate(self._lines)}
+        for met in _HEREDOC.finditer(tail_of(line, comment)):
+            word = (met[1] or met[2] or met[3]).strip()
+            if self._last.get(word, -1) > end:
+                end += 1
+                while self._lines[end].strip() != word:
+                    end += 1
+        return end + 1
 
 
 @cache
