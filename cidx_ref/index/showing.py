@@ -25,7 +25,7 @@ _Hit = dict[str, Any]
 class Piece:
     """A chunk that may be a copy of another one, and the hit that shows lines of it."""
 
-    __slots__ = ("_words", "chunk", "defines", "ends", "hit", "may_be_copy", "number")
+    __slots__ = ("_ends", "_words", "chunk", "defines", "hit", "may_be_copy", "number")
 
     def __init__(self, number: int, chunk: StoredChunk, *, may_be_copy: bool = True) -> None:
         self.number = number
@@ -35,9 +35,15 @@ class Piece:
         self.may_be_copy = may_be_copy and not is_notebook(chunk.path)
         # A method of another class is no copy, be its body the same.
         self.defines = definition(chunk.name)
-        #: What copies have in common, and few others, at a fraction of the price of all words.
-        self.ends = (self.defines, *_ends(chunk.text))
+        self._ends: tuple[str, ...] = ()
         self._words: tuple[str, str] | None = None
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """What copies have in common, and few others, at a fraction of the price of all words."""
+        if not self._ends:
+            self._ends = (self.defines, *_ends(self.chunk.text))
+        return self._ends
 
     @property
     def words(self) -> tuple[str, str]:
@@ -110,11 +116,13 @@ class Shown:
 
     def __init__(self, spared: int = 0) -> None:
         self._spared = spared
-        # The lines that are shown, each with what it is counted in.
-        self._lines: set[tuple[str, str, int, str]] = set()
-        # By their ends the first pieces; by their words those whose ends are not their own: to
-        # compare all words of all pieces would take most of the time.
-        self._first: dict[tuple[str, ...], Piece] = {}
+        # Most hits have nothing in common: what costs more is looked at where what costs less is
+        # the same.  Of each file, hits whose lines nobody has asked for, and the lines of others;
+        # the first pieces by what they define, by their ends, and by the lines that they show.
+        self._within: dict[tuple[str, str], tuple[list[_Hit], set[tuple[int, str]]]] = {}
+        self._defining: dict[str, Piece] = {}
+        self._ended: dict[tuple[str, ...], Piece] = {}
+        self._shows: dict[str, Piece] = {}
         self._same = _Alike()
         self._showing = _Alike()
         #: Whether one is a copy.
@@ -128,7 +136,11 @@ class Shown:
         return other is not None and self._is_left_out(piece, other)
 
     def _copied(self, piece: Piece) -> Piece | None:
-        first = self._first.get(piece.ends)
+        first = self._defining.get(piece.defines)
+        if first is None:
+            return None
+        self._ended.setdefault(first.ends, first)
+        first = self._ended.get(piece.ends)
         if first is None:
             return None
         self._same.add(first.words, first)
@@ -138,9 +150,12 @@ class Shown:
         """Add `hit`, which shows lines of `piece`, unless the line with its first mark is shown by
         another one, or what it shows is, and was found, in another file."""
         counted_in = hit["path"], cell_of(hit["path"], hit["name"])
-        lines = [(*counted_in, n, line) for n, line in _numbered(hit)]
-        if lines[_first_marked(hit)] in self._lines:
-            return False
+        unread, lines = self._within.setdefault(counted_in, ([], set()))
+        if unread or lines:
+            while unread:
+                lines.update(_numbered(unread.pop()))
+            if _first_marked(hit) in lines:
+                return False
         piece.hit = hit
         if piece.may_be_copy:
             other = self._shown_elsewhere(piece)
@@ -148,23 +163,30 @@ class Shown:
                 return False
         if piece.may_be_copy:  # it may have been spared
             self._remember(piece)
-        self._lines.update(lines)
+        unread.append(hit)
         return True
 
     def _shown_elsewhere(self, piece: Piece) -> Piece | None:
         """One that shows the same lines in another file, and for the same reason: not by a path or
         a name, which each has for itself."""
         shown = piece.hit["snippet"]
-        if not piece.hit["marks"]:
+        first = self._shows.get(shown)
+        if first is None or not piece.hit["marks"]:
             return None
+        self._show(first)
         found = self._showing.elsewhere((shown, piece.defines), piece)
         if found is None and not piece.shows_its_name:
             found = self._showing.elsewhere((shown,), piece)
         return found
 
     def _remember(self, piece: Piece) -> None:
-        if self._first.setdefault(piece.ends, piece) is not piece:
+        is_first = self._defining.setdefault(piece.defines, piece) is piece
+        if not is_first and self._ended.setdefault(piece.ends, piece) is not piece:
             self._same.add(piece.words, piece)
+        if self._shows.setdefault(piece.hit["snippet"], piece) is not piece:
+            self._show(piece)
+
+    def _show(self, piece: Piece) -> None:
         shown = piece.hit["snippet"]
         self._showing.add((shown, piece.defines), piece)
         if not piece.shows_its_name:
@@ -196,7 +218,8 @@ def _numbered(hit: _Hit) -> enumerate[str]:
     return enumerate(hit["snippet"].split("\n"), hit["snippet_start"])
 
 
-def _first_marked(hit: _Hit) -> int:
-    """The line with the first mark, the first being 0."""
+def _first_marked(hit: _Hit) -> tuple[int, str]:
+    """The line with the first mark, and its number."""
     marks = hit["marks"]
-    return int(hit["snippet"].count("\n", 0, marks[0][0])) if marks else 0
+    at = hit["snippet"].count("\n", 0, marks[0][0]) if marks else 0
+    return hit["snippet_start"] + at, hit["snippet"].split("\n")[at]
