@@ -253,7 +253,11 @@ def test_a_hit_has_our_shape_with_name_and_kind_and_both_engines_mean_the_same_c
     assert answer["fts_count"] > 0
     hit = answer["results"][0]
     assert (hit["path"], hit["line_start"], hit["line_end"]) == ("auth/login.py", 1, 3)
-    assert (hit["name"], hit["kind"], hit["language"]) == ("SessionStore", "class", "python")
+    assert (hit["name"], hit["kind"], hit["language"]) == (
+        "SessionStore.expire_old_sessions",
+        "method",
+        "python",
+    )
     assert {"fulltext", "semantic"} <= hit["signals"].keys()
     assert asked(snapshot, "SessionStore", "fts")["results"][0]["path"] == hit["path"]
     assert len(answer["results"]) == len({(h["path"], h["line_start"]) for h in answer["results"]})

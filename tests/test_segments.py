@@ -926,8 +926,10 @@ def test_what_an_engine_makes_while_it_is_checked_is_for_its_owner_alone(
 def test_of_equally_good_hits_those_shown_do_not_depend_on_what_was_edited_last(
     make_project: MakeProject,
 ) -> None:
-    same = "def handler(request):\n    return request.frobnicate()\n"
-    project = make_project({f"f{number:02d}.py": same for number in range(40)})
+    def text_of(number: int) -> str:  # as good as the others, and no copy of them
+        return f"def handler(request):  # n{number:02d}\n    return request.frobnicate()\n"
+
+    project = make_project({f"f{number:02d}.py": text_of(number) for number in range(40)})
     texts = ("frobnicate", "()", '"request frobnicate"', "handler")
 
     def ask() -> dict[tuple[str, str], list[str]]:
@@ -948,7 +950,7 @@ def test_of_equally_good_hits_those_shown_do_not_depend_on_what_was_edited_last(
     assert [wanted["fts", text] for text in texts] == [first] * len(texts)
     for number in (0, 2, 39):
         path = project.root / f"f{number:02d}.py"
-        for edited in (same + "# x\n", same):
+        for edited in (text_of(number) + "# x\n", text_of(number)):
             path.write_text(edited)
             bring_up_to_date(project, HashingEmbedder())
     assert ask() == wanted

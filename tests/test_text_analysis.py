@@ -85,14 +85,14 @@ def _function(rng: random.Random, number: int) -> str:
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexSnapshot]:
     root = tmp_path_factory.mktemp("analysis")
     rng = random.Random(7)
-    for number in range(310):
+    for number in range(380):
         functions = [_function(rng, 30 * number + n) for n in range(30)]
         (root / f"f{number}.c").write_text("\n\n".join(functions), "utf-8")
     for kind, rows in ("meet", MEETS), ("apart", APART):
         for number, (text, _) in enumerate(rows):
             (root / f"{kind}{number}.txt").write_text(f"{text}\n", "utf-8")
-    for name in NAMES:
-        (root / f"{name}.txt").write_text("nothing\n", "utf-8")
+    for name, text in zip(NAMES, ("nothing\n", "naught\n"), strict=True):
+        (root / f"{name}.txt").write_text(text, "utf-8")
     project = Project.at(root)
     build(project)
     source = GenerationSource(project.generations, HashingEmbedder())

@@ -24,6 +24,7 @@ from cidx_ref.index.generation import Generations
 from cidx_ref.index.manifest import MANIFEST, damaged_files, is_engine_lock, read_manifest
 from cidx_ref.index.port import Search
 from cidx_ref.index.query import parsed
+from cidx_ref.index.showing import Piece, Shown
 from cidx_ref.index.skipped import read_skipped
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.index.source import GenerationSource
@@ -346,11 +347,22 @@ class Life:
         self._met |= holding.keys()
 
     def _answer(self, text: str, mode: str) -> list[tuple[str, int, int]]:
-        hits = self.snapshot.answer(Search(text, mode, limit=100))["results"]
+        with _copies_shown():  # it is asked what is there
+            hits = self.snapshot.answer(Search(text, mode, limit=100))["results"]
         return sorted((hit["path"], hit["line_start"], hit["line_end"]) for hit in hits)
 
     def _queries(self) -> list[str]:
         return ["common", "return filler", "sub c.py", *sorted(self._met)[:4]]
+
+
+@contextmanager
+def _copies_shown() -> Iterator[None]:
+    """Have an answer show the same text of another file, too."""
+
+    def none(shown: Shown, piece: Piece) -> None: ...
+
+    with patch.multiple(Shown, has=none, _shown_elsewhere=none):
+        yield
 
 
 def _elsewhere(root: Path, base: Path) -> Project:
