@@ -30,7 +30,7 @@ from cidx_ref.runtime import SYSTEM
 
 pytestmark = pytest.mark.once
 
-_LIMIT_S = 15.0  # whoever waits for a fifo or for a peer waits for longer, or for ever
+_LIMIT_S = 5.0
 #: While a daemon serves that `query` started, where one may; and what is left to be done then.
 _COMMANDS = "index status health metrics diagnose ping clear-cache adopt start".split()
 _LAST_COMMANDS = ["stop", "init"]

@@ -377,7 +377,7 @@ def test_cutting_takes_time_in_proportion_to_the_text(query: str, unit: str) -> 
             took.append(time.process_time() - began)
         return min(took)
 
-    assert best_of_some(8_000) < 12 * best_of_some(2_000) + 0.002
+    assert best_of_some(16_000) < 12 * best_of_some(4_000) + 0.002
 
 
 @pytest.mark.promise("RPC-4")
