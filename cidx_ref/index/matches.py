@@ -32,6 +32,10 @@ _MIN_WITHIN = 3  # letters that are worth to be seen within another word
 # in each of a thousand hits would be half a second; hits that come after show their first lines.
 _MAX_LOOKS = 30_000
 
+# Letters of a word that are looked at from one of its parts on: of a word without end, each of its
+# parts would take as long as all of it.
+_MAX_REST = 1024
+
 # Accents are characters of their own in decomposed text.
 _ACCENTED_WORD = re.compile("[\\w\u0300-\u036f]+")
 
@@ -257,8 +261,9 @@ class Matches:
                 or spelling.is_phrase
                 or begins(raw, at)
             ):
-                stop = apart.find(BLANK, until - start)
-                rest = raw[at : stop + start if stop >= 0 else end]
+                last = min(end, until + _MAX_REST)
+                stop = apart.find(BLANK, until - start, last - start)
+                rest = raw[at : stop + start if stop >= 0 else last]
                 length, kinds, whole = known.get(rest) or self._wanted.said(rest, spelling)
                 until += max(0, length - size)
                 for kind in kinds:  # there is one, most of the time
