@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from textwrap import dedent
 
 import pytest
@@ -170,3 +171,15 @@ def test_what_has_a_name_of_its_own_keeps_it() -> None:
         text = "struct Box {\n  int first(wombat);\n  int size;\n  int wombat;\n}"
         piece = StoredChunk("a", "c", name, 1, 5, text, kind, defines)
         assert called(piece, Probes(parsed("wombat")).cut(piece)) == (name, kind)
+
+
+def test_no_pattern_is_made_for_a_name_of_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A search would make hundreds: more time than all else that it does.
+    piece = _piece("c")
+    snippet = Probes(parsed("numbat")).cut(piece)
+
+    def made(pattern: str, flags: int = 0) -> None:
+        raise AssertionError(f"a pattern is made: {pattern}")
+
+    monkeypatch.setattr(re, "compile", made)
+    assert called(piece, snippet) == ("second", "function")

@@ -11,7 +11,7 @@ import re
 from itertools import islice
 
 from cidx_ref.index.chunk import definition
-from cidx_ref.index.snippet import Snippet
+from cidx_ref.index.snippet import Snippet, word_places
 from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.structure import INNER, OWNER
 from cidx_ref.results import best_line
@@ -80,7 +80,6 @@ def _named(chunk: StoredChunk, line: str, held: str) -> tuple[str, str]:
 def _definition(lines: list[str], name: str, first: int) -> int:
     """The line from `first` on that is likeliest to define `name`: the one that is indented least
     of those that have it; -1 if none has."""
-    word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
     best, least = -1, 1 << 30
     mentions = 0
     for number in range(first, len(lines)):
@@ -89,10 +88,11 @@ def _definition(lines: list[str], name: str, first: int) -> int:
             continue
         bare = line.lstrip()
         indent = len(line) - len(bare)
-        met = word.search(bare) if indent < least and not bare.startswith(_COMMENTS) else None
-        # Of something else it is used, if it is not made.
-        if met and _defines(bare[: met.start()], bare, name):
-            best, least = number, indent
+        if indent < least and not bare.startswith(_COMMENTS):
+            at = next(word_places(bare, name), -1)
+            # Of something else it is used, if it is not made.
+            if at >= 0 and _defines(bare[:at], bare, name):
+                best, least = number, indent
         mentions += 1
         if mentions == _MAX_MENTIONS or not least:
             break

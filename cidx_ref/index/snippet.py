@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from cidx_ref.index.storing import StoredChunk
 from cidx_ref.index.structure import INNER
 from cidx_ref.index.text import composed, whole_identifiers
 
-__all__ = ["Probes", "Snippet", "line_of"]
+__all__ = ["Probes", "Snippet", "line_of", "word_places"]
 
 _LINES = 5
 # So many hits are looked at word by word, the best: for ten of them it took as long as all else.
@@ -244,19 +245,26 @@ def _last_name(name: str) -> str:
 def _defined(text: str, name: str) -> int:
     """Where `name` stands in `text` for the first time, as a word, not in a comment, and not of
     something else; else for the first time at all; -1 if it does not."""
-    first, at = -1, text.find(name) if name else -1
+    first = -1
+    for at in word_places(text, name):
+        first = at if first < 0 else first
+        line = text[text.rfind("\n", 0, at) + 1 : at].lstrip()
+        is_comment = line.startswith(_NO_DEFINITIONS) and not line.startswith("#define")
+        if not is_comment and not line.endswith((".", "->")):
+            return at
+    return first
+
+
+def word_places(text: str, name: str) -> Iterator[int]:
+    """Where `name` stands in `text` as a word: of the first places at which it stands at all."""
+    at = text.find(name) if name else -1
     for _ in range(_MAX_MENTIONS):
         if at < 0:
             break
         around = text[max(0, at - 1) : at] + text[at + len(name) : at + len(name) + 1]
         if not any(character == "_" or character.isalnum() for character in around):
-            first = at if first < 0 else first
-            line = text[text.rfind("\n", 0, at) + 1 : at].lstrip()
-            is_comment = line.startswith(_NO_DEFINITIONS) and not line.startswith("#define")
-            if not is_comment and not line.endswith((".", "->")):
-                return at
+            yield at
         at = text.find(name, at + len(name))
-    return first
 
 
 def _head(chunk: StoredChunk) -> int:
