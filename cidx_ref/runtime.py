@@ -9,10 +9,11 @@ never blocks, and what waits takes its timeout from the caller.
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ __all__ = ["SYSTEM", "Condition", "Event", "Lock", "Runtime", "Thread", "get_ide
 
 #: The id of the thread that asks.
 get_ident = threading.get_ident
+
+_place = threading.local()
 
 
 class Lock(AbstractContextManager[Any], Protocol):
@@ -92,9 +95,20 @@ class Runtime:
 
     def thread(self, target: Callable[[], object], name: str) -> Thread:
         """Run `target` in a thread that does not keep the process alive."""
-        thread = threading.Thread(target=target, name=name, daemon=True)
+        begin = _anywhere(target) if _is_gathered() else target
+        thread = threading.Thread(target=begin, name=name, daemon=True)
         thread.start()
         return thread
+
+    def gather(self, *, together: bool) -> None:
+        """Have the calling thread run on one processor, with all that do, or again on any.
+
+        The threads that it starts run on any.  Where the system does not let it, nothing happens.
+        """
+        if together != _is_gathered():
+            _place.is_gathered = together
+            every = sorted(_processors())
+            _run_on({every[os.getpid() % len(every)]} if together else every)
 
     def threads(self) -> list[Thread]:
         """The threads that run now, also those that other code started."""
@@ -112,6 +126,29 @@ class Runtime:
 
         Nothing happens here.  A test's runtime switches threads there, or ends the process.
         """
+
+
+def _is_gathered() -> bool:
+    return getattr(_place, "is_gathered", False)
+
+
+def _anywhere(target: Callable[[], object]) -> Callable[[], object]:
+    """`target`, without the place of the thread that starts it."""
+
+    def begin() -> object:
+        _run_on(_processors())
+        return target()
+
+    return begin
+
+
+def _processors() -> set[int]:
+    return os.sched_getaffinity(os.getpid())  # the main thread's, which is never gathered
+
+
+def _run_on(processors: Collection[int]) -> None:
+    with suppress(OSError):
+        os.sched_setaffinity(0, processors)
 
 
 SYSTEM = Runtime()

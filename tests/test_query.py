@@ -38,6 +38,32 @@ from cidx_ref.testing.promises.report import RecordFigure
 #: Within a tuple: to mypy it is of no type that could be equal to a number.
 approx: Any = pytest.approx
 
+PLAIN_WORDS = st.sampled_from(
+    "class decorator parse HTTP getUrl naïve 7 42 x86 the how İstanbul 名前 at line error ﷺ".split()
+) | st.text(st.characters(categories=["L", "Nd", "Zs"]), max_size=6)
+
+
+@given(st.lists(PLAIN_WORDS, max_size=9).map(" ".join))
+def test_where_there_are_only_words_no_signs_are_looked_for(text: str) -> None:
+    looked, plain = Query(text), Query(text)
+    looked.__dict__["_is_plain"] = False
+    for each in ("name", "quotes", "preferred", "is_pasted", "identifiers", "with_endings"):
+        assert getattr(plain, each) == getattr(looked, each), each
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=260) | st.text("a .ﷺ", max_size=220))
+def test_of_a_short_text_all_words_count(text: str) -> None:
+    asked = Query(text)
+
+    def unknown(terms: list[str]) -> dict[str, int]:
+        raise AssertionError("it is not asked how rare they are")
+
+    if len(text) <= query_module._FEW_LETTERS:
+        assert asked.of_rarest(unknown) is asked
+        said = [word for word in asked._said if word.lower() not in query_module._STOP_WORDS]
+        assert asked.words == (said or list(asked._said))
+
+
 MODES = {"semantic": "exposed_query", "fts": "exposed_query_fts", "hybrid": "exposed_query_hybrid"}
 
 #: Lines with something in them that a query parser would trip over.

@@ -37,12 +37,14 @@ from cidx_ref.index.nearest import Nearest
 from cidx_ref.index.port import Search
 from cidx_ref.index.segment import Segment, SegmentWriter
 from cidx_ref.index.source import GenerationSource
+from cidx_ref.index.store import ChunkStore
+from cidx_ref.index.storing import ROW, ROW_FORMAT
 from cidx_ref.index.vocabulary import Vocabulary, WordFile, WordWriter
 from cidx_ref.project import Project
 from cidx_ref.testing.clock import FakeRuntime
 from cidx_ref.testing.concurrency.explore import Scenario, exhaustive
 from cidx_ref.testing.concurrency.scheduler import Scheduler
-from cidx_ref.testing.own.fixtures import MakeProject, write
+from cidx_ref.testing.own.fixtures import MakeProject, build, write
 
 pytestmark = pytest.mark.once
 
@@ -129,6 +131,29 @@ def test_numbers_go_through_all_segments_and_only_what_is_alive_counts(many: Man
         of = chunks.file_of(number)
         assert chunks.file(of) == file
         assert chunks.digest_of(of) == file.digest
+
+
+def test_a_row_is_read_as_numpy_has_it(many: Many) -> None:
+    assert ROW_FORMAT.size == ROW.itemsize
+    for part in many.chunks.parts:
+        store = part.segment.store
+        for chunk, row in enumerate(store.rows):
+            assert store._row(chunk) == row.item()
+            file, names = store.file_and_names(chunk)
+            read = store.read(chunk)
+            assert file == store.file_of(chunk)
+            assert names.split("\n") == [read.name, *read.defines]
+            assert store.name_of(chunk) == read.name
+            assert store.place_of(chunk) == (read.path, read.line_start)
+
+
+def test_rows_of_another_kind_are_an_index_that_cannot_be_used(make_project: MakeProject) -> None:
+    project = make_project({"a.py": "def f():\n    return 1\n"})
+    build(project)
+    (rows,) = (project.generations / "current").glob("s*/chunks.npy")
+    np.save(rows, np.zeros(1, dtype=[("file", "<u4")]))
+    with pytest.raises(IndexUnusableError, match="another kind"):
+        ChunkStore(rows.parent)
 
 
 @pytest.mark.promise("QRY-1")

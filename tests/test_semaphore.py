@@ -4,11 +4,12 @@ holder's work; all else is in the scenarios of `own/scenarios/letting.py`."""
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
-from cidx_ref.daemon.semaphore import FairSemaphore
+from cidx_ref.daemon.semaphore import LARGE, FairSemaphore, Turns
 from cidx_ref.daemon.service import CIDXDaemonService
 from cidx_ref.index.snapshot import IndexSnapshot
 from cidx_ref.runtime import SYSTEM
@@ -75,3 +76,65 @@ def test_as_many_are_worked_on_at_once_as_there_are_processors_and_of_quick_full
         asker.join(30.0)
     assert len(inside) == len(answers) == 8
     assert all("answer" in json.loads(said) for said in answers)
+
+
+class _Placing(FakeRuntime):
+    """Notes who is to be where."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.placed: list[bool] = []
+
+    def gather(self, *, together: bool) -> None:
+        self.placed.append(together)
+
+
+@pytest.mark.promise("PERF-3")
+def test_those_who_wait_for_quick_full_text_go_on_where_it_is_worked_on() -> None:
+    runtime = _Placing()
+    turns = Turns(runtime)
+    with turns.turn("fts", 10):
+        for mode, chunks in (("fts", 10), ("fts", 0), ("fts", LARGE), ("hybrid", 10), ("fts", 10)):
+            turns.turn(mode, chunks)
+    turns.turn("fts", 10)
+    assert runtime.placed == [False, True, False, False, False, True, False]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+def test_threads_that_are_gathered_run_on_one_processor_and_what_they_start_on_any() -> None:
+    every = os.sched_getaffinity(0)
+    seen: list[set[int]] = []
+
+    def look() -> None:
+        seen.append(os.sched_getaffinity(0))
+
+    def gathered() -> None:
+        for together in (True, True, False):
+            SYSTEM.gather(together=together)
+            look()
+            SYSTEM.thread(look, "started").join(30.0)
+
+    for _ in range(2):
+        SYSTEM.thread(gathered, "gathered").join(30.0)
+    one = seen[0]
+    assert len(one) == 1
+    assert one < every
+    assert seen == [one, every, one, every, every, every] * 2
+    assert os.sched_getaffinity(0) == every
+
+
+def test_where_threads_may_not_be_placed_they_run_where_they_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(pid: int, processors: object) -> None:
+        raise PermissionError("a sandbox")
+
+    monkeypatch.setattr("os.sched_setaffinity", refused)
+    ran: list[bool] = []
+
+    def gathered() -> None:
+        SYSTEM.gather(together=True)
+        SYSTEM.thread(lambda: ran.append(True), "started").join(30.0)
+
+    SYSTEM.thread(gathered, "gathered").join(30.0)
+    assert ran == [True]

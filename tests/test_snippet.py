@@ -80,6 +80,17 @@ def test_a_quick_cut_begins_with_the_rarest_word_and_marks_what_it_shows() -> No
     assert within.start == 17, "a part of a word is shown, too"
 
 
+def test_of_later_hits_all_words_are_marked_that_the_lines_have() -> None:
+    text = among({0: "wait for the wombat", 9: "a wombat may wait: Quokka"})
+    shown = Probes(Query("wait quokka wombat"), quickly=True).cut(stored(text))
+    line = shown.text.split("\n")[0]
+    assert [line[start:end] for start, end in shown.marks] == ["wombat", "wait", "Quokka"]
+    for few in ("the Quokka may\nwait", "Quokka may wait", "Quokka\n\nwait\n", "\n\n\nquokka wait"):
+        shown = Probes(Query("wait quokka"), quickly=True).cut(stored(few))
+        assert (shown.start, shown.text) == (10, few)
+        assert len(shown.marks) == 2
+
+
 @pytest.mark.parametrize("quickly", [False, True])
 def test_each_hit_shows_the_name_that_is_asked_for(quickly: bool) -> None:
     probes = Probes(Query("wombat_diet"), quickly=quickly)

@@ -33,7 +33,7 @@ def call(service: ExposedService, method: Any, arguments_json: Any, callback: An
 
 
 def _answer(service: ExposedService, method: Any, arguments_json: Any, callback: Any) -> Any:
-    if type(method) is not str or method not in service.EXPOSED - {"call"}:
+    if type(method) is not str or method not in service.EXPOSED or method == "call":
         raise BadArgumentError(f"method: {arguments.shown(method)}: unknown")
     try:
         arguments.check_structure(arguments_json)
@@ -44,14 +44,28 @@ def _answer(service: ExposedService, method: Any, arguments_json: Any, callback:
         raise BadArgumentError(f"arguments_json: {error}") from None
     if callback is not None:
         given["callback"] = callback
-    try:
-        _signature(getattr(type(service), f"exposed_{method}")).bind(**given)
-    except TypeError as error:
-        raise BadArgumentError(f"{method}: {str(error)[:_MAX_ERROR_CHARS]}") from None
-    return getattr(service, f"exposed_{method}")(**given)
+    exposed = getattr(service, f"exposed_{method}")
+    if not _signature(exposed.__func__).takes(given):
+        try:
+            inspect.signature(exposed).bind(**given)
+        except TypeError as error:
+            raise BadArgumentError(f"{method}: {str(error)[:_MAX_ERROR_CHARS]}") from None
+    return exposed(**given)
 
 
-@lru_cache
-def _signature(method: Callable[..., Any]) -> inspect.Signature:
-    whole = inspect.signature(method)
-    return whole.replace(parameters=list(whole.parameters.values())[1:])  # without `self`
+class _Signature:
+    """Which arguments a method takes by their names: `Signature.bind` takes as long as all else
+    here, and is there for what it says of those that do not fit."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        named = list(inspect.signature(method).parameters.values())[1:]  # without `self`
+        self._any = any(each.kind is each.VAR_KEYWORD for each in named)
+        self._known = {each.name for each in named if each.kind is not each.VAR_KEYWORD}
+        self._needed = {each.name for each in named if each.default is each.empty} & self._known
+
+    def takes(self, given: dict[str, Any]) -> bool:
+        """Whether they are all that it needs, and nothing that it does not know."""
+        return self._needed <= given.keys() and (self._any or given.keys() <= self._known)
+
+
+_signature = lru_cache(_Signature)

@@ -117,10 +117,13 @@ class Turns:
     """Whose turn it is, of all queries of a daemon.  Thread-safe.
 
     Full text of a small index is nearly all Python, and two at once are in each other's way; who
-    asks a graph, or tantivy for words of many chunks, is out of the interpreter meanwhile.
+    asks a graph, or tantivy for words of many chunks, is out of the interpreter meanwhile.  Where
+    some wait for it, their threads go on on one processor: on any other, each would fetch from the
+    cache of the last one what all of them use.
     """
 
     def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._quick = FairSemaphore(1, runtime)
         self._fulltext = FairSemaphore(runtime=runtime)
         self._others = FairSemaphore(runtime=runtime)
@@ -133,4 +136,8 @@ class Turns:
 
     def turn(self, mode: str, chunks: int) -> AbstractContextManager[None]:
         """Wait for a turn, and have it while the block runs."""
-        return self.of(mode, chunks).permit()
+        semaphore = self.of(mode, chunks)
+        # Of what is not loaded yet, engines may be about to start threads of their own.
+        is_waiting = semaphore is self._quick and chunks > 0 and not semaphore.free
+        self._runtime.gather(together=is_waiting)
+        return semaphore.permit()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from heapq import merge
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, chain, groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -279,7 +279,7 @@ class Engines:
         return [(n, share) for n in looks(self._asked, chunks, self._snapshot.chunks)]
 
     def ranked(self, found: Found, weights: Weights) -> Ranked:
-        found = found._replace(pasted=self.pasted(found))
+        found = Found(found.fulltext, found.semantic, found.definitions, self.pasted(found))
         engine = self._snapshot.fulltext
         frequencies = {} if engine is None else engine.frequencies(self._query.terms)
         return Ranked(found, self._query, self._snapshot.chunks, frequencies, weights)
@@ -320,10 +320,11 @@ class Engines:
         return better + self._placed(hit for hit in found if hit[1] == last)[: k - len(better)]
 
     def steady(self, ranking: Ranking) -> Iterator[tuple[int, float]]:
-        """`ranking`, in which what is equally good comes by path and line: where a chunk lies in
-        the index says what was edited last, and nothing else."""
-        for _, tied in groupby(ranking, key=itemgetter(1)):
-            yield from self._placed(tied)
+        """`ranking`; what is equally good by path and line, and not by what was edited last."""
+        if len({score for _, score in ranking}) == len(ranking):  # as most of the time
+            return iter(ranking)
+        tied = groupby(ranking, key=itemgetter(1))
+        return chain.from_iterable(self._placed(hits) for _, hits in tied)
 
     def _placed(self, hits: Iterable[tuple[int, float]]) -> Ranking:
         found = list(hits)

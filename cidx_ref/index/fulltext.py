@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ _WRITER_HEAP_BYTES = 64_000_000
 _FEW_FILES = 256
 #: Hits that are asked for beyond what a filter should leave of them; and at most.
 _SPARE, _MOST = 32, 8192
+_REMEMBERED = 1 << 12  # terms, with the number of chunks that each stands in
 
 #: What makes any score more than all others that do not have it; its square is within what a score
 #: is exact to.
@@ -141,11 +143,13 @@ class FullTextIndex:
         """`chunks` are those of the same generation.  Raises `IndexUnusableError`."""
         self._path = _EncodablePath(directory)
         self._index = _guarded(lambda: tantivy.Index.open(self._path.text), IndexUnusableError)
+        self._schema = self._index.schema  # asked for it, tantivy makes another one
         self._searcher = _guarded(self._index.searcher, IndexUnusableError)
         self._located = chunks.located
         self._vocabulary = Vocabulary([part.segment.words for part in chunks.parts])
         self.count = len(chunks)
-        self._ways = Ways(self._searcher.doc_freq, self.count)
+        self._count = _counting(self._searcher)
+        self._ways = Ways(self._count, self.count)
         if self._searcher.num_docs != self.count:
             raise IndexUnusableError(
                 f"full-text index: {self._searcher.num_docs} chunks, expected {self.count}"
@@ -244,9 +248,6 @@ class FullTextIndex:
         must = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in quoted]
         return self._all(tantivy.Query.boolean_query(must) if must else None)
 
-    def _count(self, field: str, term: str) -> int:
-        return _guarded(lambda: self._searcher.doc_freq(field, term), IndexUnusableError)
-
     def _all(self, query: tantivy.Query | None) -> list[int]:
         if query is None or self.count == 0:
             return []
@@ -295,7 +296,7 @@ class FullTextIndex:
 
     def _restricted(self, query: tantivy.Query, allowed: FileSet) -> tantivy.Query:
         """`query`, by tantivy, of nothing but what is `allowed`."""
-        schema, occur = self._index.schema, tantivy.Occur
+        schema, occur = self._schema, tantivy.Occur
         if len(allowed.others) < len(allowed):
             others = tantivy.Query.term_set_query(schema, "file", allowed.others.tolist())
             return tantivy.Query.boolean_query([(occur.Must, query), (occur.MustNot, others)])
@@ -327,7 +328,7 @@ class FullTextIndex:
     def _either(self, forms: list[tuple[str, str, int]]) -> tantivy.Query:
         """The first of the `forms` of one word, or else another one, which counts less: not what
         it would as a word by itself, that is as rare as it happens to be written so."""
-        schema = self._index.schema
+        schema = self._schema
         first, *others = [tantivy.Query.term_query(schema, field, term) for field, term, _ in forms]
         if not others:
             return first
@@ -339,17 +340,28 @@ class FullTextIndex:
 
     def _phrase(self, phrase: list[str]) -> tantivy.Query:
         if len(phrase) == 1:  # tantivy panics on a phrase of one word
-            return tantivy.Query.term_query(self._index.schema, "body", phrase[0])
-        return tantivy.Query.phrase_query(self._index.schema, "body", list(phrase))
+            return tantivy.Query.term_query(self._schema, "body", phrase[0])
+        return tantivy.Query.phrase_query(self._schema, "body", list(phrase))
 
     def _any_of(self, wanted: list[tuple[str, str]]) -> tantivy.Query | None:
-        schema = self._index.schema
+        schema = self._schema
         terms_ = [tantivy.Query.term_query(schema, field, term) for field, term in wanted]
         return (
             tantivy.Query.boolean_query([(tantivy.Occur.Should, t) for t in terms_])
             if terms_
             else None
         )
+
+
+def _counting(searcher: tantivy.Searcher) -> Callable[[str, str], int]:
+    """In how many chunks a term stands in a field: a search asks several times, and the next one
+    for the same words."""
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def count(field: str, term: str) -> int:
+        return _guarded(lambda: searcher.doc_freq(field, term), IndexUnusableError)
+
+    return count
 
 
 class _EncodablePath:

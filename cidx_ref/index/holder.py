@@ -8,6 +8,7 @@ what it defines, in the order of its lines, but not where: that is looked for in
 from __future__ import annotations
 
 import re
+import sys
 from itertools import islice
 
 from cidx_ref.index.chunk import definition
@@ -40,24 +41,27 @@ _OWNER = re.compile(r"([\w$]+)(?:\.prototype)?(?:\.|::|:)$|\(\s*(?:\w+\s+)?\*?(\
 def called(chunk: StoredChunk, snippet: Snippet) -> tuple[str, str]:
     """Name and kind of a hit that shows `snippet` of `chunk`: those of the function that holds the
     first line that was looked for, if there is one; else those of the chunk."""
-    own = [name for name in chunk.defines if not name.startswith(INNER)]
-    is_cell = definition(chunk.name) != chunk.name
-    if is_cell or chunk.kind == "heading" or own in ([], [chunk.name.rpartition(".")[2]]):
+    its_own = chunk.name.rpartition(".")[2]
+    if chunk.defines in ((), (its_own,)) or chunk.kind == "heading":  # as most are
         return chunk.name, chunk.kind
-    lines = chunk.text.split("\n")
+    own = [name for name in chunk.defines if not name.startswith(INNER)]
+    if own in ([], [its_own]) or definition(chunk.name) != chunk.name:
+        return chunk.name, chunk.kind
+    text = chunk.text
     shown = snippet.start - chunk.line_start + best_line(snippet.text, snippet.marks)
-    held = ""
-    at = -1
+    held = line = ""
+    floor = 0
     for name in islice(own, _MAX_NAMES):
-        place = _definition(lines, name, at + 1)
+        place = _definition(text, name, floor)
         if place < 0:
             continue
-        if _beginning(lines, place, at + 1, name) > shown:
+        if text.count("\n", 0, _beginning(text, place, floor, name)) > shown:
             break
-        at, held = place, name
-    if not held or held == chunk.name.rpartition(".")[2]:
+        held, line = name, _line_at(text, place)
+        floor = place + len(line) + 1
+    if held in ("", its_own):
         return chunk.name, chunk.kind
-    return _named(chunk, lines[at], held)
+    return _named(chunk, line, held)
 
 
 def _named(chunk: StoredChunk, line: str, held: str) -> tuple[str, str]:
@@ -77,41 +81,57 @@ def _named(chunk: StoredChunk, line: str, held: str) -> tuple[str, str]:
     return f"{owner}.{held}" if owner else held, kind
 
 
-def _definition(lines: list[str], name: str, first: int) -> int:
-    """The line from `first` on that is likeliest to define `name`: the one that is indented least
-    of those that have it; -1 if none has."""
-    best, least = -1, 1 << 30
-    mentions = 0
-    for number in range(first, len(lines)):
-        line = lines[number]
-        if name not in line:
-            continue
-        bare = line.lstrip()
-        indent = len(line) - len(bare)
-        if indent < least and not bare.startswith(_COMMENTS):
-            at = next(word_places(bare, name), -1)
-            # Of something else it is used, if it is not made.
-            if at >= 0 and _defines(bare[:at], bare, name):
-                best, least = number, indent
-        mentions += 1
-        if mentions == _MAX_MENTIONS or not least:
+def _definition(text: str, name: str, start: int) -> int:
+    """Where the line begins, from `start` on, that is likeliest to define `name`: the one that is
+    indented least of those that have it; -1 if none has."""
+    best, least = -1, sys.maxsize
+    at = text.find(name, start)
+    for _ in range(_MAX_MENTIONS):
+        if at < 0 or not least:
             break
+        begin = text.rfind("\n", 0, at) + 1
+        if best < 0 or text[begin : begin + least].strip():  # it is indented less than the best
+            line = _line_at(text, begin)
+            bare = line.lstrip()
+            if not bare.startswith(_COMMENTS) and _is_defined_in(bare, name):
+                best, least = begin, len(line) - len(bare)
+        end = text.find("\n", at)
+        at = text.find(name, end) if end >= 0 else -1
     return best
 
 
-def _defines(before: str, line: str, name: str) -> bool:
-    is_part = before[-1:] == "."
-    return not is_part or _is_function(line, name) or _OF_KIND.search(before) is not None
+def _line_at(text: str, start: int) -> str:
+    end = text.find("\n", start)
+    return text[start:] if end < 0 else text[start:end]
 
 
-def _beginning(lines: list[str], number: int, floor: int, name: str) -> int:
-    """The line in which the comments begin that stand right above the definition of `name` in the
-    line `number`, or above its type."""
-    if number > floor and lines[number].startswith(name) and lines[number - 1].strip():
-        number -= 1
-    while number > floor and lines[number - 1].lstrip().startswith(_COMMENTS):
-        number -= 1
-    return number
+def _is_defined_in(line: str, name: str) -> bool:
+    at = next(word_places(line, name), -1)
+    # Of something else it is used, if it is not made.
+    is_part = at > 0 and line[at - 1] == "."
+    return at >= 0 and (
+        not is_part or _is_function(line, name) or _OF_KIND.search(line[:at]) is not None
+    )
+
+
+def _beginning(text: str, place: int, floor: int, name: str) -> int:
+    """Where the comments begin that stand right above the definition of `name` in the line at
+    `place`, or above its type."""
+    if place > floor and text.startswith(name, place):
+        above = _line_above(text, place)
+        if text[above:place].strip():
+            place = above
+    while place > floor:
+        above = _line_above(text, place)
+        if not text[above:place].lstrip().startswith(_COMMENTS):
+            break
+        place = above
+    return place
+
+
+def _line_above(text: str, place: int) -> int:
+    """Where the line begins that ends before `place`."""
+    return text.rfind("\n", 0, place - 1) + 1
 
 
 def _is_function(line: str, name: str) -> bool:

@@ -104,10 +104,11 @@ class LiveChunks:
         self.places = self.parts[-1].stop if self.parts else 0
         self._masks: dict[Filters, FilterMask] = {}
         self._names: Names | None = None  # made when a filter is first asked for
-        # By the id of each file that is alive, where its chunks begin.
         ids, starts = _directory(self.parts)
-        order = np.argsort(ids, kind="stable")
-        self._ids, self._starts = ids[order], starts[order]
+        self._ids = np.sort(ids)
+        # By the id of each file that is alive, where its chunks begin: for the few dozens of a
+        # search, numpy takes four times as long.
+        self._starts = dict(zip(ids.tolist(), starts.tolist(), strict=True))
         alive = (
             len(p.segment.store) if p.alive is None else int(p.alive.sum()) for p in self.parts
         )
@@ -144,14 +145,14 @@ class LiveChunks:
         return part.first_file + part.segment.store.file_of(chunk - part.first_chunk)
 
     def files_and_names(self, chunks: Sequence[int]) -> tuple[list[int], list[str]]:
-        """Of each of the `chunks` the number of its file, and its names (`ChunkStore.names_of`)."""
+        """Of each of the `chunks` the number of its file, and its names (see `ChunkStore`)."""
         files, names = [], []
         firsts, parts = self._first_chunks, self.parts
         for chunk in chunks:  # for some dozens, numpy takes longer to begin
             part = parts[bisect_right(firsts, chunk) - 1]
-            store, inner = part.segment.store, chunk - part.first_chunk
-            files.append(part.first_file + store.file_of(inner))
-            names.append(store.names_of(inner))
+            file, said = part.segment.store.file_and_names(chunk - part.first_chunk)
+            files.append(part.first_file + file)
+            names.append(said)
         return files, names
 
     def file(self, number: int) -> StoredFile:
@@ -181,14 +182,11 @@ class LiveChunks:
 
         Raises `IndexUnusableError` for one that is not alive.
         """
-        if not keys:
-            return []
-        ids = [key >> _ORDINAL_BITS for key in keys]
-        at = self._ids.searchsorted(ids)
-        if not len(self._ids) or self._ids.take(at, mode="clip").tolist() != ids:
-            raise IndexUnusableError("the full text has files that are in no segment")
-        starts = self._starts.take(at).tolist()
-        return [start + (key & _ORDINALS) for start, key in zip(starts, keys, strict=True)]
+        starts = self._starts
+        try:
+            return [starts[key >> _ORDINAL_BITS] + (key & _ORDINALS) for key in keys]
+        except KeyError:
+            raise IndexUnusableError("the full text has files that are in no segment") from None
 
     def mask(self, filters: Filters) -> FilterMask | None:
         """Which files and chunks `filters` let through; None where they let everything through."""

@@ -76,21 +76,18 @@ class Matches:
         """Whether the query says all of `name`."""
         return self._wanted.has_all_of(name)
 
-    def glance(self, text: str) -> Seen:
-        """See which spellings stand in `text` as they are, the rarest first."""
-        seen = Seen(text)
-        find, here = seen.lower.find, seen.here
+    def rarest(self, raw: bytes, lower: bytes) -> int:
+        """Where the rarest spelling is in ASCII that begins a word, or if none does, that is there;
+        -1 if none is."""
+        first = -1
         for spelling in self._wanted.rarest_first:
-            at = find(spelling.letters)
+            self._looks -= 1
+            at = lower.find(spelling.letters)
             if at >= 0:
-                here.append((at, spelling))
-        self._looks -= len(self._wanted.spelled)
-        return seen
-
-    def rarest(self, seen: Seen) -> int:
-        """Where, after a glance, the rarest spelling is that begins a word, if one does."""
-        raw = seen.raw
-        return next((at for at, _ in seen.here if begins(raw, at)), seen.here[0][0])
+                if begins(raw, at):
+                    return at
+                first = at if first < 0 else first
+        return first
 
     def look(self, text: str) -> Seen:
         """See which spellings stand in `text` at all."""
@@ -127,13 +124,14 @@ class Matches:
         found.sort()
         return found
 
-    def begun(self, seen: Seen, start: int, end: int) -> list[Match]:
-        """The first place of each spelling from `start` to `end` where a word begins with it, in
-        order, to the end of its small letters: whether it is a form of it is not looked at."""
-        raw = seen.raw
-        found: list[Match] = []
-        for at, spelling in seen.here:
-            if start <= at < end and begins(raw, at):
+    def begun(self, raw: bytes, lower: bytes, start: int, end: int) -> list[Match]:
+        """The first place of each spelling in ASCII from `start` to `end`, if a word begins there,
+        in order, to the end of its small letters: whether that is a form of it is not looked at."""
+        self._looks -= len(self._wanted.spelled)
+        find, found = lower.find, list[Match]()
+        for spelling in self._wanted.spelled:
+            at = find(spelling.letters, start, end)
+            if at >= 0 and begins(raw, at):
                 until = at + len(spelling.letters)
                 while until < end and 0x61 <= raw[until] <= 0x7A:
                     until += 1

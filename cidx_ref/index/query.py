@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import chain, islice, pairwise
 from typing import Any, Generic, TypeVar
 
-from cidx_ref.index.asked import Name, name_in, without_backslashes
+from cidx_ref.index.asked import NO_NAME, Name, name_in, without_backslashes
 from cidx_ref.index.pasted import Place, frames_in, has_signs, place_in, runs_in, without_severity
 from cidx_ref.index.quotes import Piece, Quotes, quotes_of
 from cidx_ref.index.stems import rarities, singular
@@ -31,6 +31,7 @@ __all__ = ["MAX_TERMS", "Query", "parsed"]
 # than this, so many words count.
 MAX_TERMS = 256
 _MAX_LETTERS = 4096
+_FEW_LETTERS = 200  # of a text that has no more, all words count, whatever they are composed of
 # Of these the rarest count, where it is known how rare they are.
 _MAX_WORDS = 2048
 _MAX_DOTTED = 8
@@ -111,7 +112,8 @@ class Query:
         an ending, or a dot before it."""
         names = whole_identifiers(chain(self.words, self._hyphened if self.is_short else ()))
         whole = (singular("".join(symbols(each.split(".")))) for each in self._dotted)
-        return list(dict.fromkeys(chain(names, whole, dotted(self._start))))[:MAX_TERMS]
+        begun = [] if self._is_plain else dotted(self._start)
+        return list(dict.fromkeys(chain(names, whole, begun)))[:MAX_TERMS]
 
     @_Lazy
     def neighbours(self) -> list[str]:
@@ -171,12 +173,14 @@ class Query:
     @_Lazy
     def name(self) -> Name:
         """The one name that all of it is; `NO_NAME` if it is more than a name."""
+        if self._is_plain and " " in self.text.strip() and self.text.islower():
+            return NO_NAME  # "class decorator"
         return name_in(self.text)
 
     @_Lazy
     def quotes(self) -> Quotes:
         """The pieces of the text that stand in quotes."""
-        return quotes_of(self.text)
+        return quotes_of("" if self._is_plain else self.text)
 
     def quoting(
         self, kept: Sequence[Piece], phrases: list[list[str]], preferred: list[list[str]]
@@ -200,7 +204,7 @@ class Query:
     @_Lazy
     def preferred(self) -> list[list[str]]:
         """Terms that had better stand in a row."""
-        return [] if self.is_name else runs_in(self.text)
+        return [] if self._is_plain or self.is_name else runs_in(self.text)
 
     @_Lazy
     def place(self) -> Place | None:
@@ -221,7 +225,7 @@ class Query:
     @_Lazy
     def is_pasted(self) -> bool:
         """Whether it has the signs of code, or of a message, and more than one word."""
-        return has_signs(self.text) and len(self._said) > 1
+        return not self._is_plain and has_signs(self.text) and len(self._said) > 1
 
     def asking_for(self, name: Name) -> Query:
         """What it asks for where it is known that it is this name and nothing else, or none."""
@@ -247,6 +251,8 @@ class Query:
         `frequencies` tells how often each of some terms is to be found, the rarest first, without
         those that are nowhere.
         """
+        if len(self.text) <= _FEW_LETTERS:
+            return self
         found = [word for word in self._said if word.lower() not in _STOP_WORDS]
         if len(found) <= MAX_TERMS and self.words == found:
             return self
@@ -270,6 +276,12 @@ class Query:
         return other
 
     @_Lazy
+    def _is_plain(self) -> bool:
+        """Whether it is words and blanks, as most queries are: no signs of anything else need be
+        looked for."""
+        return self.text.replace(" ", "").isalnum()
+
+    @_Lazy
     def _start(self) -> str:
         """So much of the text as is looked through for names that are more than a word."""
         return self.text[:_MAX_LETTERS]
@@ -280,6 +292,8 @@ class Query:
 
     @_Lazy
     def _dotted(self) -> list[str]:
+        if self._is_plain:
+            return []
         return [name[0] for name in islice(_WITH_ENDING.finditer(self._start), _MAX_DOTTED)]
 
     @_Lazy

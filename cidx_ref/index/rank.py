@@ -72,6 +72,7 @@ SIGNALS = ("semantic", "definition", "pasted", "name", "siblings", "path", "repe
 # Words tell the file; which of its chunks comes first, names and neighbours tell better: so many
 # times as much as among files.
 _WITHIN = {"semantic": 2.4, "name": 5.0}
+_OF_WORDS = ("fulltext", "definition", "pasted")
 _MOST_REPEATS = 10  # so many hits of a file each count less than the one before
 # Of the other chunks of a file so many count, each less than the one before it.
 _SIBLINGS = 5
@@ -116,13 +117,14 @@ class Ranked:
         # Of a name such words are parts: `on_format_specs`, `parse_json`.
         terms = {"test"}.intersection(query.terms) if query.is_name else query.terms
         self._asked = asked_for(terms)
-        if not query.is_name:
+        if found.definitions and not query.is_name:
             found = found._replace(definitions=())
         self._parts = _own_signals(found, weights)
         if query.phrases:  # all have them, and how long they are says little
             words = self._parts["fulltext"]
             words.update((n, (weights.fulltext + score) / 2) for n, score in words.items())
         chunks = list(dict.fromkeys(chain.from_iterable(self._parts.values())))
+        self._of_words = {n for each in _OF_WORDS for n in self._parts[each]}
         numbers, names = files.files_and_names(chunks)
         shares = self._said.shares([*map(str.lower, names)])
         said = zip(chunks, shares, strict=True)
@@ -162,7 +164,7 @@ class Ranked:
 
     def is_of_words(self, chunk: int) -> bool:
         """Whether more than the semantic search found it."""
-        return any(chunk in self._parts[each] for each in ("fulltext", "definition", "pasted"))
+        return chunk in self._of_words
 
     def signals(self, chunk: int) -> dict[str, float]:
         """What made the score of `chunk`: first what was added, then what multiplied that sum."""

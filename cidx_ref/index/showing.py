@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from cidx_ref.index.chunk import definition
-from cidx_ref.index.notebook import cell_of, is_notebook
+from cidx_ref.index.notebook import cell_of
 from cidx_ref.index.storing import StoredChunk
 from cidx_ref.results import best_line
 
@@ -25,14 +25,16 @@ _Hit = dict[str, Any]
 class Piece:
     """A chunk that may be a copy of another one, and the hit that shows lines of it."""
 
-    __slots__ = ("_ends", "_words", "chunk", "defines", "hit", "may_be_copy", "number")
+    __slots__ = ("_ends", "_words", "cell", "chunk", "defines", "hit", "may_be_copy", "number")
 
     def __init__(self, number: int, chunk: StoredChunk, *, may_be_copy: bool = True) -> None:
         self.number = number
         self.chunk = chunk
         self.hit: _Hit = {}
-        # A line of a cell is counted within the cell: as `path:line` it is nowhere.
-        self.may_be_copy = may_be_copy and not is_notebook(chunk.path)
+        #: In a notebook, the cell that it is of: lines are counted within it.
+        self.cell = cell_of(chunk.path, chunk.name)
+        # And so as `path:line` they are nowhere.
+        self.may_be_copy = may_be_copy and not self.cell
         # A method of another class is no copy, be its body the same.
         self.defines = definition(chunk.name)
         self._ends: tuple[str, ...] = ()
@@ -149,13 +151,12 @@ class Shown:
     def add(self, hit: _Hit, piece: Piece) -> bool:
         """Add `hit`, which shows lines of `piece`, unless the line with its first mark is shown by
         another one, or what it shows is, and was found, in another file."""
-        counted_in = hit["path"], cell_of(hit["path"], hit["name"])
-        unread, lines = self._within.setdefault(counted_in, ([], set()))
-        if unread or lines:
-            while unread:
-                lines.update(_numbered(unread.pop()))
-            if _first_marked(hit) in lines:
-                return False
+        counted_in = piece.chunk.path, piece.cell
+        before = self._within.get(counted_in)
+        if before is None:
+            before = self._within[counted_in] = [], set()
+        elif _first_marked(hit) in _lines_of(*before):
+            return False
         piece.hit = hit
         if piece.may_be_copy:
             other = self._shown_elsewhere(piece)
@@ -163,7 +164,7 @@ class Shown:
                 return False
         if piece.may_be_copy:  # it may have been spared
             self._remember(piece)
-        unread.append(hit)
+        before[0].append(hit)
         return True
 
     def _shown_elsewhere(self, piece: Piece) -> Piece | None:
@@ -214,8 +215,12 @@ def _ends(text: str) -> list[str]:
     return text.split(None, _WORDS)[:_WORDS] + text.rsplit(None, _WORDS)[1:]
 
 
-def _numbered(hit: _Hit) -> enumerate[str]:
-    return enumerate(hit["snippet"].split("\n"), hit["snippet_start"])
+def _lines_of(unread: list[_Hit], lines: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    """All lines that are shown of a file, by their numbers."""
+    while unread:
+        hit = unread.pop()
+        lines.update(enumerate(hit["snippet"].split("\n"), hit["snippet_start"]))
+    return lines
 
 
 def _first_marked(hit: _Hit) -> tuple[int, str]:

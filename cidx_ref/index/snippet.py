@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from typing import NamedTuple
 
 from cidx_ref.index.chunk import definition
@@ -58,28 +58,26 @@ class Probes:
     """
 
     def __init__(self, query: Query, *, at_most: int = _MAX_PROBES, quickly: bool = False) -> None:
-        # Snowball ends some stems in an i or e that the word does not have: librari for library,
-        # write for writing.  And some are no part of their word at all, which is looked for, too.
-        stems = [term[:-1] if len(term) > 3 and term[-1] in "ie" else term for term in query.terms]
-        said = (
-            word.lower()
-            for word in query.words
-            if whole_identifiers([word]) or not any(stem in word.lower() for stem in stems)
-        )
-        probes = islice(chain(stems, said), at_most)  # some of them twice, but these are few
-        self._probes = list(dict.fromkeys(probes)) or [query.text.strip().lower()]
         self._query = query
+        self._at_most = at_most
+        self._substrings: list[str] = []
         self._matches: Matches | None = None
         self._closely = sys.maxsize if query.is_name else 0 if quickly else _CLOSELY
 
     def __len__(self) -> int:
         """How many substrings there are: at least one."""
-        return len(self._probes)
+        return len(self._probes())
 
     def touch(self, chunk: StoredChunk) -> bool:
         """True if the chunk, its name or its path holds any of the query's terms."""
         text = composed(f"{chunk.path}\n{chunk.name}\n{chunk.text}").lower()
-        return any(probe in text for probe in self._probes)
+        return any(probe in text for probe in self._probes())
+
+    def _probes(self) -> list[str]:
+        if not self._substrings:  # of full text alone, they are not asked for
+            probes = dict.fromkeys(islice(_probes_of(self._query), self._at_most))
+            self._substrings = list(probes) or [self._query.text.strip().lower()]
+        return self._substrings
 
     def cut(self, chunk: StoredChunk) -> Snippet:
         """The consecutive lines that say most of the query, from the first that says some of it.
@@ -105,6 +103,17 @@ class Probes:
         return Snippet(line, shown, marks)
 
 
+def _probes_of(query: Query) -> Iterator[str]:
+    """Some of them twice, but these are few."""
+    # Snowball ends some stems in an i or e that the word does not have: librari for library, write
+    # for writing.  And some are no part of their word at all, which is looked for, too.
+    stems = [term[:-1] if len(term) > 3 and term[-1] in "ie" else term for term in query.terms]
+    yield from stems
+    for word in query.words:
+        if whole_identifiers([word]) or not any(stem in word.lower() for stem in stems):
+            yield word.lower()
+
+
 def line_of(chunk: StoredChunk, number: int) -> Snippet:
     """Five lines from line `number` on, which is marked, or fewer at the end of the chunk; with 0,
     the first ones after a licence."""
@@ -124,14 +133,16 @@ def line_of(chunk: StoredChunk, number: int) -> Snippet:
 def _from_the_rarest(matches: Matches, text: str) -> tuple[int, int, list[Match]] | None:
     """From where to where the lines are from the rarest word of the query on, and what begins with
     a word of it in them; None where it takes a closer look to see one."""
-    seen = matches.glance(text)
-    if not seen.here or not text.isascii():
+    if not text.isascii():
         return None
-    start = 0
-    if text.count("\n") >= _LINES:
-        start = _line_start(text, matches.rarest(seen))
+    raw = text.encode()
+    lower = raw.lower()
+    place = matches.rarest(raw, lower)
+    if place < 0:
+        return None
+    start = _line_start(text, place) if text.count("\n") >= _LINES else 0
     end = _lines_end(text, start)
-    found = matches.begun(seen, start, end)
+    found = matches.begun(raw, lower, start, end)
     return (start, end, found) if found else None
 
 

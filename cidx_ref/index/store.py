@@ -20,7 +20,7 @@ from cidx_ref.index import languages
 from cidx_ref.index.filelist import read_files
 from cidx_ref.index.filters import Filters
 from cidx_ref.index.matching import PathSet
-from cidx_ref.index.storing import ROW, ROWS, TEXT_CODEC, TEXTS, StoredChunk
+from cidx_ref.index.storing import ROW, ROW_FORMAT, ROWS, TEXT_CODEC, TEXTS, StoredChunk
 from cidx_ref.index.structure import KINDS
 from cidx_ref.shown import why
 
@@ -44,6 +44,8 @@ class ChunkStore:
             self.files = read_files(directory)
             # As a plain array: one of numpy's memmap type takes twice as long to index.
             self._rows = np.asarray(np.load(directory / ROWS, mmap_mode="r"))
+            if self._rows.dtype != ROW:
+                raise ValueError("chunks.npy: rows of another kind")
             with (directory / TEXTS).open("rb") as file:
                 size = file.seek(0, 2)
                 self._texts = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
@@ -58,6 +60,7 @@ class ChunkStore:
         self._offsets_one_by_one = self._offsets.data
         self._name_sizes = self._rows["name_size"].copy().data
         self._defines_sizes = self._rows["defines_size"].copy().data
+        self._row_bytes: memoryview | bytes = self._rows.view(np.uint8).data
         #: Of each file the number of its first chunk, and after the last one, of all.
         self.firsts = np.searchsorted(self._file_of, np.arange(len(self.files) + 1))
         #: The ids of the files.
@@ -110,45 +113,56 @@ class ChunkStore:
         """Let go of the files; nothing may be read afterwards."""
         self._passing.clear()
         self._rows = np.empty(0, dtype=ROW)
+        self._row_bytes = b""
         self._offsets = np.empty(0, dtype=np.int64)
         if isinstance(self._texts, mmap.mmap):
             self._texts.close()
 
     def read(self, chunk: int) -> StoredChunk:
-        file, line_start, line_end, *sizes, offset, kind, column = self._rows[chunk].item()
-        middle = offset + sizes[0]
-        begin = middle + sizes[1] + 1
-        defines = self._texts[middle : begin - 1].decode(*TEXT_CODEC)
+        file_number, line_start, line_end, *sizes, offset, kind, column = self._row(chunk)
+        file = self.files[file_number]
+        name_size, defines_size, text_size = sizes
+        middle = offset + name_size
+        begin = middle + defines_size + 1
+        texts = self._texts
+        defines: tuple[str, ...] = ()
+        if defines_size:
+            defines = tuple(texts[middle : begin - 1].decode(*TEXT_CODEC).split("\n"))
         return StoredChunk(
-            path=self.files[file].path,
-            language=self.files[file].language,
-            name=self._texts[offset:middle].decode(*TEXT_CODEC),
-            line_start=line_start,
-            line_end=line_end,
-            text=self._texts[begin : begin + sizes[2]].decode(*TEXT_CODEC),
-            kind=KINDS[kind],
-            defines=tuple(defines.split("\n")) if defines else (),
-            column=column,
+            file.path,
+            file.language,
+            texts[offset:middle].decode(*TEXT_CODEC),
+            line_start,
+            line_end,
+            texts[begin : begin + text_size].decode(*TEXT_CODEC),
+            KINDS[kind],
+            defines,
+            column,
         )
+
+    def _row(self, chunk: int) -> tuple[int, ...]:
+        # Of one row, numpy makes an array first.
+        return ROW_FORMAT.unpack_from(self._row_bytes, chunk * ROW_FORMAT.size)
 
     def name_of(self, chunk: int) -> str:
         offset = self._offsets_one_by_one[chunk]
         return self._texts[offset : offset + self._name_sizes[chunk]].decode(*TEXT_CODEC)
 
-    def names_of(self, chunk: int) -> str:
-        """The qualified name of `chunk`, or "", and behind it, a line each, what it defines."""
-        offset = self._offsets_one_by_one[chunk]
-        middle = offset + self._name_sizes[chunk]
-        name = self._texts[offset:middle]
-        defines = self._texts[middle : middle + self._defines_sizes[chunk]]
-        return (name + b"\n" + defines if defines else name).decode(*TEXT_CODEC)
+    def file_and_names(self, chunk: int) -> tuple[int, str]:
+        """The number of the file that `chunk` is part of; its qualified name, or "", and behind
+        that, a line each, what it defines."""
+        offset, size = self._offsets_one_by_one[chunk], self._name_sizes[chunk]
+        told = self._texts[offset : offset + size + self._defines_sizes[chunk]]
+        if len(told) > size:
+            told = told[:size] + b"\n" + told[size:]
+        return self._files_one_by_one[chunk], told.decode(*TEXT_CODEC)
 
     def kind_of(self, chunk: int) -> str:
         return KINDS[int(self._rows[chunk]["kind"])]
 
     def place_of(self, chunk: int) -> tuple[str, int]:
         """Path and first line of `chunk`."""
-        file, line_start, *_ = self._rows[chunk].item()
+        file, line_start, *_ = self._row(chunk)
         return self.files[file].path, line_start
 
     def file_of(self, chunk: int) -> int:

@@ -6,6 +6,7 @@ each chunk its name, what it defines, and, between line ends, its text.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from cidx_ref.index.filelist import FILE_LIST, StoredFile, write_files
 from cidx_ref.index.structure import KINDS
 
 __all__ = [
-    "FILES", "MAX_COLUMN", "ROW", "ROWS", "TEXTS", "TEXT_CODEC", "ChunkWriter", "StoredChunk",
+    "FILES", "MAX_COLUMN", "ROW", "ROWS", "ROW_FORMAT", "TEXTS", "TEXT_CODEC", "ChunkWriter",
+    "StoredChunk",
 ]  # fmt: skip
 
 FILES = (FILE_LIST, "chunks.npy", "chunks.bin")
@@ -37,6 +39,8 @@ ROW = np.dtype(
         ("column", "<u4"),
     ]
 )
+#: The same, for one row at a time.
+ROW_FORMAT = struct.Struct("<6IQBI")
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 TEXT_CODEC = ("utf-8", "surrogatepass")
 MAX_COLUMN = 1 << 24  # of a line: no file that is indexed has more characters
