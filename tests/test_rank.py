@@ -124,6 +124,13 @@ def test_of_what_is_called_alike_comes_first_what_is_written_as_asked_for(query:
 
 
 @pytest.mark.promise("QRY-3")
+def test_what_two_classes_of_a_file_call_so_is_no_class_and_its_constructor() -> None:
+    files = {"a.py": ["Jar.refill", "Pot.refill"], "b.py": ["Cup.refill"]}
+    found = Found([(1, 2.0), (2, 1.9), (0, 1.0)], (), [(n, 1.0) for n in range(3)])
+    assert _order(files, "refill", found, WEIGHTS)[0] == 1
+
+
+@pytest.mark.promise("QRY-3")
 def test_of_a_qualified_name_comes_first_what_has_all_of_it() -> None:
     files = {"a.py": ["Reader.parse"], "b.py": ["Parser.parse"], "c.py": ["parse"]}
     found = Found([(0, 2.0), (2, 1.9), (1, 1.0)], (), [(n, 1.0) for n in range(3)])

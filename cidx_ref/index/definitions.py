@@ -118,16 +118,17 @@ def shares(name: Name, found: Mapping[int, Definition]) -> dict[int, float]:
     declaring = _declarations(name, found)
     last = name.parts[-1].lower()
     share: dict[int, float] = {}
-    classes: set[str] = set()  # the files that have one of that name, which pieces tell in order
+    classes: set[tuple[str, str]] = set()  # where there is one of that name: pieces are in order
     for chunk, each in sorted(found.items()):
         share[chunk] = each.written_share(name) * (_DECLARED if chunk in declaring else 1.0)
         if len(name.parts) == 1 and each.called.split(".")[-1] == last:
             # A further piece of the class that defines what it is called has its constructor.
-            if each.path in classes:
+            around = each.called.removesuffix(last).removesuffix(f"{last}.")
+            if (each.path, around) in classes:
                 share[chunk] *= _BESIDE_ITS_CLASS
             elif each.called.split(".")[-2:] == [last, last]:
                 share[chunk] *= _CONSTRUCTOR
-            classes.add(each.path)
+            classes.add((each.path, around))
     _cap(share, name, found)
     best = max(share.values(), default=1.0)
     if len(name.parts) == 1:
