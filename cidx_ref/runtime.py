@@ -12,7 +12,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -101,14 +101,14 @@ class Runtime:
         return thread
 
     def gather(self, *, together: bool) -> None:
-        """Have the calling thread run on one processor, with all that do, or again on any.
+        """Have the calling thread run on one processor, with all that do, and in turn: one that is
+        woken waits until the other waits itself.  Or again on any.
 
         The threads that it starts run on any.  Where the system does not let it, nothing happens.
         """
         if together != _is_gathered():
             _place.is_gathered = together
-            every = sorted(_processors())
-            _run_on({every[os.getpid() % len(every)]} if together else every)
+            _settle(together=together)
 
     def threads(self) -> list[Thread]:
         """The threads that run now, also those that other code started."""
@@ -136,19 +136,20 @@ def _anywhere(target: Callable[[], object]) -> Callable[[], object]:
     """`target`, without the place of the thread that starts it."""
 
     def begin() -> object:
-        _run_on(_processors())
+        _settle(together=False)
         return target()
 
     return begin
 
 
-def _processors() -> set[int]:
-    return os.sched_getaffinity(os.getpid())  # the main thread's, which is never gathered
-
-
-def _run_on(processors: Collection[int]) -> None:
+def _settle(*, together: bool) -> None:
+    main = os.getpid()  # as a thread, which is never gathered
+    every = sorted(os.sched_getaffinity(main))
     with suppress(OSError):
-        os.sched_setaffinity(0, processors)
+        os.sched_setaffinity(0, {every[main % len(every)]} if together else every)
+        if os.sched_getscheduler(main) == os.SCHED_OTHER:  # or somebody has chosen another one
+            policy = os.SCHED_BATCH if together else os.SCHED_OTHER
+            os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 SYSTEM = Runtime()

@@ -59,14 +59,14 @@ def asked(root: Path) -> Iterator[Asked]:
     generations = GenerationSource(project.generations, embedder)
     snapshot = generations.load(generations.current())
     try:
-        ours = {mode: partial(_ours, snapshot, embedder, mode) for mode in MODES}
         places = {mode: partial(_hits, snapshot, embedder, mode) for mode in MODES}
+        ours = {mode: partial(_paths, find) for mode, find in places.items()}
         systems: dict[str, Ask] = {**ours, "bm25": Bm25(snapshot.chunks).ask}
         if program := shutil.which("rg"):
             systems["ripgrep"] = partial(_ripgrep, program, root)
         without: dict[str, dict[str, Ask]] = {
             mode: {
-                signal: partial(_ours, snapshot, embedder, mode, weights=WEIGHTS.without(signal))
+                signal: partial(_paths, partial(places[mode], weights=WEIGHTS.without(signal)))
                 for signal in SIGNALS
             }
             for mode in ("hybrid", "fts")
@@ -78,15 +78,8 @@ def asked(root: Path) -> Iterator[Asked]:
         snapshot.close()
 
 
-def _ours(
-    snapshot: Snapshot,
-    embedder: HashingEmbedder,
-    mode: str,
-    question: str,
-    limit: int,
-    weights: Weights = WEIGHTS,
-) -> list[str]:
-    return [path for path, *_ in _hits(snapshot, embedder, mode, question, limit, weights)]
+def _paths(find: Callable[[str, int], list[Hit]], question: str, limit: int) -> list[str]:
+    return [path for path, *_ in find(question, limit)]
 
 
 def _hits(

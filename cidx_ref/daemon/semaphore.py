@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from math import inf
 
 from cidx_ref.runtime import SYSTEM, Event, Runtime
 
@@ -20,6 +21,7 @@ __all__ = ["LARGE", "PATIENCE_S", "FairSemaphore", "Turns"]
 PATIENCE_S = 0.02
 #: Chunks from which on tantivy takes half of a full-text answer.
 LARGE = 50_000
+_A_WHILE_S = 1.0  # for which it counts that some had to wait
 
 
 class _Permit:
@@ -124,6 +126,7 @@ class Turns:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._crowded_at = -inf  # when one last had to wait for quick full text
         self._quick = FairSemaphore(1, runtime)
         self._fulltext = FairSemaphore(runtime=runtime)
         self._others = FairSemaphore(runtime=runtime)
@@ -138,6 +141,9 @@ class Turns:
         """Wait for a turn, and have it while the block runs."""
         semaphore = self.of(mode, chunks)
         # Of what is not loaded yet, engines may be about to start threads of their own.
-        is_waiting = semaphore is self._quick and chunks > 0 and not semaphore.free
-        self._runtime.gather(together=is_waiting)
+        is_quick = semaphore is self._quick and chunks > 0
+        now = self._runtime.monotonic()
+        if is_quick and not semaphore.free:
+            self._crowded_at = now
+        self._runtime.gather(together=is_quick and now - self._crowded_at < _A_WHILE_S)
         return semaphore.permit()

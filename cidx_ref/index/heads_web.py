@@ -26,6 +26,8 @@ _FUNCTION = (
     r"\((?:[^()=]*|\s*\{[^}]*)$)"
 )
 _WRAPPED = r"(?:[\w$.]+\()?"
+#: What is assigned to something that is exported, or to a part of a class.
+_ASSIGNED = r"(?:(?:module\.)?exports\.|(?P<of>[A-Z][\w$]*\.(?:prototype\.)?))(?P<name>[\w$]+)\s*="
 #: A name is defined where it is, and not where it is given to another one.
 _NO_NAME = r"(?![A-Za-z_$][\w$.]*\s*;?$)\S"
 #: A function that is told apart from what else stands in a function.
@@ -141,10 +143,7 @@ _JS = Syntax(
             flat=True,
         ),
         Rule(
-            pattern(
-                r"(?:(?:module\.)?exports\.|(?P<of>[A-Z][\w$]*\.(?:prototype\.)?))(?P<name>[\w$]+)\s*=\s*"
-                r"(?:Object\.freeze\()?\{$"
-            ),
+            pattern(_ASSIGNED + r"\s*(?:Object\.freeze\()?\{$"),
             "constant",
             into=True,
             flat=True,
@@ -152,10 +151,7 @@ _JS = Syntax(
             keys=True,
         ),
         Rule(
-            pattern(
-                r"(?:(?:module\.)?exports\.|(?P<of>[A-Z][\w$]*\.(?:prototype\.)?))(?P<name>[\w$]+)\s*=(?!=)\s*"
-                r"(?!void 0)" + _NO_NAME
-            ),
+            pattern(_ASSIGNED + r"(?!=)\s*(?!void 0)" + _NO_NAME),
             "constant",
             flat=True,
             opens="{([",
