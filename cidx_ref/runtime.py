@@ -104,9 +104,10 @@ class Runtime:
         """Have the calling thread run on one processor, with all that do, and in turn: one that is
         woken waits until the other waits itself.  Or again on any.
 
-        The threads that it starts run on any.  Where the system does not let it, nothing happens.
+        The threads that it starts run on any.  Where the system does not let it, nothing happens;
+        nor to a main thread, by which all others find their place again.
         """
-        if together != _is_gathered():
+        if together != _is_gathered() and threading.get_native_id() != os.getpid():
             _place.is_gathered = together
             _settle(together=together)
 
@@ -143,7 +144,7 @@ def _anywhere(target: Callable[[], object]) -> Callable[[], object]:
 
 
 def _settle(*, together: bool) -> None:
-    main = os.getpid()  # as a thread, which is never gathered
+    main = os.getpid()  # as a thread
     every = sorted(os.sched_getaffinity(main))
     with suppress(OSError):
         os.sched_setaffinity(0, {every[main % len(every)]} if together else every)

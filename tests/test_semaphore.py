@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -126,6 +128,15 @@ def test_threads_that_are_gathered_run_on_one_processor_and_what_they_start_on_a
     assert one[1] == (os.SCHED_BATCH if usual == os.SCHED_OTHER else usual)
     free = every, usual
     assert seen == [*[one, free, one, free, free, free] * 2, free]
+
+
+def test_a_main_thread_stays_where_it_is_for_all_others_go_by_it() -> None:
+    """A service may be called in its user's own process, by any thread."""
+    asked = (
+        "import os; from cidx_ref.runtime import SYSTEM; every = os.sched_getaffinity(0);"
+        "SYSTEM.gather(together=True); assert os.sched_getaffinity(0) == every"
+    )
+    subprocess.run([sys.executable, "-c", asked], check=True, timeout=60)
 
 
 def test_where_threads_may_not_be_placed_they_run_where_they_do(
