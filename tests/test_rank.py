@@ -403,6 +403,23 @@ def test_of_its_file_comes_first_what_is_nearer_though_words_say_it_less_well() 
 
 
 @pytest.mark.promise("QRY-3")
+@pytest.mark.parametrize("signal", ["fulltext", "semantic"])
+def test_of_many_candidates_counts_by_how_much_they_are_better_than_the_last(signal: str) -> None:
+    """Of a long list, what was left out is nearly as good; of a short one, nothing was left out."""
+    files = {f"{n}.py": [""] for n in range(70)}
+
+    def worst(count: int) -> float:
+        scores = [(n, 2.0 - n / count) for n in range(count)]  # twice as good as the last
+        found = Found(**{signal: scores})
+        chunk = count - 1
+        return Ranked(found, Query("x y"), _Tree(files), {}).signals(chunk)[signal]
+
+    few, many, best = worst(20), worst(64), getattr(WEIGHTS, signal)
+    assert few == pytest.approx(best / 2, rel=0.1)
+    assert 0 < many < 0.7 * few
+
+
+@pytest.mark.promise("QRY-3")
 def test_each_further_hit_of_a_file_counts_less() -> None:
     files = {"a.py": ["", "", "", ""], "b.py": [""]}
     found = Found([(0, 9.0), (1, 9.0), (2, 9.0), (3, 9.0), (4, 1.0)])
@@ -498,14 +515,29 @@ def test_nothing_found_is_nothing_ranked_and_odd_scores_do_no_harm() -> None:
         ("Makefile", ""),
         (".gitignore", ""),
         ("api/v1/api.pb.go", "generated"),
-        ("vendor/x/y.go", "generated"),
+        ("vendor/x/y.go", "vendored"),
         ("a/b_pb2.py", "generated"),
         ("jquery.min.js", "generated"),
-        ("deps/jemalloc/src/arena.c", "generated"),
+        ("deps/jemalloc/src/arena.c", "vendored"),
         ("src/deps/graph.py", ""),
         ("lib.esm/wallet/json.js", "generated"),
         ("cjs/index.js", "generated"),
         ("debian/patches/fix-build.patch", "document"),
+        ("lib/sqlalchemy/testing/assertions.py", ""),
+        ("lib/sqlalchemy/testing/suite/test_insert.py", "test"),
+        ("src/Illuminate/Foundation/Testing/RefreshDatabase.php", ""),
+        ("django/test/client.py", ""),
+        ("django/test/test_client.py", "test"),
+        ("pkg/test/client.go", "test"),
+        ("unittest/case.py", ""),
+        ("unittest/strings.cc", "test"),
+        ("test/support/os_helper.py", "test"),
+        ("tests/support/os_helper.py", "test"),
+        ("src/main/java/com/example/demo/Basket.java", ""),
+        ("app/src/commonMain/kotlin/org/x/test/Clock.kt", ""),
+        ("src/test/java/com/example/demo/Basket.java", "test"),
+        ("examples/shop/src/main/java/com/shop/Basket.java", "example"),
+        ("src/main/resources/examples/basket.json", "example"),
     ],
 )
 def test_a_path_tells_what_a_file_is_there_for(path: str, what: str) -> None:

@@ -27,7 +27,7 @@ _OWNED, _AROUND, _OTHERWISE_QUALIFIED, _UNQUALIFIED = 0.95, 0.85, 0.1, 0.8
 _OF_ANOTHER = 0.65
 _FURTHER = 0.1  # what the qualifiers before the last one say, all together
 #: What says again what the code says: by what it is called itself, it qualifies nothing.
-_COPYING = frozenset(("declaration", "document", "generated"))
+_COPYING = frozenset(("declaration", "document", "vendored", "generated"))
 #: In which what is called so configures the code that is called so, or builds it.
 _CONFIGURING = frozenset("cmake dockerfile hcl ini json makefile toml yaml".split())
 _KEY = 0.4  # also of a plain word, which many have as a key, and which says something of code

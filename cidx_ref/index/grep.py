@@ -32,7 +32,7 @@ _LEAD = 60  # of those, that come before the first match where the line has more
 _MAX_MARKS = 64
 _MARKING_SECONDS = 1.0
 #: What is there for something else comes after what it is about; data is what many look for.
-_ASIDE = frozenset(("test", "example", "generated"))
+_ASIDE = frozenset(("test", "example", "vendored", "generated"))
 
 
 class Candidate(NamedTuple):

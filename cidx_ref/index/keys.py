@@ -25,7 +25,7 @@ _OTHER_FOLDERS = frozenset(
     "locale locales i18n l10n lang langs language languages translation translations messages "
     "_data data cassettes snapshots __snapshots__ migrations".split()
 )
-_OTHER_PURPOSES = frozenset(("test", "example", "generated"))
+_OTHER_PURPOSES = frozenset(("test", "example", "vendored", "generated"))
 #: JSON is data; these are what somebody configures with it.
 _JSON = re.compile(
     r"package\.json|composer\.json|bower\.json|deno\.jsonc?|turbo\.json|nx\.json|lerna\.json"

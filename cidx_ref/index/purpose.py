@@ -22,12 +22,13 @@ ASKED_BY = {
     "document": "doc docs document documentation readme changelog manual guide license news",
     "declaration": "declaration stub typing",
     "data": "json yaml yml toml xml csv svg css scss fixture translation locale",
-    "generated": "generated vendor minified",
+    "vendored": "vendor",
+    "generated": "generated minified",
 }
 
 # Names of folders, in lower case.  The first folder from the top that is named decides.
 _FOLDERS = {
-    "test": "test tests testing spec specs __tests__ __mocks__ testdata test-data test_data "
+    "test": "test tests spec specs __tests__ __mocks__ testdata test-data test_data "
     "fixture fixtures mocks e2e integration-test integration-tests testsuite testsuites "
     "androidtest commontest jvmtest unittest unittests",
     "example": "example examples sample samples demo demos tutorial tutorials playground cookbook "
@@ -35,16 +36,20 @@ _FOLDERS = {
     "document": "doc docs documentation guides changelog changelogs changelog.d newsfragments "
     "release-notes releasenotes rfcs",
     "declaration": "typings typeshed stubs @types",
-    "generated": "vendor vendored third_party third-party thirdparty 3rdparty _vendor "
-    "node_modules bower_components generated __generated__",
+    "vendored": "vendor vendored third_party third-party thirdparty 3rdparty _vendor "
+    "node_modules bower_components",
+    "generated": "generated __generated__",
 }
 # Further down, these are names of packages, too.
 _TOP_FOLDERS = {
     "test": "conformance t",
     "example": "sandbox bench perf extras scripts hack",
     "document": "book guide man manual website site changes",
-    "generated": "external extern deps dist cjs esm umd commonjs lib.esm lib.commonjs",
+    "vendored": "external extern deps",
+    "generated": "dist cjs esm umd commonjs lib.esm lib.commonjs",
 }
+# Below these folders are those of packages: `com/example/demo`, `org/springframework/test`.
+_SOURCES = re.compile(r"(?:.*/)?src/(?:main|\w+Main)/(?:java|kotlin|scala|groovy)(?=/)")
 _WORKSPACES = frozenset("packages apps libs crates".split())
 _BY_FOLDER = {name: what for what, names in _FOLDERS.items() for name in names.split()}
 _BY_TOP_FOLDER = {name: what for what, names in _TOP_FOLDERS.items() for name in names.split()}
@@ -79,6 +84,10 @@ def purpose(path: str) -> str:
     """One of the keys of `ASKED_BY`; "" for code, and for what nothing is known of."""
     *folders, name = path.split("/")
     stem, _, ending = name.rpartition(".")
+    if sources := _SOURCES.match(path):
+        folders = sources[0].split("/")
+    elif ending == "py":
+        folders = _without_packages(folders)
     return _by_folders(folders) or (_by_name(stem, ending) if stem else _by_name(name, ""))
 
 
@@ -88,6 +97,16 @@ def _by_folders(folders: list[str]) -> str:
     tops = names[2:3] if names and names[0] in _WORKSPACES else []
     at_the_top = (_BY_TOP_FOLDER.get(name) for name in names[:1] + tops)
     return next(filter(None, (*at_the_top, *map(_BY_FOLDER.get, names))), "")
+
+
+def _without_packages(folders: list[str]) -> list[str]:
+    """Those that tell what a file in Python is there for.
+
+    What helps to test is code: `django/test/client.py`, `unittest/case.py`.  Tests are called so.
+    """
+    return [
+        each for n, each in enumerate(folders) if each != "unittest" and (each != "test" or n == 0)
+    ]
 
 
 def _by_name(stem: str, ending: str) -> str:

@@ -42,15 +42,16 @@ class Weights:
     siblings: float = 0.1
     path: float = 0.15
     repeat: float = 0.75  # of all but the first hit of a file,
-    again: float = 0.95  # and each further one counts so much of the one before it
+    again: float = 0.98  # and each further one counts so much of the one before it
     repeat_of_name: float = 0.2  # where the query is a name: who else uses it is next
     purpose: Mapping[str, float] = field(
         default_factory=lambda: {
             "test": 0.5,
             "example": 0.6,
-            "document": 0.5,
+            "document": 0.4,
             "declaration": 0.75,
             "data": 0.65,
+            "vendored": 0.75,
             "generated": 0.5,
         }
     )
@@ -73,6 +74,10 @@ SIGNALS = ("semantic", "definition", "pasted", "name", "siblings", "path", "repe
 # times as much as among files.
 _WITHIN = {"semantic": 2.4, "name": 5.0}
 _OF_WORDS = ("fulltext", "definition", "pasted")
+# What an engine leaves out of a long list is nearly as good as its last.  So much of the score of
+# that one all have, those that are left out too, and it tells nothing.
+_MANY = 48
+_COMMON = 0.6
 _MOST_REPEATS = 10  # so many hits of a file each count less than the one before
 # Of the other chunks of a file so many count, each less than the one before it.
 _SIBLINGS = 5
@@ -242,15 +247,17 @@ def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:
 
 
 def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
-    """The scores as shares of the best one: BM25's own say nothing beside another query's."""
+    """The scores as shares of the best one: BM25's own say nothing beside another query's.
+
+    Of a long list only what is above `_COMMON` of its last.
+    """
     scores = [score for _, score in ranking]
-    best = max(scores, default=0.0)
+    best, lowest = max(scores, default=0.0), min(scores, default=0.0)
+    base = _COMMON * lowest if len(scores) >= _MANY else 0.0
     if best <= 0:  # what was looked for as it stands has no scores, and far vectors have such
-        lowest = min(scores, default=0.0)
-        ranking = [(chunk, score - lowest + 1) for chunk, score in ranking]
-        best += 1 - lowest
-    share = weight / best
-    return {chunk: share * score if score > 0 else 0.0 for chunk, score in ranking}
+        base = lowest - 1
+    share = weight / (best - base)
+    return {chunk: max(0.0, share * (score - base)) for chunk, score in ranking}
 
 
 def _together(first: Mapping[int, float], *others: Mapping[int, float]) -> dict[int, float]:
