@@ -176,6 +176,7 @@ BELOW = "de:\n" + "".join(f"  key{n}: text {n}\n" for n in range(129))
         ("poetry.lock", '[package]\nname = "a"\n'),
         ("pnpm-lock.yaml", "packages:\n  a: 1\n"),
         ("tests/fixtures/a.yml", "a:\n  b: 1\n"),
+        ("third_party/x/a.yml", "a:\n  b: 1\n"),
         ("data.json", '{\n  "a": {\n    "b": 1\n  }\n}\n'),
         ("deploy.yml", "apiVersion: v1\nkind: Service\nspec:\n  ports: 1\n"),
     ],

@@ -550,6 +550,13 @@ def test_what_is_dead_or_filtered_out_is_not_found(make_project: MakeProject) ->
                 assert answer["total_matches"] == len(expected)
 
 
+def test_what_is_vendored_comes_after_own_lines(make_project: MakeProject) -> None:
+    project = make_project({"third_party/a.py": "frobnicate(1)\n", "z.py": "frobnicate(2)\n"})
+    build(project)
+    with _loaded(project.root) as found:
+        assert [*told(ask(found, "frobnicate"))] == [("z.py", 1), ("third_party/a.py", 1)]
+
+
 def test_definitions_come_first_and_tests_last_and_of_a_file_three_lines_at_a_time(
     make_project: MakeProject,
 ) -> None:

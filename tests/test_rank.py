@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
+from itertools import pairwise
 
 import pytest
 
@@ -402,21 +403,39 @@ def test_of_its_file_comes_first_what_is_nearer_though_words_say_it_less_well() 
     assert _order(files, "open the lid", found, WEIGHTS.without("semantic"))[0] == 0
 
 
+def _told(signal: str, count: int) -> float:
+    """What `signal` says of the second of so many hits; the 64th is half as good as the first."""
+    scores = [(0, 2.0), (1, 1.8), *((n, 2.0 - n / 63) for n in range(2, count))]
+    found = Found(**{signal: scores})
+    files = {f"{n}.py": [""] for n in range(count)}
+    return Ranked(found, Query("x y"), _Tree(files), {}).signals(1)[signal]
+
+
 @pytest.mark.promise("QRY-3")
 @pytest.mark.parametrize("signal", ["fulltext", "semantic"])
 def test_of_many_candidates_counts_by_how_much_they_are_better_than_the_last(signal: str) -> None:
-    """Of a long list, what was left out is nearly as good; of a short one, nothing was left out."""
-    files = {f"{n}.py": [""] for n in range(70)}
+    weight = getattr(WEIGHTS, signal)
+    assert _told(signal, 24) == pytest.approx(0.9 * weight), "nothing was left out"
+    assert _told(signal, 64) == pytest.approx((1.8 - 0.6) / (2.0 - 0.6) * weight)
+    told = [_told(signal, count) for count in range(24, 65)]
+    assert told == sorted(told, reverse=True)
+    steps = [one - other for one, other in pairwise(told)]
+    assert max(steps) < 0.01 * weight, "one hit more turns nothing round"
+    assert _told(signal, 64) == _told(signal, 300), "a longer list begins as the shorter one"
 
-    def worst(count: int) -> float:
-        scores = [(n, 2.0 - n / count) for n in range(count)]  # twice as good as the last
-        found = Found(**{signal: scores})
-        chunk = count - 1
-        return Ranked(found, Query("x y"), _Tree(files), {}).signals(chunk)[signal]
 
-    few, many, best = worst(20), worst(64), getattr(WEIGHTS, signal)
-    assert few == pytest.approx(best / 2, rel=0.1)
-    assert 0 < many < 0.7 * few
+@pytest.mark.promise("QRY-3")
+def test_negative_scores_add_nothing() -> None:
+    scores = [(n, 0.3 - n / 100) for n in range(64)]
+    files = {f"{n}.py": [""] for n in range(64)}
+    ranked = Ranked(Found(scores, scores), Query("x y"), _Tree(files), {})
+    assert ranked.signals(30)["fulltext"] == pytest.approx(0.0)
+
+
+@pytest.mark.promise("QRY-3")
+def test_what_is_vendored_comes_after_own_code_and_before_what_is_generated() -> None:
+    files = {"api.pb.go": [""], "vendor/api.go": [""], "api.go": [""]}
+    assert _order(files, "x", Found([(0, 2.0), (1, 1.9), (2, 1.8)]), WEIGHTS) == [2, 1, 0]
 
 
 @pytest.mark.promise("QRY-3")
@@ -526,8 +545,8 @@ def test_nothing_found_is_nothing_ranked_and_odd_scores_do_no_harm() -> None:
         ("lib/sqlalchemy/testing/assertions.py", ""),
         ("lib/sqlalchemy/testing/suite/test_insert.py", "test"),
         ("src/Illuminate/Foundation/Testing/RefreshDatabase.php", ""),
-        ("django/test/client.py", ""),
         ("django/test/test_client.py", "test"),
+        ("backend/test/helpers.py", "test"),
         ("pkg/test/client.go", "test"),
         ("unittest/case.py", ""),
         ("unittest/strings.cc", "test"),
@@ -538,6 +557,33 @@ def test_nothing_found_is_nothing_ranked_and_odd_scores_do_no_harm() -> None:
         ("src/test/java/com/example/demo/Basket.java", "test"),
         ("examples/shop/src/main/java/com/shop/Basket.java", "example"),
         ("src/main/resources/examples/basket.json", "example"),
+        ("examples/shop/src/integrationTest/java/com/shop/Basket.java", "example"),
+        ("core/src/main/scala-2.13/org/x/test/Clock.scala", ""),
+        ("src/integrationTest/java/org/x/Basket.java", "test"),
+        ("lib/src/testFixtures/kotlin/org/x/Baskets.kt", "test"),
+        ("src/iosTest/kotlin/org/x/Baskets.kt", "test"),
+        ("src/latest/kotlin/org/x/Basket.kt", ""),
+        ("src/test/python/support.py", "test"),
+        ("src/it/java/org/x/Helpers.java", "test"),
+        ("src/main/java9/com/example/Basket.java", ""),
+        ("src/main/java/com/shop/generated/Basket.java", "generated"),
+        ("Lib/unittest/mock.pyi", "declaration"),
+        ("unittest/perf/loader.py", ""),
+        ("app/unittest/helpers.py", "test"),
+        ("vendor/x/README.md", "document"),
+        ("third_party/x/x_test.go", "test"),
+        ("vendor/lib.min.js", "generated"),
+        ("third_party/x/config.yml", "vendored"),
+        ("node_modules/x/dist/x.js", "vendored"),
+        ("packages/core/test/a.py", "test"),
+        ("polls/tests.py", "test"),
+        ("src/parser/tests.rs", "test"),
+        ("src/cmd/test.lua", ""),
+        ("CMakeLists.txt", ""),
+        ("src/meson_options.txt", ""),
+        ("requirements.txt", "data"),
+        ("requirements-dev.txt", "data"),
+        ("notes.txt", "document"),
     ],
 )
 def test_a_path_tells_what_a_file_is_there_for(path: str, what: str) -> None:

@@ -48,8 +48,12 @@ _TOP_FOLDERS = {
     "vendored": "external extern deps",
     "generated": "dist cjs esm umd commonjs lib.esm lib.commonjs",
 }
-# Below these folders are those of packages: `com/example/demo`, `org/springframework/test`.
-_SOURCES = re.compile(r"(?:.*/)?src/(?:main|\w+Main)/(?:java|kotlin|scala|groovy)(?=/)")
+# Below a set of sources, folders are those of packages: `com/example`, `org/springframework/test`.
+_SOURCES = re.compile(r"(?:.*/)?src/(\w+)/(?:java|kotlin|scala|groovy|clojure|antlr)[\w.-]*(?=/)")
+_SOURCES_OF_TESTS = re.compile(r"it|test(?:Fixtures)?|\w*Test")
+_MADE = ("generated", "vendored")
+# Python's own.
+_UNITTEST = re.compile(r"(?:Lib/)?unittest/.*\.pyi?")
 _WORKSPACES = frozenset("packages apps libs crates".split())
 _BY_FOLDER = {name: what for what, names in _FOLDERS.items() for name in names.split()}
 _BY_TOP_FOLDER = {name: what for what, names in _TOP_FOLDERS.items() for name in names.split()}
@@ -62,6 +66,9 @@ _ENDINGS = {
     "declaration": "pyi",
 }
 _BY_ENDING = {ending: what for what, endings in _ENDINGS.items() for ending in endings.split()}
+# What builds, or is built with, for all its ending.
+_BUILDS = re.compile(r"(?:CMakeLists|meson_options)\.txt")
+_REQUIRED = re.compile(r"(?:[\w-]+[-_])?(?:requirements|constraints)(?:[-_.][\w.-]+)?\.txt")
 # A page of a manual: `tmux.1`, `libfoo.3`.
 _MANUAL = re.compile(r"\d[a-z]?")
 
@@ -72,7 +79,8 @@ _PAPERS = frozenset(
 )
 _TEST_NAME = re.compile(
     r"(?:^(?:test|spec)[_\-.])|(?:[_\-.](?:test|tests|spec|specs|mock)$)"
-    r"|(?:[a-z0-9](?:Test|Tests|TestCase|Spec|Specs|Mock)$)|(?:^(?:Test|Mock)[A-Z])|(?:^conftest$)"
+    r"|(?:[a-z0-9](?:Test|Tests|TestCase|Spec|Specs|Mock)$)|(?:^(?:Test|Mock)[A-Z])"
+    r"|(?:^(?:conftest|[Tt]ests)$)"
 )
 _GENERATED_NAME = re.compile(
     r"(?:_pb2(?:_grpc)?|\.pb|\.g|\.generated|\.designer|\.min)$", re.IGNORECASE
@@ -83,12 +91,10 @@ _GENERATED_NAME = re.compile(
 def purpose(path: str) -> str:
     """One of the keys of `ASKED_BY`; "" for code, and for what nothing is known of."""
     *folders, name = path.split("/")
-    stem, _, ending = name.rpartition(".")
-    if sources := _SOURCES.match(path):
-        folders = sources[0].split("/")
-    elif ending == "py":
-        folders = _without_packages(folders)
-    return _by_folders(folders) or (_by_name(stem, ending) if stem else _by_name(name, ""))
+    told = _by_folders(_without_packages(path, folders))
+    by_name = "" if told not in ("", "vendored") else _by_name(name)
+    # Others have documents and tests, too; what is data there configures nothing here.
+    return told if told and by_name in ("", "data") else by_name
 
 
 def _by_folders(folders: list[str]) -> str:
@@ -96,20 +102,31 @@ def _by_folders(folders: list[str]) -> str:
     # Of each package of a workspace, too: `packages/core/dist`.
     tops = names[2:3] if names and names[0] in _WORKSPACES else []
     at_the_top = (_BY_TOP_FOLDER.get(name) for name in names[:1] + tops)
-    return next(filter(None, (*at_the_top, *map(_BY_FOLDER.get, names))), "")
+    told = [*filter(None, (*at_the_top, *map(_BY_FOLDER.get, names)))]
+    return next((what for what in told if what != "vendored"), told[0] if told else "")
 
 
-def _without_packages(folders: list[str]) -> list[str]:
-    """Those that tell what a file in Python is there for.
+def _without_packages(path: str, folders: list[str]) -> list[str]:
+    """`folders`, with "" for those that are but names of packages."""
+    if sources := _SOURCES.match(path):
+        depth = sources[0].count("/") + 1
+        if _SOURCES_OF_TESTS.fullmatch(sources[1]):
+            folders[depth - 1] = "test"
+        below = (each if _BY_FOLDER.get(each) in _MADE else "" for each in folders[depth:])
+        return [*folders[:depth], *below]
+    if _UNITTEST.match(path):
+        return ["" if each == "unittest" else each for each in folders]
+    return folders
 
-    What helps to test is code: `django/test/client.py`, `unittest/case.py`.  Tests are called so.
-    """
-    return [
-        each for n, each in enumerate(folders) if each != "unittest" and (each != "test" or n == 0)
-    ]
 
-
-def _by_name(stem: str, ending: str) -> str:
+def _by_name(name: str) -> str:
+    stem, _, ending = name.rpartition(".")
+    if not stem:  # `.gitignore` and `Makefile` have no ending
+        stem, ending = name, ""
+    if _BUILDS.fullmatch(name):
+        return ""
+    if _REQUIRED.fullmatch(name):
+        return "data"
     if _TEST_NAME.search(stem):
         return "test"
     if (not ending and stem.lower() in _PAPERS) or _MANUAL.fullmatch(ending):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nlargest
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
@@ -51,7 +52,7 @@ class Weights:
             "document": 0.4,
             "declaration": 0.75,
             "data": 0.65,
-            "vendored": 0.75,
+            "vendored": 0.65,
             "generated": 0.5,
         }
     )
@@ -74,9 +75,9 @@ SIGNALS = ("semantic", "definition", "pasted", "name", "siblings", "path", "repe
 # times as much as among files.
 _WITHIN = {"semantic": 2.4, "name": 5.0}
 _OF_WORDS = ("fulltext", "definition", "pasted")
-# What an engine leaves out of a long list is nearly as good as its last.  So much of the score of
-# that one all have, those that are left out too, and it tells nothing.
-_MANY = 48
+# What an engine leaves out is nearly as good as the last of so many that it gives: so much of the
+# score of that one tells nothing, for all have it.  The fewer it has, the less was left out.
+_MANY, _FEW = 64, 24
 _COMMON = 0.6
 _MOST_REPEATS = 10  # so many hits of a file each count less than the one before
 # Of the other chunks of a file so many count, each less than the one before it.
@@ -249,15 +250,22 @@ def _own_signals(found: Found, weights: Weights) -> dict[str, dict[int, float]]:
 def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
     """The scores as shares of the best one: BM25's own say nothing beside another query's.
 
-    Of a long list only what is above `_COMMON` of its last.
+    Of a long list only what is above `_COMMON` of its last counts.
     """
     scores = [score for _, score in ranking]
     best, lowest = max(scores, default=0.0), min(scores, default=0.0)
-    base = _COMMON * lowest if len(scores) >= _MANY else 0.0
-    if best <= 0:  # what was looked for as it stands has no scores, and far vectors have such
-        base = lowest - 1
+    # What was looked for as it stands has no scores, and far vectors have negative ones.
+    base = _COMMON * _last(scores) if best > 0 else lowest - 1
     share = weight / (best - base)
     return {chunk: max(0.0, share * (score - base)) for chunk, score in ranking}
+
+
+def _last(scores: Sequence[float]) -> float:
+    """The score of the last of `_MANY`, whatever the limit; of fewer, less of it."""
+    count = min(len(scores), _MANY)
+    if count <= _FEW:
+        return 0.0
+    return max(0.0, nlargest(count, scores)[-1]) * (count - _FEW) / (_MANY - _FEW)
 
 
 def _together(first: Mapping[int, float], *others: Mapping[int, float]) -> dict[int, float]:
