@@ -390,7 +390,10 @@ def test_stopping_answers_the_query_in_flight_and_refuses_new_ones(
         assert answer().results[0].path == "net/retry.py"
         assert process.wait(TIMEOUT_S) == 0
         if stopped is not None:
-            assert stopped() == (0, "stopped\n", "")
+            status, said, noted = stopped()
+            assert (status, said) == (0, "stopped\n")
+            # Where that took more than a second, it has said what it waits for, and nothing else.
+            assert noted.count("\n") == ("answers what is in flight" in noted)
         assert process.communicate() == ("", "")
     assert litter(project) == []
 
