@@ -334,3 +334,34 @@ def test_where_processes_are_scarce_fewer_run_at_a_time_and_all_are_judged(
         check.name: keeps(check) for check in checks
     }
     assert begun == ["0", "1", "2", "3", "4"]
+
+
+def test_an_interrupt_that_another_thread_takes_comes_when_the_check_is_known() -> None:
+    """A mask is of one thread, and Python handles in the main one what another one takes."""
+    known: list[str] = []
+
+    def begun(check: Check) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.read(taken, 1)
+        for _ in range(1000):  # where Python looks for what it has to handle
+            pass
+        known.append(check.name)
+
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    taken, told = os.pipe()
+    os.set_blocking(told, False)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    told_before = signal.set_wakeup_fd(told)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(run_at_once([make("one")], keeps, 1, begun))
+    finally:
+        signal.set_wakeup_fd(told_before)
+        signal.signal(signal.SIGINT, before)
+        os.close(taken)
+        os.close(told)
+        over.set()
+        other.join()
+    assert known == ["one"]

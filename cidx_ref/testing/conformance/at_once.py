@@ -13,11 +13,13 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
 
 from cidx_ref.testing.conformance.checks import Check
 from cidx_ref.testing.conformance.homes import sweep
@@ -168,25 +170,51 @@ def _start(check: Check, run: Run, at_work: list[_Work], begun: Callable[[Check]
         return error.strerror or type(error).__name__
     # An interrupt comes when the process is known here, and is said to be at work; and it comes
     # there when it can be told of one.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
-    process = _FORK.Process(target=_work, args=(check, run, answer, to_answer, os.getpid(), before))
-    try:
-        process.start()
-        assert process.pid is not None
-        until = SYSTEM.monotonic() + check.limit_s + _TIDY_S
-        at_work.append(_Work(check, process, answer, os.pidfd_open(process.pid), until))
-    except OSError as error:
-        answer.close()
-        if process.pid is not None:
-            process.kill()
-            process.join()
-        return error.strerror or type(error).__name__
-    else:
-        begun(check)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        to_answer.close()
+    with _held() as before:
+        task = (check, run, answer, to_answer, os.getpid(), before)
+        process = _FORK.Process(target=_work, args=task)
+        try:
+            process.start()
+            assert process.pid is not None
+            until = SYSTEM.monotonic() + check.limit_s + _TIDY_S
+            at_work.append(_Work(check, process, answer, os.pidfd_open(process.pid), until))
+        except OSError as error:
+            answer.close()
+            if process.pid is not None:
+                process.kill()
+                process.join()
+            return error.strerror or type(error).__name__
+        else:
+            begun(check)
+        finally:
+            to_answer.close()
     return ""
+
+
+@contextmanager
+def _held() -> Iterator[Iterable[int]]:
+    """No interrupt until the end; gives the signals that were blocked before.
+
+    A mask is of this thread, and another one may take the signal, which Python handles in the main
+    thread all the same: so what handles it waits, too.
+    """
+    came: list[int] = []
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    handlers = {n: handler for n in _INTERRUPTS if callable(handler := signal.getsignal(n))}
+    _handle(dict.fromkeys(handlers, lambda number, _: came.append(number)))
+    try:
+        yield before
+    finally:
+        _handle(handlers)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for each in came:
+        signal.raise_signal(each)
+
+
+def _handle(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], Any]]) -> None:
+    with suppress(ValueError):  # not in the main thread: interrupts are nothing to this one
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _work(
