@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
+from operator import itemgetter
 
 import pytest
 
@@ -388,7 +389,7 @@ def test_of_one_file_equally_good_chunks_come_by_their_lines() -> None:
 @pytest.mark.parametrize("told", [Found([(0, 2.0), (1, 1.0)]), Found([(0, 2.0)], [(1, 0.9)])])
 def test_words_tell_the_file_and_names_and_neighbours_the_place_in_it(told: Found) -> None:
     files = {"a.py": ["", "Box.open_lid"], "b.py": [""]}
-    found = told._replace(fulltext=[*told.fulltext, (2, 1.9)])
+    found = told._replace(fulltext=sorted([*told.fulltext, (2, 1.9)], key=lambda hit: -hit[1]))
     assert _order(files, "open the lid", found, WEIGHTS)[0] == 1, "what is called so, of its file"
     assert _order(files, "open the lid", found, OFF)[:2] == [0, 2]
     signals = Ranked(found, Query("open the lid"), _Tree(files), {}).signals(1)
@@ -404,9 +405,9 @@ def test_of_its_file_comes_first_what_is_nearer_though_words_say_it_less_well() 
 
 
 def _told(signal: str, count: int) -> float:
-    """What `signal` says of the second of so many hits; the 64th is half as good as the first."""
+    """What `signal` says of a hit that has 1.8 of 2, where the 64th has half of it."""
     scores = [(0, 2.0), (1, 1.8), *((n, 2.0 - n / 63) for n in range(2, count))]
-    found = Found(**{signal: scores})
+    found = Found(**{signal: sorted(scores, key=itemgetter(1), reverse=True)})
     files = {f"{n}.py": [""] for n in range(count)}
     return Ranked(found, Query("x y"), _Tree(files), {}).signals(1)[signal]
 

@@ -26,7 +26,8 @@ ASKED_BY = {
     "generated": "generated minified",
 }
 
-# Names of folders, in lower case.  The first folder from the top that is named decides.
+# Names of folders, in lower case.  The first folder from the top that is named decides; that others
+# wrote it only where nothing else is told.
 _FOLDERS = {
     "test": "test tests spec specs __tests__ __mocks__ testdata test-data test_data "
     "fixture fixtures mocks e2e integration-test integration-tests testsuite testsuites "
@@ -66,7 +67,7 @@ _ENDINGS = {
     "declaration": "pyi",
 }
 _BY_ENDING = {ending: what for what, endings in _ENDINGS.items() for ending in endings.split()}
-# What builds, or is built with, for all its ending.
+# No documents, though they end as such do.
 _BUILDS = re.compile(r"(?:CMakeLists|meson_options)\.txt")
 _REQUIRED = re.compile(r"(?:[\w-]+[-_])?(?:requirements|constraints)(?:[-_.][\w.-]+)?\.txt")
 # A page of a manual: `tmux.1`, `libfoo.3`.
@@ -92,7 +93,9 @@ def purpose(path: str) -> str:
     """One of the keys of `ASKED_BY`; "" for code, and for what nothing is known of."""
     *folders, name = path.split("/")
     told = _by_folders(_without_packages(path, folders))
-    by_name = "" if told not in ("", "vendored") else _by_name(name)
+    if told not in ("", "vendored"):
+        return told
+    by_name = _by_name(name)
     # Others have documents and tests, too; what is data there configures nothing here.
     return told if told and by_name in ("", "data") else by_name
 
@@ -102,20 +105,19 @@ def _by_folders(folders: list[str]) -> str:
     # Of each package of a workspace, too: `packages/core/dist`.
     tops = names[2:3] if names and names[0] in _WORKSPACES else []
     at_the_top = (_BY_TOP_FOLDER.get(name) for name in names[:1] + tops)
-    told = [*filter(None, (*at_the_top, *map(_BY_FOLDER.get, names)))]
-    return next((what for what in told if what != "vendored"), told[0] if told else "")
+    told = filter(None, (*at_the_top, *map(_BY_FOLDER.get, names)))
+    return min(told, key="vendored".__eq__, default="")
 
 
 def _without_packages(path: str, folders: list[str]) -> list[str]:
-    """`folders`, with "" for those that are but names of packages."""
+    """`folders`, without those that are but names of packages."""
     if sources := _SOURCES.match(path):
-        depth = sources[0].count("/") + 1
-        if _SOURCES_OF_TESTS.fullmatch(sources[1]):
-            folders[depth - 1] = "test"
-        below = (each if _BY_FOLDER.get(each) in _MADE else "" for each in folders[depth:])
-        return [*folders[:depth], *below]
+        above = sources[0].split("/")
+        of_tests = ["test"] if _SOURCES_OF_TESTS.fullmatch(sources[1]) else []
+        below = folders[len(above) :]
+        return [*above, *of_tests, *(each for each in below if _BY_FOLDER.get(each) in _MADE)]
     if _UNITTEST.match(path):
-        return ["" if each == "unittest" else each for each in folders]
+        return ["" if each == "unittest" else each for each in folders]  # `perf` is not at the top
     return folders
 
 

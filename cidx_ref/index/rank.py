@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import nlargest
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
@@ -25,7 +24,11 @@ from cidx_ref.index.purpose import asked_for, purpose
 from cidx_ref.index.query import Query
 from cidx_ref.index.ways import rarity
 
-__all__ = ["SIGNALS", "WEIGHTS", "Files", "Found", "Ranked", "Weights"]
+__all__ = ["POOL", "POOL_OF_WORDS", "SIGNALS", "WEIGHTS", "Files", "Found", "Ranked", "Weights"]
+
+#: Candidates of each engine; of full text alone, which has to be quick: the last of its candidates
+#: bring less than what ranking them costs.
+POOL, POOL_OF_WORDS = 64, 24
 
 #: How well chunks fit, best first.
 Ranking = Sequence[tuple[int, float]]
@@ -75,9 +78,8 @@ SIGNALS = ("semantic", "definition", "pasted", "name", "siblings", "path", "repe
 # times as much as among files.
 _WITHIN = {"semantic": 2.4, "name": 5.0}
 _OF_WORDS = ("fulltext", "definition", "pasted")
-# What an engine leaves out is nearly as good as the last of so many that it gives: so much of the
-# score of that one tells nothing, for all have it.  The fewer it has, the less was left out.
-_MANY, _FEW = 64, 24
+# What an engine leaves out is nearly as good as the last of its pool: so much of the score of that
+# one tells nothing, for all have it.  The fewer it has, the less was left out.
 _COMMON = 0.6
 _MOST_REPEATS = 10  # so many hits of a file each count less than the one before
 # Of the other chunks of a file so many count, each less than the one before it.
@@ -252,20 +254,22 @@ def _weighted(ranking: Ranking, weight: float) -> dict[int, float]:
 
     Of a long list only what is above `_COMMON` of its last counts.
     """
-    scores = [score for _, score in ranking]
-    best, lowest = max(scores, default=0.0), min(scores, default=0.0)
+    if not ranking:
+        return {}
+    best, lowest = ranking[0][1], ranking[-1][1]
     # What was looked for as it stands has no scores, and far vectors have negative ones.
-    base = _COMMON * _last(scores) if best > 0 else lowest - 1
+    base = _COMMON * _last(ranking) if best > 0 else lowest - 1
     share = weight / (best - base)
     return {chunk: max(0.0, share * (score - base)) for chunk, score in ranking}
 
 
-def _last(scores: Sequence[float]) -> float:
-    """The score of the last of `_MANY`, whatever the limit; of fewer, less of it."""
-    count = min(len(scores), _MANY)
-    if count <= _FEW:
+def _last(ranking: Ranking) -> float:
+    """The score of the last of the pool, whatever the limit; of fewer, less of it."""
+    count = min(len(ranking), POOL)
+    if count <= POOL_OF_WORDS:
         return 0.0
-    return max(0.0, nlargest(count, scores)[-1]) * (count - _FEW) / (_MANY - _FEW)
+    part = (count - POOL_OF_WORDS) / (POOL - POOL_OF_WORDS)
+    return part * max(0.0, ranking[count - 1][1])
 
 
 def _together(first: Mapping[int, float], *others: Mapping[int, float]) -> dict[int, float]:

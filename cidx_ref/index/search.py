@@ -14,7 +14,7 @@ from cidx_ref.index.embed import Embedder
 from cidx_ref.index.engines import PAGE, Engines, Hits, Order, Ranking, Snapshot
 from cidx_ref.index.port import LINE_MODES, Search
 from cidx_ref.index.query import parsed
-from cidx_ref.index.rank import WEIGHTS, Found, Ranked, Weights
+from cidx_ref.index.rank import POOL, POOL_OF_WORDS, WEIGHTS, Found, Ranked, Weights
 from cidx_ref.runtime import SYSTEM, Runtime
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ __all__ = ["Snapshot", "answer", "answered"]
 _log = logging.getLogger("cidx_ref")
 
 _SPARE = 8  # hits that may show again what another one shows
-# Candidates of each engine; more only where more hits are wanted.  Full text alone has to be quick,
-# and the last of its candidates bring less than what ranking them costs.
-_POOL, _POOL_OF_WORDS = 64, 24
 # Where copies of what is shown fill the pool, so many times as many are looked at, again and again,
 # until the pool is of `_DEEPEST`: some 150 ms.
 _DEEPER, _DEEPEST = 8, 4096
@@ -206,10 +203,11 @@ def _is_full(found: Found, engines: Engines, pool: int) -> bool:
 
 
 def _pool(search: Search) -> int:
+    """Candidates of each engine; more than usual only where more hits are wanted."""
     if search.mode == "hybrid":
-        return max(_POOL, search.limit)
+        return max(POOL, search.limit)
     spare = search.limit + _SPARE
-    return max(_POOL_OF_WORDS, spare) if search.mode == "fts" else spare
+    return max(POOL_OF_WORDS, spare) if search.mode == "fts" else spare
 
 
 def _candidates(

@@ -199,14 +199,16 @@ def _held() -> Iterator[Iterable[int]]:
     thread all the same: so what handles it waits, too.
     """
     came: list[int] = []
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     handlers = {n: handler for n in _INTERRUPTS if callable(handler := signal.getsignal(n))}
-    _handle(dict.fromkeys(handlers, lambda number, _: came.append(number)))
     try:
+        # From here on nothing is raised, so that the mask is set, and taken off, in any case.
+        _handle(dict.fromkeys(handlers, lambda number, _: came.append(number)))
+        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
         yield before
     finally:
-        _handle(handlers)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _handle(handlers)
     for each in came:
         signal.raise_signal(each)
 
